@@ -1,0 +1,44 @@
+# make demo   set everything up and turn a scan made by code into a mesh
+# make test   set everything up, then ruff, mypy and pytest
+# make lint   ruff and mypy alone
+#
+# TORCH says which torch to install first; pip then leaves it alone. PYTHON says which Python to use.
+
+TORCH ?= torch==2.13.0
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(BIN)/lpdif demo --overwrite -o demo-scan.ply
+	$(BIN)/lpdif reconstruct demo-scan.ply -o demo-mesh.ply --overwrite
+	@echo "The mesh is $(CURDIR)/demo-mesh.ply: open it in any 3D viewer."
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(VENV)/.torch:
+	@test -n "$(PYTHON)" || { echo "error: lpdif needs Python 3.11 or 3.12 with venv"; echo "  hint: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install "$(TORCH)"
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	$(PIP) install --editable ".[dev,las,e57]"
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist demo-scan.ply demo-mesh.ply

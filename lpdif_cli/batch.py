@@ -1,0 +1,150 @@
+"""Several scans to a folder of meshes: a bad one does not stop the rest, and what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lpdif
+from lpdif.errors import BatchError, InputError, UsageError
+from lpdif_cli.console import Console, duration, table
+from lpdif_cli.failures import Failure, describe
+from lpdif_cli.inputs import Source, expand
+from lpdif_cli.outputs import check_mesh_output
+
+FAILED = "failed.jsonl"
+
+
+@dataclass
+class Outcome:
+    """What became of one scan: state is done, kept (done by an earlier run) or failed."""
+
+    scan: Path
+    output: Path
+    state: str
+    faces: int = 0
+    seconds: float = 0.0
+    facts: dict[str, float | int | str] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    def document(self) -> dict[str, object]:
+        """For --json and failed.jsonl."""
+        if self.failure is not None:
+            error = {"message": self.failure.message, "hint": self.failure.hint, "exit_code": self.failure.code}
+            return {"input": str(self.scan), "state": self.state, "error": error}
+        return {
+            "input": str(self.scan),
+            "output": str(self.output),
+            "state": self.state,
+            "faces": self.faces,
+            "seconds": round(self.seconds, 3),
+            "facts": self.facts,
+        }
+
+
+def reconstruct_many(
+    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    arguments: Sequence[str],
+    output: str | None,
+    console: Console,
+    *,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Reconstruct every scan that `arguments` mean into the folder `output`; tell, write failed.jsonl, raise BatchError if any
+    failed."""
+    if "-" in arguments:
+        raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
+    if output is None or output == "-":
+        raise UsageError("several scans need a folder to go to", "pass -o FOLDER")
+    from lpdif.atomic import check_output
+
+    folder = Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: a file, but several scans go to a folder", "pass -o FOLDER")
+    jobs = plan(expand(arguments, leave_out=folder if folder.is_dir() else None), folder)
+    waiting = [(scan, target) for scan, target in jobs if overwrite or not target.exists()]
+    kept = [Outcome(scan, target, "kept") for scan, target in jobs if not overwrite and target.exists()]
+    if kept:
+        console.say(f"{len(kept)} of {len(jobs)} scans are done already and kept; --overwrite does them again")
+    if dry_run:
+        console.say(f"would make {len(waiting)} meshes in {folder}; nothing was written")
+        names = [str(target) for _, target in waiting]
+        console.result({"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}, *names)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    check_output(folder / FAILED, overwrite=True)
+    console.stop_hint = "run the same command again: scans that are done are skipped"
+    done = []
+    for number, (scan, target) in enumerate(waiting, 1):
+        console.say(f"{scan} ({number} of {len(waiting)})")
+        done.append(attempt(mesh_of, scan, target, console, overwrite))
+    finish([*kept, *done], folder, console)
+
+
+def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
+    """Which mesh each scan becomes. Scans that would meet in one mesh keep their ending in its name: a.ply, a.obj.ply.
+
+    Raises UsageError if they meet even so.
+    """
+    stems = [source.below.with_suffix("") for source in sources]
+    jobs: dict[Path, Path] = {}
+    for source, stem in zip(sources, stems, strict=True):
+        name = source.below.name if stems.count(stem) > 1 else stem.name
+        target = folder / source.below.parent / f"{name}.ply"
+        if target in jobs:
+            raise UsageError(f"{jobs[target]} and {source.path} would both become {target}", "give their common folder instead")
+        jobs[target] = source.path
+    return [(scan, target) for target, scan in jobs.items()]
+
+
+def attempt(
+    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, console: Console, overwrite: bool
+) -> Outcome:
+    """One scan of a batch. What is wrong with the scan is its own affair; what would stop every scan is raised."""
+    began = console.elapsed()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        check_mesh_output(target, overwrite, scan)
+        made = mesh_of(lpdif.load_scan(scan))
+        console.interrupts.check()
+        lpdif.write_mesh(target, made.mesh, overwrite=overwrite)
+    except Exception as error:
+        failure = describe(error)
+        if not failure.bug and failure.code != InputError.exit_code and not isinstance(error, (MemoryError, UsageError)):
+            raise
+        console.trace(error)
+        console.warn(f"{scan} failed: {failure.message}")
+        return Outcome(scan, target, "failed", seconds=console.elapsed() - began, failure=failure)
+    return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts)
+
+
+def finish(outcomes: Sequence[Outcome], folder: Path, console: Console) -> None:
+    """Table, failed.jsonl, result. Raises BatchError if a scan failed."""
+    from lpdif.atomic import write_bytes
+
+    failed = [outcome for outcome in outcomes if outcome.failure is not None]
+    record = folder / FAILED
+    if failed:
+        write_bytes(record, "".join(json.dumps(o.document()) + "\n" for o in failed).encode(), overwrite=True)
+    else:
+        record.unlink(missing_ok=True)
+    for line in table([["scan", "state", "faces", "time"], *(row(outcome) for outcome in outcomes)], right=[2, 3]):
+        console.say(line)
+    written = [outcome for outcome in outcomes if outcome.state == "done"]
+    console.say(f"wrote {len(written)} meshes to {folder} in {duration(console.elapsed())}")
+    if written:
+        console.next("inspect", str(written[0].output))
+    document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes]}
+    console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
+    if failed:
+        raise BatchError(f"{len(failed)} of {len(outcomes)} scans failed", f"the reasons are in {record}; the others are done")
+
+
+def row(outcome: Outcome) -> list[str]:
+    """A line of the table."""
+    faces = f"{outcome.faces:,}" if outcome.state == "done" else ""
+    time = duration(outcome.seconds) if outcome.state != "kept" else ""
+    return [str(outcome.scan), outcome.state, faces, time]

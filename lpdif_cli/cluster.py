@@ -1,0 +1,74 @@
+"""`lpdif cluster`: the codes of a fit -> patterns."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lpdif
+from lpdif.errors import UsageError
+from lpdif_cli import options
+from lpdif_cli.console import Console, duration, table
+from lpdif_cli.settings import resolve, workspace_words
+
+
+def cluster(
+    context: typer.Context,
+    patterns: options.Patterns = None,
+    sweep: Annotated[str | None, typer.Option(metavar="K,K,...", help="Score these numbers of patterns too.")] = None,
+    workspace: options.Workspace = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    config: options.Config = None,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """
+    lpdif cluster --patterns 8 --sweep 2,4,8,16
+
+    Groups the codes of a fit into patterns anew: prints a table of the patterns
+    and draws a gallery of their most typical regions. The next `lpdif fit`
+    continues from these patterns.
+
+    Usage: lpdif cluster [OPTIONS]
+    """
+    console: Console = context.obj
+    console.setup("cluster", as_json=json, quiet=quiet, verbose=verbose)
+    flags = {
+        "cluster.patterns": patterns,
+        "cluster.sweep": sweep,
+        "workspace": workspace,
+        "device": device,
+        "seed": seed,
+        "threads": threads,
+    }
+    chosen = resolve("cluster", flags, config)
+    place = Path(chosen.config.workspace)
+    gallery = lpdif.Workspace(place).gallery
+    if gallery.exists() and not overwrite:
+        raise UsageError(f"{gallery}: already there", "pass --overwrite to group the codes anew")
+    if dry_run:
+        console.say(f"would group the codes of {place} into {chosen.config.cluster.patterns} patterns; nothing was done")
+        console.result({"dry_run": True, "workspace": str(place), **dataclasses.asdict(chosen.config.cluster)}, str(place))
+        return
+    lpdif.use_threads(chosen.config.threads)
+    report = lpdif.cluster(place, chosen.config.cluster, chosen.config.device, progress=console.progress)
+    rows = [dataclasses.asdict(row) for row in report.rows]
+    lines = table([tuple(rows[0]), *(tuple(_short(v) for v in row.values()) for row in rows)], right=range(len(rows[0])))
+    if report.sweep:
+        lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
+    console.say(f"wrote {report.gallery}: {len(rows)} patterns in {duration(console.elapsed())}")
+    console.next("fit", "--resume", *workspace_words(place))
+    console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
+
+
+def _short(value: object) -> str:
+    """A table cell."""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,276 @@
+"""What the user sees: the result on stdout, everything else on stderr; colour and moving bars on a terminal alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from lpdif.errors import UsageError
+from lpdif_cli.interrupts import Interrupts
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+log = logging.getLogger("lpdif")
+
+BAR_AFTER = 1.0  # seconds of work before a bar is worth showing
+LINE_EVERY = 10.0  # seconds between two plain progress lines
+
+
+class Console:
+    """One run's voice. Made once a process, told by the command what the user asked for, passed around."""
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self.started = time.monotonic()
+        self.command = ""
+        self.json = False
+        self.quiet = False
+        self.verbose = False
+        self.interrupts = Interrupts()
+        self.stop_hint = "nothing half-written is left behind"  # what to do after Ctrl-C
+        self._answered = False
+        self._bar: Bar | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._work: dict[str, tuple[float, float]] = {}  # what -> (when it began, when a line was last written)
+
+    def setup(self, command: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+        """Take the manners the user asked for."""
+        if quiet and verbose:
+            raise UsageError("--quiet and --verbose exclude each other", "choose one")
+        self.command, self.json, self.quiet, self.verbose = command, as_json, quiet, verbose
+        log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+    @property
+    def lively(self) -> bool:
+        """True where colour and moving bars are welcome."""
+        dumb = os.environ.get("TERM", "") in {"", "dumb"} and sys.platform != "win32"
+        return self.err.isatty() and not dumb and not os.environ.get("NO_COLOR")
+
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self.started
+
+    def result(self, document: Mapping[str, object], *lines: str) -> None:
+        """The result: `document` as JSON with --json, else `lines`. Once a run."""
+        self.stop_bar()
+        self._answered = True
+        if self.json:
+            head = {"command": self.command, "seconds": round(self.elapsed(), 3)}
+            self.out.write(json.dumps(_plain({**head, **document}), indent=2, allow_nan=False) + "\n")
+        else:
+            self.out.writelines(line + "\n" for line in lines)
+        self.out.flush()
+
+    def binary_result(self, data: bytes) -> None:
+        """The result where it is a file's content."""
+        self.stop_bar()
+        self._answered = True
+        self.out.buffer.write(data)
+        self.out.buffer.flush()
+
+    def say(self, text: str) -> None:
+        """A line for the user, unless -q."""
+        if not self.quiet:
+            self._line(text)
+
+    def next(self, *words: str) -> None:
+        """The command that comes next."""
+        self.say("next: " + command_line(*words))
+
+    def warn(self, text: str) -> None:
+        """A line the user should look at."""
+        self._line(text, "warning: ", "yellow")
+
+    def failure(self, message: str, hint: str, code: int) -> None:
+        """The error form; with --json also a document on stdout, unless the result is already there."""
+        self.stop_bar()
+        self._line(message, "error: ", "bold red")
+        if hint:
+            self._line(hint, "  hint: ", "bold")
+        if self.json and not self._answered:
+            self.result({"error": {"message": one_line(message), "hint": one_line(hint), "exit_code": code}})
+
+    def trace(self, error: BaseException) -> None:
+        """The traceback, with -v."""
+        if self.verbose:
+            self.stop_bar()
+            traceback.print_exception(error, file=self.err)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """The Progress that library calls report to: a bar with ETA on a terminal, a line now and then elsewhere."""
+        self.interrupts.check()
+        now = time.monotonic()
+        began, last = self._work.setdefault(what, (now, now))
+        if self.quiet:
+            return
+        if done >= total > 0:
+            self._forget(what)
+        elif self.lively:
+            if now - began >= BAR_AFTER:
+                self._move_bar(what, done, total)
+        elif now - last >= LINE_EVERY and (self.verbose or self.err.isatty()):
+            self._work[what] = (began, now)
+            left = f", {duration((now - began) * (total - done) / done)} left" if done and total else ""
+            share = f" ({100 * done // total} %)" if total else ""
+            self._line(f"{what}: {done:,} of {total:,}{share}{left}")
+
+    def stop_bar(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            self._tasks.clear()
+
+    def _move_bar(self, what: str, done: int, total: int) -> None:
+        if self._bar is None:
+            from rich.console import Console as RichConsole
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("left"),
+                console=RichConsole(file=self.err, highlight=False),
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bar.start()
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(one_line(what), total=total)
+        self._bar.update(self._tasks[what], completed=done, total=total)
+
+    def _forget(self, what: str) -> None:
+        """A piece of work is done: its bar goes, and the last one takes the whole display with it."""
+        del self._work[what]
+        if self._bar is not None and what in self._tasks:
+            self._bar.remove_task(self._tasks.pop(what))
+            if not self._tasks:
+                self.stop_bar()
+
+    def _line(self, text: str, label: str = "", style: str = "") -> None:
+        text = one_line(text)
+        if not self.lively:
+            self.err.write(label + text + "\n")
+            self.err.flush()
+            return
+        from rich.console import Console as RichConsole
+        from rich.text import Text
+
+        console = self._bar.console if self._bar is not None else RichConsole(file=self.err, highlight=False)
+        console.print(Text.assemble((label, style), text), soft_wrap=True)
+
+
+class _ToConsole(logging.Handler):
+    """Shows the log records of the library as lines."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self.console.warn(record.getMessage())
+        else:
+            self.console.say(record.getMessage())
+
+
+@contextmanager
+def listening(console: Console) -> Iterator[None]:
+    """Within this block the library's log goes to `console`, and Python's warnings to its -v lines."""
+    handler = _ToConsole(console)
+    level, propagate = log.level, log.propagate
+    noise = logging.getLogger("py.warnings")
+    log.addHandler(handler)
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    forward = _Warnings(console)
+    noise.addHandler(forward)
+    noise_propagate, noise.propagate = noise.propagate, False
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        noise.removeHandler(forward)
+        noise.propagate = noise_propagate
+        log.removeHandler(handler)
+        log.level, log.propagate = level, propagate
+        console.stop_bar()
+
+
+class _Warnings(logging.Handler):
+    """Python warnings of the libraries below are for developers: shown with -v alone."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.console.verbose:
+            self.console.say(record.getMessage())
+
+
+def one_line(text: str) -> str:
+    """`text` on one line and without control characters, which file names and messages may hold."""
+    lines = text.splitlines()
+    joined = text if len(lines) < 2 else " ".join(line.strip() for line in lines if line.strip())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+
+
+def command_line(*words: str) -> str:
+    """A command as one would paste it."""
+    return shlex.join(["lpdif", *words])
+
+
+def duration(seconds: float) -> str:
+    """A time span for people."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Rows of text as aligned lines; the columns `right` are flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    cells = [[c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows]
+    return ["  ".join(row).rstrip() for row in cells]
+
+
+def _plain(value: object) -> object:
+    """`value` with only what JSON has: numbers of numpy become Python's, what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)

@@ -1,0 +1,185 @@
+"""`lpdif doctor`: is everything in place?"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import typer
+
+import lpdif
+from lpdif.errors import LpdifError, ResourceError
+from lpdif_cli import options
+from lpdif_cli.console import Console, size, table
+from lpdif_cli.settings import resolve
+
+# distribution -> the module it brings
+NEEDED = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "torch": "torch",
+    "scikit-learn": "sklearn",
+    "trimesh": "trimesh",
+    "PyMCubes": "mcubes",
+    "point-cloud-utils": "point_cloud_utils",
+    "safetensors": "safetensors",
+    "pillow": "PIL",
+    "typer": "typer",
+    "rich": "rich",
+}
+EXTRAS = {"las": ("laspy", "lazrs"), "e57": ("pye57",)}
+LITTLE_SPACE = 1e9  # bytes of disk below which a run is likely to fail
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `remedy` is empty where all is well."""
+
+    what: str
+    found: str
+    remedy: str = ""
+    needed: bool = True
+
+
+def doctor(
+    context: typer.Context,
+    workspace: options.Workspace = None,
+    device: options.Device = None,
+    config: options.Config = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """
+    lpdif doctor
+
+    Looks at everything a run needs: versions, device, threads, memory, the bundled
+    model, extras, and write access to the workspace. What is wrong comes with its
+    remedy, and exit code 5.
+
+    Usage: lpdif doctor [OPTIONS]
+    """
+    console: Console = context.obj
+    console.setup("doctor", as_json=json, quiet=quiet, verbose=verbose)
+    chosen = resolve(None, {"workspace": workspace, "device": device}, config).config
+    findings = list(look(Path(chosen.workspace), chosen.device))
+    rows = [(mark(f), f.what, f.found) for f in findings]
+    bad = [f for f in findings if f.remedy and f.needed]
+    console.result({"well": not bad, "findings": [asdict(f) for f in findings]}, *table(rows))
+    for finding in findings:
+        if finding.remedy:
+            console.say(f"{finding.what}: {finding.remedy}")
+    if bad:
+        raise ResourceError(f"{len(bad)} of {len(findings)} things need care: {', '.join(f.what for f in bad)}", bad[0].remedy)
+    console.next("demo")
+
+
+def mark(finding: Finding) -> str:
+    """The first column."""
+    return "ok" if not finding.remedy else "BAD" if finding.needed else "-"
+
+
+def look(workspace: Path, device: str) -> Iterator[Finding]:
+    """Everything doctor looks at."""
+    yield Finding("lpdif", f"{lpdif.__version__} in {Path(lpdif.__file__).parent}")
+    supported = (3, 11) <= sys.version_info[:2] < (3, 13)
+    yield Finding(
+        "python", f"{platform.python_version()} on {platform.platform()}", "" if supported else "use Python 3.11 or 3.12"
+    )
+    for name, module in NEEDED.items():
+        yield package(name, module)
+    if any(d.metadata["Name"].lower() == "mcubes" for d in metadata.distributions()):
+        yield Finding(
+            "mcubes", "another package of that name overwrites PyMCubes", "pip uninstall mcubes PyMCubes; pip install PyMCubes"
+        )
+    for extra, names in EXTRAS.items():
+        yield optional(extra, names)
+    yield guarded("device", lambda: compute_device(device))
+    yield threads()
+    yield memory()
+    yield guarded("bundled model", bundled_model)
+    for what, folder in (("workspace", workspace), ("temporary files", Path(tempfile.gettempdir()))):
+        yield writing(what, folder)
+
+
+def guarded(what: str, check: Callable[[], str]) -> Finding:
+    """A finding whose error is its remedy."""
+    try:
+        return Finding(what, check())
+    except LpdifError as error:
+        return Finding(what, error.message, error.hint or "see above")
+    except ImportError as error:
+        return Finding(what, f"cannot be looked at: {error}", "reinstall the package named")
+
+
+def package(name: str, module: str) -> Finding:
+    """A package that every run needs: there, and loadable?"""
+    try:
+        importlib.import_module(module)
+        return Finding(name, metadata.version(name))
+    except (ImportError, OSError) as error:
+        return Finding(name, f"cannot be loaded: {error}", f"pip install --force-reinstall {name}")
+
+
+def optional(extra: str, names: tuple[str, ...]) -> Finding:
+    """Packages that only some file formats need."""
+    try:
+        return Finding(f"[{extra}]", ", ".join(f"{name} {metadata.version(name)}" for name in names), needed=False)
+    except metadata.PackageNotFoundError as error:
+        return Finding(
+            f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install 'lpdif[{extra}]'", needed=False
+        )
+
+
+def compute_device(name: str) -> str:
+    """The device a run would take."""
+    import torch
+
+    from lpdif.device import resolve as resolve_device
+
+    device = resolve_device(name)
+    if device.type == "cpu":
+        return "cpu (no CUDA device)" if name == "auto" else "cpu"
+    return f"{device}: {torch.cuda.get_device_name(device)}, {size(torch.cuda.get_device_properties(device).total_memory)}"
+
+
+def threads() -> Finding:
+    """How many threads there are to compute with."""
+    from lpdif.device import available_threads
+
+    limit = os.environ.get("OMP_NUM_THREADS")
+    return Finding("threads", f"{available_threads()} cores" + (f", OMP_NUM_THREADS={limit}" if limit else ""))
+
+
+def memory() -> Finding:
+    """How much memory the machine has."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return Finding("memory", "this system does not say")
+    return Finding("memory", f"{size(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))} in all")
+
+
+def bundled_model() -> str:
+    """The model that ships with lpdif."""
+    model = lpdif.load_model(None)
+    return f"{len(model.patterns.centroids)} patterns, {model.card.get('steps', '?')} steps"
+
+
+def writing(what: str, folder: Path) -> Finding:
+    """Can files be made there (in the nearest folder above that exists), and is there room?"""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        return Finding(what, f"{folder}: {error.strerror}", "pass a folder you can write to with --workspace, or set TMPDIR")
+    remedy = "free some disk space" if free < LITTLE_SPACE else ""
+    return Finding(what, f"{folder}: can be written, {size(free)} free", remedy)

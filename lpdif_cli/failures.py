@@ -1,0 +1,107 @@
+"""Every exception as one error line, a hint and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from lpdif.errors import InputError, LpdifError, ResourceError, UsageError
+
+NO_MEMORY_HINT = "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU"
+BUG_HINT = "this is a bug in lpdif: run the command again with -v for the traceback, and report it"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PLACE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is said about an error; `bug` if no user could have caused it."""
+
+    message: str
+    hint: str
+    code: int
+    bug: bool = False
+
+
+def describe(error: BaseException) -> Failure:
+    """The failure that `error` is."""
+    if isinstance(error, LpdifError):
+        return Failure(error.message, error.hint, error.exit_code)
+    if isinstance(error, typer.TyperException):
+        return _usage(error)
+    if _is_out_of_memory(error):
+        return Failure(f"out of memory: {_memory_numbers(error)}", NO_MEMORY_HINT, ResourceError.exit_code)
+    if isinstance(error, OSError):
+        return _system(error)
+    if isinstance(error, ImportError):
+        what = f"a needed package cannot be loaded: {error}"
+        return Failure(what, "see `lpdif doctor`, and reinstall: pip install --force-reinstall lpdif", ResourceError.exit_code)
+    return Failure(f"internal: {type(error).__name__}: {error}", BUG_HINT, 1, bug=True)
+
+
+def _usage(error: typer.TyperException) -> Failure:
+    """A mistake in the command line itself."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    close = re.search(r"(.*?)\.? (?:Did you mean|\(Possible options:) '?([^',?)]+)", message)
+    command = f"{context.command_path} --help" if context is not None else "lpdif --help"
+    hint = f"did you mean {close[2]}? `{command}` lists what there is" if close else f"see `{command}`"
+    message = close[1] if close else message
+    return Failure(message[:1].lower() + message[1:], hint, UsageError.exit_code)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """True for every way in which memory runs out; torch is asked only if it is loaded."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    if isinstance(error, RuntimeError):
+        return "can't allocate memory" in text or "out of memory" in text
+    return isinstance(error, ImportError) and ("cannot allocate memory" in text or "failed to map segment" in text)
+
+
+def _memory_numbers(error: BaseException) -> str:
+    """What was asked for, and what this process has taken so far."""
+    said = str(error) or "an allocation was refused"
+    if sys.platform == "win32":
+        return said
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f"{said} ({peak / 2**20:,.0f} MiB in use at most)"
+
+
+def _system(error: OSError) -> Failure:
+    """A refusal by the operating system."""
+    where = f"{error.filename}: " if error.filename else ""
+    what = error.strerror or str(error)
+    if error.errno in _FULL:
+        return Failure(
+            f"{where}{what}{_free_space(error.filename)}",
+            "free some space or write elsewhere; what was there before is intact",
+            ResourceError.exit_code,
+        )
+    if error.errno in _PLACE:
+        return Failure(f"{where}{what}", "check the path and its permissions", InputError.exit_code)
+    return Failure(f"{where}{what}", "the system refused; see `lpdif doctor`", ResourceError.exit_code)
+
+
+def _free_space(filename: object) -> str:
+    """How much room is left where `filename` was to go."""
+    if not isinstance(filename, (str, Path)):
+        return ""
+    folder = Path(filename).absolute().parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:  # the folder went away meanwhile: then there is no number to give
+        return ""
+    return f" ({free / 1e6:,.1f} MB free in {folder})"

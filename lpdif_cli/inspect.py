@@ -1,0 +1,176 @@
+"""`lpdif inspect`: what is this file or folder?"""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import lpdif
+from lpdif.errors import InputError, ModelError
+from lpdif_cli import options
+from lpdif_cli.console import Console, command_line, size, table
+
+Facts = dict[str, object]
+MOST_FOR_SPACING = 20_000  # points whose neighbours are looked up
+
+
+def inspect(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", hidden=True)],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """
+    lpdif inspect scan.ply
+
+    Says what a path is: a scan, a mesh, samples, a model, a run or a workspace,
+    and what is in it.
+
+    Usage: lpdif inspect PATH [OPTIONS]
+    """
+    console: Console = context.obj
+    console.setup("inspect", as_json=json, quiet=quiet, verbose=verbose)
+    facts, following = look(path)
+    console.result({"path": str(path), **facts}, *table([(name, show(value)) for name, value in facts.items()]))
+    if following:
+        console.next(*following)
+
+
+def look(path: Path) -> tuple[Facts, list[str]]:
+    """What `path` is, and the command that one would give it to next."""
+    if path.is_dir():
+        return folder(path)
+    if path.suffix == ".safetensors":
+        return tensors(path)
+    if path.name == "metrics.jsonl":
+        return run(path), []
+    return surface(path)
+
+
+def surface(path: Path) -> tuple[Facts, list[str]]:
+    """A scan, or a mesh if it has faces."""
+    import numpy as np
+
+    scan = lpdif.load_scan(path)
+    finite = scan.points[np.isfinite(scan.points).all(axis=1)]
+    facts: Facts = {"kind": "scan" if scan.faces is None else "mesh", "points": len(scan.points)}
+    if len(finite) < len(scan.points):
+        facts["not finite"] = len(scan.points) - len(finite)
+    if len(finite):
+        low, high = finite.min(axis=0), finite.max(axis=0)
+        facts |= {"lowest corner": low, "highest corner": high, "extent": high - low}
+    facts |= {"normals": scan.normals is not None, "colours": scan.colors is not None, "bytes": path.stat().st_size}
+    if scan.sensor is not None:
+        facts["scanner"] = scan.sensor if scan.sensor.ndim == 1 else f"{len(scan.sensor):,} positions"
+    if scan.extras:
+        facts["further values"] = ", ".join(scan.extras)
+    if scan.faces is not None:
+        return facts | shape(scan), ["evaluate", str(path), "TRUTH.ply"]
+    if len(finite) > 1:
+        facts["spacing"] = spacing(finite)
+    return facts, ["reconstruct", str(path), "-o", "MESH.ply"]
+
+
+def spacing(points: Any) -> float:
+    """Median distance to the nearest other point, over points picked evenly."""
+    import numpy as np
+    from scipy.spatial import cKDTree
+
+    some = points[:: max(1, len(points) // MOST_FOR_SPACING)]
+    return float(np.median(cKDTree(points).query(some, k=2)[0][:, 1]))
+
+
+def shape(scan: lpdif.Scan) -> Facts:
+    """What there is to say of a mesh."""
+    import numpy as np
+    import trimesh
+
+    finite = bool(np.isfinite(scan.points).all())
+    mesh = trimesh.Trimesh(scan.points, scan.faces, process=False)
+    facts: Facts = {"faces": len(mesh.faces)}
+    if not finite or not len(mesh.faces):
+        return facts
+    mesh.merge_vertices()
+    closed = bool(mesh.is_watertight)
+    facts |= {"parts": int(mesh.body_count), "closed": closed, "area": float(mesh.area)}
+    if closed:
+        facts["volume"] = float(mesh.volume)
+    return facts
+
+
+def tensors(path: Path) -> tuple[Facts, list[str]]:
+    """A safetensors file: one of lpdif's kinds, by its own words."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            about = file.metadata() or {}
+            arrays = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no dict)
+        card = json_text.loads(about.get("card", "{}"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file", "check the path") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error})", "it is damaged, or something else") from error
+    if not about.get("kind", "").startswith("lpdif-"):
+        raise ModelError(f"{path}: a safetensors file of another program", "make a model with `lpdif fit`")
+    facts: Facts = {"kind": about["kind"].removeprefix("lpdif-"), "version": about.get("version", "?"), "arrays": len(arrays)}
+    facts |= {"bytes": path.stat().st_size, **flat(card)}
+    model = facts["kind"] == "model"
+    return facts, ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if model else []
+
+
+def run(path: Path) -> Facts:
+    """The log of a fit."""
+    try:
+        rows = [json_text.loads(line) for line in path.read_text().splitlines()]
+        last = dict(rows[-1])
+    except (OSError, ValueError, IndexError, TypeError) as error:
+        raise InputError(f"{path}: not the log of a fit ({error})", "it has one JSON object a line") from error
+    return {"kind": "run", "rows": len(rows), **flat(last)}
+
+
+def folder(path: Path) -> tuple[Facts, list[str]]:
+    """A workspace."""
+    place = lpdif.Workspace(path)
+    facts: Facts = {"kind": "workspace"}
+    if place.manifest.exists():
+        about = json_text.loads(place.manifest.read_text())
+        facts |= {"scans": len(about["kept"]), "regions": sum(row["regions"] for row in about["kept"])}
+        facts["left out"] = len(about["left_out"])
+    if place.metrics.exists():
+        facts |= {f"run {name}": value for name, value in run(place.metrics).items() if name != "kind"}
+    if place.snapshot.exists():
+        facts["snapshot"] = size(place.snapshot.stat().st_size)
+    if place.model.exists():
+        facts |= {f"model {name}": value for name, value in tensors(place.model)[0].items() if name != "kind"}
+    if len(facts) == 1:
+        hint = f"make one of the scans in it: {command_line('preprocess', str(path))}"
+        raise InputError(f"{path}: a folder, but no workspace", hint)
+    words = ["--workspace", str(path)]
+    return facts, ["reconstruct", "SCAN", "-o", "MESH.ply", *words] if place.model.exists() else ["fit", *words]
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> Facts:
+    """Nested values by dotted names."""
+    facts: Facts = {}
+    for name, value in values.items():
+        facts |= flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
+    return facts
+
+
+def show(value: object) -> str:
+    """A fact for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if hasattr(value, "tolist"):
+        return " ".join(f"{number:.10g}" for number in value.tolist())
+    return str(value)

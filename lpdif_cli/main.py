@@ -1,0 +1,122 @@
+"""`lpdif`: the commands in one place, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from lpdif import __version__
+from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
+from lpdif_cli.console import Console, listening
+from lpdif_cli.failures import describe
+from lpdif_cli.helptext import Command, Group
+from lpdif_cli.settings import describe_keys
+
+BROKEN_PIPE = 141  # what a shell reports for a writer whose reader went away
+
+app = typer.Typer(
+    cls=Group,
+    name="lpdif",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 bad model or settings, 5 disk,\n"
+    "memory or device, 6 workspace busy, 7 some scans of a batch failed, 130/143 stopped.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def lpdif(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """
+    lpdif reconstruct scan.ply -o mesh.ply
+
+    Turns 3D scans into meshes with local implicit functions, one decoder for each
+    pattern of local shape (LP-DIF). No scan at hand? `lpdif demo` makes one.
+
+    Usage: lpdif COMMAND [OPTIONS]      (lpdif COMMAND --help says more)
+    """
+    if version:
+        typer.echo(f"lpdif {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+class _Stopped(Exception):
+    """KeyboardInterrupt, in a form that typer does not handle by itself."""
+
+
+class _ReaderGone(Exception):
+    """BrokenPipeError, likewise."""
+
+
+def _add(name: str, function: Callable[..., None], summary: str, epilog: str | None = None) -> None:
+    """Register a command."""
+
+    @functools.wraps(function)
+    def command(*args: object, **kwargs: object) -> None:
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            raise _Stopped from error
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
+
+    app.command(name, cls=Command, short_help=summary, epilog=epilog)(command)
+
+
+_add("reconstruct", reconstruct.reconstruct, "A scan becomes a mesh.", describe_keys("reconstruct"))
+_add("preprocess", preprocess.preprocess, "Scans and meshes become training samples.", describe_keys("preprocess"))
+_add("fit", fit.fit, "Samples become a model.", describe_keys("fit"))
+_add("cluster", cluster.cluster, "The patterns of a fit, anew.", describe_keys("cluster"))
+_add("evaluate", evaluate.evaluate, "How far a mesh is from the truth.")
+_add("inspect", inspect.inspect, "What a file or workspace is.")
+_add("doctor", doctor.doctor, "Is everything in place?")
+_add("demo", demo.demo, "Make a small scan to try.")
+
+
+def run(arguments: Sequence[str], console: Console | None = None) -> int:
+    """Run `lpdif` with these arguments and return its exit code. Prints; raises nothing a user can cause."""
+    console = console or Console()
+    console.json = "--json" in arguments  # until the command has parsed it: usage errors come before that
+    interrupts = console.interrupts
+    with listening(console), interrupts.watched():
+        try:
+            code = app(args=list(arguments), prog_name="lpdif", obj=console, standalone_mode=False)
+            console.out.flush()
+            if interrupts.caught is None:
+                return int(code or 0)
+        except (_ReaderGone, BrokenPipeError):
+            return BROKEN_PIPE
+        except (_Stopped, KeyboardInterrupt):
+            pass  # told below, together with an interrupt that typer itself took
+        except Exception as error:  # the one net: what falls in here is described, never hidden
+            failure = describe(error)
+            console.trace(error)
+            console.failure(failure.message, failure.hint, failure.code)
+            return failure.code
+        console.failure(f"stopped by {interrupts.name}", console.stop_hint, interrupts.exit_code)
+        return interrupts.exit_code
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # file names are bytes: print them as they are
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # reported already; what is still in the buffer must not fail a second time at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

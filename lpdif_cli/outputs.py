@@ -1,0 +1,19 @@
+"""What can be wrong with an output is found before any work is done for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lpdif.errors import UsageError
+
+
+def check_mesh_output(path: Path, overwrite: bool, source: Path | None) -> None:
+    """Raises UsageError unless a mesh can be written to `path`: a known format, not the scan `source` itself, no link, no file
+    that would be replaced unasked, no folder that is missing or closed."""
+    from lpdif.atomic import check_output
+    from lpdif.writing import mesh_format
+
+    mesh_format(path)
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise UsageError(f"{path}: input and output are the same file", "write the mesh elsewhere: the scan is worth keeping")
+    check_output(path, overwrite)

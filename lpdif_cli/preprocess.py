@@ -1,0 +1,78 @@
+"""`lpdif preprocess`: scans and meshes -> samples in the workspace."""
+
+from __future__ import annotations
+
+import json as json_text
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lpdif
+from lpdif.errors import BatchError, UsageError
+from lpdif_cli import options
+from lpdif_cli.console import Console, duration
+from lpdif_cli.inputs import expand
+from lpdif_cli.settings import resolve, workspace_words
+
+
+def preprocess(
+    context: typer.Context,
+    scans: Annotated[list[str], typer.Argument(metavar="SCANS", hidden=True)],
+    workspace: options.Workspace = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    config: options.Config = None,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """
+    lpdif preprocess scans/
+
+    Makes training samples of scans and meshes: closed meshes give exact signed
+    distances; open meshes and points are used as scans. A file that cannot be
+    used is left out, with the reason, and does not stop the others.
+
+    Usage: lpdif preprocess SCANS... [OPTIONS]
+
+    SCANS are files, folders or 'globs/*.ply'. Run it again after an interruption,
+    or with more scans: samples that are up to date are kept.
+    """
+    console: Console = context.obj
+    console.setup("preprocess", as_json=json, quiet=quiet, verbose=verbose)
+    chosen = resolve("preprocess", {"workspace": workspace, "seed": seed, "threads": threads}, config)
+    console.stop_hint = "run the same command again: samples that are done are kept"
+    place = lpdif.Workspace(chosen.config.workspace)
+    paths = [source.path for source in expand(scans)]
+    if not overwrite:
+        check_kept(place, paths)
+    if dry_run:
+        console.say(f"would read {len(paths)} files and write samples to {place.samples}; nothing was done")
+        console.result({"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths]}, *map(str, paths))
+        return
+    report = lpdif.preprocess(
+        paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress
+    )
+    console.say(f"wrote {place.samples}: {report.regions:,} regions of {report.kept} scans in {duration(console.elapsed())}")
+    console.next("fit", "--patterns", str(chosen.config.fit.patterns), *workspace_words(place.root))
+    left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
+    document = {"workspace": str(place.root), "kept": report.kept, "regions": report.regions, "left_out": left_out}
+    console.result(document, str(place.samples))
+    if left_out:
+        raise BatchError(f"{len(left_out)} of {len(paths)} files were left out", "the reasons are above; the others are done")
+
+
+def check_kept(place: lpdif.Workspace, paths: list[Path]) -> None:
+    """Raises UsageError where samples of scans that are not among `paths` would be dropped."""
+    if not place.manifest.exists():
+        return
+    earlier = {row["source"] for row in json_text.loads(place.manifest.read_text())["kept"]}
+    dropped = sorted(earlier - {path.name for path in paths})
+    if dropped:
+        raise UsageError(
+            f"{place.samples}: holds samples of {len(dropped)} other scans ({dropped[0]}, ...), which would be dropped",
+            "pass --overwrite to drop them, give those scans too, or take another folder with --workspace",
+        )

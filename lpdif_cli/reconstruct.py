@@ -1,0 +1,193 @@
+"""`lpdif reconstruct`: a scan -> a mesh; several scans -> a folder of meshes (batch.py)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lpdif
+from lpdif.errors import UsageError
+from lpdif_cli import options
+from lpdif_cli.batch import reconstruct_many
+from lpdif_cli.console import Console, duration, size
+from lpdif_cli.inputs import is_many
+from lpdif_cli.outputs import check_mesh_output
+from lpdif_cli.settings import Settings, resolve
+
+BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
+STREAM = "-"
+
+
+def reconstruct(
+    context: typer.Context,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", hidden=True)],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].")
+    ] = None,
+    resolution: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of the mesh's triangles [auto].")] = None,
+    region_size: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of a local region [auto].")] = None,
+    max_distance: Annotated[str | None, typer.Option(metavar="LENGTH", help="No surface farther from the points [auto].")] = None,
+    watertight: Annotated[bool, typer.Option("--watertight", help="Close every hole, as for printing.")] = False,
+    refine: Annotated[str | None, typer.Option(metavar="N", help="Steps that fit the codes to this scan [0].")] = None,
+    model: Annotated[str | None, typer.Option(metavar="FILE", help="Model file, or: bundled [the workspace's].")] = None,
+    sensor: Annotated[
+        tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")
+    ] = None,
+    faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.")] = None,
+    workspace: options.Workspace = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
+    threads: options.Threads = None,
+    config: options.Config = None,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """
+    lpdif reconstruct scan.ply -o mesh.ply
+
+    Turns a scan (points with or without normals, or a broken mesh) into a mesh. No
+    other option is needed: what is chosen automatically is printed, with its
+    reason. LENGTHs are in the scan's own unit, or the word auto.
+
+    Usage: lpdif reconstruct INPUT... [-o OUT] [OPTIONS]
+
+    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, NPY, NPZ, VTK or GLB; LAS,
+    LAZ and E57 with `pip install 'lpdif[las,e57]'`. OUT is OBJ, PLY, STL, OFF or
+    GLB. `-` is stdin or stdout. Several INPUTs, or a folder, go to the folder OUT:
+    a bad scan does not stop the others, and those done before are skipped.
+    """
+    console: Console = context.obj
+    console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
+    flags = {
+        "reconstruct.resolution": resolution,
+        "reconstruct.region_size": region_size,
+        "reconstruct.max_distance": max_distance,
+        "reconstruct.watertight": watertight or None,
+        "reconstruct.refine": refine,
+        "reconstruct.model": model,
+        "reconstruct.sensor": sensor,
+        "reconstruct.faces": faces,
+        "workspace": workspace,
+        "device": device,
+        "seed": seed,
+        "threads": threads,
+    }
+    work = Work(resolve("reconstruct", flags, config), console)
+    if is_many(inputs):
+        reconstruct_many(work.mesh_of, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
+    else:
+        reconstruct_one(work, inputs[0], output, overwrite=overwrite, dry_run=dry_run)
+
+
+@dataclass
+class Work:
+    """Scans -> meshes with one model, which is loaded when the first scan has been read."""
+
+    settings: Settings
+    console: Console
+    _model: lpdif.Model | None = None
+
+    def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
+        """The reconstruction of a scan."""
+        if self._model is None:
+            self._model = lpdif.load_model(self.model_path())
+        chosen = self.settings.config
+        return lpdif.reconstruct(
+            scan,
+            self._model,
+            chosen.reconstruct,
+            device=chosen.device,
+            threads=chosen.threads,
+            progress=self.console.progress,
+        )
+
+    def model_path(self) -> Path | None:
+        """The model file to use, None for the bundled one; a model of the workspace comes first, aloud."""
+        if self.settings.model == BUNDLED:
+            return None
+        if self.settings.model is not None:
+            return Path(self.settings.model)
+        fitted = lpdif.Workspace(self.settings.config.workspace).model
+        if not fitted.exists():
+            return None
+        self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
+        return fitted
+
+
+def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bool, dry_run: bool) -> None:
+    """One scan to one mesh, or to stdout."""
+    console = work.console
+    source = None if given == STREAM else Path(given)
+    target = output_path(source, output)
+    if target is None:
+        check_stdout(console)
+    else:
+        check_mesh_output(target, overwrite, source)
+    # Reading comes before the model, so that a bad scan is answered at once.
+    scan = lpdif.load_scan(source) if source is not None else read_stdin()
+    if output is None:
+        console.say(f"no -o given: the mesh goes to {target}")
+    if dry_run:
+        console.say(f"would make a mesh of {len(scan.points):,} points ({scan.name}); nothing was written")
+        console.result(
+            {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points)}, str(target or STREAM)
+        )
+        return
+    made = work.mesh_of(scan)
+    console.interrupts.check()
+    mesh = made.mesh
+    if target is None:
+        data = lpdif.encode_mesh(mesh, "ply")
+        console.say(f"writing {len(mesh.faces):,} faces, {size(len(data))} to stdout after {duration(console.elapsed())}")
+        console.binary_result(data)
+        return
+    lpdif.write_mesh(target, mesh, overwrite=overwrite)
+    written = target.stat().st_size
+    counts = f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, {size(written)}"
+    console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
+    console.next("inspect", str(target))
+    document = {
+        "input": given,
+        "output": str(target),
+        "points": len(scan.points),
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "bytes": written,
+        "facts": made.facts,
+    }
+    console.result(document, str(target))
+
+
+def output_path(source: Path | None, output: str | None) -> Path | None:
+    """Where the mesh goes; None is stdout. Without -o it goes next to the scan; into a folder, under the scan's name."""
+    if output == STREAM:
+        return None
+    if output is not None:
+        path = Path(output)
+        folder = path.is_dir() or output.endswith("/")
+        return path / f"{source.stem if source else 'mesh'}.ply" if folder else path
+    if source is None:
+        raise UsageError("a scan from stdin needs -o", "say where the mesh goes: -o mesh.ply, or -o - for stdout")
+    return source.with_name(f"{source.stem}.mesh.ply")
+
+
+def read_stdin() -> lpdif.Scan:
+    """The scan that is piped in."""
+    if sys.stdin.isatty():
+        raise UsageError("no scan is piped into stdin", "pipe one in: cat scan.ply | lpdif reconstruct - -o mesh.ply")
+    return lpdif.read_scan(sys.stdin.buffer.read(), "stdin")
+
+
+def check_stdout(console: Console) -> None:
+    """Raises UsageError where a mesh on stdout would do harm."""
+    if console.json:
+        raise UsageError("--json and -o - both want stdout", "write the mesh to a file")
+    if console.out.isatty():
+        raise UsageError("a mesh is not for a terminal", "send it on: lpdif reconstruct scan.ply -o - > mesh.ply")

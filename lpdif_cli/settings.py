@@ -1,0 +1,285 @@
+"""Settings: flag > LPDIF_* variable > lpdif.toml > default. The names are those of lpdif.config, in all three places.
+
+`[fit] patterns = 8` in the file is `LPDIF_FIT_PATTERNS=8` in the environment and, where there is one, the flag `--patterns 8`.
+Keys of no stage stand at the top of the file: workspace, device, threads, and seed, which counts for every stage that has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import os
+import re
+import tomllib
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lpdif import config as stages
+from lpdif.device import check_device_name
+from lpdif.errors import LpdifError, ModelError, UsageError
+
+FILE_NAME = "lpdif.toml"
+_STAGES: dict[str, type] = {
+    "preprocess": stages.PreprocessConfig,
+    "fit": stages.FitConfig,
+    "cluster": stages.ClusterConfig,
+    "reconstruct": stages.ReconstructConfig,
+}
+_NOT_SETTINGS = {"fit.resume"}  # acts of one run, given by a flag alone
+# Lowest and highest allowed values by key; other whole numbers must not be negative, other lengths must be positive.
+_LIMITS: dict[str, tuple[float, float]] = {
+    "batch": (1, math.inf),
+    "coarsest": (1e-9, 1),
+    "faces": (4, math.inf),
+    "finest": (1e-9, 1),
+    "kde_every": (1, math.inf),
+    "kde_gamma": (0, math.inf),
+    "learning_rate": (1e-12, math.inf),
+    "patterns": (1, 4096),
+    "points": (1, math.inf),
+    "regions_per_shape": (1, math.inf),
+    "samples": (1, math.inf),
+    "seed": (0, 2**63 - 1),
+    "snapshot_every": (1, math.inf),
+    "sweep": (1, 4096),
+    "threads": (0, 4096),
+}
+
+Value = object
+_Fail = Callable[[str, str], LpdifError]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run goes by: the config, the seed and model chosen for it, and where each value that is no default came from."""
+
+    config: stages.Config
+    seed: int
+    model: str | None
+    origins: Mapping[str, str]
+
+
+def resolve(
+    stage: str | None,
+    flags: Mapping[str, Value],
+    config_file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings of a run of `stage` (None: a command that is no stage). `flags` maps dotted keys to what was typed; None
+    stands for "not given".
+
+    Raises UsageError for a bad flag, ModelError for a bad file or variable.
+    """
+    environment = os.environ if environment is None else environment
+    keys = _keys()
+    values: dict[str, Value] = {}
+    origins: dict[str, str] = {}
+    for source in (_from_file(config_file, environment, keys), _from_environment(environment, keys), _from_flags(flags, keys)):
+        for key, (value, where) in source.items():
+            values[key], origins[key] = value, where
+            if key == "seed":  # the common seed of a stronger source outweighs the stage's own seed of a weaker one
+                for other in [k for k in values if k.endswith(".seed") and k not in source]:
+                    del values[other], origins[other]
+    return _assemble(stage, values, origins)
+
+
+def describe_keys(stage: str) -> str:
+    """The keys of a stage with their defaults, wrapped, for the end of its --help."""
+    pairs = [
+        f"{field.name} {_show(field.default)}"
+        for field in dataclasses.fields(_STAGES[stage])
+        if f"{stage}.{field.name}" not in _NOT_SETTINGS
+    ]
+    lines, line = [], " "
+    for pair in [p + "," for p in pairs[:-1]] + pairs[-1:]:
+        if len(line) + len(pair) > 76:
+            lines.append(line)
+            line = " "
+        line += " " + pair
+    head = f"Settings: [{stage}] in lpdif.toml, or LPDIF_{stage.upper()}_<NAME>:"
+    return "\n".join([head, *lines, line])
+
+
+def workspace_words(place: Path) -> tuple[str, ...]:
+    """What to add to a suggested command so that it finds the workspace."""
+    return () if place == Path(stages.Config.workspace) else ("--workspace", str(place))
+
+
+def _keys() -> dict[str, type]:
+    """Every dotted key and its type."""
+    keys: dict[str, type] = {"workspace": str, "device": str, "threads": int, "seed": int}
+    for stage, kind in _STAGES.items():
+        hints = typing.get_type_hints(kind)
+        keys |= {f"{stage}.{field.name}": hints[field.name] for field in dataclasses.fields(kind)}
+    keys["reconstruct.model"] = str
+    return {key: kind for key, kind in keys.items() if key not in _NOT_SETTINGS}
+
+
+def _from_flags(flags: Mapping[str, Value], keys: Mapping[str, type]) -> dict[str, tuple[Value, str]]:
+    found = {}
+    for key, value in flags.items():
+        if value is not None:
+            flag = "--" + key.rpartition(".")[2].replace("_", "-")
+            found[key] = (_read(value, keys[key], key, flag, UsageError), flag)
+    return found
+
+
+def _from_environment(environment: Mapping[str, str], keys: Mapping[str, type]) -> dict[str, tuple[Value, str]]:
+    names = {"LPDIF_" + key.replace(".", "_").upper(): key for key in keys}
+    found = {}
+    for name, text in environment.items():
+        if not name.startswith("LPDIF_") or name == "LPDIF_CONFIG":
+            continue
+        if name not in names:
+            raise ModelError(f"environment: unknown variable {name}", _nearest(name, [*names, "LPDIF_CONFIG"]))
+        found[names[name]] = (_read(text, keys[names[name]], names[name], name, ModelError), name)
+    return found
+
+
+def _from_file(
+    config_file: Path | None, environment: Mapping[str, str], keys: Mapping[str, type]
+) -> dict[str, tuple[Value, str]]:
+    named = config_file or (Path(environment["LPDIF_CONFIG"]) if environment.get("LPDIF_CONFIG") else None)
+    path = named or Path(FILE_NAME)
+    try:
+        with path.open("rb") as file:
+            document = tomllib.load(file)
+    except FileNotFoundError:
+        if named is None:
+            return {}
+        raise ModelError(f"{path}: no such settings file", "check --config and LPDIF_CONFIG") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})", "a settings file is a TOML text file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: not TOML: {error}", "write one `key = value` a line, text in quotes") from error
+    found = {}
+    for name, value in document.items():
+        if isinstance(value, dict):
+            if name not in _STAGES:
+                raise ModelError(f"{path}: unknown table [{name}]", _nearest(name, list(_STAGES)))
+            entries = {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            entries = {name: value}
+        for key, inner in entries.items():
+            stage, _, last = key.rpartition(".")
+            if key not in keys:
+                siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == stage]
+                place = f" in [{stage}]" if stage else ""
+                raise ModelError(f"{path}: unknown key '{last}'{place}", _nearest(last, siblings))
+            found[key] = (_read(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
+    return found
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The hint for a misspelt name."""
+    close = difflib.get_close_matches(name, known, 1, 0.6)
+    return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(sorted(known))
+
+
+def _read(value: Value, kind: type, key: str, where: str, fail: _Fail) -> Value:
+    """`value` (text, or what TOML made of it) as `kind`. `where` names its place in errors made by `fail`."""
+    name = key.rpartition(".")[2]
+    if key == "device":
+        if not isinstance(value, str):
+            raise fail(f"{where}: {value!r} is not a device", "use auto, cpu, cuda or cuda:N")
+        try:
+            check_device_name(value, where)
+        except UsageError as error:
+            raise fail(error.message, error.hint) from None
+        return value
+    arguments = typing.get_args(kind)
+    if type(None) in arguments:
+        if value == "auto":
+            return None
+        kind = arguments[0]
+        arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return _read_list(value, arguments, name, where, fail)
+    if kind is bool:
+        return _read_switch(value, where, fail)
+    if kind is str:
+        if not isinstance(value, str) or not value:
+            raise fail(f"{where}: {value!r} is not text", 'write it in quotes: "..."')
+        return value
+    return _read_number(value, kind, name, where, fail)
+
+
+def _read_number(value: Value, kind: type, name: str, where: str, fail: _Fail) -> float | int:
+    what = "a whole number" if kind is int else "a number"
+    auto = " or auto" if name in {"resolution", "region_size", "max_distance", "faces"} else ""
+    number: float | int
+    try:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float) if kind is float else (str, int)):
+            raise ValueError
+        number = int(value) if kind is int else float(value)
+    except ValueError:
+        raise fail(f"{where}: {value!r} is not {what}", f"write {what}{auto}") from None
+    low, high = _LIMITS.get(name, (0, math.inf))
+    positive = kind is float and name not in _LIMITS
+    if not (math.isfinite(number) and low <= number <= high) or (positive and number == 0):
+        bound = "above 0" if positive else f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise fail(f"{where}: {value} is out of range", f"write {what} {bound}{auto}")
+    return number
+
+
+def _read_switch(value: Value, where: str, fail: _Fail) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
+        return value.lower() in {"1", "true", "yes", "on"}
+    raise fail(f"{where}: {value!r} is neither true nor false", "write true or false")
+
+
+def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, fail: _Fail) -> tuple[Value, ...]:
+    """A tuple of whole numbers of any length (K, ...) or of as many coordinates as `kinds` has."""
+    parts = re.split(r"[,\s]+", value.strip(", ")) if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)):
+        raise fail(f"{where}: {value!r} is not a list of numbers", "write them with commas")
+    if kinds[-1] is Ellipsis:
+        return tuple(_read_number(part, int, name, where, fail) for part in parts if part != "")
+    if len(parts) != len(kinds):
+        raise fail(f"{where}: {len(parts)} numbers instead of {len(kinds)}", "write X Y Z")
+    numbers = []
+    for part in parts:
+        try:
+            number = float(part) if isinstance(part, (str, int, float)) else math.nan
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise fail(f"{where}: {part!r} is not a number", "write three coordinates: X Y Z")
+        numbers.append(number)
+    return tuple(numbers)
+
+
+def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[str, str]) -> Settings:
+    """Values over defaults."""
+    tables: dict[str, typing.Any] = {}
+    for name, kind in _STAGES.items():
+        own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(name + ".")}
+        own.pop("model", None)
+        if "seed" in values:
+            own.setdefault("seed", values["seed"])
+        tables[name] = kind(**own)
+    common: dict[str, typing.Any] = {key: values[key] for key in ("workspace", "device", "threads") if key in values}
+    config = stages.Config(**common, **tables)
+    if config.preprocess.finest > config.preprocess.coarsest:
+        raise ModelError("[preprocess] finest is larger than coarsest", "regions go from `coarsest` down to `finest`")
+    seed = tables[stage].seed if stage else values.get("seed", 0)
+    model = values.get("reconstruct.model")
+    assert isinstance(seed, int)
+    assert model is None or isinstance(model, str)
+    return Settings(config, seed, model, origins)
+
+
+def _show(value: Value) -> str:
+    """A default as it would be written in the file."""
+    if value is None:
+        return "auto"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,87 @@
+"""lpdif: scans to meshes with local, pattern-specific implicit functions.
+
+    import lpdif
+
+    scan = lpdif.load_scan("scan.ply")
+    mesh = lpdif.reconstruct(scan).mesh
+    lpdif.write_mesh("mesh.ply", mesh)
+
+The names below are loaded when they are first used (PEP 562): `import lpdif` alone costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lpdif.artifacts import Model as Model
+    from lpdif.artifacts import Workspace as Workspace
+    from lpdif.artifacts import load_model as load_model
+    from lpdif.config import ClusterConfig as ClusterConfig
+    from lpdif.config import Config as Config
+    from lpdif.config import FitConfig as FitConfig
+    from lpdif.config import PreprocessConfig as PreprocessConfig
+    from lpdif.config import ReconstructConfig as ReconstructConfig
+    from lpdif.demo_scan import make_demo_scan as make_demo_scan
+    from lpdif.device import use_threads as use_threads
+    from lpdif.errors import LpdifError as LpdifError
+    from lpdif.field import LocalField as LocalField
+    from lpdif.meshes import Mesh as Mesh
+    from lpdif.metrics import Figures as Figures
+    from lpdif.metrics import evaluate as evaluate
+    from lpdif.reading import load_scan as load_scan
+    from lpdif.reading import read_scan as read_scan
+    from lpdif.scans import Scan as Scan
+    from lpdif.stages.cluster import cluster as cluster
+    from lpdif.stages.fit import fit as fit
+    from lpdif.stages.preprocess import preprocess as preprocess
+    from lpdif.stages.reconstruct import Reconstruction as Reconstruction
+    from lpdif.stages.reconstruct import reconstruct as reconstruct
+    from lpdif.writing import encode_mesh as encode_mesh
+    from lpdif.writing import write_mesh as write_mesh
+    from lpdif.writing import write_scan as write_scan
+
+__version__ = "0.1.0"
+
+# where each public name lives
+_DOOR = {
+    "ClusterConfig": "config",
+    "Config": "config",
+    "Figures": "metrics",
+    "FitConfig": "config",
+    "LocalField": "field",
+    "LpdifError": "errors",
+    "Mesh": "meshes",
+    "Model": "artifacts",
+    "PreprocessConfig": "config",
+    "ReconstructConfig": "config",
+    "Reconstruction": "stages.reconstruct",
+    "Scan": "scans",
+    "Workspace": "artifacts",
+    "cluster": "stages.cluster",
+    "encode_mesh": "writing",
+    "evaluate": "metrics",
+    "fit": "stages.fit",
+    "load_model": "artifacts",
+    "load_scan": "reading",
+    "make_demo_scan": "demo_scan",
+    "preprocess": "stages.preprocess",
+    "read_scan": "reading",
+    "reconstruct": "stages.reconstruct",
+    "use_threads": "device",
+    "write_mesh": "writing",
+    "write_scan": "writing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOOR:
+        raise AttributeError(f"module 'lpdif' has no attribute {name!r}")
+    value = getattr(import_module(f"lpdif.{_DOOR[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_DOOR])

@@ -1,0 +1,134 @@
+"""What lpdif keeps on disk: every name, key and version, and nothing but safetensors and JSON (no pickle anywhere)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lpdif.atomic import write_bytes
+from lpdif.encoder import Encoder
+from lpdif.errors import InputError, ModelError
+from lpdif.multi_decoder import MultiDecoder
+from lpdif.optimizer import Networks, TrainingRegions, pattern_tensors, read_patterns
+from lpdif.patterns import Patterns
+
+MODEL, SNAPSHOT, SAMPLES = "lpdif-model", "lpdif-snapshot", "lpdif-samples"
+VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1}
+SAMPLE_KEYS = ("points", "normals", "counts", "queries", "sdf", "sizes")
+
+
+class Workspace:
+    """Where the stages leave their results."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.samples = self.root / "samples"
+        self.manifest = self.samples / "manifest.json"
+        self.model = self.root / "model.safetensors"
+        self.snapshot = self.root / "snapshot.safetensors"
+        self.metrics = self.root / "metrics.jsonl"
+        self.gallery = self.root / "patterns.png"
+
+    def shards(self) -> list[Path]:
+        """The sample files that the manifest names, in its order."""
+        if not self.manifest.exists():
+            raise InputError(
+                f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})", "make some: lpdif preprocess SCANS"
+            )
+        return [self.samples / row["shard"] for row in json.loads(self.manifest.read_text())["kept"]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `fit` makes and `reconstruct` uses: networks, patterns, and where they come from (`card`)."""
+
+    networks: Networks
+    patterns: Patterns
+    card: dict[str, Any]
+
+
+def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
+    """Write a safetensors file that says what it is. Atomic: a reader sees the old file or the new one."""
+    about = {"kind": kind, "version": str(VERSION[kind]), "card": json.dumps(card, sort_keys=True)}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(whole, about), overwrite=True)
+
+
+def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and card of a file of this kind. Raises ModelError where it is something else."""
+    hint = "lpdif reads only its own safetensors files; make a model with `lpdif fit`"
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            if about.get("kind") != kind:
+                raise ModelError(f"{path}: expected {kind}, found {about.get('kind', 'a safetensors file of another program')}", hint)
+            if about.get("version") != str(VERSION[kind]):
+                raise ModelError(f"{path}: expected version {VERSION[kind]} of {kind}, found {about.get('version')}", "use the lpdif that wrote it")
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["card"])  # noqa: SIM118 (safe_open is no dict)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file", hint) from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error})", hint) from None
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Networks in float32, their sizes in the card."""
+    networks = model.networks
+    sizes = {"features": networks.encoder.features, "width": networks.decoder.width, "patterns": networks.decoder.patterns}
+    tensors = {k: v.float() for k, v in networks.state_dict().items()} | pattern_tensors(model.patterns)
+    save_tensors(path, MODEL, tensors, {**model.card, "sizes": sizes})
+
+
+def load_model(path: Path | None = None) -> Model:
+    """A model from a file, or the one that ships with lpdif. Raises ModelError for anything else."""
+    path = path or Path(__file__).parent / "weights" / "default.safetensors"
+    tensors, card = load_tensors(path, MODEL)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelError(f"{path}: {name} holds values that are not finite", "the file is damaged or its training diverged; fit again")
+    patterns = read_patterns(tensors)
+    try:
+        sizes = card["sizes"]
+        encoder = Encoder(int(sizes["features"]))
+        networks = Networks(encoder, MultiDecoder(int(sizes["patterns"]), encoder.code_size, int(sizes["width"])))
+        networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")})
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again") from None
+    if patterns is None or len(patterns.centroids) != networks.decoder.patterns or patterns.whitening.projection.shape[0] != encoder.code_size:
+        raise ModelError(f"{path}: patterns do not match its {networks.decoder.patterns} decoders", "the file is damaged; fit again")
+    return Model(networks.eval().requires_grad_(False), patterns, card)
+
+
+def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
+    """All regions of a workspace and their sizes (N,)."""
+    parts = []
+    for shard in workspace.shards():
+        try:
+            parts.append(load_tensors(shard, SAMPLES)[0])
+        except ModelError as error:
+            raise InputError(error.message, "run `lpdif preprocess` again; it redoes what is missing") from None
+    if not parts:
+        raise InputError(f"{workspace.root}: its samples hold no region", "preprocess other scans")
+    whole = {key: torch.cat([part[key] for part in parts]) for key in SAMPLE_KEYS}
+    return TrainingRegions(*(whole[key] for key in TrainingRegions._fields)), whole["sizes"]
+
+
+def append_metrics(path: Path, row: dict[str, Any]) -> None:
+    """One line of metrics.jsonl."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of metrics.jsonl."""
+    with path.open() as file:
+        for line in file:
+            yield json.loads(line)

@@ -1,0 +1,181 @@
+"""Which rows of a scan are points of a surface: finite, distinct, and not outliers.
+
+N points, k neighbours. Nothing here needs normals; nothing is moved, only left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.errors import InputError
+from lpdif.spacing import FloatArray, Neighbours, chunks, nearest
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+MINIMUM_POINTS = 32  # distinct points a scan must have
+LONGEST = 1e100  # extents and coordinates beyond this overflow when squared and cubed
+FINEST = 2.0**-40  # extent over largest coordinate: below this float64 cannot tell the points apart
+FLAT = 1e-9  # second singular value over the first: below this all points lie on one line
+
+OUTLIER_NEIGHBOURS = 12
+MEAN_REACH = 1.30  # mean distance of the 12 nearest of a point in a plane, in spacings
+ROUNDS = 3  # outliers hide behind each other: points are looked at again when a neighbour has gone
+OFF_CENTRE = 0.7  # spacings from the mean of the neighbours: only beyond it may a point be off the surface
+LOOSE = 1.7  # mean distance over that of the neighbours: only beyond it may a point be detached
+DETACHED = 2.5  # ... and beyond this it is
+OFF_SURFACE = 0.65  # spacings off the plane of the neighbours, and
+OFF_SCATTER = 4.5  # times the scatter of the neighbours about that plane: then a point is off the surface
+SPARSE = 4.0  # times the typical mean distance: only beyond it a point must prove to lie in a surface
+SHEET = 0.4  # least over middle extent of the neighbours seen from the point: below it they form a sheet with the point
+LINE = 0.2  # middle over largest extent: below it they form a line with the point
+LONELY = 0.4  # share of sparse, scattered points among the neighbours of a sparse, scattered one: then it is an outlier
+FRAGMENT = 12  # a group of fewer points, farther than GAP from everything else, is an outlier
+GAP = 4.0  # in units of the local spacing
+
+
+def finite_rows(points: FloatArray) -> IntArray:
+    """Numbers of the rows of (N, 3) without NaN or infinity."""
+    return np.flatnonzero(np.isfinite(points).all(axis=1))
+
+
+def distinct_rows(points: FloatArray) -> IntArray:
+    """Row numbers of (N, 3) finite points, one for each distinct point (the first of it), sorted by x, then y, then z.
+
+    The order depends on the points alone, not on the order they came in.
+    """
+    order = np.lexsort((points[:, 2], points[:, 1], points[:, 0]))
+    in_order = points[order]
+    new = np.ones(len(points), dtype=np.bool_)
+    new[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
+    return order[new]
+
+
+def check_extent(points: FloatArray, name: str) -> None:
+    """Refuse (InputError) distinct points (N, 3) that are too few, or of no usable extent: one spot, one line, no scale."""
+    if len(points) < MINIMUM_POINTS:
+        raise InputError(
+            f"{name}: {len(points)} distinct points, at least {MINIMUM_POINTS} are needed",
+            "a surface cannot be made from so few points; check that the whole file was exported",
+        )
+    low, high = points.min(axis=0), points.max(axis=0)
+    largest = float(max(np.abs(low).max(), np.abs(high).max()))
+    if largest > LONGEST:
+        raise InputError(f"{name}: coordinates up to {largest:.3g} are beyond any unit of length", "check the file's columns and scale")
+    extent = float((high - low).max())
+    if extent < FINEST * largest:
+        raise InputError(
+            f"{name}: extent {extent:.3g} at coordinates of {largest:.3g}: the points cannot be told apart",
+            "export the scan with a local origin, or check its unit",
+        )
+    scaled = (points - (low + high) / 2) / extent
+    singular = np.linalg.eigvalsh(scaled.T @ scaled)
+    if singular[1] <= FLAT**2 * singular[2]:
+        raise InputError(f"{name}: all {len(points)} points lie on one line", "a surface needs points that spread in two directions")
+
+
+def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, threads: int = 1) -> BoolArray:
+    """(N,) True where a point belongs to a surface.
+
+    points      (N, 3) distinct
+    neighbours  their OUTLIER_NEIGHBOURS nearest (fewer only in a scan of fewer points)
+    noise       standard deviation of the points about the surface
+
+    A point is an outlier if, against its k nearest,
+    - it is detached: its mean distance exceeds that of its neighbours DETACHED times (a local outlier factor, Breunig et
+      al. 2000: relative, so that uneven density is no fault); or
+    - it is off the surface: its offset from the neighbours' plane exceeds what their scatter and the noise allow; or
+    - it is sparse against the whole scan, its neighbours form neither a sheet nor a line with it, and many of them are
+      the same: a mist of outliers, which is not detached from itself; or
+    - it belongs to a group of fewer than FRAGMENT points far from all others.
+    Points are judged again, against the points still there, when one of their neighbours was an outlier.
+    """
+    from scipy.spatial import cKDTree
+
+    k = neighbours.indices.shape[1]
+    inlier = np.ones(len(points), dtype=np.bool_)
+    mean = neighbours.mean.copy()
+    sparse = SPARSE * float(np.median(mean))
+    rows = np.arange(len(points))
+    indices = neighbours.indices
+    for _ in range(ROUNDS):
+        gone = rows[_outliers(points, rows, indices, mean, noise, sparse)]
+        if not len(gone):
+            break
+        inlier[gone] = False
+        again = ~inlier[indices].all(axis=1) & inlier[rows]
+        rows = rows[again]
+        left = np.flatnonzero(inlier)
+        if not len(rows) or len(left) <= k:
+            break
+        anew = nearest(cKDTree(points[left]), points[rows], k, threads)
+        indices = left[anew.indices].astype(np.int32)
+        mean[rows] = anew.mean
+    return inlier & ~_in_fragment(points, neighbours, inlier)
+
+
+def _outliers(points: FloatArray, rows: IntArray, indices: NDArray[np.int32], mean: FloatArray, noise: float, sparse: float) -> BoolArray:
+    """(R,) which of the points `rows`, whose neighbours are `indices` (R, k), are outliers. mean (N,): mean distances."""
+    around = np.empty(len(rows))
+    suspect = np.empty(len(rows), dtype=np.bool_)
+    for part in chunks(len(rows)):
+        around[part] = np.median(mean[indices[part]], axis=1)
+        off_centre = np.linalg.norm(points[indices[part]].mean(axis=1) - points[rows[part]], axis=1)
+        own = mean[rows[part]]
+        suspect[part] = (off_centre > OFF_CENTRE * around[part] / MEAN_REACH) | (own > LOOSE * around[part]) | (own > sparse)
+    doubtful = np.flatnonzero(suspect)
+    outlier = np.zeros(len(rows), dtype=np.bool_)
+    scattered = np.zeros(len(points), dtype=np.bool_)
+    for part in chunks(len(doubtful)):
+        some = doubtful[part]
+        own, spacing = mean[rows[some]], around[some] / MEAN_REACH
+        near = points[indices[some]] - points[rows[some]][:, None]
+        offset, scatter = plane_offset(near)
+        off_surface = (offset > OFF_SURFACE * spacing) & (offset > OFF_SCATTER * np.hypot(scatter, noise))
+        outlier[some] = off_surface | (own > DETACHED * around[some])
+        extents = np.sqrt(np.maximum(np.linalg.eigvalsh(np.swapaxes(near, 1, 2) @ near), 0))
+        shapeless = (extents[:, 0] >= SHEET * extents[:, 1]) & (extents[:, 1] >= LINE * extents[:, 2])
+        scattered[rows[some]] = shapeless & (own > sparse)
+    mist = np.flatnonzero(scattered[rows])
+    outlier[mist] |= scattered[indices[mist]].mean(axis=1) >= LONELY
+    return outlier
+
+
+def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Distance (M,) of the origin from the best plane through each of M sets of points (M, k, 3), and their scatter (M,) about it."""
+    centre = near.mean(axis=1)
+    centred = near - centre[:, None]
+    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred / near.shape[1])
+    return np.abs(np.einsum("mi,mi->m", centre, axes[:, :, 0])), np.sqrt(np.maximum(values[:, 0], 0))
+
+
+def _in_fragment(points: FloatArray, neighbours: Neighbours, inlier: BoolArray) -> BoolArray:
+    """(N,) True for the points of groups of fewer than FRAGMENT points that lie farther than GAP spacings from the others.
+
+    The finer of two points sets the scale, but never below the typical one: so a knot of outliers beside a sparse
+    surface stands apart, and a sparse region does not fall to pieces.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    fragment = np.zeros(len(points), dtype=np.bool_)
+    typical = float(np.median(neighbours.mean))
+    if neighbours.indices.shape[1] < FRAGMENT:
+        return fragment
+    # A point of such a group has not all its neighbours in the group, and so at least one beyond the gap
+    rows = np.flatnonzero(inlier & (neighbours.reach > GAP / MEAN_REACH * typical))
+    indices = neighbours.indices[rows]
+    length = np.linalg.norm(points[indices] - points[rows][:, None], axis=2)
+    scale = np.maximum(np.minimum(neighbours.mean[rows][:, None], neighbours.mean[indices]), typical)
+    linked = (length <= GAP / MEAN_REACH * scale) & inlier[indices]
+    number = np.full(len(points), len(rows))  # all other points are one node, the last
+    number[rows] = np.arange(len(rows))
+    starts = np.concatenate([[0], np.cumsum(linked.sum(axis=1)), [linked.sum()]])
+    ends = number[indices[linked]]
+    graph = csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(len(rows) + 1, len(rows) + 1))
+    _, group = connected_components(graph, directed=False)
+    size = np.bincount(group[:-1], minlength=group.max() + 1)
+    size[group[-1]] = FRAGMENT
+    fragment[rows] = size[group[:-1]] < FRAGMENT
+    return fragment

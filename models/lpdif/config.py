@@ -1,0 +1,77 @@
+"""Settings of the four stages: frozen dataclasses, one a stage. No torch here, so that `--help` stays fast.
+
+Lengths are in the scan's own unit; None stands for "auto": chosen from the scan, and said aloud.
+Inside training, lengths are in units of the region size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """scans -> samples: what is stored of each region."""
+
+    regions_per_shape: int = 1920  # region draws of one shape, over all its scales
+    points: int = 256  # clean surface points stored of a region, more than any encoder input so that training can thin them
+    samples: int = 48  # signed-distance samples of a region
+    coarsest: float = 1 / 8  # largest region size, as a share of the shape's longest side
+    finest: float = 1 / 128  # smallest region size, likewise
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """samples -> model."""
+
+    patterns: int = 8  # K, the number of pattern decoders; 1 is the plain single-decoder baseline
+    shared_steps: int = 20_000  # steps of the shared stage (encoder and one decoder)
+    pattern_steps: int = 20_000  # steps of the pattern stage (encoder and K decoders)
+    features: int = 64  # learned part of a code, beside the jet's coefficients
+    width: int = 96  # hidden width of a decoder
+    batch: int = 256  # regions a step
+    learning_rate: float = 2e-3
+    kde_gamma: float = 0.5  # exponent of the density weights; 0 is exactly "no weighting"
+    kde_every: int = 500  # steps between two density estimates
+    reassign_every: int = 1000  # steps between two assignments of regions to patterns; 0 keeps the first
+    snapshot_every: int = 1000
+    seed: int = 0
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """codes -> patterns."""
+
+    patterns: int = 8
+    sweep: tuple[int, ...] = ()  # further K to score
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ReconstructConfig:
+    """scan -> mesh."""
+
+    resolution: float | None = None  # h, lattice step of the mesh
+    region_size: float | None = None  # s of the finest level
+    max_distance: float | None = None  # no surface farther than this from the points
+    watertight: bool = False
+    refine: int = 0  # steps of code refinement
+    faces: int | None = None  # simplify to at most this many
+    sensor: tuple[float, float, float] | None = None  # scanner position, for orienting normals
+    keep_outliers: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings; the shape of an `lpdif.toml`: one table a stage, beside the keys common to all."""
+
+    workspace: str = "lpdif-workspace"
+    device: str = "auto"
+    threads: int = 0  # 0: as many as the machine has
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)

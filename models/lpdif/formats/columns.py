@@ -1,0 +1,208 @@
+"""Columns with names, or only with values, to a Scan: which are coordinates, normals, colours, and what is left over."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.formats.source import Source
+from lpdif.scans import Scan
+
+Column = NDArray[np.generic]
+FloatArray = NDArray[np.float64]
+
+log = logging.getLogger("lpdif")
+
+# what programs call the parts of a point; compared after `plain`
+_COORDINATES = (
+    ("x", "y", "z"),
+    ("px", "py", "pz"),
+    ("pos_x", "pos_y", "pos_z"),
+    ("position_x", "position_y", "position_z"),
+    ("point_x", "point_y", "point_z"),
+    ("points_0", "points_1", "points_2"),
+    ("x_coord", "y_coord", "z_coord"),
+    ("coord_x", "coord_y", "coord_z"),
+    ("cartesian_x", "cartesian_y", "cartesian_z"),
+    ("easting", "northing", "height"),
+    ("easting", "northing", "elevation"),
+    ("easting", "northing", "z"),
+    ("east", "north", "up"),
+)
+_NORMALS = (
+    ("nx", "ny", "nz"),
+    ("normal_x", "normal_y", "normal_z"),
+    ("normalx", "normaly", "normalz"),
+    ("normals_x", "normals_y", "normals_z"),
+    ("normals_0", "normals_1", "normals_2"),
+    ("n_x", "n_y", "n_z"),
+)
+_COLORS = (
+    ("red", "green", "blue"),
+    ("r", "g", "b"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+    ("rf", "gf", "bf"),
+    ("color_r", "color_g", "color_b"),
+    ("color_red", "color_green", "color_blue"),
+    ("colorred", "colorgreen", "colorblue"),
+    ("colors_0", "colors_1", "colors_2"),
+    ("rgb_0", "rgb_1", "rgb_2"),
+)
+_NOT_CARRIED = {"alpha", "a", "diffuse_alpha", "s", "t", "u", "v", "texture_u", "texture_v"}
+_DEGREES = ({"lat", "lon"}, {"latitude", "longitude"}, {"lat", "long"})
+_UNIT = re.compile(r"[\[(][^\])]*[\])]")
+_UNWORDLY = re.compile(r"[^0-9a-z]+")
+
+
+def plain(name: str) -> str:
+    """A column name without case, units and punctuation: "//X [m]" is "x", "Points:0" is "points_0"."""
+    return _UNWORDLY.sub("_", _UNIT.sub("", name.lower())).strip("_")
+
+
+def scan_of_columns(
+    source: Source,
+    names: Sequence[str],
+    columns: Sequence[Column],
+    faces: NDArray[np.int64] | None = None,
+    sensor: FloatArray | None = None,
+) -> Scan:
+    """The Scan of named columns, each (N,) or (N, k); the first of two columns of one name counts.
+
+    Raises InputError where no three columns are coordinates.
+    """
+    named: dict[str, Column] = {}
+    spelt: dict[str, str] = {}
+    for name, column in zip(names, columns, strict=True):
+        key = plain(name)
+        if key and key not in named:
+            named[key], spelt[key] = column, name.strip().strip("/#\"'").strip()
+    coordinates = _take(named, _COORDINATES)
+    if coordinates is None:
+        if any(pair <= set(named) for pair in _DEGREES):
+            raise source.error("coordinates are degrees of latitude and longitude", "project them to metres first, to UTM say")
+        listed = ", ".join(spelt.values())[:120] or "none"
+        raise source.error(f"no columns x, y and z; its columns are {listed}", "name the columns of the coordinates x, y and z")
+    points = _float64(coordinates)
+    normals = _take(named, _NORMALS)
+    colors = _take(named, _COLORS)
+    extras = {
+        spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in _NOT_CARRIED and column.ndim == 1
+    }
+    return Scan(
+        points=points,
+        normals=None if normals is None else _float64(normals),
+        colors=None if colors is None else colors_of(np.stack(colors, axis=1), source.name),
+        extras=extras,
+        faces=faces,
+        sensor=sensor,
+        name=source.name,
+    )
+
+
+def coordinates_named(names: Sequence[str]) -> bool:
+    """Whether names of columns say which are the coordinates."""
+    known = {plain(name) for name in names}
+    return any(set(triple) <= known for triple in _COORDINATES) or any(pair <= known for pair in _DEGREES)
+
+
+def colors_of(values: NDArray[np.generic], name: str) -> NDArray[np.uint8] | None:
+    """Colours of any kind, (N, 3), as bytes: integers of 8 or 16 bits, or fractions of one. None, and said, where they are
+    neither, or missing, or all black, which is how programs write that they have none."""
+    colors: NDArray[np.uint8]
+    if values.dtype == np.uint8:
+        colors = np.ascontiguousarray(values).astype(np.uint8, copy=False)
+    else:
+        numbers = values.astype(np.float64)
+        missing = ~np.isfinite(numbers).all(axis=1)
+        if missing.any():
+            log.warning("%s: colours left out: %d points have none", name, int(missing.sum()))
+            return None
+        low, high = float(numbers.min(initial=0)), float(numbers.max(initial=0))
+        if low < 0 or high > 65535:
+            log.warning("%s: colours left out: their values go from %g to %g", name, low, high)
+            return None
+        whole = np.issubdtype(values.dtype, np.integer)
+        scale = 255.0 if high <= 1 and not whole else 1.0 if high <= 255 else 1 / 257  # 65535 -> 255
+        colors = np.rint(numbers * scale).astype(np.uint8)
+    if not colors.any():
+        log.info("%s: colours left out: all are black", name)
+        return None
+    return colors
+
+
+def guess_names(values: FloatArray, intensity_first: bool) -> list[str]:
+    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values.
+
+    The first three are coordinates, after a running number if there is one. Then, from left to right: three columns of unit
+    length are normals, three of 0..255 or 0..1 are colours, any other column is a value on its own. intensity_first: the
+    column after the coordinates is an intensity if exactly four are left (the layout of PTS), where else it could be red.
+    """
+    total = values.shape[1]
+    sample = values[:: max(1, len(values) // 20_000)].astype(np.float64)
+    sample = sample[np.isfinite(sample).all(axis=1)]
+    names: list[str] = []
+    if total >= 4 and len(values) >= 8 and _counts_rows(values[:, 0]):
+        names.append("")
+    names += ["x", "y", "z"]
+    scalars = 0
+    if intensity_first and total - len(names) == 4:
+        names.append("intensity")
+    while len(names) < total:
+        triple = sample[:, len(names) : len(names) + 3]
+        if triple.shape[1] == 3 and len(triple):
+            if "nx" not in names and _are_normals(triple):
+                names += ["nx", "ny", "nz"]
+                continue
+            if "red" not in names and _are_colors(triple):
+                names += ["red", "green", "blue"]
+                continue
+        scalars += 1
+        names.append("intensity" if scalars == 1 and "intensity" not in names else f"value{scalars}")
+    return names
+
+
+def _counts_rows(column: FloatArray) -> bool:
+    return bool(column[0] in (0, 1)) and bool((np.diff(column) == 1).all())
+
+
+def _are_normals(triple: FloatArray) -> bool:
+    length = np.linalg.norm(triple, axis=1)
+    given = length > 0
+    if not given.any():
+        return False
+    return bool((np.abs(length[given] - 1) < 0.02).mean() > 0.9) and bool((np.abs(triple) <= 1.01).all())
+
+
+def _are_colors(triple: FloatArray) -> bool:
+    low, high = triple.min(), triple.max()
+    whole = bool((triple == np.rint(triple)).all())
+    return bool(low >= 0) and bool(high > 0) and (bool(high <= 1) or (whole and bool(high <= 255)))
+
+
+def _take(named: dict[str, Column], triples: Sequence[tuple[str, str, str]]) -> list[Column] | None:
+    for triple in triples:
+        if all(key in named and named[key].ndim == 1 for key in triple):
+            return [named.pop(key) for key in triple]
+    return None
+
+
+def _float64(triple: Sequence[Column]) -> FloatArray:
+    out = np.empty((len(triple[0]), 3), dtype=np.float64)
+    for axis, column in enumerate(triple):
+        out[:, axis] = column
+    return out
+
+
+def said(names: Sequence[str]) -> str:
+    """Names of columns for a message, those left out as "-"."""
+    return " ".join(name or "-" for name in names)
+
+
+def first_of(arrays: Mapping[str, Column], names: Sequence[str]) -> str | None:
+    """The first of `names` that is a key, compared without case and punctuation, as it is spelt there."""
+    known = {plain(key): key for key in reversed(list(arrays))}
+    return next((known[name] for name in names if name in known), None)

@@ -1,0 +1,81 @@
+"""E57 (ASTM E2807), by pye57: an extra of lpdif, run in a child process. Several scans become one, in their common frame."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from lpdif.errors import InputError
+from lpdif.formats.child import Arrays, arrays_from_child
+from lpdif.formats.columns import colors_of
+from lpdif.formats.source import DOWNLOAD_AGAIN, Source
+from lpdif.scans import Scan
+
+MAGIC = b"ASTM-E57"
+
+log = logging.getLogger("lpdif")
+
+
+def read_e57(source: Source) -> Scan:
+    """Reads all scans of an E57 file, each moved by its pose; the sensor position of each point is its scan's.
+
+    Raises InputError for a file cut off, and where pye57 is not installed.
+    """
+    if len(source.data) < 48:
+        raise source.error(f"ends within its header ({len(source.data)} of 48 bytes)", DOWNLOAD_AGAIN)
+    length = int.from_bytes(source.data[16:24], "little")
+    if length > len(source.data):
+        raise source.error(f"ends after {len(source.data)} of {length} bytes (header says {length})", DOWNLOAD_AGAIN)
+    if importlib.util.find_spec("pye57") is None:
+        raise source.error("reading E57 needs the package pye57", 'pip install "lpdif[e57]"')
+    arrays = arrays_from_child(source, "e57")
+    points = arrays["points"].astype(np.float64)
+    if not len(points):
+        raise source.error("holds no points")
+    counts = arrays["counts"]
+    log.info("%s: %d scans, of %s points", source.name, len(counts), ", ".join(str(count) for count in counts[:20]))
+    colors = arrays.get("colors")
+    return Scan(
+        points,
+        colors=None if colors is None else colors_of(colors, source.name),
+        extras={"intensity": arrays["intensity"]} if "intensity" in arrays else {},
+        sensor=arrays["sensor"].astype(np.float64) if "sensor" in arrays else None,
+        name=source.name,
+    )
+
+
+def decode(path: Path) -> Arrays:
+    """Points, colours, intensity and sensor positions of all scans. Runs in the child process.
+
+    Colours and intensity are kept where every scan has them, positions where every scan has a pose.
+    """
+    import pye57
+
+    file = pye57.E57(str(path))
+    columns: dict[str, list[np.ndarray]] = {"points": [], "colors": [], "intensity": [], "sensor": []}
+    counts: list[int] = []
+    for index in range(file.scan_count):
+        header = file.get_header(index)
+        if header.point_count == 0:
+            continue
+        if header.point_count > 64 * path.stat().st_size:  # a point takes a bit at the least, in each of three columns
+            raise InputError(f"scan {index + 1} says {header.point_count} points, more than the file can hold")
+        data = file.read_scan(index, intensity=True, colors=True, ignore_missing_fields=True)
+        count = len(data["cartesianX"])
+        if count == 0:
+            continue
+        counts.append(count)
+        columns["points"].append(np.column_stack([data["cartesianX"], data["cartesianY"], data["cartesianZ"]]))
+        if all(name in data for name in ("colorRed", "colorGreen", "colorBlue")):
+            columns["colors"].append(np.column_stack([data["colorRed"], data["colorGreen"], data["colorBlue"]]))
+        if "intensity" in data:
+            columns["intensity"].append(np.asarray(data["intensity"]))
+        if header.has_pose():
+            columns["sensor"].append(np.tile(np.asarray(header.translation, dtype=np.float64), (count, 1)))
+    out: Arrays = {name: np.concatenate(parts) for name, parts in columns.items() if counts and len(parts) == len(counts)}
+    out.setdefault("points", np.zeros((0, 3)))
+    out["counts"] = np.array(counts, dtype=np.int64)
+    return out

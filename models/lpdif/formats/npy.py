@@ -1,0 +1,219 @@
+"""NPY and NPZ (NumPy): arrays of points. Pickled objects are never read."""
+
+from __future__ import annotations
+
+import ast
+import io
+import logging
+import math
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.formats.columns import Column, colors_of, first_of, guess_names, plain, said, scan_of_columns
+from lpdif.formats.polygons import first_outside, triangulate
+from lpdif.formats.source import DOWNLOAD_AGAIN, Source
+from lpdif.scans import Scan
+
+log = logging.getLogger("lpdif")
+
+MAGIC = b"\x93NUMPY"
+_HEADER_LIMIT = 1 << 16
+_UNPACKED_LIMIT = 1 << 26  # an archive may always unpack to this, and beyond to
+_UNPACKED_TIMES = 200  # times its size: more is a bomb, not a scan
+
+_POINTS = (
+    "points",
+    "point",
+    "xyz",
+    "vertices",
+    "verts",
+    "v",
+    "coords",
+    "coordinates",
+    "positions",
+    "position",
+    "pos",
+    "pc",
+    "cloud",
+    "data",
+    "arr_0",
+)
+_NORMALS = ("normals", "normal", "n", "vertex_normals")
+_COLORS = ("colors", "color", "rgb", "colours", "colour", "vertex_colors")
+_FACES = ("faces", "face", "triangles", "f", "tris")
+_SENSOR = ("sensor", "sensor_position", "viewpoint")
+_HINT = "store points as an array of N rows of x, y, z (and the names normals, colors, faces in NPZ)"
+
+
+# what zipfile raises on damaged archives
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, struct.error)
+
+
+def read_npy(source: Source) -> Scan:
+    """Reads one array: (N, 3) points, (N, C) points and further columns by their values, or fields with names."""
+    array = _array(source, source.data, "")
+    if array.dtype.names:
+        flat: NDArray[np.void] = array.reshape(-1).view(np.dtype((np.void, array.dtype)))
+        names = list(array.dtype.names)
+        columns = [flat[name] for name in names]
+        usable = [index for index, column in enumerate(columns) if column.dtype.kind in "biuf" and column.ndim == 1]
+        if not len(flat):
+            raise source.error("holds no points")
+        return scan_of_columns(source, [names[index] for index in usable], [_native(columns[index]) for index in usable])
+    return _of_table(source, _table(source, array, ""))
+
+
+def read_npz(source: Source) -> Scan:
+    """Reads an archive of arrays: points, and by their names normals, colors, faces, sensor, and values of each point."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            if sum(archive.getinfo(name).file_size for name in names) > _allowance(source):
+                raise source.error(f"unpacks to more than {_UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+            arrays = {name.removesuffix(".npy"): _unpack(source, archive, name) for name in names}
+    except _DAMAGE as error:
+        raise source.error(f"damaged NPZ archive ({error})", DOWNLOAD_AGAIN) from None
+    if len(arrays) == 1 and next(iter(arrays.values())).dtype.names is None:
+        return _of_table(source, _table(source, *reversed(arrays.popitem())))
+    key = first_of(arrays, _POINTS)
+    if key is None:
+        raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", _HINT)
+    table = _table(source, arrays.pop(key), key)
+    if table.shape[1] > 3:
+        return _with_faces(source, _of_table(source, table), arrays)
+    points = _native(table).astype(np.float64)
+    if not len(points):
+        raise source.error("holds no points")
+    normals = _take(source, arrays, _NORMALS, len(points))
+    colors = _take(source, arrays, _COLORS, len(points))
+    sensor_key = first_of(arrays, _SENSOR)
+    sensor = None
+    if sensor_key is not None:
+        sensor = _native(arrays.pop(sensor_key)).astype(np.float64)
+        if sensor.shape not in ((3,), (len(points), 3)):
+            raise source.error(f"array {sensor_key} has shape {sensor.shape}, where (3,) or {points.shape} is a position")
+    faces_left = dict(arrays)
+    extras = {
+        name: _native(value).reshape(-1)
+        for name, value in arrays.items()
+        if value.shape in ((len(points),), (len(points), 1)) and value.dtype.kind in "biuf" and plain(name) not in _FACES
+    }
+    scan = Scan(
+        points,
+        None if normals is None else normals.astype(np.float64),
+        None if colors is None else colors_of(colors, source.name),
+        extras,
+        None,
+        sensor,
+        source.name,
+    )
+    return _with_faces(source, scan, faces_left)
+
+
+def _allowance(source: Source) -> int:
+    return max(_UNPACKED_LIMIT, _UNPACKED_TIMES * len(source.data))
+
+
+def _unpack(source: Source, archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
+    with archive.open(name) as file:
+        data = file.read(_allowance(source) + 1)
+    if len(data) > _allowance(source):
+        raise source.error(f"unpacks to more than {_UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+    return _array(source, data, name.removesuffix(".npy"))
+
+
+def _array(source: Source, data: bytes, name: str) -> NDArray[np.generic]:
+    """The array of one NPY file, its header checked against the bytes there are."""
+    of = f"array {name}: " if name else ""
+    if not data.startswith(MAGIC) or len(data) < 12:
+        raise source.error(f"{of}no NPY header", DOWNLOAD_AGAIN)
+    width = 2 if data[6] == 1 else 4
+    size = int.from_bytes(data[8 : 8 + width], "little")
+    start = 8 + width + size
+    if data[6] not in (1, 2, 3) or size > _HEADER_LIMIT or start > len(data):
+        raise source.error(f"{of}NPY header of version {data[6]} and {size} bytes is not understood", DOWNLOAD_AGAIN)
+    try:
+        header = ast.literal_eval(data[8 + width : start].decode("utf-8" if data[6] == 3 else "latin-1").strip())
+        descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
+        dtype = np.lib.format.descr_to_dtype(descr)
+        good = isinstance(shape, tuple) and all(type(length) is int and length >= 0 for length in shape)
+    except (ValueError, TypeError, KeyError, IndexError, SyntaxError, MemoryError, RecursionError, AttributeError):
+        good = False
+    if not good:
+        raise source.error(f"{of}NPY header is not understood", DOWNLOAD_AGAIN)
+    if dtype.hasobject:
+        raise source.error(f"{of}holds pickled Python objects, which are never read", "store plain numbers: array.astype(float)")
+    count = math.prod(shape)
+    if dtype.itemsize == 0 or count * dtype.itemsize > len(data) - start:
+        room = (len(data) - start) // max(1, dtype.itemsize)
+        raise source.error(f"{of}ends after {room} of {count} values (header says shape {shape})", DOWNLOAD_AGAIN)
+    try:
+        return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    except ValueError:  # as with more dimensions than numpy knows
+        raise source.error(f"{of}shape {shape} is not understood") from None
+
+
+def _table(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
+    """An array of points as (N, C): images of points (H, W, 3) unrolled, columns (3, N) turned."""
+    of = f"array {name} of " if name else ""
+    if array.dtype.names or array.dtype.kind not in "biuf":
+        raise source.error(f"{of}type {array.dtype} holds no coordinates"[:160], _HINT)
+    if array.ndim == 2 and array.shape[0] == 3 and (array.shape[1] > 16 or array.shape[1] < 3):  # columns instead of rows
+        return array.T
+    if array.ndim >= 2 and array.shape[-1] >= 3:
+        return array.reshape(-1, array.shape[-1])
+    raise source.error(f"{of}shape {array.shape} is no list of points", _HINT)
+
+
+def _of_table(source: Source, table: NDArray[np.generic]) -> Scan:
+    if not len(table):
+        raise source.error("holds no points")
+    if table.shape[1] > 64:
+        raise source.error(f"shape {table.shape} is no list of points", _HINT)
+    values = table.astype(np.float64)
+    names = guess_names(values, intensity_first=False)
+    log.info("%s: columns taken as %s", source.name, said(names))
+    kept = [index for index, name in enumerate(names) if name]
+    return scan_of_columns(source, [names[index] for index in kept], [_native(table[:, index]) for index in kept])
+
+
+def _take(source: Source, arrays: dict[str, Column], names: tuple[str, ...], number: int) -> Column | None:
+    key = first_of(arrays, names)
+    if key is None:
+        return None
+    values = arrays.pop(key)
+    if values.ndim == 2 and values.shape[0] == number and values.shape[1] in (3, 4) and values.dtype.kind in "biuf":
+        return _native(values[:, :3])
+    log.warning("%s: array %s of shape %s left out: there are %d points", source.name, key, values.shape, number)
+    return None
+
+
+def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
+    key = first_of(arrays, _FACES)
+    if key is None:
+        return scan
+    raw = arrays[key]
+    if raw.ndim != 2 or raw.shape[1] < 3 or raw.dtype.kind not in "iu":
+        raise source.error(f"array {key} of shape {raw.shape} and type {raw.dtype} holds no faces"[:160])
+    corners = _native(raw).astype(np.int64)
+    outside = first_outside(corners.reshape(-1), len(scan.points))
+    if outside is not None:
+        row = outside // corners.shape[1]
+        at = corners.reshape(-1)[outside]
+        raise source.error(
+            f"face {row + 1} of {len(corners)} uses point {at}, but the points go from 0 to {len(scan.points) - 1}"
+        )
+    faces = triangulate(corners.reshape(-1), np.full(len(corners), corners.shape[1]), scan.points, source.name)
+    return Scan(scan.points, scan.normals, scan.colors, scan.extras, faces if len(faces) else None, scan.sensor, scan.name)
+
+
+def _native(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """In this machine's byte order, in one piece; halves and long doubles as doubles."""
+    kind = array.dtype
+    if kind.kind == "f" and kind.itemsize not in (4, 8):
+        return array.astype(np.float64)
+    return np.ascontiguousarray(array.astype(kind.newbyteorder("=")))

@@ -1,0 +1,60 @@
+"""Jets: the surface of a region as a cubic height over its tangent plane, fitted to points and normals.
+
+    h(x, y) = sum over i + j <= 3 of c_ij x^i y^j        signed distance ~ (z - h) / sqrt(1 + |grad h|^2)
+
+A jet is what CoFie's quadratic last layer stands for (NeurIPS 2024), but solved for, not learned: with weights that the
+encoder chooses for each point (as in DeepFit, ECCV 2020) the linear part of every region's description is exact, and the decoder is
+left with what a polynomial cannot say: edges, corners, sheets, noise.
+Letters: R regions, P points, Q queries of a region, J = 10 coefficients. All in the region's canonical frame, in region sizes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
+COEFFICIENTS = len(POWERS)
+RADIUS = 1.5  # coordinates are divided by this, so that monomials of points in the halo stay below 1
+LARGEST = 4.0  # a coefficient beyond this comes from points that are no height field
+STEEPEST = 3.0  # heights and slopes are held within this: a cubic means nothing far from its points
+
+
+def monomials(xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Monomials at (..., 2) positions and their derivatives by x and by y: three (..., J) tensors."""
+    x, y = (xy / RADIUS).unbind(-1)
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    xx, xy_, yy = x * x, x * y, y * y
+    value = torch.stack([one, x, y, xx, xy_, yy, xx * x, xx * y, x * yy, yy * y], -1)
+    by_x = torch.stack([zero, one, zero, 2 * x, y, zero, 3 * xx, 2 * xy_, yy, zero], -1) / RADIUS
+    by_y = torch.stack([zero, zero, one, zero, x, 2 * y, zero, xx, 2 * xy_, 3 * yy], -1) / RADIUS
+    return value, by_x, by_y
+
+
+def fit_jets(points_RP3: Tensor, normals_RP3: Tensor, position_RP: Tensor, slope_RP: Tensor, ridge_J: Tensor) -> Tensor:
+    """(R, J) coefficients that minimise
+
+        sum_p position_p (h(x_p, y_p) - z_p)^2 + slope_p |n_z grad h + (n_x, n_y)|^2  +  sum_j ridge_j c_j^2
+
+    with weights position, slope (R, P) >= 0, zero where a row holds no point, and ridge (J,) > 0. Regions without points get zeros.
+    """
+    value, by_x, by_y = monomials(points_RP3[..., :2])
+    nx, ny, nz = normals_RP3.unbind(-1)
+    rows = torch.cat([value, by_x * nz[..., None], by_y * nz[..., None]], 1)  # (R, 3P, J)
+    wanted = torch.cat([points_RP3[..., 2], -nx, -ny], 1)
+    weight = torch.cat([position_RP, slope_RP, slope_RP], 1)
+    weighted = rows * weight[..., None]
+    normal_RJJ = weighted.transpose(1, 2) @ rows + torch.diag(ridge_J)
+    right_RJ1 = weighted.transpose(1, 2) @ wanted[..., None]
+    factor, _ = torch.linalg.cholesky_ex(normal_RJJ)
+    return torch.cholesky_solve(right_RJ1, factor)[..., 0].clamp(-LARGEST, LARGEST)
+
+
+def jet_distance(jets_RJ: Tensor, points_RQ3: Tensor) -> Tensor:
+    """(R, Q) first-order signed distance of points (R, Q, 3) to the jets (R, J), held within +-STEEPEST."""
+    value, by_x, by_y = monomials(points_RQ3[..., :2])
+    height = (value @ jets_RJ[..., None])[..., 0].clamp(-STEEPEST, STEEPEST)
+    slope_x = (by_x @ jets_RJ[..., None])[..., 0].clamp(-STEEPEST, STEEPEST)
+    slope_y = (by_y @ jets_RJ[..., None])[..., 0].clamp(-STEEPEST, STEEPEST)
+    distance = (points_RQ3[..., 2] - height) * torch.rsqrt(1 + slope_x.square() + slope_y.square())
+    return distance.clamp(-STEEPEST, STEEPEST)

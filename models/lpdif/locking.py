@@ -1,0 +1,124 @@
+"""One run a workspace: a lock that the operating system drops when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lpdif.errors import BusyError, ResourceError
+
+log = logging.getLogger("lpdif")
+
+LOCK_NAME = ".lock"
+_HELD: set[int] = set()  # descriptors of the locks this process holds
+_LOCK_BYTE = 1 << 30  # Windows locks a byte range: one far behind the text, which the second run must be able to read
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(descriptor: int) -> bool:
+        os.lseek(descriptor, _LOCK_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _take(descriptor: int) -> bool:
+        """True if the lock is ours now, False if another run has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def _let_go_in_child() -> None:
+        # A forked child shares the lock: left open there, it would outlive a parent that is killed.
+        for descriptor in _HELD:
+            os.close(descriptor)
+        _HELD.clear()
+
+    _at_fork: list[object] = []
+
+
+@contextmanager
+def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
+    """Hold the lock of `workspace` (made if missing) for `command` while the block runs.
+
+    Raises BusyError, naming process, host and command, if another run holds it, and ResourceError if the folder cannot be
+    written. The lock is an flock on `<workspace>/.lock`: it is gone the moment its process is, so a kill -9 leaves nothing that
+    blocks the next run; only the text in the file stays, and is taken over.
+    """
+    path = workspace / LOCK_NAME
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    except OSError as error:
+        raise ResourceError(
+            f"{workspace}: cannot hold the workspace ({error.strerror})", "pass a folder you can write to with --workspace"
+        ) from error
+    try:
+        if not _take(descriptor):
+            raise BusyError(
+                f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace"
+            )
+        _close_in_children(descriptor)
+        left = _read(descriptor)
+        if left:
+            log.info("taking over the workspace from process %s, which ended without letting go", left.get("pid", "?"))
+        _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()})
+        try:
+            yield
+        finally:
+            # The file stays: removing it would let a third run lock a new file while a second waits on this one.
+            _write(descriptor, {})
+    finally:
+        _HELD.discard(descriptor)
+        os.close(descriptor)
+
+
+def _close_in_children(descriptor: int) -> None:
+    """Have forked children close `descriptor`."""
+    _HELD.add(descriptor)
+    if sys.platform != "win32" and not _at_fork:
+        os.register_at_fork(after_in_child=_let_go_in_child)
+        _at_fork.append(_let_go_in_child)
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds the lock, for a message."""
+    about = _read(descriptor)
+    if not about:
+        return "another run"
+    return f"process {about.get('pid', '?')} on {about.get('host', '?')} (lpdif {about.get('command', '?')})"
+
+
+def _read(descriptor: int) -> dict[str, object]:
+    """What the lock file says of its holder; empty if it says nothing."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    try:
+        about = json.loads(os.read(descriptor, 4096) or b"{}")
+    except ValueError:  # its holder is between taking the lock and writing its name, or died there
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def _write(descriptor: int, about: dict[str, object]) -> None:
+    """Replace the text of the lock file."""
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    if about:
+        os.write(descriptor, json.dumps(about).encode())

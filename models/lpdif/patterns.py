@@ -1,0 +1,83 @@
+"""Patterns: codes whitened by PCA, then grouped by k-means; regions whose codes fall together share a pattern and its decoder.
+
+Letters: R regions, C code size, D <= 16 whitened dimensions, K patterns.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+DIMENSIONS = 16  # D at most: k-means and density estimates degenerate in more
+TAIL = 3.0  # code entries are held within +-TAIL (jets of wild regions have long tails)
+
+
+class Whitening(NamedTuple):
+    """mean (C,) and projection (C, D): codes @ projection have covariance 1."""
+
+    mean: Tensor
+    projection: Tensor
+
+    def apply(self, codes_RC: Tensor) -> Tensor:
+        """(R, D) whitened codes."""
+        return (codes_RC.clamp(-TAIL, TAIL) - self.mean) @ self.projection
+
+
+class Patterns(NamedTuple):
+    """A whitening and the centroids (K, D) of the patterns in it."""
+
+    whitening: Whitening
+    centroids: Tensor
+
+    def to(self, device: torch.device) -> Patterns:
+        """The same on another device."""
+        return Patterns(Whitening(*(part.to(device) for part in self.whitening)), self.centroids.to(device))
+
+    def assign(self, codes_RC: Tensor) -> Tensor:
+        """(R,) int64: nearest centroid of each code, the lower index on a tie."""
+        white_RD = self.whitening.apply(codes_RC)
+        return (white_RD.square().sum(1, keepdim=True) - 2 * white_RD @ self.centroids.T + self.centroids.square().sum(1)).argmin(1)
+
+
+def fit_whitening(codes_RC: Tensor) -> Whitening:
+    """Whitening of codes by their own PCA, to at most DIMENSIONS. Directions without spread are left out."""
+    held = codes_RC.clamp(-TAIL, TAIL).double()
+    mean = held.mean(0)
+    covariance = (held - mean).T @ (held - mean) / max(1, len(held) - 1)
+    variance, directions = torch.linalg.eigh(covariance)
+    kept = torch.argsort(variance, descending=True)[:DIMENSIONS]
+    kept = kept[variance[kept] > 1e-6 * variance[kept[0]].clamp_min(1e-12)]
+    directions = directions[:, kept]
+    directions = directions * torch.where(directions.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
+    return Whitening(mean.to(codes_RC.dtype), (directions * variance[kept].rsqrt()).to(codes_RC.dtype))
+
+
+def fit_patterns(codes_RC: Tensor, patterns: int, seed: int, start: Patterns | None = None) -> Patterns:
+    """K patterns of codes (R, C) by k-means in the whitened space.
+
+    With `start`, its whitening is kept and k-means goes on from its centroids, so that pattern k stays pattern k while codes move.
+    Fewer than K come back where codes coincide; the caller says so.
+    """
+    from sklearn.cluster import KMeans
+
+    whitening = fit_whitening(codes_RC) if start is None else start.whitening
+    white = whitening.apply(codes_RC).double().numpy()
+    distinct = min(patterns, len(np.unique(white, axis=0)))
+    if start is None:
+        means = KMeans(distinct, n_init=4, random_state=seed).fit(white)
+    else:
+        means = KMeans(len(start.centroids), init=start.centroids.double().numpy(), n_init=1, random_state=seed).fit(white)
+    filled = np.bincount(means.labels_, minlength=len(means.cluster_centers_)) > 0
+    centers = means.cluster_centers_ if start is not None else means.cluster_centers_[filled]
+    return Patterns(whitening, torch.from_numpy(np.ascontiguousarray(centers)).to(codes_RC.dtype))
+
+
+def random_patterns(codes_RC: Tensor, patterns: int, seed: int) -> Patterns:
+    """Control of the ablation: centroids drawn at random from a Gaussian of the codes' spread, blind to how codes gather."""
+    whitening = fit_whitening(codes_RC)
+    generator = torch.Generator().manual_seed(seed)
+    dimensions = whitening.projection.shape[1]
+    return Patterns(whitening, torch.randn((patterns, dimensions), generator=generator).to(codes_RC.dtype))

@@ -1,0 +1,122 @@
+"""Regions of a scan: a sparse lattice of overlapping cubes, at several sizes where the density of the scan varies.
+
+Letters: N points of a scan, R regions, P points of a region, Q queries, s region size. A region of size s sits on every corner (a multiple of s) of
+a lattice cube that holds a point; it speaks for the cube of half-width SUPPORT * s around it, and the field is the blend of the
+regions that cover a query, with weights that fall smoothly to zero at the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SUPPORT = 0.625  # half-width of what a region speaks for, in s: about two regions cover a query
+AXIS_BITS = 21  # a lattice coordinate takes 21 bits of a packed key
+HALF = 1 << (AXIS_BITS - 1)
+
+
+def pack_keys(lattice: IntArray) -> IntArray:
+    """(…,) int64 keys of lattice coordinates (…, 3) within +-2^20; their order is that of the coordinates."""
+    shifted = lattice + HALF
+    return (shifted[..., 0] << (2 * AXIS_BITS)) | (shifted[..., 1] << AXIS_BITS) | shifted[..., 2]
+
+
+@dataclass(frozen=True)
+class RegionLattice:
+    """The regions of one size: packed keys (R,) sorted, coordinates (R, 3) in the same order, and the number of the first in the whole."""
+
+    size: float
+    keys: IntArray
+    corners: IntArray
+    first: int
+
+    def find(self, corners: IntArray) -> IntArray:
+        """(…,) number of the region at each lattice corner (…, 3), or -1."""
+        keys = pack_keys(corners)
+        at = np.minimum(np.searchsorted(self.keys, keys), max(0, len(self.keys) - 1))
+        return np.where(self.keys[at] == keys, at + self.first, -1) if len(self.keys) else np.full(keys.shape, -1)
+
+    def window(self, low: IntArray, high: IntArray) -> IntArray:
+        """Region numbers of all corners from low to high inclusive, as a dense array: `find` for a whole box."""
+        axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+        return self.find(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
+
+
+def region_lattices(points: FloatArray, finest: float, level: IntArray) -> list[RegionLattice]:
+    """Regions for points (N, 3): those of level l have size finest * 2^l and sit around the points of that level (N,)."""
+    lattices = []
+    first = 0
+    offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
+    for number in np.unique(level):
+        size = finest * 2.0 ** int(number)
+        cubes = np.unique(pack_keys(np.floor(points[level == number] / size).astype(np.int64)))
+        keys = np.unique(cubes[:, None] + (pack_keys(offsets) - pack_keys(np.zeros(3, np.int64)))[None])
+        lattices.append(RegionLattice(size, keys, unpack_keys(keys), first))
+        first += len(keys)
+    return lattices
+
+
+def unpack_keys(keys: IntArray) -> IntArray:
+    """(…, 3) lattice coordinates of packed keys (…,)."""
+    low = (1 << AXIS_BITS) - 1
+    return np.stack([keys >> (2 * AXIS_BITS), (keys >> AXIS_BITS) & low, keys & low], -1) - HALF
+
+
+class Gathered(NamedTuple):
+    """Points of R regions, nearest to the centre first, centre-relative and in s: points, normals (R, P, 3) float32, mask (R, P)."""
+
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+def gather_points(
+    tree: cKDTree, points: FloatArray, normals: FloatArray, centers: FloatArray, size: float, halo: float, most: int
+) -> Gathered:
+    """The up to `most` scan points nearest to each centre (R, 3), within halo * size."""
+    most = min(most, len(points))
+    distance, index = tree.query(centers, k=most, distance_upper_bound=halo * size)
+    distance, index = distance.reshape(len(centers), most), index.reshape(len(centers), most)
+    mask = np.isfinite(distance)
+    longest = max(1, int(mask.sum(1).max(initial=0)))
+    mask, index = mask[:, :longest], np.where(mask, index, 0)[:, :longest]
+    local = ((points[index] - centers[:, None]) / size).astype(np.float32) * mask[..., None]
+    return Gathered(local, normals[index].astype(np.float32) * mask[..., None], mask)
+
+
+class Pairs(NamedTuple):
+    """Which region speaks for which query: query, region (X,) int64, weight (X,) float32, unnormalised."""
+
+    query: IntArray
+    region: IntArray
+    weight: NDArray[np.float32]
+
+
+def covering_pairs(points: FloatArray, lattice: RegionLattice, window: IntArray | None = None, low: IntArray | None = None) -> Pairs:
+    """All (query, region) pairs of one lattice for queries (Q, 3).
+
+    The weight is the product over the axes of (1 - t^2)^2, t the distance to the centre over the support. `window` with its corner `low`
+    is the dense index of a box that holds the queries; without it every corner is searched for.
+    """
+    scaled = points / lattice.size
+    base = np.floor(scaled).astype(np.int64)
+    fraction = scaled - base
+    near = np.stack([fraction, 1 - fraction])  # (2, Q, 3): distance to the lower and upper corner of each axis
+    bump = np.square(1 - np.square(np.minimum(near / SUPPORT, 1)))
+    found = []
+    for corner in np.ndindex(2, 2, 2):
+        weight = bump[corner[0], :, 0] * bump[corner[1], :, 1] * bump[corner[2], :, 2]
+        query = np.nonzero(weight)[0]
+        at = base[query] + np.array(corner)
+        region = lattice.find(at) if window is None or low is None else window[tuple((at - low).T)]
+        there = region >= 0
+        found.append(Pairs(query[there], region[there], weight[query][there].astype(np.float32)))
+    return Pairs(*(np.concatenate(part) for part in zip(*found, strict=True)))
+

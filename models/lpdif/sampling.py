@@ -1,0 +1,186 @@
+"""Training samples of regions: what a scanner would see of a region, and the true signed distance in it.
+
+Letters: R regions, P stored surface points of a region, S signed-distance samples of a region, s region size.
+Everything returned is relative to the region's centre and in units of s; signed distance is negative inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import point_cloud_utils as pcu
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+STORED_RADIUS = 1.75  # surface points are stored this far from the centre: the encoder's halo and a margin for noise
+SUPPORT = 0.65  # samples lie in the cube of this half-width: the region's support in the blend and a margin
+FEWEST = 12  # a region with fewer surface points says nothing
+SIGN_PROBE = 0.02  # offset along the normal, in s, at which a closed surface must change sign
+
+
+@dataclass(frozen=True)
+class RegionSamples:
+    """R regions of one shape.
+
+    points   (R, P, 3) float32 surface points, centre-relative, in s; rows from `counts` on are zero
+    normals  (R, P, 3) float32 unit outward
+    counts   (R,) int64 stored points
+    queries  (R, S, 3) float32 where the field is sampled
+    sdf      (R, S) float32 signed distance there, in s
+    sizes    (R,) float32 region size s as a share of the shape's longest side
+    """
+
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    counts: IntArray
+    queries: NDArray[np.float32]
+    sdf: NDArray[np.float32]
+    sizes: NDArray[np.float32]
+
+
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """(N, 3) vectors scaled to length 1; zero vectors stay zero."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
+
+
+def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """n area-uniform points of a mesh with their face normals: two (n, 3) arrays."""
+    corners = vertices[faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(cross, axis=1)
+    face = rng.choice(len(faces), n, p=area / area.sum())
+    u, v = rng.random((2, n, 1))
+    flip = u + v > 1
+    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
+    a, b, c = corners[face].transpose(1, 0, 2)
+    return a + u * (b - a) + v * (c - a), unit_rows(cross[face])
+
+
+def signed_distance(queries: FloatArray, vertices: FloatArray, faces: IntArray) -> FloatArray:
+    """(Q,) exact signed distance to a closed mesh, negative inside (generalized winding number above one half)."""
+    distance = pcu.closest_points_on_mesh(queries, vertices, faces)[0]
+    winding = pcu.triangle_soup_fast_winding_number(vertices, faces, queries)
+    return np.asarray(np.where(winding > 0.5, -distance, distance))
+
+
+def region_sizes(count: int, finest: float, coarsest: float, rng: np.random.Generator) -> FloatArray:
+    """(count,) region sizes, log-uniform and stratified between finest and coarsest."""
+    share = (np.arange(count) + rng.random(count)) / count
+    return finest * (coarsest / finest) ** share
+
+
+def scatter_queries(
+    points: FloatArray, counts: IntArray, samples: int, spread: tuple[float, float], rng: np.random.Generator
+) -> FloatArray:
+    """(R, S, 3) query positions: three quarters around stored surface points of the support cube, the rest uniform in it.
+
+    points (R, P, 3) in s, of which counts (R,) are filled; `spread` bounds the log-uniform offset from the surface.
+    """
+    regions = len(points)
+    in_cube = (np.abs(points).max(2) < SUPPORT) & (np.arange(points.shape[1]) < counts[:, None])
+    order = np.where(in_cube, rng.random(in_cube.shape), 2.0)
+    near = samples * 3 // 4
+    pick = np.argsort(order, axis=1)[:, : max(1, points.shape[1] // 4)]  # surface points of the cube come first
+    available = np.clip(in_cube.sum(1), 1, pick.shape[1])
+    seed = np.take_along_axis(pick, rng.integers(0, available[:, None], (regions, near)), axis=1)
+    offset = np.exp(rng.uniform(*np.log(spread), (regions, near, 1)))
+    around = np.take_along_axis(points, seed[..., None], axis=1) + offset * rng.normal(size=(regions, near, 3))
+    uniform = rng.uniform(-SUPPORT, SUPPORT, (regions, samples - near, 3))
+    return np.concatenate([np.clip(around, -SUPPORT, SUPPORT), uniform], axis=1)
+
+
+def gather_surface(
+    centers: FloatArray, size: float, points: FloatArray, normals: FloatArray, stored: int, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Up to `stored` random surface points within STORED_RADIUS of each centre, in s: points, normals (R, P, 3) and counts (R,)."""
+    tree = cKDTree(points)
+    distance, index = tree.query(centers, k=min(2 * stored, len(points)), distance_upper_bound=STORED_RADIUS * size)
+    found = np.isfinite(distance)
+    order = np.argsort(np.where(found, rng.random(found.shape), 2.0), axis=1)[:, :stored]
+    index = np.take_along_axis(index, order, axis=1)
+    counts = np.minimum(found.sum(1), order.shape[1])
+    filled = np.arange(index.shape[1]) < counts[:, None]
+    index = np.where(filled, index, 0)
+    local = np.where(filled[..., None], (points[index] - centers[:, None]) / size, 0.0)
+    directions = np.where(filled[..., None], normals[index], 0.0)
+    short = stored - index.shape[1]
+    if short > 0:
+        pad = ((0, 0), (0, short), (0, 0))
+        local, directions = np.pad(local, pad), np.pad(directions, pad)
+    return local, directions, counts.astype(np.int64)
+
+
+def closed_shape_regions(
+    vertices: FloatArray, faces: IntArray, size: float, regions: int, stored: int, samples: int, rng: np.random.Generator
+) -> RegionSamples:
+    """Regions of one size on a closed mesh, with exact signed distances.
+
+    vertices (V, 3) with longest side 1, faces (F, 3); size is s. Regions whose surface does not separate inside from outside
+    (walls inside a solid, overlapping parts) are left out: there the winding number and the surface disagree.
+    """
+    corners = vertices[faces]
+    area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
+    dense = int(np.clip(1.3 * stored * area / (np.pi * (STORED_RADIUS * size) ** 2), 4 * stored, 3_000_000))
+    points, normals = surface_points(vertices, faces, dense, rng)
+    seeds = points[rng.integers(0, dense, regions)]
+    centers = seeds + size * rng.uniform(-0.6, 0.6, seeds.shape)
+    local, directions, counts = gather_surface(centers, size, points, normals, stored, rng)
+    queries = scatter_queries(local, counts, samples, (0.01, 0.3), rng)
+    probes = local[:, :4, None] + directions[:, :4, None] * np.array([SIGN_PROBE, -SIGN_PROBE])[None, None, :, None]
+    world = np.concatenate([queries, probes.reshape(regions, 8, 3)], axis=1) * size + centers[:, None]
+    sdf = signed_distance(world.reshape(-1, 3), vertices, faces).reshape(regions, -1) / size
+    outside, inside = sdf[:, samples::2], sdf[:, samples + 1 :: 2]
+    sound = (counts >= FEWEST) & ((outside > 0) & (inside < 0)).any(1) & ((outside > 0).mean(1) > 0.7) & ((inside < 0).mean(1) > 0.7)
+    return pack(local, directions, counts, queries, sdf[:, :samples], size, sound)
+
+
+def scan_regions(
+    points: FloatArray, normals: FloatArray, size: float, regions: int, stored: int, samples: int, rng: np.random.Generator
+) -> RegionSamples:
+    """Regions of one size on a scan without closed truth: the encoder is to see one half of the points, the loss the other.
+
+    points, normals (N, 3), longest side 1. A sample lies off a held-out point, along its normal, by less than a quarter of the way to
+    the nearest part of the surface that faces elsewhere; its signed distance is that offset.
+    """
+    half = rng.permutation(len(points))
+    seen, held = half[: len(half) // 2], half[len(half) // 2 :]
+    centers = points[rng.choice(held, regions)] + size * rng.uniform(-0.6, 0.6, (regions, 3))
+    local, directions, counts = gather_surface(centers, size, points[seen], normals[seen], stored, rng)
+    truth, facing, known = gather_surface(centers, size, points[held], normals[held], samples * 4, rng)
+    in_cube = (np.abs(truth).max(2) < SUPPORT) & (np.arange(truth.shape[1]) < known[:, None])
+    order = np.argsort(np.where(in_cube, rng.random(in_cube.shape), 2.0), axis=1)
+    seed = np.take_along_axis(order, rng.integers(0, np.maximum(in_cube.sum(1), 1)[:, None], (regions, samples)), axis=1)
+    at, along = np.take_along_axis(truth, seed[..., None], 1), np.take_along_axis(facing, seed[..., None], 1)
+    # the free way along the normal: distance to the nearest surface point that faces another way
+    other = np.einsum("rsc,rpc->rsp", along, directions) < 0.3
+    gap = np.linalg.norm(at[:, :, None] - local[:, None], axis=3)
+    filled = (np.arange(local.shape[1]) < counts[:, None])[:, None]
+    free = np.where(other & filled, gap, 1.0).min(2)
+    sdf = rng.uniform(-1, 1, free.shape) * np.minimum(0.25 * free, 0.15)
+    sound = (counts >= FEWEST) & (in_cube.sum(1) >= FEWEST // 2)
+    return pack(local, directions, counts, at + along * sdf[..., None], sdf, size, sound)
+
+
+def pack(
+    points: FloatArray,
+    normals: FloatArray,
+    counts: IntArray,
+    queries: FloatArray,
+    sdf: FloatArray,
+    size: float,
+    sound: NDArray[np.bool_],
+) -> RegionSamples:
+    """The sound regions as float32."""
+    single = np.float32
+    return RegionSamples(
+        points[sound].astype(single),
+        normals[sound].astype(single),
+        counts[sound],
+        queries[sound].astype(single),
+        sdf[sound].astype(single),
+        np.full(int(sound.sum()), size, single),
+    )

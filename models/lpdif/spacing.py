@@ -1,0 +1,171 @@
+"""How dense and how noisy a scan is: neighbours, spacing (square root of the area per point), positional noise.
+
+N points, k neighbours of each (the point itself is not counted), M sampled places. Lengths are in the unit of the points.
+No two points may coincide: cleaning has merged exact duplicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int32]
+
+CHUNK = 1 << 17  # points handled at a time: what bounds the memory on scans of any size
+
+NOISE_PLACES = 2000  # places at which the noise is measured, at most
+NOISE_BUDGET = 128_000  # neighbours looked at, at most: wide neighbourhoods are tried at fewer places
+NOISE_NEIGHBOURS = (16, 32, 96, 288)  # tried in turn, until the neighbourhood is wide against the noise
+NOISE_REACH = 0.2  # wide enough: the noise is at most this share of the neighbourhood's radius
+NOISE_GROWTH = 1.45  # from one neighbourhood to the next; more is shape, not noise
+NOISE_QUANTILE = 0.4  # of the local values: edges and creases only ever add to a residual
+NOISE_QUANTILE_Z = -0.2533  # the standard normal quantile of NOISE_QUANTILE
+QUADRIC_TERMS = 6
+TWO_SHEETS = 1.7  # kurtosis of residuals: 3 of one noisy sheet, 1.8 of a uniform slab, 1 of two clean sheets
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The k nearest points of each of N points, nearest first.
+
+    indices  (N, k) int32    reach  (N,) distance of the k-th    mean  (N,) mean distance of the k
+    """
+
+    indices: IndexArray
+    reach: FloatArray
+    mean: FloatArray
+
+
+def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:
+    """Slices that cover `range(count)` in pieces of at most `size`."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def even_rows(count: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` row numbers spread evenly over `range(count)`: a sample that needs no random numbers.
+
+    Even over the surface too, where the rows are in spatial order.
+    """
+    if count <= wanted:
+        return np.arange(count)
+    return (np.arange(wanted) * count) // wanted
+
+
+def nearest(tree: cKDTree, points: FloatArray, k: int, threads: int = 1) -> Neighbours:
+    """The k nearest points in `tree` of each of `points`, which must all be points of the tree themselves.
+
+    k is cut down to the number of other points. Scratch memory is bounded by CHUNK; the result takes 4 k + 16 bytes a point.
+    """
+    k = min(k, tree.n - 1)
+    indices = np.empty((len(points), k), dtype=np.int32)
+    reach, mean = np.empty(len(points)), np.empty(len(points))
+    for part in chunks(len(points)):
+        distances, found = tree.query(points[part], k=k + 1, workers=threads)
+        indices[part] = found[:, 1:]
+        reach[part] = distances[:, -1]
+        mean[part] = distances[:, 1:].mean(axis=1)
+    return Neighbours(indices, reach, mean)
+
+
+def local_spacing(reach: FloatArray, k: int, noise: float = 0.0) -> FloatArray:
+    """(N,) square root of the area per point around each point, from the distances (N,) of its k-th neighbour.
+
+    For points spread at random over a plane, one in each h x h on average, pi reach^2 has the mean k h^2. Noise lifts
+    points out of the surface and so out of the ball of radius r = reach: with the height d between two points normal of
+    variance s^2 = 2 noise^2, the ball holds the points of a disc of squared radius
+    E[max(r^2 - d^2, 0)] = (r^2 - s^2) erf(r / (s sqrt 2)) + r s sqrt(2 / pi) exp(-r^2 / (2 s^2)).
+    """
+    from scipy.special import erf
+
+    squared = reach**2
+    if noise > 0:
+        s = np.sqrt(2) * noise
+        ratio = reach / s
+        squared = (squared - s**2) * erf(ratio / np.sqrt(2)) + reach * s * np.sqrt(2 / np.pi) * np.exp(-(ratio**2) / 2)
+    spacing: FloatArray = np.sqrt(np.pi * squared / k)
+    return spacing
+
+
+def typical_spacing(local: FloatArray, k: int) -> float:
+    """The spacing of a scan: the median of its local spacings, freed of the skew of their distribution.
+
+    Squared local spacings follow a Gamma distribution of shape k, whose median is (k - 1/3) / k of its mean.
+    """
+    return float(np.median(local) * np.sqrt(k / (k - 1 / 3)))
+
+
+def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = None, threads: int = 1) -> float:
+    """Standard deviation of the points' error along the surface normal; about zero for a clean scan.
+
+    points   (N, 3), in an order such that `even_rows` spreads over the surface
+    normals  (N, 3), if known: only neighbours on the same side of a sheet are then taken together
+
+    A quadric is fitted to the neighbours of up to NOISE_PLACES points; its residuals, freed of the degrees of freedom,
+    give one value a place, and a quantile just below the median is the answer, so that edges, creases and outliers in
+    less than half of the places do not count. The neighbourhood grows until it is wide against the noise, since a ball
+    of the nearest points cuts off the tails of a noise as large as itself; but not where the value jumps, which is shape.
+    """
+    sigma = 0.0
+    for k in NOISE_NEIGHBOURS:
+        k = min(k, len(points) - 1)
+        rows = even_rows(len(points), min(NOISE_PLACES, NOISE_BUDGET // k))
+        distances, indices = tree.query(points[rows], k=k + 1, workers=threads)
+        weights = np.ones(indices.shape)
+        if normals is not None:
+            weights = (np.einsum("mki,mi->mk", normals[indices], normals[rows]) >= 0).astype(np.float64)
+            weights[:, 0] = 1.0
+        radius = distances[:, -1]
+        near = (points[indices] - points[rows][:, None]) / radius[:, None, None]
+        residual = quadric_residuals(near, weights)
+        square = _moment(residual, weights, 2)
+        two_sheets = (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
+        weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
+        residual = quadric_residuals(near, weights)
+        freedom = weights.sum(axis=1) - QUADRIC_TERMS
+        sure = freedom >= 3
+        if not sure.any():
+            break
+        local = radius * np.sqrt(np.einsum("mk,mk->m", weights, residual**2) / np.maximum(freedom, 1))
+        # A quantile of chi-square over its degrees of freedom (Wilson and Hilferty, 1931)
+        spread = 2 / (9 * freedom[sure])
+        expected = (1 - spread + NOISE_QUANTILE_Z * np.sqrt(spread)) ** 1.5
+        wider = float(np.quantile(local[sure] / expected, NOISE_QUANTILE))
+        if sigma > 0 and wider > NOISE_GROWTH * sigma:
+            break
+        sigma = wider
+        if sigma <= NOISE_REACH * np.median(radius):
+            break
+    return sigma
+
+
+def _moment(values: FloatArray, weights: FloatArray, order: int) -> FloatArray:
+    mean: FloatArray = np.einsum("mk,mk->m", weights, values**order) / np.maximum(weights.sum(axis=1), 1)
+    return mean
+
+
+def quadric_residuals(near: FloatArray, weights: FloatArray) -> FloatArray:
+    """(M, k) heights of points (M, k, 3) over the quadric fitted to them, in the frame of their principal axes.
+
+    weights (M, k) >= 0: points of weight 0 are not fitted, but get their residual too. Coordinates should be of the
+    order of 1. Where fewer points than terms count, a faint ridge (1e-9) makes the fit an exact one.
+    """
+    total = np.maximum(weights.sum(axis=1), 1)[:, None]
+    centred = near - (np.einsum("mk,mki->mi", weights, near) / total)[:, None]
+    covariance = np.swapaxes(centred * weights[..., None], 1, 2) @ centred
+    _, axes = np.linalg.eigh(covariance)
+    height, x, y = np.moveaxis(centred @ axes, 2, 0)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=2)
+    weighted = np.swapaxes(terms * weights[..., None], 1, 2)
+    normal_matrix = weighted @ terms + 1e-9 * np.eye(QUADRIC_TERMS)
+    coefficients = np.linalg.solve(normal_matrix, weighted @ height[..., None])
+    residual: FloatArray = height - (terms @ coefficients)[..., 0]
+    return residual

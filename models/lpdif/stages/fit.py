@@ -1,0 +1,165 @@
+"""fit: samples -> model. Shared stage, clustering of the codes, pattern stage with density weights; one command, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lpdif.artifacts import SNAPSHOT, Model, Workspace, append_metrics, load_samples, load_tensors, save_model, save_tensors
+from lpdif.augment import scanned
+from lpdif.config import FitConfig
+from lpdif.errors import InputError, ModelError
+from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
+from lpdif.patterns import Patterns, fit_patterns
+from lpdif.progress import Progress, silent
+
+log = logging.getLogger("lpdif")
+
+HELD_OUT = 64  # every so many regions, one is kept for validation
+NEAR = 0.15  # "near the surface": within this many region sizes
+SHOWN = 4096  # validation regions at most
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """The model file, steps done, validation errors (in region sizes, near the surface), and whether it was stopped early."""
+
+    model: Path
+    steps: int
+    validation: dict[str, float]
+    stopped: bool
+
+
+def fit(
+    workspace: Path,
+    config: FitConfig | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+    stop: Callable[[], bool] = lambda: False,
+) -> FitReport:
+    """Train a model on the samples of a workspace and write it there.
+
+    `stop` is asked after every step; where it says yes, a snapshot is written and the report says `stopped`. With config.resume the run
+    goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads).
+    """
+    from lpdif.device import resolve
+
+    config = config or FitConfig()
+    place = Workspace(workspace)
+    training, held_out = split_regions(load_samples(place)[0])
+    networks = make_networks(config.features, config.width, config.seed)
+    optimizer = Optimizer(networks, len(training.counts), resolve(device))
+    if config.resume:
+        resume(optimizer, place, config)
+    steps = config.shared_steps + config.pattern_steps
+    log.info("fit: %d regions, %d held out, %d steps, %d patterns", len(training.counts), len(held_out.counts), steps, config.patterns)
+    started, smooth = time.monotonic(), None
+    while optimizer.step < steps:
+        if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
+            begin_patterns(optimizer, config)
+        loss = optimizer.learn(training, config.batch, learning_rate(optimizer.step, steps, config.learning_rate), config.seed)
+        smooth = loss if smooth is None else 0.99 * smooth + 0.01 * loss
+        step = optimizer.step
+        row: dict[str, Any] = {"step": step, "loss": round(smooth, 6), "seconds": round(time.monotonic() - started, 1)}
+        if optimizer.patterns is not None:
+            since = step - config.shared_steps
+            if config.reassign_every and since % config.reassign_every == 0:
+                row["changed_pattern"] = round(optimizer.refresh_patterns(config.seed), 4)
+            if since % config.kde_every == 0:
+                row["effective_share"] = [round(share, 4) for share in optimizer.refresh_weights(config.kde_gamma, config.seed)]
+        stopped = stop()
+        if step % config.snapshot_every == 0 or step == steps or stopped:
+            row |= validate(optimizer.mean, optimizer.patterns, held_out, config.seed, optimizer.device)
+            save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config)})
+            log.info("step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)", step, smooth, row["mean"], row["median"], row["p95"])
+        if len(row) > 3 or step % 100 == 0:
+            append_metrics(place.metrics, row)
+        progress("fit", step, steps)
+        if stopped and step < steps:
+            return FitReport(place.model, step, {k: row[k] for k in ("mean", "median", "p95")}, True)
+    return finish(optimizer, place, config, held_out)
+
+
+def split_regions(whole: TrainingRegions) -> tuple[TrainingRegions, TrainingRegions]:
+    """(training, held out): every HELD_OUT-th region is held out."""
+    number = torch.arange(len(whole.counts))
+    held = number % HELD_OUT == HELD_OUT - 1
+    if int((~held).sum()) < 64:
+        raise InputError(f"only {len(number)} regions: too few to learn from", "preprocess more scans")
+    return whole.at(number[~held]), whole.at(number[held][:SHOWN])
+
+
+def remembered(config: FitConfig) -> dict[str, Any]:
+    """The settings a resumed run must share."""
+    return {k: v for k, v in dataclasses.asdict(config).items() if k not in ("resume", "snapshot_every")}
+
+
+def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> None:
+    """Take up the snapshot of the workspace. Raises ModelError where its settings differ."""
+    if not place.snapshot.exists():
+        raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
+    state, card = load_tensors(place.snapshot, SNAPSHOT)
+    wanted = remembered(config)
+    different = [f"{k} {card['config'].get(k)} -> {v}" for k, v in wanted.items() if card["config"].get(k) != v]
+    if different:
+        raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew")
+    if len(state["bank"]) != len(optimizer.bank):
+        raise ModelError(f"{place.snapshot}: made from {len(state['bank'])} regions, the samples hold {len(optimizer.bank)}", "start anew")
+    optimizer.restore(state)
+    log.info("resumed at step %d", optimizer.step)
+
+
+def begin_patterns(optimizer: Optimizer, config: FitConfig) -> None:
+    """Cluster the codes of the shared stage and give every pattern its decoder."""
+    patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed)
+    found = len(patterns.centroids)
+    if found < config.patterns:
+        log.warning("only %d of %d patterns have regions; the empty ones are dropped", found, config.patterns)
+    optimizer.branch(patterns)
+    shares = torch.bincount(optimizer.pattern[optimizer.seen], minlength=found).double() / int(optimizer.seen.sum())
+    log.info("patterns: %d, with shares %s", found, " ".join(f"{share:.1%}" for share in shares.tolist()))
+
+
+def held_out_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Error of each held-out region near the surface, in region sizes, NaN where it has no sample there; and its code (R, C)."""
+    errors, codes = [], []
+    where = None if patterns is None else patterns.to(device)
+    networks.eval()
+    with torch.no_grad():
+        for start in range(0, len(data.counts), 512):
+            some = data.at(torch.arange(start, min(start + 512, len(data.counts))))
+            generator = step_generator(seed + 2, start)
+            seen = scanned(some.points.float(), some.normals.float(), some.counts, generator)
+            half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
+            found, code, _ = networks(type(seen)(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
+            near = (some.sdf.abs() < NEAR) & (seen.mask.sum(1, keepdim=True) >= 4)
+            off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
+            errors.append(off.sum(1) / near.sum(1))
+            codes.append(code.cpu())
+    return torch.cat(errors), torch.cat(codes)
+
+
+def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:
+    """Mean, median and p95 over held-out regions of the error near the surface, in region sizes, under the training's own noise."""
+    errors = held_out_errors(networks, patterns, data, seed, device)[0]
+    errors = errors[errors.isfinite()]
+    if len(errors) == 0:
+        return {"mean": float("nan"), "median": float("nan"), "p95": float("nan")}
+    return {"mean": round(float(errors.mean()), 5), "median": round(float(errors.median()), 5), "p95": round(float(errors.quantile(0.95)), 5)}
+
+
+def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions) -> FitReport:
+    """Write the model: the running mean of the weights."""
+    patterns = optimizer.patterns or fit_patterns(optimizer.bank[optimizer.seen], 1, config.seed)
+    validation = validate(optimizer.mean, patterns, held_out, config.seed, optimizer.device)
+    card = {"config": remembered(config), "steps": optimizer.step, "validation": validation, "regions": len(optimizer.bank)}
+    save_model(place.model, Model(optimizer.mean.cpu(), patterns, card))
+    return FitReport(place.model, optimizer.step, validation, False)

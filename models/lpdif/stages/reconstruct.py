@@ -1,0 +1,202 @@
+"""reconstruct: scan -> mesh. Points -> regions -> codes -> patterns -> field -> narrow band -> marching cubes -> trimmed mesh."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from lpdif.artifacts import Model, load_model
+from lpdif.augment import HALO, MOST
+from lpdif.config import ReconstructConfig
+from lpdif.device import available_threads, resolve
+from lpdif.errors import InputError
+from lpdif.field import LocalField, RegionCodes
+from lpdif.frames import canonical_frames
+from lpdif.isosurface import Surface, extract
+from lpdif.meshes import Mesh
+from lpdif.patterns import Patterns
+from lpdif.optimizer import Networks
+from lpdif.preparation import Prepared, prepare
+from lpdif.progress import Progress, silent
+from lpdif.regions import HALF, Gathered, RegionLattice, gather_points, region_lattices
+from lpdif.scans import Scan
+from lpdif.trimming import face_areas, keep_faces, large_parts, trim
+
+log = logging.getLogger("lpdif")
+
+FloatArray = NDArray[np.float64]
+
+SPACINGS = 2.5  # region size in spacings of clean points
+NOISES = 6.0  # and in standard deviations of their noise, whichever is larger
+ZOOM = 1.0  # the encoder's unit, in region sizes
+STEPS = 4.0  # lattice steps of the mesh in a region size
+BACKED = 8  # a region with this many points counts in full
+REACH = 3.0  # the surface is sought this many spacings from the points
+FAR = 1.6  # and kept within this many
+HOLE = 40.0  # larger gaps between points, in squared spacings, stay open
+CRUMB = 16.0  # parts that stand for fewer points are dropped
+NOISY = 0.15  # from this noise on, in spacings, a region takes all points it can
+CHUNK = 4096  # regions gathered at once
+BANDS = 4  # and encoded in so many parts
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The mesh, the field it is the zero surface of, and what was chosen and found on the way."""
+
+    mesh: Mesh
+    field: LocalField
+    facts: dict[str, float | int | str]
+
+
+def reconstruct(
+    scan: Scan,
+    model: Model | None = None,
+    config: ReconstructConfig | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    progress: Progress = silent,
+) -> Reconstruction:
+    """Mesh of a scan. model: None takes the one that ships with lpdif; threads: 0 takes one for each core; the result does not depend on it.
+
+    Raises InputError for a scan that has no surface to give.
+    """
+    config = config or ReconstructConfig()
+    threads = threads or available_threads()
+    model = model or load_model()
+    ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed)
+    size, level = region_levels(ready, config)
+    step = config.resolution or size / STEPS
+    log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, step)
+    tree = cKDTree(ready.points)
+    lattices = region_lattices(ready.points, size, level)
+    check_extent(scan, ready, size, step)
+    field = encode(ready, lattices, tree, model, resolve(device), threads, progress)
+    reach = config.max_distance or REACH * float(np.quantile(ready.local_spacing, 0.9))
+    surface = extract(ready.points, field.box_sdf, step, reach, threads=threads, tick=lambda done, total: progress("extract", done, total))
+    if len(surface.faces) == 0:
+        raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", "give a denser scan, or a larger --region-size")
+    mesh = finish(surface, ready, scan, field, tree, config, threads)
+    facts: dict[str, float | int | str] = {
+        "points": len(ready.points),
+        "spacing": ready.spacing,
+        "noise": ready.noise,
+        "region_size": size,
+        "resolution": step,
+        "regions": len(field.codes.center),
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+    }
+    return Reconstruction(mesh, field, facts | ready.facts)
+
+
+def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, NDArray[np.int64]]:
+    """The finest region size, and the level (N,) of each point: its regions are 2^level times as large.
+
+    A region holds enough points to tell the surface (SPACINGS) and to average out the noise (NOISES). Where the scan is sparser than
+    in its densest tenth, regions grow in factors of two.
+    """
+    need = np.maximum(SPACINGS * ready.local_spacing, NOISES * ready.noise)
+    finest = float(config.region_size or np.quantile(need, 0.1) * 1.1)
+    level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, 6).astype(np.int64)
+    return finest, level
+
+
+def check_extent(scan: Scan, ready: Prepared, size: float, step: float) -> None:
+    """Raises InputError where the scan spans more regions than a lattice can number: a unit mistake, or one far stray point."""
+    extent = float(np.ptp(ready.points, axis=0).max())
+    if extent / min(size, step) > HALF:
+        raise InputError(
+            f"{scan.name}: extent {extent:.4g} is more than 2^20 steps of {min(size, step):.3g}",
+            "check the units, or give a larger --region-size and --resolution",
+        )
+
+
+def encode(
+    ready: Prepared, lattices: list[RegionLattice], tree: cKDTree, model: Model, device: torch.device, threads: int, progress: Progress = silent
+) -> LocalField:
+    """Codes and patterns of all regions, in chunks of CHUNK, `threads` at a time."""
+    networks, patterns = model.networks.to(device), model.patterns.to(device)
+    jobs = [(lattice, part) for lattice in lattices for part in slices(len(lattice.keys), CHUNK)]
+    most = MOST if ready.noise > NOISY * ready.spacing else MOST // 2
+
+    def work(job: tuple[RegionLattice, slice]) -> RegionCodes:
+        lattice, part = job
+        centers = lattice.corners[part] * lattice.size
+        return encode_chunk(gather_points(tree, ready.points, ready.normals, centers, ZOOM * lattice.size, HALO, most), centers, ZOOM * lattice.size, networks, patterns, device)
+
+    found: list[RegionCodes] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for codes in pool.map(work, jobs):
+            found.append(codes)
+            progress("encode", len(found), len(jobs))
+    center = np.concatenate([codes.center for codes in found])
+    rest = {
+        name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")
+    }
+    return LocalField(lattices, RegionCodes(center=center, **rest), networks.decoder, ready.origin)
+
+
+def slices(count: int, chunk: int) -> Iterator[slice]:
+    """range(count) cut into slices."""
+    return (slice(start, min(start + chunk, count)) for start in range(0, count, chunk))
+
+
+def encode_chunk(
+    seen: Gathered, centers: FloatArray, size: float, networks: Networks, patterns: Patterns, device: torch.device
+) -> RegionCodes:
+    """Codes of regions of one size at `centers` (R, 3) from what was gathered around them.
+
+    Regions are encoded in bands of similar numbers of points, so that little of the work is padding.
+    """
+    count = seen.mask.sum(1)
+    order = np.argsort(count, kind="stable")
+    found: list[tuple[torch.Tensor, ...]] = []
+    with torch.inference_mode():
+        for band in np.array_split(order, BANDS):
+            longest = max(1, int(count[band].max(initial=0)))
+            points, normals, mask = (torch.from_numpy(part[band, :longest]).to(device) for part in seen)
+            frames = canonical_frames(points, normals, mask)
+            code = networks.encoder(frames.inward(points) * mask[..., None], frames.turned(normals), mask)
+            support = (mask.sum(1).float() / BACKED).clamp(0.01, 1.0)
+            found.append((frames.origin, frames.axes, code, patterns.assign(code), support))
+        back = torch.from_numpy(np.argsort(order)).to(device)
+        origin, axes, code, pattern, support = (torch.cat(part)[back] for part in zip(*found, strict=True))
+        return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)
+
+
+def finish(
+    surface: Surface, ready: Prepared, scan: Scan, field: LocalField, tree: cKDTree, config: ReconstructConfig, threads: int
+) -> Mesh:
+    """Trim to the data, drop crumbs, carry attributes, go back to world coordinates."""
+    distance, nearest = tree.query(surface.vertices, workers=threads)
+    spacing = ready.local_spacing[nearest]
+    if config.max_distance is None:
+        kept = trim(surface, distance <= FAR * spacing, HOLE * ready.spacing**2)
+    else:
+        kept = (distance <= config.max_distance)[surface.faces].all(1)
+    if not kept.any():
+        raise InputError(f"{scan.name}: no surface within the maximum distance of its points", "give a larger --max-distance")
+    surface, used = keep_faces(surface, kept)
+    nearest, spacing, distance = nearest[used], spacing[used], distance[used]
+    stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
+    surface, used = keep_faces(surface, large_parts(surface, stands_for, CRUMB))
+    nearest, spacing, distance = nearest[used], spacing[used], distance[used]
+    source = ready.kept[nearest]
+    values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
+    values["confidence"] = np.exp(-0.5 * np.square(distance / spacing)).astype(np.float32)
+    centroid = surface.vertices[surface.faces].mean(1)
+    return Mesh(
+        vertices=surface.vertices + ready.origin,
+        faces=surface.faces,
+        colors=None if scan.colors is None else scan.colors[source],
+        vertex_values=values,
+        face_values={"pattern": field.pattern_at(centroid).astype(np.int32)},
+    )

@@ -1,0 +1,84 @@
+"""Surface only where there is data: what lies too far from the points goes, pinholes between them stay closed, crumbs go.
+
+Letters: V vertices, F faces.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from lpdif.isosurface import Surface
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def edges_of(faces: IntArray) -> IntArray:
+    """(3F, 2) vertex pairs of all face sides, smaller index first; side i of face f is row f + i F."""
+    return np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+
+
+def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
+    """(number (3F,) of the edge that each side lies on, count of sides of each edge)."""
+    edges = edges_of(faces)
+    packed = edges[:, 0] * (int(faces.max(initial=0)) + 1) + edges[:, 1]
+    _, number, count = np.unique(packed, return_inverse=True, return_counts=True)
+    return number, count
+
+
+def face_parts(faces: IntArray, number: IntArray, chosen: NDArray[np.bool_]) -> IntArray:
+    """(F,) label of the connected part, over shared edges, of each chosen face; -1 for the others."""
+    total = len(faces)
+    side_face = np.tile(np.arange(total), 3)
+    kept = chosen[side_face]
+    graph = coo_matrix((np.ones(int(kept.sum()), np.int8), (side_face[kept], number[kept] + total)), shape=(total + number.max(initial=-1) + 1,) * 2)
+    labels = connected_components(graph, directed=False)[1][:total]
+    parts = np.full(total, -1, np.int64)
+    parts[chosen] = np.unique(labels[chosen], return_inverse=True)[1]
+    return parts
+
+
+def face_areas(surface: Surface) -> FloatArray:
+    """(F,) areas."""
+    a, b, c = surface.vertices[surface.faces].transpose(1, 0, 2)
+    return np.asarray(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1))
+
+
+def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
+    """The surface of the kept faces without unused vertices, and the old number of each vertex that is left."""
+    used, flat = np.unique(surface.faces[kept], return_inverse=True)
+    return Surface(surface.vertices[used], flat.reshape(-1, 3).astype(np.int64)), used
+
+
+def trim(surface: Surface, supported: NDArray[np.bool_], largest_hole: float) -> NDArray[np.bool_]:
+    """(F,) faces to keep: all with a supported vertex (V,), and pinholes.
+
+    A pinhole is a connected part of unsupported faces that does not reach the surface's own border and whose area is at most
+    largest_hole (world units squared).
+    """
+    faces = surface.faces
+    kept: NDArray[np.bool_] = supported[faces].all(1)
+    if kept.all() or len(faces) == 0:
+        return kept
+    number, count = edge_numbers(faces)
+    parts = face_parts(faces, number, ~kept)
+    total = parts.max() + 1
+    on_border = (count[number] == 1).reshape(3, -1).any(0)
+    touches = np.bincount(parts[on_border & ~kept], minlength=total) > 0
+    area = np.bincount(parts[~kept], face_areas(surface)[~kept], total)
+    pinhole = ~touches & (area <= largest_hole)
+    kept[~kept] = pinhole[parts[~kept]]
+    return kept
+
+
+def large_parts(surface: Surface, weight: FloatArray, least: float) -> NDArray[np.bool_]:
+    """(F,) faces of connected parts whose summed weight (F,) is at least `least`; the heaviest part always stays."""
+    number, _ = edge_numbers(surface.faces)
+    parts = face_parts(surface.faces, number, np.ones(len(surface.faces), bool))
+    sums = np.bincount(parts, weight)
+    good = sums >= least
+    good[np.argmax(sums)] = True
+    return np.asarray(good[parts])

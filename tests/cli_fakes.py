@@ -1,0 +1,75 @@
+"""Stand-ins for the library's heavy calls, so that the shell can be tested by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lpdif
+from lpdif.meshes import Mesh
+from lpdif.scans import Scan
+
+CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+SIDES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+TETRAHEDRON = Mesh(CORNERS, SIDES)
+
+
+def write_points(path: Path, count: int = 50) -> Path:
+    """A small scan in text: PLY, or bare columns under any other ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    points = np.random.default_rng(0).normal(size=(count, 3))
+    header = f"ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    rows = "".join(" ".join(f"{c:.6f}" for c in row) + "\n" for row in points)
+    path.write_text((header if path.suffix == ".ply" else "") + rows)
+    return path
+
+
+@dataclass
+class Made:
+    """What the fake reconstruct gives."""
+
+    mesh: Mesh = TETRAHEDRON
+    field: Any = None
+    facts: dict[str, float | int | str] = dataclasses.field(default_factory=lambda: {"region_size": 0.25})
+
+
+class Workspace:
+    """The workspace without torch."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.model = self.root / "model.safetensors"
+
+
+@dataclass
+class Library:
+    """The fake library: remembers its calls; `trouble` maps a scan's name to the exception that it raises."""
+
+    calls: list[tuple[Any, ...]] = dataclasses.field(default_factory=list)
+    trouble: dict[str, BaseException] = dataclasses.field(default_factory=dict)
+    models: list[Path | None] = dataclasses.field(default_factory=list)
+    threads: list[int] = dataclasses.field(default_factory=list)
+
+    def load_model(self, path: Path | None = None) -> str:
+        self.models.append(path)
+        return f"model {path}"
+
+    def use_threads(self, count: int) -> None:
+        self.threads.append(count)
+
+    def reconstruct(self, scan: Scan, model: Any, config: Any, device: str, threads: int, progress: Any) -> Made:
+        self.threads.append(threads)
+        self.calls.append((scan.name, model, config, device))
+        for name, error in self.trouble.items():
+            if name in scan.name:
+                raise error
+        return Made()
+
+    def install(self, monkeypatch: Any) -> None:
+        """Put it behind the door."""
+        for name in ("load_model", "use_threads", "reconstruct"):
+            monkeypatch.setitem(vars(lpdif), name, getattr(self, name))

@@ -1,0 +1,96 @@
+"""What all tests share: a clean environment, and the command line run in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test."""
+    for name in [n for n in os.environ if n.startswith("LPDIF_") or n in {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}]:
+        monkeypatch.delenv(name)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of the command line: exit code and the two streams."""
+
+    code: int
+    out: str
+    err: str
+    raw: bytes
+
+    @property
+    def lines(self) -> list[str]:
+        """stderr by lines."""
+        return self.err.splitlines()
+
+    @property
+    def document(self) -> Any:
+        """stdout as the one JSON document it must be."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Ran]
+
+
+def run_here(*arguments: str | Path, stdin: bytes = b"") -> Ran:
+    """Run `lpdif` with these arguments in this process, off a terminal."""
+    from lpdif_cli.main import run
+
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run([str(a) for a in arguments])
+    finally:
+        sys.stdin = before
+    out.flush()
+    raw = out.buffer.getvalue()  # type: ignore[attr-defined]
+    return Ran(code, raw.decode(errors="replace"), err.getvalue(), raw)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """`lpdif` in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return run_here
+
+
+def run_apart(
+    arguments: Sequence[str | Path], *, prelude: str = "", environment: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run `lpdif` as its own process, after the Python lines `prelude`."""
+    return subprocess.run(
+        process_words(arguments, prelude),
+        env=process_environment(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def process_words(arguments: Sequence[str | Path], prelude: str = "") -> list[str]:
+    """The command of a process that runs `lpdif`."""
+    return [sys.executable, "-c", f"{prelude}\nfrom lpdif_cli.main import main\nmain()", *map(str, arguments)]
+
+
+def process_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of such a process: it finds the packages where this one does."""
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(ROOT), str(ROOT / "models")]))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **(more or {})}

@@ -1,0 +1,426 @@
+"""The manners of the command line: streams, colour, help, errors, exit codes, signals."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_fakes import Library, write_points
+from conftest import Cli, process_environment, process_words, run_apart
+
+from lpdif import errors
+from lpdif_cli.console import Console, duration, one_line, size, table
+
+COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "inspect", "doctor", "demo")
+ALWAYS = {"--json", "--quiet", "--verbose", "--help"}
+RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-run"}
+OPTIONS = {  # exactly these
+    "reconstruct": RUN
+    | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
+    | {"--watertight", "--refine", "--model", "--sensor", "--faces"},
+    "preprocess": RUN,
+    "fit": RUN | {"--device", "--patterns", "--resume"},
+    "cluster": RUN | {"--device", "--patterns", "--sweep"},
+    "evaluate": {"--seed", "--config"},
+    "inspect": set(),
+    "doctor": {"--workspace", "--device", "--config"},
+    "demo": {"--output", "--seed", "--config", "--overwrite", "--dry-run"},
+}
+# Puts stand-ins behind the door of a process of its own; reconstruct waits, so that a signal can meet it at work.
+SLOW = """
+import time, lpdif, sys
+sys.path.insert(0, {tests!r})
+from cli_fakes import Made, Workspace
+def reconstruct(scan, model, config, progress, **rest):
+    print("at work", file=sys.stderr, flush=True)
+    for done in range(200):
+        progress("fields", done, 200)
+        time.sleep({pause})
+    return Made()
+vars(lpdif).update(reconstruct=reconstruct, load_model=lambda path: None, Workspace=Workspace)
+"""
+
+
+def slow(pause: float) -> str:
+    return SLOW.format(tests=str(Path(__file__).parent), pause=pause)
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    library = Library()
+    library.install(monkeypatch)
+    return library
+
+
+# --- help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_opens_with_a_command_and_fits_80_columns(cli: Cli, command: str) -> None:
+    ran = cli(command, "--help")
+    assert ran.code == 0
+    assert ran.err == ""
+    assert ran.out.splitlines()[0].startswith(f"lpdif {command}")
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert set(re.findall(r"^ +(?:-\w, )?(--[\w-]+)", ran.out, re.M)) == OPTIONS[command] | ALWAYS
+    assert cli(command, "-h").out == ran.out
+
+
+def test_help_of_lpdif_lists_every_command(cli: Cli) -> None:
+    ran = cli("--help")
+    assert ran.out.splitlines()[0] == "lpdif reconstruct scan.ply -o mesh.ply"
+    listed = ran.out.split("Commands:")[1].split("Exit codes")[0]
+    assert [line.split()[0] for line in listed.splitlines() if line.strip()] == list(COMMANDS)
+    assert cli().out == ran.out
+
+
+def test_version(cli: Cli) -> None:
+    assert re.fullmatch(r"lpdif \d+\.\d+\.\d+\n", cli("--version").out)
+
+
+# --- streams
+
+
+def test_stdout_is_the_result_and_stderr_the_rest(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert ran.code == 0
+    assert ran.out == "mesh.ply\n"
+    assert re.fullmatch(r"wrote mesh.ply: 4 vertices, 4 faces, [\d.]+ k?B in [\d.]+ s", ran.lines[-2])
+    assert ran.lines[-1] == "next: lpdif inspect mesh.ply"
+
+
+def test_json_is_one_document(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    document = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--json").document
+    assert document["command"] == "reconstruct"
+    assert (document["output"], document["vertices"], document["faces"], document["points"]) == ("mesh.ply", 4, 4, 50)
+    assert document["bytes"] == Path("mesh.ply").stat().st_size
+    assert document["facts"] == {"region_size": 0.25}
+
+
+@pytest.mark.parametrize("words", [("reconstruct", "nowhere.ply"), ("reconstruct",), ("reconstruct", "x", "--oops"), ("oops",)])
+def test_json_also_tells_of_errors(cli: Cli, words: tuple[str, ...]) -> None:
+    ran = cli(*words, "--json")
+    assert ran.document["error"]["exit_code"] == ran.code != 0
+    assert ran.lines[0] == "error: " + ran.document["error"]["message"]
+
+
+def test_quiet_leaves_only_errors_on_stderr(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "-q")
+    assert (ran.out, ran.err) == ("mesh.ply\n", "")
+    assert cli("reconstruct", "scan.ply", "-o", "mesh.ply", "-q").lines[0].startswith("error: ")
+    assert cli("reconstruct", "scan.ply", "-q", "-v").code == 2
+
+
+def test_log_of_the_library_is_shown_as_lines(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import logging
+    import warnings
+
+    class Talking(Library):
+        def reconstruct(self, *arguments: object, **more: object) -> object:  # type: ignore[override]
+            log = logging.getLogger("lpdif")
+            log.debug("a detail")
+            log.info("region size 0.25: 3 x the spacing")
+            log.warning("12 points are not finite")
+            warnings.warn("for developers", stacklevel=1)
+            return super().reconstruct(*arguments, **more)  # type: ignore[arg-type]
+
+    Talking().install(monkeypatch)
+    write_points(Path("scan.ply"))
+    shown = {}
+    for flag in ("", "-q", "-v"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            words = ["reconstruct", "scan.ply", "-o", "mesh.ply", "--overwrite", *([flag] if flag else [])]
+            shown[flag] = cli(*words).lines
+    assert "region size 0.25: 3 x the spacing" in shown[""]
+    assert "a detail" not in shown[""]
+    assert not any("for developers" in line for line in shown[""])
+    assert shown["-q"] == ["warning: 12 points are not finite"]
+    assert "a detail" in shown["-v"]
+    assert any("for developers" in line for line in shown["-v"])
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("wrong", "right"), 2),
+        (errors.InputError("wrong", "right"), 3),
+        (errors.ModelError("wrong", "right"), 4),
+        (errors.ResourceError("wrong", "right"), 5),
+        (errors.BusyError("wrong", "right"), 6),
+        (errors.BatchError("wrong", "right"), 7),
+    ],
+)
+def test_each_kind_of_error_has_its_code_and_form(cli: Cli, library: Library, error: Exception, code: int) -> None:
+    write_points(Path("scan.ply"))
+    library.trouble["scan"] = error
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert ran.code == code
+    assert (ran.out, ran.lines) == ("", ["error: wrong", "  hint: right"])
+    assert not Path("mesh.ply").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (MemoryError("Unable to allocate 3.5 GiB"), 5, "out of memory: Unable to allocate 3.5 GiB ("),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), 5, "out of memory: "),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 5, "out of memory: "),
+        (ImportError("libx.so: failed to map segment from shared object"), 5, "out of memory: "),
+        (OSError(errno.ENOSPC, "No space left on device", "mesh.ply"), 5, "mesh.ply: No space left on device ("),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "mesh.ply"), 5, "mesh.ply: Disk quota exceeded ("),
+        (PermissionError(errno.EACCES, "Permission denied", "mesh.ply"), 3, "mesh.ply: Permission denied"),
+        (OSError(errno.EIO, "Input/output error", "mesh.ply"), 5, "mesh.ply: Input/output error"),
+        (ModuleNotFoundError("No module named 'torch'"), 5, "a needed package cannot be loaded: No module named 'torch'"),
+        (KeyError("x"), 1, "internal: KeyError: 'x'"),
+        (AssertionError(), 1, "internal: AssertionError"),
+    ],
+)
+def test_other_exceptions_are_one_line_with_a_hint(cli: Cli, library: Library, error: Exception, code: int, message: str) -> None:
+    write_points(Path("scan.ply"))
+    library.trouble["scan"] = error
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert ran.code == code
+    assert ran.lines[0].startswith(f"error: {message}")
+    assert ran.lines[1].startswith("  hint: ")
+    assert len(ran.lines) == 2
+    assert ("run the command again with -v" in ran.err) == (code == 1)
+
+
+def test_out_of_gpu_memory_is_a_resource_error(cli: Cli, library: Library) -> None:
+    import torch
+
+    write_points(Path("scan.ply"))
+    library.trouble["scan"] = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert (ran.code, ran.lines[0][:24]) == (5, "error: out of memory: CU")
+
+
+def test_traceback_only_with_v(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    library.trouble["scan"] = KeyError("x")
+    words = ("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert "Traceback" not in cli(*words).err
+    assert "Traceback" in cli(*words, "-v").err
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("reconstrct",), "no such command 'reconstrct'", "did you mean reconstruct? `lpdif --help` lists what there is"),
+        (
+            ("fit", "--pattern", "8"),
+            "no such option: --pattern",
+            "did you mean --patterns? `lpdif fit --help` lists what there is",
+        ),
+        (("fit", "--zzz"), "no such option: --zzz", "see `lpdif fit --help`"),
+        (("reconstruct",), "missing argument 'INPUT'", "see `lpdif reconstruct --help`"),
+        (("fit", "extra"), "got unexpected extra argument(s) (extra)", "see `lpdif fit --help`"),
+        (("fit", "--patterns"), "option '--patterns' requires an argument", "see `lpdif"),
+        (("reconstruct", "x", "--sensor", "1", "2"), "option '--sensor' requires 3 arguments", "see `lpdif"),
+    ],
+)
+def test_usage_errors_have_the_same_form(cli: Cli, words: tuple[str, ...], message: str, hint: str) -> None:
+    ran = cli(*words)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.lines[0] == f"error: {message}"
+    assert ran.lines[1].startswith(f"  hint: {hint}")
+    assert len(ran.lines) == 2
+
+
+def test_bad_settings_file_exits_4(cli: Cli) -> None:
+    Path("lpdif.toml").write_text("[reconstruct]\nresoluton = 1\n")
+    ran = cli("reconstruct", "scan.ply")
+    assert ran.code == 4
+    assert ran.lines == ["error: lpdif.toml: unknown key 'resoluton' in [reconstruct]", "  hint: did you mean 'resolution'?"]
+
+
+def test_control_characters_never_reach_the_terminal(cli: Cli) -> None:
+    ran = cli("reconstruct", "bad\x1b[31m\nname.ply", "-o", "mesh.ply")
+    assert ran.code == 3
+    assert "\x1b" not in ran.err
+    assert ran.lines[0].startswith("error: bad\\x1b[31m")
+
+
+# --- terminals
+
+
+def on_terminal(words: list[str], environment: dict[str, str], folder: Path) -> str:
+    """stderr of a process whose stderr is a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(words, stderr=theirs, stdout=subprocess.DEVNULL, env=environment, cwd=folder)
+    os.close(theirs)
+    said = b""
+    while True:
+        if not select.select([ours], [], [], 30)[0]:
+            process.kill()
+            raise AssertionError("nothing came for 30 s")
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not part:
+            break
+        said += part
+    os.close(ours)
+    assert process.wait(30) == 0
+    return said.decode()
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({"TERM": "xterm-256color"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_colour_and_bar_only_where_welcome(tmp_path: Path, environment: dict[str, str], coloured: bool) -> None:
+    write_points(tmp_path / "scan.ply")
+    words = process_words(["reconstruct", "scan.ply", "-o", "mesh.ply"], slow(0.008 if coloured else 0))
+    said = on_terminal(words, process_environment({**environment, "COLUMNS": "80"}), tmp_path)
+    assert ("\x1b" in said) == coloured
+    assert ("fields" in said) == coloured
+    assert "wrote mesh.ply" in said
+
+
+def test_no_ansi_off_a_terminal_whatever_the_environment_says(tmp_path: Path) -> None:
+    write_points(tmp_path / "scan.ply")
+    loud = {"TERM": "xterm-256color", "FORCE_COLOR": "1", "CLICOLOR_FORCE": "1", "GITHUB_ACTIONS": "true"}
+    ran = run_apart(["reconstruct", "scan.ply", "-o", "mesh.ply"], prelude=slow(0), environment=loud, cwd=tmp_path)
+    assert ran.returncode == 0
+    assert "\x1b" not in ran.stdout + ran.stderr
+
+
+def test_plain_progress_lines_now_and_then_when_verbose(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("lpdif_cli.console.time.monotonic", lambda: clock[0])
+    console = Console()
+    for verbose in (False, True):
+        console.setup("fit", as_json=False, quiet=False, verbose=verbose)
+        for step in range(1, 101):
+            clock[0] += 0.5
+            console.progress("fit", step, 100)
+    assert capsys.readouterr().err.splitlines() == [
+        f"fit: {done} of 100 ({done} %), {left} left"
+        for done, left in [(21, "37.6 s"), (41, "28.8 s"), (61, "19.2 s"), (81, "9.4 s")]
+    ]
+
+
+# --- signals and pipes
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_a_run_cleanly(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    write_points(tmp_path / "scan.ply")
+    process = subprocess.Popen(
+        process_words(["reconstruct", "scan.ply", "-o", "mesh.ply"], slow(0.1)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=process_environment(),
+        cwd=tmp_path,
+    )
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "at work\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert out == ""
+    assert err.splitlines()[-2:] == [f"error: stopped by {number.name}", "  hint: nothing half-written is left behind"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.ply"]
+
+
+def test_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = subprocess.run(
+        process_words(["demo", "--dry-run"]),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=process_environment(),
+        cwd=tmp_path,
+    )
+    os.close(theirs)
+    assert process.returncode == 141
+    assert "rror" not in process.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_behind_stdout_is_told(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            process_words(["demo", "--dry-run"]),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=process_environment(),
+            cwd=tmp_path,
+        )
+    assert process.returncode == 5
+    assert "error: No space left on device" in process.stderr
+
+
+def test_help_is_quick() -> None:
+    spent = []
+    for _ in range(3):
+        before = os.times()
+        assert run_apart(["--help"]).returncode == 0
+        after = os.times()
+        spent.append(after.children_user - before.children_user + after.children_system - before.children_system)
+    assert min(spent) < 0.6
+
+
+# --- small parts
+
+
+def test_words_for_people() -> None:
+    assert [duration(s) for s in (0.04, 59.94, 60, 3599, 7260)] == ["0.0 s", "59.9 s", "1 min 0 s", "59 min 59 s", "2 h 1 min"]
+    assert [size(n) for n in (0, 999, 1000, 1_234_567, 5e12)] == ["0 B", "999 B", "1.0 kB", "1.2 MB", "5.0 TB"]
+    assert table([["a", "1"], ["bcd", "22"]], right=[1]) == ["a     1", "bcd  22"]
+    assert one_line("a\n  b\x07\tc") == "a b\\x07\\tc"
+
+
+def test_json_has_no_nan(cli: Cli) -> None:
+    import numpy as np
+
+    console = Console()
+    console.setup("x", as_json=True, quiet=False, verbose=False)
+    with pytest.MonkeyPatch.context() as patch:
+        from io import StringIO
+
+        patch.setattr(console, "out", StringIO())
+        console.result({"a": float("nan"), "b": np.float32(1.5), "c": np.arange(2), "d": Path("x"), "e": {1: (True, None)}})
+        document = json.loads(console.out.getvalue())  # type: ignore[attr-defined]
+    assert document == {
+        "command": "x",
+        "seconds": document["seconds"],
+        "a": None,
+        "b": 1.5,
+        "c": [0, 1],
+        "d": "x",
+        "e": {"1": [True, None]},
+    }
+
+
+def test_runs_as_a_module() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "lpdif_cli", "--version"], env=process_environment(), capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.startswith("lpdif ")

@@ -1,0 +1,254 @@
+"""`lpdif reconstruct`: what goes where, what is refused before any work, and batches."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from cli_fakes import Library, write_points
+from conftest import Cli
+
+from lpdif.errors import InputError, ResourceError
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    library = Library()
+    library.install(monkeypatch)
+    return library
+
+
+# --- one scan
+
+
+def test_mesh_goes_next_to_the_scan_aloud(cli: Cli) -> None:
+    write_points(Path("in/scan.ply"))
+    ran = cli("reconstruct", "in/scan.ply")
+    assert ran.out == "in/scan.mesh.ply\n"
+    assert "no -o given: the mesh goes to in/scan.mesh.ply" in ran.lines
+    assert Path("in/scan.mesh.ply").exists()
+
+
+def test_mesh_goes_into_a_folder_under_the_name_of_the_scan(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    Path("out").mkdir()
+    assert cli("reconstruct", "scan.ply", "-o", "out").out == "out/scan.ply\n"
+
+
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb", ".PLY"])
+def test_every_format_is_written(cli: Cli, ending: str) -> None:
+    write_points(Path("scan.ply"))
+    assert cli("reconstruct", "scan.ply", "-o", f"mesh{ending}").code == 0
+    assert Path(f"mesh{ending}").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("output", "message", "hint"),
+    [
+        ("mesh.docx", "mesh.docx: format 'docx' is not known", "meshes are written to .obj, .ply, .stl, .off, .glb"),
+        ("mesh", "mesh: the name has no ending", "meshes are written to"),
+        ("there.ply", "there.ply: exists already", "pass --overwrite"),
+        ("link.ply", "link.ply: is a symbolic link", "name the file itself: there.ply"),
+        ("dangling.ply", "dangling.ply: is a symbolic link", "name the file itself"),
+        ("pipe.ply", "pipe.ply: is a pipe or device", '"-"'),
+        ("nowhere/mesh.ply", "nowhere/mesh.ply: there is no folder nowhere", "mkdir -p nowhere"),
+    ],
+)
+def test_bad_output_is_refused_before_the_scan_is_read(cli: Cli, output: str, message: str, hint: str) -> None:
+    Path("there.ply").write_text("precious")
+    Path("link.ply").symlink_to("there.ply")
+    Path("dangling.ply").symlink_to("gone.ply")
+    os.mkfifo("pipe.ply")
+    ran = cli("reconstruct", "no-such-scan.ply", "-o", output)
+    assert ran.code == 2
+    assert ran.lines[0].startswith(f"error: {message}")
+    assert hint in ran.lines[1]
+    assert Path("there.ply").read_text() == "precious"
+
+
+def test_scan_is_never_its_own_output(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "./scan.ply", "--overwrite")
+    assert (ran.code, ran.lines[0]) == (2, "error: scan.ply: input and output are the same file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_without_permission_is_refused(cli: Cli) -> None:
+    Path("closed").mkdir(mode=0o500)
+    ran = cli("reconstruct", "scan.ply", "-o", "closed/mesh.ply")
+    assert (ran.code, ran.lines[0]) == (2, "error: closed/mesh.ply: no permission to write in closed")
+
+
+def test_overwrite_replaces(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    Path("mesh.ply").write_text("old")
+    assert cli("reconstruct", "scan.ply", "-o", "mesh.ply").code == 2
+    assert Path("mesh.ply").read_text() == "old"
+    assert cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--overwrite").code == 0
+    assert Path("mesh.ply").read_bytes()[:3] == b"ply"
+
+
+def test_scan_is_read_before_the_model(cli: Cli, library: Library) -> None:
+    assert cli("reconstruct", "no-such-scan.ply", "-o", "mesh.ply").code == 3
+    assert library.models == []
+
+
+def test_stdin_and_stdout(cli: Cli) -> None:
+    points = write_points(Path("scan.ply")).read_bytes()
+    ran = cli("reconstruct", "-", "-o", "-", stdin=points)
+    assert ran.code == 0
+    assert ran.raw.startswith(b"ply\n")
+    assert cli("reconstruct", "-", "-o", "mesh.ply", stdin=points).out == "mesh.ply\n"
+    assert cli("reconstruct", "-", stdin=points).lines == [
+        "error: a scan from stdin needs -o",
+        "  hint: say where the mesh goes: -o mesh.ply, or -o - for stdout",
+    ]
+    assert cli("reconstruct", "scan.ply", "-o", "-", "--json").code == 2
+
+
+def test_options_reach_the_library(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    words = "--resolution 0.1 --region-size 0.5 --max-distance auto --watertight --refine 20 --sensor -1 2 -3e1 --faces 1000"
+    ran = cli("reconstruct", "scan.ply", "-o", "m.ply", *words.split(), *["--device", "cpu", "--threads", "3", "--seed", "9"])
+    assert ran.code == 0
+    _, _, config, device = library.calls[0]
+    assert (config.resolution, config.region_size, config.max_distance, config.watertight) == (0.1, 0.5, None, True)
+    assert (config.refine, config.sensor, config.faces, config.seed) == (20, (-1.0, 2.0, -30.0), 1000, 9)
+    assert (device, library.threads) == ("cpu", [3])
+
+
+def test_model_of_the_workspace_comes_first_aloud(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    base = ("reconstruct", "scan.ply", "-o", "m.ply", "--overwrite")
+    assert "model" not in cli(*base).err
+    fitted = Path("lpdif-workspace/model.safetensors")
+    fitted.parent.mkdir()
+    fitted.write_bytes(b"")
+    assert f"model: {fitted}, fitted in this workspace" in cli(*base).err
+    cli(*base, "--model", "bundled")
+    cli(*base, "--model", "mine.safetensors")
+    cli(*base, "--workspace", "elsewhere")
+    assert library.models == [None, fitted, None, Path("mine.safetensors"), None]
+
+
+def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run")
+    assert (ran.code, ran.out) == (0, "mesh.ply\n")
+    assert "nothing was written" in ran.err
+    assert library.calls == []
+    assert not Path("mesh.ply").exists()
+    assert cli("reconstruct", "nowhere.xyz", "-o", "mesh.ply", "--dry-run").code == 3
+
+
+# --- several scans
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    for name in ("a.ply", "bad.ply", "deep/a.ply"):
+        write_points(tmp_path / "scans" / name)
+    (tmp_path / "scans/notes.md").write_text("no scan")
+    return tmp_path / "scans"
+
+
+def test_one_bad_scan_does_not_stop_the_rest(cli: Cli, library: Library, scans: Path) -> None:
+    library.trouble["bad"] = InputError("bad.ply: no surface found", "give a denser scan")
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert ran.code == 7
+    assert ran.out.splitlines() == ["out/a.ply", "out/deep/a.ply"]
+    assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*.*")) == ["a.ply", "deep/a.ply", "failed.jsonl"]
+    assert "warning: scans/bad.ply failed: bad.ply: no surface found" in ran.lines
+    assert ran.lines[-2:] == ["error: 1 of 3 scans failed", "  hint: the reasons are in out/failed.jsonl; the others are done"]
+    [record] = [json.loads(line) for line in Path("out/failed.jsonl").read_text().splitlines()]
+    assert record == {
+        "input": "scans/bad.ply",
+        "state": "failed",
+        "error": {"message": "bad.ply: no surface found", "hint": "give a denser scan", "exit_code": 3},
+    }
+
+
+def test_next_run_does_only_what_is_missing(cli: Cli, library: Library, scans: Path) -> None:
+    library.trouble["bad"] = InputError("bad.ply: no surface found")
+    cli("reconstruct", "scans", "-o", "out")
+    library.trouble.clear()
+    library.calls.clear()
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert ran.code == 0
+    assert [call[0] for call in library.calls] == ["bad.ply"]
+    assert "2 of 3 scans are done already and kept; --overwrite does them again" in ran.lines
+    assert not Path("out/failed.jsonl").exists()
+    cli("reconstruct", "scans", "-o", "out", "--overwrite")
+    assert [call[0] for call in library.calls] == ["bad.ply", "a.ply", "bad.ply", "a.ply"]
+
+
+def test_batch_loads_the_model_once(cli: Cli, library: Library, scans: Path) -> None:
+    assert cli("reconstruct", "scans", "-o", "out").code == 0
+    assert len(library.models) == 1
+
+
+def test_batch_gives_one_document_and_a_table(cli: Cli, library: Library, scans: Path) -> None:
+    library.trouble["bad"] = InputError("bad.ply: no surface found")
+    ran = cli("reconstruct", "scans", "-o", "out", "--json")
+    assert ran.code == 7
+    assert [scan["state"] for scan in ran.document["scans"]] == ["done", "failed", "done"]
+    assert any(line.split()[:3] == ["scan", "state", "faces"] for line in ran.lines)
+
+
+def test_files_and_globs_make_a_batch_too(cli: Cli, library: Library, scans: Path) -> None:
+    assert cli("reconstruct", "scans/a.ply", "scans/bad.ply", "-o", "one").out.splitlines() == ["one/a.ply", "one/bad.ply"]
+    assert cli("reconstruct", "scans/*.ply", "-o", "two").out.splitlines() == ["two/a.ply", "two/bad.ply"]
+    assert cli("reconstruct", "scans/**/*.ply", "-o", "three").code == 2  # two scans called a
+    assert cli("reconstruct", "scans/*.pcd", "-o", "four").lines[0] == "error: scans/*.pcd: no file matches"
+
+
+def test_scans_of_one_stem_keep_their_endings(cli: Cli, library: Library) -> None:
+    write_points(Path("scans/a.ply"))
+    write_points(Path("scans/a.txt"))
+    assert cli("reconstruct", "scans", "-o", "out").out.splitlines() == ["out/a.ply.ply", "out/a.txt.ply"]
+
+
+def test_meshes_below_the_scans_are_not_taken_for_scans(cli: Cli, library: Library, scans: Path) -> None:
+    first = cli("reconstruct", "scans", "-o", "scans/meshes")
+    again = cli("reconstruct", "scans", "-o", "scans/meshes")
+    assert (first.code, again.code) == (0, 0)
+    assert "3 of 3 scans are done already" in again.err
+
+
+def test_missing_scan_of_a_batch_is_one_failure(cli: Cli, library: Library, scans: Path) -> None:
+    ran = cli("reconstruct", "scans/a.ply", "nowhere.xyz", "-o", "out")
+    assert (ran.code, ran.out) == (7, "out/a.ply\n")
+
+
+def test_what_would_stop_every_scan_stops_the_batch(cli: Cli, library: Library, scans: Path) -> None:
+    library.trouble["bad"] = ResourceError("disk full", "free some")
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.lines[-2]) == (5, "error: disk full")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("scans",), "several scans need a folder to go to"),
+        (("scans", "-o", "-"), "several scans need a folder to go to"),
+        (("scans", "-", "-o", "out"), "stdin is one scan, not one of several"),
+        (("scans", "-o", "file.ply"), "file.ply: a file, but several scans go to a folder"),
+    ],
+)
+def test_batch_without_a_folder_is_refused(cli: Cli, scans: Path, words: tuple[str, ...], message: str) -> None:
+    Path("file.ply").write_text("precious")
+    ran = cli("reconstruct", *words)
+    assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
+
+
+def test_batch_dry_run(cli: Cli, library: Library, scans: Path) -> None:
+    ran = cli("reconstruct", "scans", "-o", "out", "--dry-run")
+    assert ran.out.splitlines() == ["out/a.ply", "out/bad.ply", "out/deep/a.ply"]
+    assert not Path("out").exists()
+
+
+def test_folder_without_scans_is_bad_input(cli: Cli) -> None:
+    Path("empty").mkdir()
+    assert cli("reconstruct", "empty", "-o", "out").code == 3

@@ -1,0 +1,217 @@
+"""`lpdif preprocess`, `fit` and `cluster`: flags, plans, reports, and what is not replaced."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_fakes import write_points
+from conftest import Cli, process_environment, process_words
+
+import lpdif
+
+FIT = """
+import sys, time, lpdif
+from types import SimpleNamespace
+from pathlib import Path
+class Workspace:
+    def __init__(self, root):
+        self.root = Path(root)
+        self.model, self.snapshot = self.root / "model.safetensors", self.root / "snapshot.safetensors"
+    def shards(self):
+        return [1]
+def fit(workspace, config, device, progress, stop):
+    print("at work", file=sys.stderr, flush=True)
+    for step in range(1, 1000):
+        time.sleep(0.01)
+        progress("fit", step, 1000)
+        if stop():
+            return SimpleNamespace(model=None, steps=step, validation={}, stopped=True)
+vars(lpdif).update(fit=fit, use_threads=lambda count: None, Workspace=Workspace)
+"""
+
+
+@dataclass
+class Report:
+    """Any report of a stage."""
+
+    kept: int = 2
+    regions: int = 1234
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    model: Path = Path("lpdif-workspace/model.safetensors")
+    steps: int = 40
+    validation: dict[str, float] = field(default_factory=lambda: {"mean": 0.0125, "p95": 0.05})
+    stopped: bool = False
+    rows: list[Any] = field(default_factory=list)
+    gallery: Path = Path("lpdif-workspace/patterns.png")
+    sweep: list[tuple[int, float]] = field(default_factory=list)
+
+
+@dataclass
+class Row:
+    """A line of cluster's table."""
+
+    pattern: int
+    share: float
+
+
+@dataclass
+class Stages:
+    """Remembers what each stage was called with and gives `report`."""
+
+    report: Report = field(default_factory=Report)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def stage(self, *arguments: Any, **more: Any) -> Report:
+        self.calls.append((*arguments, more))
+        return self.report
+
+
+@pytest.fixture(autouse=True)
+def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
+    stages = Stages()
+    for name in ("preprocess", "fit", "cluster"):
+        monkeypatch.setitem(vars(lpdif), name, stages.stage)
+    monkeypatch.setitem(vars(lpdif), "use_threads", lambda count: None)
+    return stages
+
+
+def make_samples(workspace: str = "lpdif-workspace", sources: tuple[str, ...] = ("a.ply", "b.ply")) -> None:
+    manifest = Path(workspace) / "samples/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    kept = [{"shard": f"{source}.safetensors", "source": source, "regions": 10} for source in sources]
+    manifest.write_text(json.dumps({"kept": kept, "left_out": []}))
+
+
+# --- preprocess
+
+
+def test_preprocess_reads_a_folder_and_names_the_next_command(cli: Cli, stages: Stages) -> None:
+    for name in ("a.ply", "b.obj"):
+        write_points(Path("scans") / name)
+    ran = cli("preprocess", "scans", "--seed", "4", "--threads", "2", "--workspace", "ws")
+    assert (ran.code, ran.out) == (0, "ws/samples\n")
+    paths, workspace, config, more = stages.calls[0]
+    assert paths == [Path("scans/a.ply"), Path("scans/b.obj")]
+    assert (workspace, config.seed, more["threads"]) == (Path("ws"), 4, 2)
+    assert ran.lines[-1] == "next: lpdif fit --patterns 8 --workspace ws"
+
+
+def test_preprocess_with_files_left_out_exits_7(cli: Cli, stages: Stages) -> None:
+    write_points(Path("a.ply"))
+    stages.report.left_out = [("bad.ply", "no points")]
+    ran = cli("preprocess", "a.ply", "bad.ply", "--json")
+    assert ran.code == 7
+    assert ran.document["left_out"] == [{"scan": "bad.ply", "reason": "no points"}]
+    assert ran.lines[-2] == "error: 1 of 2 files were left out"
+
+
+def test_preprocess_keeps_samples_of_other_scans(cli: Cli, stages: Stages) -> None:
+    make_samples()
+    write_points(Path("a.ply"))
+    ran = cli("preprocess", "a.ply")
+    assert ran.code == 2
+    assert "holds samples of 1 other scans (b.ply, ...)" in ran.lines[0]
+    write_points(Path("b.ply"))
+    assert cli("preprocess", "a.ply", "b.ply").code == 0
+    assert cli("preprocess", "a.ply", "--overwrite").code == 0
+
+
+def test_preprocess_dry_run(cli: Cli, stages: Stages) -> None:
+    write_points(Path("scans/a.ply"))
+    ran = cli("preprocess", "scans", "--dry-run")
+    assert (ran.code, ran.out, stages.calls) == (0, "scans/a.ply\n", [])
+
+
+# --- fit
+
+
+def test_fit_passes_its_settings_and_reports(cli: Cli, stages: Stages) -> None:
+    make_samples()
+    ran = cli("fit", "--patterns", "4", "--device", "cpu")
+    assert (ran.code, ran.out) == (0, "lpdif-workspace/model.safetensors\n")
+    workspace, config, device, _ = stages.calls[0]
+    assert (workspace, config.patterns, config.resume, device) == (Path("lpdif-workspace"), 4, False, "cpu")
+    assert "  mean  0.0125" in ran.lines
+    assert ran.lines[-1] == "next: lpdif reconstruct SCAN -o MESH.ply"
+
+
+def test_fit_without_samples_says_how_to_make_them(cli: Cli) -> None:
+    ran = cli("fit")
+    assert ran.code == 3
+    assert "lpdif preprocess" in ran.lines[1]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "snapshot.safetensors"])
+def test_fit_replaces_nothing_unasked(cli: Cli, stages: Stages, name: str) -> None:
+    make_samples()
+    Path("lpdif-workspace", name).write_bytes(b"")
+    assert cli("fit").code == 2
+    assert stages.calls == []
+    assert cli("fit", "--overwrite").code == 0
+    assert cli("fit", "--resume").code == 0
+    assert [call[1].resume for call in stages.calls] == [False, True]
+    assert cli("fit", "--overwrite", "--resume").lines[0] == "error: --overwrite and --resume exclude each other"
+
+
+def test_fit_dry_run(cli: Cli, stages: Stages) -> None:
+    make_samples()
+    ran = cli("fit", "--dry-run", "--json")
+    assert ran.document["patterns"] == 8
+    assert stages.calls == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    words = process_words(["fit", "--patterns", "4", "--workspace", "my ws"], FIT)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=process_environment(), cwd=tmp_path
+    )
+    with process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "at work\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (code, "")
+    lines = err.splitlines()
+    assert lines[0] == "stopping after this step, with a snapshot; press Ctrl-C again to stop at once"
+    assert lines[1].startswith("kept a snapshot after ")
+    assert lines[2:] == [
+        f"error: stopped by {number.name}",
+        "  hint: go on with: lpdif fit --resume --workspace 'my ws' --patterns 4",
+    ]
+
+
+# --- cluster
+
+
+def test_cluster_prints_its_table(cli: Cli, stages: Stages) -> None:
+    stages.report = Report(rows=[Row(0, 0.75), Row(1, 0.25)], sweep=[(2, 0.5), (4, 0.625)])
+    ran = cli("cluster", "--patterns", "2", "--sweep", "2,4")
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        "pattern  share",
+        "      0  0.750",
+        "      1  0.250",
+        "",
+        "patterns   score",
+        "       2  0.5000",
+        "       4  0.6250",
+    ]
+    assert stages.calls[0][1].sweep == (2, 4)
+    assert ran.lines[0].startswith("wrote lpdif-workspace/patterns.png: 2 patterns in")
+
+
+def test_cluster_replaces_no_gallery_unasked(cli: Cli, stages: Stages) -> None:
+    stages.report = Report(rows=[Row(0, 1.0)])
+    Path("lpdif-workspace").mkdir()
+    Path("lpdif-workspace/patterns.png").write_bytes(b"")
+    assert cli("cluster").code == 2
+    assert cli("cluster", "--overwrite").code == 0
+    assert cli("cluster", "--overwrite", "--dry-run").code == 0
+    assert len(stages.calls) == 1
