@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lpdif
-from lpdif.errors import BatchError, InputError, UsageError
-from lpdif_cli.console import Console, duration, table
+from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
+from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, expand
 from lpdif_cli.outputs import check_mesh_output
@@ -58,7 +58,10 @@ def reconstruct_many(
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
     if output is None or output == "-":
-        raise UsageError("several scans need a folder to go to", "pass -o FOLDER")
+        first, *others = arguments
+        meant = f"the mesh comes after -o: {command_line('reconstruct', first, '-o', others[0])}" if len(others) == 1 else ""
+        looks_so = meant and Path(first).is_file() and not Path(others[0]).exists()
+        raise UsageError("several scans need a folder to go to", meant if looks_so else "pass -o FOLDER")
     from lpdif.atomic import check_output
 
     folder = Path(output)
@@ -103,17 +106,22 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
 def attempt(
     mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, console: Console, overwrite: bool
 ) -> Outcome:
-    """One scan of a batch. What is wrong with the scan is its own affair; what would stop every scan is raised."""
+    """One scan of a batch. What goes wrong with it is its own affair, an error of lpdif and a lack of memory included; what would
+    stop every scan (the model, the disk) is raised."""
     began = console.elapsed()
+    writing = False
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         check_mesh_output(target, overwrite, scan)
         made = mesh_of(lpdif.load_scan(scan))
         console.interrupts.check()
+        writing = True
         lpdif.write_mesh(target, made.mesh, overwrite=overwrite)
+    except ModelError:
+        raise
     except Exception as error:
         failure = describe(error)
-        if not failure.bug and failure.code != InputError.exit_code and not isinstance(error, (MemoryError, UsageError)):
+        if writing and failure.code == ResourceError.exit_code:
             raise
         console.trace(error)
         console.warn(f"{scan} failed: {failure.message}")

@@ -33,9 +33,11 @@ def cluster(
     """
     lpdif cluster --patterns 8 --sweep 2,4,8,16
 
-    Groups the codes of a fit into patterns anew: prints a table of the patterns
-    and draws a gallery of their most typical regions. The next `lpdif fit`
-    continues from these patterns.
+    Groups the codes of a fit into patterns anew, and draws a gallery of their most
+    typical regions. `lpdif fit --resume` goes on from these patterns. The table
+    says of each: share of the regions, error near the surface in region sizes,
+    flatness (1 is a plane), spread of its codes (small is dense). The score of a
+    number of patterns is the silhouette score: 1 is well apart.
 
     Usage: lpdif cluster [OPTIONS]
     """
@@ -65,7 +67,7 @@ def cluster(
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {len(rows)} patterns in {duration(console.elapsed())}")
-    console.next("fit", "--resume", *workspace_words(place))
+    console.next("fit", "--resume", "--patterns", str(len(rows)), *workspace_words(place))
     console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
 
 

@@ -21,7 +21,7 @@ MEANINGS = {
     "p95": "95th percentile of both distances",
     "hausdorff": "largest distance found",
     "normal_consistency": "mean cosine of normals, 1 is perfect",
-    "f_score": "share within 1/1000 of the longest side",
+    "f_score": "harmonic mean of shares within 1/1000",
 }
 LENGTHS = {"cd", "accuracy", "completeness", "p95", "hausdorff"}
 
@@ -41,7 +41,7 @@ def evaluate(
 
     Measures a mesh against the true one: distances from 100,000 points of each
     surface to the nearest point of the other surface (not to samples of it).
-    Lengths are in the unit of the files and in thousandths of the truth's longest
+    Lengths are in the unit of the files and in per mille of the truth's longest
     side. Normal consistency counts orientation: an inside-out mesh gets -1.
 
     Usage: lpdif evaluate MESH TRUTH [OPTIONS]
@@ -51,7 +51,7 @@ def evaluate(
     chosen = resolve(None, {"seed": seed}, config)
     figures = lpdif.evaluate(_surface(mesh), _surface(truth), seed=chosen.seed)
     values = dataclasses.asdict(figures)
-    rows = [("figure", "value", "1/1000 of side", "meaning")]
+    rows = [("figure", "value", "per mille", "meaning")]
     for name, meaning in MEANINGS.items():
         share = f"{1000 * values[name] / figures.longest_side:.4f}" if name in LENGTHS else ""
         rows.append((name, f"{values[name]:.6g}", share, meaning))

@@ -60,6 +60,6 @@ def _is_glob(argument: str) -> bool:
 
 def readable() -> Collection[str]:
     """The file endings that can be read."""
-    from lpdif.reading import SCAN_ENDINGS
+    from lpdif.reading import READABLE
 
-    return SCAN_ENDINGS
+    return READABLE

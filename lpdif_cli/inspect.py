@@ -13,6 +13,7 @@ import lpdif
 from lpdif.errors import InputError, ModelError
 from lpdif_cli import options
 from lpdif_cli.console import Console, command_line, size, table
+from lpdif_cli.settings import workspace_words
 
 Facts = dict[str, object]
 MOST_FOR_SPACING = 20_000  # points whose neighbours are looked up
@@ -151,7 +152,7 @@ def folder(path: Path) -> tuple[Facts, list[str]]:
     if len(facts) == 1:
         hint = f"make one of the scans in it: {command_line('preprocess', str(path))}"
         raise InputError(f"{path}: a folder, but no workspace", hint)
-    words = ["--workspace", str(path)]
+    words = workspace_words(path)
     return facts, ["reconstruct", "SCAN", "-o", "MESH.ply", *words] if place.model.exists() else ["fit", *words]
 
 

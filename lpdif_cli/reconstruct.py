@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import lpdif
-from lpdif.errors import UsageError
+from lpdif.errors import ModelError, UsageError
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console, duration, size
@@ -116,6 +116,8 @@ class Work:
             return Path(self.settings.model)
         fitted = lpdif.Workspace(self.settings.config.workspace).model
         if not fitted.exists():
+            if self.settings.origins.get("workspace") == "--workspace":
+                raise ModelError(f"{fitted}: no model in this workspace", f"fit one: lpdif fit; or pass --model {BUNDLED}")
             return None
         self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
         return fitted

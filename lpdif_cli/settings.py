@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import math
 import os
 import re
@@ -20,6 +21,8 @@ from pathlib import Path
 from lpdif import config as stages
 from lpdif.device import check_device_name
 from lpdif.errors import LpdifError, ModelError, UsageError
+
+log = logging.getLogger("lpdif")
 
 FILE_NAME = "lpdif.toml"
 _STAGES: dict[str, type] = {
@@ -83,6 +86,8 @@ def resolve(
             if key == "seed":  # the common seed of a stronger source outweighs the stage's own seed of a weaker one
                 for other in [k for k in values if k.endswith(".seed") and k not in source]:
                     del values[other], origins[other]
+    for key, where in origins.items():
+        log.debug("setting %s: %s (%s)", key, values[key], where)
     return _assemble(stage, values, origins)
 
 

@@ -10,7 +10,8 @@ import pytest
 from cli_fakes import Library, write_points
 from conftest import Cli
 
-from lpdif.errors import InputError, ResourceError
+import lpdif
+from lpdif.errors import InputError, ModelError, ResourceError
 
 
 @pytest.fixture(autouse=True)
@@ -129,8 +130,9 @@ def test_model_of_the_workspace_comes_first_aloud(cli: Cli, library: Library) ->
     assert f"model: {fitted}, fitted in this workspace" in cli(*base).err
     cli(*base, "--model", "bundled")
     cli(*base, "--model", "mine.safetensors")
-    cli(*base, "--workspace", "elsewhere")
-    assert library.models == [None, fitted, None, Path("mine.safetensors"), None]
+    assert library.models == [None, fitted, None, Path("mine.safetensors")]
+    ran = cli(*base, "--workspace", "elsewhere")
+    assert (ran.code, ran.lines[0]) == (4, "error: elsewhere/model.safetensors: no model in this workspace")
 
 
 def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:
@@ -222,10 +224,26 @@ def test_missing_scan_of_a_batch_is_one_failure(cli: Cli, library: Library, scan
     assert (ran.code, ran.out) == (7, "out/a.ply\n")
 
 
-def test_what_would_stop_every_scan_stops_the_batch(cli: Cli, library: Library, scans: Path) -> None:
-    library.trouble["bad"] = ResourceError("disk full", "free some")
-    ran = cli("reconstruct", "scans", "-o", "out")
+def test_what_would_stop_every_scan_stops_the_batch(
+    cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise ResourceError("disk full", "free some")
+
+    library.trouble["bad"] = ModelError("wrong kind")
+    assert cli("reconstruct", "scans", "-o", "out").code == 4
+    monkeypatch.setitem(vars(lpdif), "write_mesh", full)
+    ran = cli("reconstruct", "scans", "-o", "out", "--overwrite")
     assert (ran.code, ran.lines[-2]) == (5, "error: disk full")
+
+
+@pytest.mark.parametrize(
+    "error", [ResourceError("not enough memory to read it"), MemoryError(), KeyError("a bug"), OSError(5, "I/O")]
+)
+def test_what_goes_wrong_with_one_scan_stops_no_other(cli: Cli, library: Library, scans: Path, error: Exception) -> None:
+    library.trouble["bad"] = error
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.out.splitlines()) == (7, ["out/a.ply", "out/deep/a.ply"])
 
 
 @pytest.mark.parametrize(
@@ -241,6 +259,12 @@ def test_batch_without_a_folder_is_refused(cli: Cli, scans: Path, words: tuple[s
     Path("file.ply").write_text("precious")
     ran = cli("reconstruct", *words)
     assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
+
+
+def test_output_given_as_second_scan_is_understood(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "mesh.ply")
+    assert (ran.code, ran.lines[1]) == (2, "  hint: the mesh comes after -o: lpdif reconstruct scan.ply -o mesh.ply")
 
 
 def test_batch_dry_run(cli: Cli, library: Library, scans: Path) -> None:

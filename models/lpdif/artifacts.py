@@ -41,7 +41,8 @@ class Workspace:
         """The sample files that the manifest names, in its order."""
         if not self.manifest.exists():
             raise InputError(
-                f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})", "make some: lpdif preprocess SCANS"
+                f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})",
+                "make some: lpdif preprocess SCANS",
             )
         return [self.samples / row["shard"] for row in json.loads(self.manifest.read_text())["kept"]]
 
@@ -69,9 +70,14 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
             if about.get("kind") != kind:
-                raise ModelError(f"{path}: expected {kind}, found {about.get('kind', 'a safetensors file of another program')}", hint)
+                raise ModelError(
+                    f"{path}: expected {kind}, found {about.get('kind', 'a safetensors file of another program')}", hint
+                )
             if about.get("version") != str(VERSION[kind]):
-                raise ModelError(f"{path}: expected version {VERSION[kind]} of {kind}, found {about.get('version')}", "use the lpdif that wrote it")
+                raise ModelError(
+                    f"{path}: expected version {VERSION[kind]} of {kind}, found {about.get('version')}",
+                    "use the lpdif that wrote it",
+                )
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["card"])  # noqa: SIM118 (safe_open is no dict)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", hint) from None
@@ -93,7 +99,9 @@ def load_model(path: Path | None = None) -> Model:
     tensors, card = load_tensors(path, MODEL)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelError(f"{path}: {name} holds values that are not finite", "the file is damaged or its training diverged; fit again")
+            raise ModelError(
+                f"{path}: {name} holds values that are not finite", "the file is damaged or its training diverged; fit again"
+            )
     patterns = read_patterns(tensors)
     try:
         sizes = card["sizes"]
@@ -101,9 +109,17 @@ def load_model(path: Path | None = None) -> Model:
         networks = Networks(encoder, MultiDecoder(int(sizes["patterns"]), encoder.code_size, int(sizes["width"])))
         networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")})
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again") from None
-    if patterns is None or len(patterns.centroids) != networks.decoder.patterns or patterns.whitening.projection.shape[0] != encoder.code_size:
-        raise ModelError(f"{path}: patterns do not match its {networks.decoder.patterns} decoders", "the file is damaged; fit again")
+        raise ModelError(
+            f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again"
+        ) from None
+    if (
+        patterns is None
+        or len(patterns.centroids) != networks.decoder.patterns
+        or patterns.whitening.projection.shape[0] != encoder.code_size
+    ):
+        raise ModelError(
+            f"{path}: patterns do not match its {networks.decoder.patterns} decoders", "the file is damaged; fit again"
+        )
     return Model(networks.eval().requires_grad_(False), patterns, card)
 
 

@@ -20,7 +20,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def check_output(path: str | Path, overwrite: bool = False) -> None:
     """Raises UsageError if a file could not be written there, so that it is said before the work and not after it."""
     path = Path(path)
-    if path.is_symlink():
+    try:
+        linked = path.is_symlink()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another name") from None
+    if linked:
         raise UsageError(f"{path}: is a symbolic link, and is not written through", f"name the file itself: {path.readlink()}")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder", "name a file in it")
@@ -64,8 +68,6 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
             raise _full(path, written) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
-        if error.errno == errno.ENAMETOOLONG:
-            raise UsageError(f"{path}: the name is too long", "choose a shorter one") from None
         raise
     except BaseException:
         _remove(temporary)

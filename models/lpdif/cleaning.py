@@ -117,11 +117,12 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
 
 def _outliers(points: FloatArray, rows: IntArray, indices: NDArray[np.int32], mean: FloatArray, noise: float, sparse: float) -> BoolArray:
     """(R,) which of the points `rows`, whose neighbours are `indices` (R, k), are outliers. mean (N,): mean distances."""
+    k = indices.shape[1]
     around = np.empty(len(rows))
     suspect = np.empty(len(rows), dtype=np.bool_)
     for part in chunks(len(rows)):
-        around[part] = np.median(mean[indices[part]], axis=1)
-        off_centre = np.linalg.norm(points[indices[part]].mean(axis=1) - points[rows[part]], axis=1)
+        around[part] = np.partition(mean[indices[part]], k // 2, axis=1)[:, k // 2]
+        off_centre = np.linalg.norm(np.take(points, indices[part], axis=0).mean(axis=1) - points[rows[part]], axis=1)
         own = mean[rows[part]]
         suspect[part] = (off_centre > OFF_CENTRE * around[part] / MEAN_REACH) | (own > LOOSE * around[part]) | (own > sparse)
     doubtful = np.flatnonzero(suspect)

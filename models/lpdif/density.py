@@ -2,8 +2,8 @@
 
     density(c_i) = mean over j != i of exp(-|c_i - c_j|^2 / 2 b^2)        w_i = density^-gamma, clipped to [1/10, 10], mean 1
 
-The bandwidth b is the median distance between codes of the pattern. Computed in log space; constant factors of the kernel fall out
-when the mean is set to 1. Letters: R regions of one pattern, D whitened dimensions, B regions that stand for all of them.
+The bandwidth b is the median distance between codes of the pattern. Computed in log space; constant factors of the kernel fall
+out when the mean is set to 1. Letters: R regions of one pattern, D whitened dimensions, B regions that stand for all of them.
 """
 
 from __future__ import annotations

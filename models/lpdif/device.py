@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,14 @@ def use_threads(count: int) -> None:
 
     torch.set_num_threads(count)
     threadpool_limits(count)
+
+
+def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
+    """A pool of `threads` threads, in each of which torch computes with one: pieces of work run side by side, and what comes
+    of a piece does not depend on how many run."""
+    import torch
+
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 @contextmanager

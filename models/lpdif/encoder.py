@@ -1,7 +1,7 @@
 """Encoder: the points of a region -> its code.
 
-Letters: R regions, P points of a region, W width, C code size, J jet coefficients. Everything in the region's canonical frame, in region
-sizes. The code of a region is (jet, features): J coefficients of the fitted surface, then the learned part.
+Letters: R regions, P points of a region, W width, C code size, J jet coefficients. Everything in the region's canonical frame, in
+region sizes. The code of a region is (jet, features): J coefficients of the fitted surface, then the learned part.
 A PointNet with one global-context stage: point features, their maximum and mean, point features again in the light of these.
 """
 

@@ -33,9 +33,9 @@ class Frames(NamedTuple):
 def canonical_frames(points_RP3: Tensor, normals_RP3: Tensor, mask_RP: Tensor, half_turn_R: Tensor | None = None) -> Frames:
     """Frames of R regions.
 
-    Origin: weighted mean of the points. z: their weighted mean normal; where sheets oppose each other, the normal of the point nearest
-    to the centre. x: main direction of normal change in the tangent plane; its sign, which the shape leaves open, is that of the
-    third moment of the points along it, or, in training, turned where half_turn_R (R,) bool says so.
+    Origin: weighted mean of the points. z: their weighted mean normal; where sheets oppose each other, the normal of the point
+    nearest to the centre. x: main direction of normal change in the tangent plane; its sign, which the shape leaves open, is that
+    of the third moment of the points along it, or, in training, turned where half_turn_R (R,) bool says so.
     A region without points gets the identity at its centre.
     """
     square_RP = points_RP3.square().sum(2)

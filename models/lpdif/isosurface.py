@@ -1,13 +1,12 @@
 """The mesh of a field: coarse-to-fine narrow band and marching cubes, tile by tile on one global integer lattice.
 
-Letters: h lattice step, T cells of a tile along each axis. Lattice point (i, j, k) lies at h * (i, j, k). A vertex lies on one lattice edge, and
-tiles that share a plane of the lattice compute the same values there; welding by edge makes one mesh of them.
+Letters: h lattice step, T cells of a tile along each axis. Lattice point (i, j, k) lies at h * (i, j, k). A vertex lies on one
+lattice edge, and tiles that share a plane of the lattice compute the same values there; welding by edge makes one mesh of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import mcubes
@@ -15,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lpdif.device import single_threaded_pool
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Field = Callable[[FloatArray], NDArray[np.float32]]
 
 TILE = 64
-COARSEST = 4  # the band is found on every fourth lattice point first
-SURE = 1.75  # a cell of edge e whose corners all lie farther than SURE * e / 2 and on one side holds no surface (sqrt 3, and a margin)
+COARSEST = 2  # the band is found on every second lattice point first
+# a cell of edge e whose corners all lie farther than SURE * e / 2 and on one side holds no surface (sqrt 3, and a margin)
+SURE = 0.87  # sqrt(3) / 2: no point of a cell is farther from its nearest corner, in edge lengths
+ON_THE_WHOLE = 0.95  # a surface in the cell is nearer than this to its corners on average
 
 
 class Surface(NamedTuple):
@@ -33,7 +36,7 @@ class Surface(NamedTuple):
 
 def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) -> IntArray:
     """(n, 3) tile coordinates, sorted, of all tiles with a lattice cell within `reach` of a point."""
-    found = set()
+    found: set[tuple[int, ...]] = set()
     low = np.floor((points - reach) / (step * tile)).astype(np.int64)
     high = np.floor((points + reach) / (step * tile)).astype(np.int64)
     for corner in np.ndindex(2, 2, 2):  # reach is below a tile, so corners suffice
@@ -41,11 +44,19 @@ def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) 
     return np.array(sorted(found), dtype=np.int64).reshape(-1, 3)
 
 
-def extract(points: FloatArray, field: Field, step: float, reach: float, tile: int = TILE, threads: int = 1, tick: Callable[[int, int], None] | None = None) -> Surface:
+def extract(
+    points: FloatArray,
+    field: Field,
+    step: float,
+    reach: float,
+    tile: int = TILE,
+    threads: int = 1,
+    tick: Callable[[int, int], None] | None = None,
+) -> Surface:
     """Zero surface of `field` within about `reach` of the points (N, 3), on the lattice of step h.
 
-    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. Tiles are computed in `threads` threads
-    and joined in their order, so the result does not depend on the number of threads.
+    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. Tiles are computed in `threads`
+    threads and joined in their order, so the result does not depend on the number of threads.
     """
     tiles = tiles_near(points, step, min(reach, step * tile), tile)
     owner = PointIndex(points, step * tile, reach)
@@ -54,7 +65,7 @@ def extract(points: FloatArray, field: Field, step: float, reach: float, tile: i
     def work(corner: IntArray) -> tuple[FloatArray, IntArray]:
         return tile_surface(owner.near(corner), field, corner * tile, step, reach, tile)
 
-    with ThreadPoolExecutor(threads) as pool:
+    with single_threaded_pool(threads) as pool:
         for number, part in enumerate(pool.map(work, tiles), 1):
             if len(part[1]):
                 parts.append(Surface(*part))
@@ -84,13 +95,15 @@ class PointIndex:
         high = (corner + 1) * self.edge + self.reach
         return np.asarray(found[np.all((found >= low) & (found <= high), axis=1)])
 
-    def _around(self, corner: IntArray) -> Iterable[tuple[int, int, int]]:
+    def _around(self, corner: IntArray) -> Iterable[tuple[int, ...]]:
         wide = int(np.ceil(self.reach / self.edge))
         for shift in np.ndindex(*[2 * wide + 1] * 3):
-            yield tuple(int(c) + s - wide for c, s in zip(corner, shift, strict=True))  # type: ignore[misc]
+            yield tuple(int(c) + s - wide for c, s in zip(corner, shift, strict=True))
 
 
-def tile_surface(points: FloatArray, field: Field, corner: IntArray, step: float, reach: float, tile: int) -> tuple[FloatArray, IntArray]:
+def tile_surface(
+    points: FloatArray, field: Field, corner: IntArray, step: float, reach: float, tile: int
+) -> tuple[FloatArray, IntArray]:
     """Surface of the tile whose first lattice point is `corner`, vertices in lattice units."""
     values = narrow_band(points, field, corner, step, reach, tile)
     known = np.isfinite(values)
@@ -106,8 +119,9 @@ def tile_surface(points: FloatArray, field: Field, corner: IntArray, step: float
     # a triangle lies in one cell, which its centroid names; triangles of cells with an unknown corner are no surface
     home = np.clip(np.floor(vertices[faces].mean(1)).astype(np.int64), 0, tile - 1)
     faces = faces[whole[tuple(home.T)]]
-    used, flat = np.unique(faces, return_inverse=True)
-    return vertices[used] + corner, flat.reshape(-1, 3)
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    return vertices[used] + corner, (np.cumsum(used) - 1)[faces]
 
 
 def narrow_band(points: FloatArray, field: Field, corner: IntArray, step: float, reach: float, tile: int) -> NDArray[np.float32]:
@@ -124,7 +138,7 @@ def narrow_band(points: FloatArray, field: Field, corner: IntArray, step: float,
         index = np.argwhere(asked) * stride
         fresh = np.isnan(values[tuple(index.T)])
         index = index[fresh]
-        values[tuple(index.T)] = field((index + corner) * step)
+        values[tuple(index.T)] = field(np.multiply(index + corner, step, dtype=np.float64))
         if stride == 1:
             return np.where(asked, values, np.nan)
         cells &= may_hold_surface(values[::stride, ::stride, ::stride], stride * step)
@@ -153,16 +167,25 @@ def corners_of(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def may_hold_surface(values: NDArray[np.float32], edge: float) -> NDArray[np.bool_]:
-    """(n, n, n): cells whose corner values (n+1, n+1, n+1) change sign, or come within SURE * edge / 2 of zero.
+    """(n, n, n): cells that the zero surface may cross, by their corner values (n+1, n+1, n+1).
 
-    Unknown corners are passed over; a cell without a known corner holds nothing.
+    Those in which the sign changes; and those near zero: a surface in the cell is within sqrt(3)/2 of an edge length of the nearest corner,
+    and about as near to the corners on the whole. Where some corners are unknown, the nearest may be among them, and twice the distance is
+    allowed; a cell without a known corner holds nothing.
     """
     count = len(values) - 1
-    corners = [values[tuple(slice(s, s + count) for s in shift)] for shift in np.ndindex(2, 2, 2)]
-    nearest = np.fmin.reduce([np.abs(c) for c in corners])
-    lowest, highest = np.fmin.reduce(corners), np.fmax.reduce(corners)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((nearest < SURE * edge / 2) | ((lowest <= 0) & (highest > 0)))
+    lowest = np.full((count,) * 3, np.inf, np.float32)
+    highest, nearest = -lowest, lowest.copy()
+    total = np.zeros((count,) * 3, np.float32)
+    for shift in np.ndindex(2, 2, 2):
+        corner = values[tuple(slice(s, s + count) for s in shift)]
+        np.fmin(lowest, corner, out=lowest)
+        np.fmax(highest, corner, out=highest)
+        away = np.abs(corner)
+        np.fmin(nearest, away, out=nearest)
+        total += away
+    near = np.where(np.isnan(total), nearest < 2 * SURE * edge, (nearest < SURE * edge) & (total < 8 * ON_THE_WHOLE * edge))
+    return np.asarray(near | ((lowest <= 0) & (highest > 0)))
 
 
 def weld(parts: list[Surface]) -> Surface:

@@ -3,8 +3,8 @@
     h(x, y) = sum over i + j <= 3 of c_ij x^i y^j        signed distance ~ (z - h) / sqrt(1 + |grad h|^2)
 
 A jet is what CoFie's quadratic last layer stands for (NeurIPS 2024), but solved for, not learned: with weights that the
-encoder chooses for each point (as in DeepFit, ECCV 2020) the linear part of every region's description is exact, and the decoder is
-left with what a polynomial cannot say: edges, corners, sheets, noise.
+encoder chooses for each point (as in DeepFit, ECCV 2020) the linear part of every region's description is exact, and the decoder
+is left with what a polynomial cannot say: edges, corners, sheets, noise.
 Letters: R regions, P points, Q queries of a region, J = 10 coefficients. All in the region's canonical frame, in region sizes.
 """
 
@@ -36,7 +36,8 @@ def fit_jets(points_RP3: Tensor, normals_RP3: Tensor, position_RP: Tensor, slope
 
         sum_p position_p (h(x_p, y_p) - z_p)^2 + slope_p |n_z grad h + (n_x, n_y)|^2  +  sum_j ridge_j c_j^2
 
-    with weights position, slope (R, P) >= 0, zero where a row holds no point, and ridge (J,) > 0. Regions without points get zeros.
+    with weights position, slope (R, P) >= 0, zero where a row holds no point, and ridge (J,) > 0. Regions without points get
+    zeros.
     """
     value, by_x, by_y = monomials(points_RP3[..., :2])
     nx, ny, nz = normals_RP3.unbind(-1)

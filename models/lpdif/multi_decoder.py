@@ -26,6 +26,7 @@ class Blocks(NamedTuple):
     """Rows sorted by pattern and padded to whole blocks.
 
     row (B * M,) the source row of each slot, padding repeats row 0; slot (Q,) where each source row went; pattern (B,).
+    B is never 1.
     """
 
     row: Tensor
@@ -38,6 +39,8 @@ def arrange_blocks(pattern_Q: Tensor, patterns: int, rows: int = BLOCK) -> Block
     order = torch.argsort(pattern_Q, stable=True)
     counts_K = torch.bincount(pattern_Q, minlength=patterns)
     blocks_K = (counts_K + rows - 1) // rows
+    # a block alone goes another way through BLAS than one of several and ends in other last bits: it gets a companion
+    blocks_K = blocks_K + (blocks_K == 1) * (blocks_K.sum() == 1)
     first_slot_K = (blocks_K.cumsum(0) - blocks_K) * rows
     first_row_K = counts_K.cumsum(0) - counts_K
     sorted_Q = pattern_Q[order]
@@ -98,9 +101,12 @@ class MultiDecoder(nn.Module):
             return codes_RC.new_zeros(0, 2 * self.width)
         layout = arrange_blocks(pattern_R, self.patterns)
         blocks_BMC = codes_RC[layout.row].view(-1, BLOCK, codes_RC.shape[1])
-        return self.from_code(blocks_BMC, layout.pattern).flatten(0, 1)[layout.slot]
+        added_BMV: Tensor = self.from_code(blocks_BMC, layout.pattern)
+        return added_BMV.flatten(0, 1)[layout.slot]
 
-    def distances(self, conditions_RV: Tensor, codes_RC: Tensor, pattern_R: Tensor, points_Q3: Tensor, region_Q: Tensor) -> Tensor:
+    def distances(
+        self, conditions_RV: Tensor, codes_RC: Tensor, pattern_R: Tensor, points_Q3: Tensor, region_Q: Tensor
+    ) -> Tensor:
         """(Q,) as `forward`, with the conditions already there.
 
         All arithmetic is on whole blocks, so that the value of a query does not depend on the queries it is asked with.
@@ -117,4 +123,5 @@ class MultiDecoder(nn.Module):
         for number, layer in enumerate(self.hidden):
             x = layer(x, layout.pattern)
             x = silu(x + middle_BMW if number == len(self.hidden) // 2 else x)
-        return (jet_X + self.out(x, layout.pattern).flatten())[layout.slot]
+        correction_BM1: Tensor = self.out(x, layout.pattern)
+        return (jet_X + correction_BM1.flatten())[layout.slot]

@@ -1,10 +1,11 @@
 """The KDE-weighted optimizer: encoder and pattern decoders learn together, rare regions count for more.
 
-    step:   scan the regions -> frames -> codes -> patterns -> signed distances -> weighted loss -> Adam, running mean of the weights
+    step:   scan the regions -> frames -> codes -> patterns -> signed distances -> weighted loss -> Adam, running mean
     every M steps, per pattern: density of the current codes -> weights of the regions
 
 Letters: N training regions, B regions of a step, S samples of a region, C code size, K patterns.
-Every random draw of step t comes from a generator seeded with (seed, t), so that a resumed run repeats a straight one bit for bit.
+Every random draw of step t comes from a generator seeded with (seed, t), so that a resumed run repeats a straight one bit for
+bit.
 """
 
 from __future__ import annotations
@@ -54,11 +55,15 @@ class Networks(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
-    def forward(self, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Signed distances (B, S) at centre-relative queries, codes (B, C) and pattern (B,) of each region."""
         frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
         codes_BC = self.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask)
-        pattern_B = codes_BC.new_zeros(len(codes_BC), dtype=torch.int64) if patterns is None else patterns.assign(codes_BC.detach())
+        pattern_B = (
+            codes_BC.new_zeros(len(codes_BC), dtype=torch.int64) if patterns is None else patterns.assign(codes_BC.detach())
+        )
         regions, samples = queries_BS3.shape[:2]
         owner_Q = torch.arange(regions, device=codes_BC.device).repeat_interleave(samples)
         sdf_Q = self.decoder(codes_BC, pattern_B, frames.inward(queries_BS3).flatten(0, 1), owner_Q)
@@ -73,11 +78,11 @@ def make_networks(features: int, width: int, generator_seed: int) -> Networks:
         return Networks(encoder, MultiDecoder(1, encoder.code_size, width))
 
 
-def split_decoder(networks: Networks, patterns: int) -> None:
-    """The shared decoder becomes K copies of itself, in place."""
+def choose_decoders(networks: Networks, source_K: Tensor) -> None:
+    """Decoder k becomes a copy of what was decoder source_K[k], in place."""
     for module in networks.decoder.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(parameter.detach().repeat(patterns, 1, 1)))
+            setattr(module, name, nn.Parameter(parameter.detach()[source_K.to(parameter.device)], parameter.requires_grad))
 
 
 def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
@@ -131,7 +136,10 @@ class Optimizer:
         on = self.device
         self.networks.train()
         found_BS, codes_BC, pattern_B = self.networks(
-            Seen(*(part.to(on) for part in seen)), half_turn_B.to(on), chosen.queries.to(on), self.patterns.to(on) if self.patterns else None
+            Seen(*(part.to(on) for part in seen)),
+            half_turn_B.to(on),
+            chosen.queries.to(on),
+            self.patterns.to(on) if self.patterns else None,
         )
         usable_B = seen.mask.sum(1) >= 4
         weight_B = (self.weight[index_B] * usable_B).to(on)
@@ -154,17 +162,29 @@ class Optimizer:
 
     def branch(self, patterns: Patterns) -> None:
         """Begin the pattern stage: K copies of the shared decoder, each for its own regions."""
-        self.patterns = patterns
+        self._become(patterns, torch.zeros(len(patterns.centroids), dtype=torch.int64))
+
+    def regroup(self, patterns: Patterns) -> None:
+        """Go over to other patterns; each starts from the decoder that most of its regions had."""
+        owner = patterns.assign(self.bank[self.seen])
+        votes = torch.zeros(len(patterns.centroids), self.networks.decoder.patterns)
+        votes.index_put_((owner, self.pattern[self.seen]), torch.ones(len(owner)), accumulate=True)
+        self._become(patterns, votes.argmax(1))
+
+    def _become(self, patterns: Patterns, source_K: Tensor) -> None:
         moments = [dict(self.adam.state[p]) for p in self.networks.parameters()]
-        split_decoder(self.networks, len(patterns.centroids))
-        split_decoder(self.mean, len(patterns.centroids))
-        self.mean.requires_grad_(False)
+        choose_decoders(self.networks, source_K)
+        choose_decoders(self.mean, source_K)
         self.adam = self._adam()
+        decoders = {id(parameter) for parameter in self.networks.decoder.parameters()}
         for parameter, moment in zip(self.networks.parameters(), moments, strict=True):
-            if moment:
-                fit = {k: v.expand(parameter.shape).clone() if v.ndim == parameter.ndim and v.ndim else v for k, v in moment.items()}
-                self.adam.state[parameter] = fit
+            of_decoder = id(parameter) in decoders
+            self.adam.state[parameter] = {
+                k: v[source_K.to(v.device)].clone() if of_decoder and k != "step" else v for k, v in moment.items()
+            }
+        self.patterns = patterns
         self.pattern = patterns.assign(self.bank)
+        self.weight = torch.ones_like(self.weight)
 
     def refresh_patterns(self, seed: int) -> float:
         """Let the centroids follow the codes; returns the share of seen regions that changed pattern."""
@@ -177,7 +197,8 @@ class Optimizer:
         return float((self.pattern[self.seen] != before).float().mean())
 
     def refresh_weights(self, gamma: float, seed: int) -> list[float]:
-        """Density weights of every region within its pattern, from the current codes; returns the effective share of each pattern."""
+        """Density weights of every region within its pattern, from the current codes; returns the effective share of each
+        pattern."""
         if self.patterns is None:
             return []
         generator = step_generator(seed + 1, self.step)
@@ -197,16 +218,22 @@ class Optimizer:
             state |= {f"adam.{name}.{k}": torch.as_tensor(v) for k, v in self.adam.state[parameter].items()}
         if self.patterns is not None:
             state |= pattern_tensors(self.patterns)
-        state |= {"bank": self.bank, "seen": self.seen, "pattern": self.pattern, "weight": self.weight, "step": torch.tensor(self.step)}
+        state |= {
+            "bank": self.bank,
+            "seen": self.seen,
+            "pattern": self.pattern,
+            "weight": self.weight,
+            "step": torch.tensor(self.step),
+        }
         return {k: v.detach().cpu().contiguous() for k, v in state.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Become what `tensors` described."""
         patterns = read_patterns(state)
         if patterns is not None:
-            split_decoder(self.networks, len(patterns.centroids))
-            split_decoder(self.mean, len(patterns.centroids))
-            self.mean.requires_grad_(False)
+            copies = torch.zeros(len(patterns.centroids), dtype=torch.int64)
+            choose_decoders(self.networks, copies)
+            choose_decoders(self.mean, copies)
             self.patterns = patterns
         self.networks.load_state_dict({k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")})
         self.mean.load_state_dict({k.removeprefix("mean."): v for k, v in state.items() if k.startswith("mean.")})

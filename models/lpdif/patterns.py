@@ -39,37 +39,39 @@ class Patterns(NamedTuple):
     def assign(self, codes_RC: Tensor) -> Tensor:
         """(R,) int64: nearest centroid of each code, the lower index on a tie."""
         white_RD = self.whitening.apply(codes_RC)
-        return (white_RD.square().sum(1, keepdim=True) - 2 * white_RD @ self.centroids.T + self.centroids.square().sum(1)).argmin(1)
+        inner_RK = white_RD @ self.centroids.T
+        return (white_RD.square().sum(1, keepdim=True) - 2 * inner_RK + self.centroids.square().sum(1)).argmin(1)
 
 
 def fit_whitening(codes_RC: Tensor) -> Whitening:
-    """Whitening of codes by their own PCA, to at most DIMENSIONS. Directions without spread are left out."""
+    """Whitening of codes by their own PCA, to at most DIMENSIONS. Directions without spread are left out, but one stays."""
     held = codes_RC.clamp(-TAIL, TAIL).double()
     mean = held.mean(0)
     covariance = (held - mean).T @ (held - mean) / max(1, len(held) - 1)
     variance, directions = torch.linalg.eigh(covariance)
     kept = torch.argsort(variance, descending=True)[:DIMENSIONS]
-    kept = kept[variance[kept] > 1e-6 * variance[kept[0]].clamp_min(1e-12)]
+    kept = kept[: max(1, int((variance[kept] > 1e-6 * variance[kept[0]].clamp_min(1e-12)).sum()))]
     directions = directions[:, kept]
     directions = directions * torch.where(directions.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own
-    return Whitening(mean.to(codes_RC.dtype), (directions * variance[kept].rsqrt()).to(codes_RC.dtype))
+    return Whitening(mean.to(codes_RC.dtype), (directions * variance[kept].clamp_min(1e-12).rsqrt()).to(codes_RC.dtype))
 
 
 def fit_patterns(codes_RC: Tensor, patterns: int, seed: int, start: Patterns | None = None) -> Patterns:
     """K patterns of codes (R, C) by k-means in the whitened space.
 
-    With `start`, its whitening is kept and k-means goes on from its centroids, so that pattern k stays pattern k while codes move.
-    Fewer than K come back where codes coincide; the caller says so.
+    With `start`, its whitening is kept and k-means goes on from its centroids, so that pattern k stays pattern k while codes
+    move. Fewer than K come back where codes coincide; the caller says so.
     """
     from sklearn.cluster import KMeans
 
     whitening = fit_whitening(codes_RC) if start is None else start.whitening
     white = whitening.apply(codes_RC).double().numpy()
+    state = seed % 2**32  # scikit-learn takes no larger one
     distinct = min(patterns, len(np.unique(white, axis=0)))
     if start is None:
-        means = KMeans(distinct, n_init=4, random_state=seed).fit(white)
+        means = KMeans(distinct, n_init=4, random_state=state).fit(white)
     else:
-        means = KMeans(len(start.centroids), init=start.centroids.double().numpy(), n_init=1, random_state=seed).fit(white)
+        means = KMeans(len(start.centroids), init=start.centroids.double().numpy(), n_init=1, random_state=state).fit(white)
     filled = np.bincount(means.labels_, minlength=len(means.cluster_centers_)) > 0
     centers = means.cluster_centers_ if start is not None else means.cluster_centers_[filled]
     return Patterns(whitening, torch.from_numpy(np.ascontiguousarray(centers)).to(codes_RC.dtype))

@@ -48,6 +48,7 @@ _READERS: dict[str, Callable[[Source], Scan]] = {
 
 # endings of the names of files that can be read
 READABLE = tuple(ending for _, endings in KINDS.values() for ending in endings)
+SCAN_ENDINGS = READABLE
 
 
 def load_scan(path: str | Path) -> Scan:
@@ -103,12 +104,13 @@ def _bytes_of(path: Path, name: str) -> bytes:
         raise InputError(f"{name}: no permission to read it", f"chmod u+r {path}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}", "check the path") from None
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
         if stat.S_ISDIR(status.st_mode):
             raise _no_file(path, "a folder", "name a file in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise _no_file(path, "a pipe or device, not a file", 'standard input is named "-"')
+        raise _no_file(path, "a pipe or device, not a file", 'standard input is named "-"')
+    with os.fdopen(handle, "rb") as file:
         try:
             return file.read()
         except MemoryError:

@@ -1,8 +1,8 @@
 """Regions of a scan: a sparse lattice of overlapping cubes, at several sizes where the density of the scan varies.
 
-Letters: N points of a scan, R regions, P points of a region, Q queries, s region size. A region of size s sits on every corner (a multiple of s) of
-a lattice cube that holds a point; it speaks for the cube of half-width SUPPORT * s around it, and the field is the blend of the
-regions that cover a query, with weights that fall smoothly to zero at the border.
+Letters: N points of a scan, R regions, P points of a region, Q queries, s region size. A region of size s sits on every corner (a
+multiple of s) of a lattice cube that holds a point; it speaks for the cube of half-width SUPPORT * s around it, and the field is
+the blend of the regions that cover a query, with weights that fall smoothly to zero at the border.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def pack_keys(lattice: IntArray) -> IntArray:
 
 @dataclass(frozen=True)
 class RegionLattice:
-    """The regions of one size: packed keys (R,) sorted, coordinates (R, 3) in the same order, and the number of the first in the whole."""
+    """The regions of one size: packed keys (R,) sorted, coordinates (R, 3) in the same order, and the number of the first in the
+    whole."""
 
     size: float
     keys: IntArray
@@ -50,13 +51,15 @@ class RegionLattice:
 
 
 def region_lattices(points: FloatArray, finest: float, level: IntArray) -> list[RegionLattice]:
-    """Regions for points (N, 3): those of level l have size finest * 2^l and sit around the points of that level (N,)."""
+    """Regions for points (N, 3), finest first: those of level l have size finest * 2^l and sit around the points of that level (N,), and
+    around those of the level below, for which they stand in where points lie too far apart for the finer regions to meet."""
     lattices = []
     first = 0
     offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
-    for number in np.unique(level):
+    for number in np.union1d(level, level + 1):
         size = finest * 2.0 ** int(number)
-        cubes = np.unique(pack_keys(np.floor(points[level == number] / size).astype(np.int64)))
+        mine = (level == number) | (level == number - 1)
+        cubes = np.unique(pack_keys(np.floor(points[mine] / size).astype(np.int64)))
         keys = np.unique(cubes[:, None] + (pack_keys(offsets) - pack_keys(np.zeros(3, np.int64)))[None])
         lattices.append(RegionLattice(size, keys, unpack_keys(keys), first))
         first += len(keys)
@@ -70,7 +73,8 @@ def unpack_keys(keys: IntArray) -> IntArray:
 
 
 class Gathered(NamedTuple):
-    """Points of R regions, nearest to the centre first, centre-relative and in s: points, normals (R, P, 3) float32, mask (R, P)."""
+    """Points of R regions, nearest to the centre first, centre-relative and in s: points, normals (R, P, 3) float32,
+    mask (R, P)."""
 
     points: NDArray[np.float32]
     normals: NDArray[np.float32]
@@ -99,24 +103,28 @@ class Pairs(NamedTuple):
     weight: NDArray[np.float32]
 
 
-def covering_pairs(points: FloatArray, lattice: RegionLattice, window: IntArray | None = None, low: IntArray | None = None) -> Pairs:
+def covering_pairs(
+    points: FloatArray, lattice: RegionLattice, window: IntArray | None = None, low: IntArray | None = None
+) -> Pairs:
     """All (query, region) pairs of one lattice for queries (Q, 3).
 
-    The weight is the product over the axes of (1 - t^2)^2, t the distance to the centre over the support. `window` with its corner `low`
-    is the dense index of a box that holds the queries; without it every corner is searched for.
+    The weight is the product over the axes of (1 - t^2)^2, t the distance to the centre over the support. `window` with its
+    corner `low` is the dense index of a box that holds the queries; without it every corner is searched for.
     """
     scaled = points / lattice.size
-    base = np.floor(scaled).astype(np.int64)
-    fraction = scaled - base
-    near = np.stack([fraction, 1 - fraction])  # (2, Q, 3): distance to the lower and upper corner of each axis
-    bump = np.square(1 - np.square(np.minimum(near / SUPPORT, 1)))
+    base = np.floor(scaled)
+    fraction = (scaled - base).astype(np.float32)
+    bump = [np.square(np.maximum(0, 1 - np.square(part / np.float32(SUPPORT)))) for part in (fraction, 1 - fraction)]
+    corners = base.astype(np.int64)
+    flat = None if window is None or low is None else np.ravel_multi_index(tuple((corners - low).T), window.shape)
     found = []
     for corner in np.ndindex(2, 2, 2):
-        weight = bump[corner[0], :, 0] * bump[corner[1], :, 1] * bump[corner[2], :, 2]
+        weight = bump[corner[0]][:, 0] * bump[corner[1]][:, 1] * bump[corner[2]][:, 2]
         query = np.nonzero(weight)[0]
-        at = base[query] + np.array(corner)
-        region = lattice.find(at) if window is None or low is None else window[tuple((at - low).T)]
+        if flat is None or window is None:
+            region = lattice.find(corners[query] + np.array(corner))
+        else:
+            region = window.ravel()[flat[query] + int(np.dot(corner, (window.shape[1] * window.shape[2], window.shape[2], 1)))]
         there = region >= 0
-        found.append(Pairs(query[there], region[there], weight[query][there].astype(np.float32)))
+        found.append(Pairs(query[there], region[there], weight[query[there]]))
     return Pairs(*(np.concatenate(part) for part in zip(*found, strict=True)))
-

@@ -62,9 +62,10 @@ def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random
 
 def signed_distance(queries: FloatArray, vertices: FloatArray, faces: IntArray) -> FloatArray:
     """(Q,) exact signed distance to a closed mesh, negative inside (generalized winding number above one half)."""
-    distance = pcu.closest_points_on_mesh(queries, vertices, faces)[0]
-    winding = pcu.triangle_soup_fast_winding_number(vertices, faces, queries)
-    return np.asarray(np.where(winding > 0.5, -distance, distance))
+    asked = np.concatenate([queries, vertices[:2]])  # point-cloud-utils answers a lone query wrongly: none stays alone
+    distance = pcu.closest_points_on_mesh(asked, vertices, faces)[0]
+    winding = pcu.triangle_soup_fast_winding_number(vertices, faces, asked)
+    return np.asarray(np.where(winding > 0.5, -distance, distance)[: len(queries)])
 
 
 def region_sizes(count: int, finest: float, coarsest: float, rng: np.random.Generator) -> FloatArray:
@@ -87,7 +88,7 @@ def scatter_queries(
     pick = np.argsort(order, axis=1)[:, : max(1, points.shape[1] // 4)]  # surface points of the cube come first
     available = np.clip(in_cube.sum(1), 1, pick.shape[1])
     seed = np.take_along_axis(pick, rng.integers(0, available[:, None], (regions, near)), axis=1)
-    offset = np.exp(rng.uniform(*np.log(spread), (regions, near, 1)))
+    offset = np.exp(rng.uniform(np.log(spread[0]), np.log(spread[1]), (regions, near, 1)))
     around = np.take_along_axis(points, seed[..., None], axis=1) + offset * rng.normal(size=(regions, near, 3))
     uniform = rng.uniform(-SUPPORT, SUPPORT, (regions, samples - near, 3))
     return np.concatenate([np.clip(around, -SUPPORT, SUPPORT), uniform], axis=1)
@@ -96,9 +97,11 @@ def scatter_queries(
 def gather_surface(
     centers: FloatArray, size: float, points: FloatArray, normals: FloatArray, stored: int, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Up to `stored` random surface points within STORED_RADIUS of each centre, in s: points, normals (R, P, 3) and counts (R,)."""
+    """Up to `stored` random surface points within STORED_RADIUS of each centre, in s: points, normals (R, P, 3) and counts
+    (R,)."""
     tree = cKDTree(points)
-    distance, index = tree.query(centers, k=min(2 * stored, len(points)), distance_upper_bound=STORED_RADIUS * size)
+    most = np.arange(1, min(2 * stored, len(points)) + 1)  # a list of ranks keeps its axis, even where it is one
+    distance, index = tree.query(centers, k=most, distance_upper_bound=STORED_RADIUS * size)
     found = np.isfinite(distance)
     order = np.argsort(np.where(found, rng.random(found.shape), 2.0), axis=1)[:, :stored]
     index = np.take_along_axis(index, order, axis=1)
@@ -134,7 +137,9 @@ def closed_shape_regions(
     world = np.concatenate([queries, probes.reshape(regions, 8, 3)], axis=1) * size + centers[:, None]
     sdf = signed_distance(world.reshape(-1, 3), vertices, faces).reshape(regions, -1) / size
     outside, inside = sdf[:, samples::2], sdf[:, samples + 1 :: 2]
-    sound = (counts >= FEWEST) & ((outside > 0) & (inside < 0)).any(1) & ((outside > 0).mean(1) > 0.7) & ((inside < 0).mean(1) > 0.7)
+    sound = (
+        (counts >= FEWEST) & ((outside > 0) & (inside < 0)).any(1) & ((outside > 0).mean(1) > 0.7) & ((inside < 0).mean(1) > 0.7)
+    )
     return pack(local, directions, counts, queries, sdf[:, :samples], size, sound)
 
 
@@ -143,8 +148,8 @@ def scan_regions(
 ) -> RegionSamples:
     """Regions of one size on a scan without closed truth: the encoder is to see one half of the points, the loss the other.
 
-    points, normals (N, 3), longest side 1. A sample lies off a held-out point, along its normal, by less than a quarter of the way to
-    the nearest part of the surface that faces elsewhere; its signed distance is that offset.
+    points, normals (N, 3), longest side 1. A sample lies off a held-out point, along its normal, by less than a quarter of the
+    way to the nearest part of the surface that faces elsewhere; its signed distance is that offset.
     """
     half = rng.permutation(len(points))
     seen, held = half[: len(half) // 2], half[len(half) // 2 :]

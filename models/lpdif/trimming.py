@@ -34,7 +34,10 @@ def face_parts(faces: IntArray, number: IntArray, chosen: NDArray[np.bool_]) -> 
     total = len(faces)
     side_face = np.tile(np.arange(total), 3)
     kept = chosen[side_face]
-    graph = coo_matrix((np.ones(int(kept.sum()), np.int8), (side_face[kept], number[kept] + total)), shape=(total + number.max(initial=-1) + 1,) * 2)
+    graph = coo_matrix(
+        (np.ones(int(kept.sum()), np.int8), (side_face[kept], number[kept] + total)),
+        shape=(total + number.max(initial=-1) + 1,) * 2,
+    )
     labels = connected_components(graph, directed=False)[1][:total]
     parts = np.full(total, -1, np.int64)
     parts[chosen] = np.unique(labels[chosen], return_inverse=True)[1]
@@ -49,36 +52,44 @@ def face_areas(surface: Surface) -> FloatArray:
 
 def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
     """The surface of the kept faces without unused vertices, and the old number of each vertex that is left."""
-    used, flat = np.unique(surface.faces[kept], return_inverse=True)
-    return Surface(surface.vertices[used], flat.reshape(-1, 3).astype(np.int64)), used
+    faces = surface.faces[kept]
+    there = np.zeros(len(surface.vertices), bool)
+    there[faces] = True
+    return Surface(surface.vertices[there], (np.cumsum(there) - 1)[faces]), np.nonzero(there)[0]
 
 
 def trim(surface: Surface, supported: NDArray[np.bool_], largest_hole: float) -> NDArray[np.bool_]:
-    """(F,) faces to keep: all with a supported vertex (V,), and pinholes.
+    """(F,) faces to keep: those whose vertices are all supported (V,), and pinholes.
 
-    A pinhole is a connected part of unsupported faces that does not reach the surface's own border and whose area is at most
+    A pinhole is a connected part of the other faces that does not reach the surface's own border and whose area is at most
     largest_hole (world units squared).
     """
-    faces = surface.faces
-    kept: NDArray[np.bool_] = supported[faces].all(1)
-    if kept.all() or len(faces) == 0:
+    kept: NDArray[np.bool_] = np.asarray(supported[surface.faces].all(1))
+    if kept.all():
         return kept
-    number, count = edge_numbers(faces)
-    parts = face_parts(faces, number, ~kept)
+    # only faces around those in question matter: every face at an edge of one of them is there
+    involved = np.zeros(len(surface.vertices), bool)
+    involved[surface.faces[~kept]] = True
+    around = np.nonzero(involved[surface.faces].any(1))[0]
+    doubtful = ~kept[around]
+    number, count = edge_numbers(surface.faces[around])
+    parts = face_parts(surface.faces[around], number, doubtful)[doubtful]
+    on_border = (count[number] == 1).reshape(3, -1).any(0)[doubtful]
     total = parts.max() + 1
-    on_border = (count[number] == 1).reshape(3, -1).any(0)
-    touches = np.bincount(parts[on_border & ~kept], minlength=total) > 0
-    area = np.bincount(parts[~kept], face_areas(surface)[~kept], total)
-    pinhole = ~touches & (area <= largest_hole)
-    kept[~kept] = pinhole[parts[~kept]]
+    touches = np.bincount(parts[on_border], minlength=total) > 0
+    area = np.bincount(parts, face_areas(Surface(surface.vertices, surface.faces[around[doubtful]])), total)
+    kept[around[doubtful]] = (~touches & (area <= largest_hole))[parts]
     return kept
 
 
 def large_parts(surface: Surface, weight: FloatArray, least: float) -> NDArray[np.bool_]:
-    """(F,) faces of connected parts whose summed weight (F,) is at least `least`; the heaviest part always stays."""
-    number, _ = edge_numbers(surface.faces)
-    parts = face_parts(surface.faces, number, np.ones(len(surface.faces), bool))
-    sums = np.bincount(parts, weight)
+    """(F,) faces of parts, connected over vertices, whose summed weight (F,) is at least `least`; the heaviest part always stays."""
+    first, second, third = surface.faces.T
+    graph = coo_matrix(
+        (np.ones(2 * len(first), np.int8), (np.r_[first, second], np.r_[second, third])), shape=(len(surface.vertices),) * 2
+    )
+    part = connected_components(graph, directed=False)[1][first]
+    sums = np.bincount(part, weight)
     good = sums >= least
     good[np.argmax(sums)] = True
-    return np.asarray(good[parts])
+    return np.asarray(good[part])

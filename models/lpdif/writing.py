@@ -18,7 +18,7 @@ log = logging.getLogger("lpdif")
 
 
 def encode_glb(mesh: Mesh) -> bytes:
-    """GLB by trimesh. Coordinates are single; where that is too little, the mesh lies about its centre and its node moves it back."""
+    """GLB by trimesh, in single precision; where that is too little, the mesh lies about its centre and a node moves it back."""
     import trimesh
     from trimesh.exchange.gltf import export_glb
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.formats.source import Source
+from lpdif.formats.source import Source, printable
 from lpdif.scans import Scan
 
 Column = NDArray[np.generic]
@@ -52,8 +52,11 @@ _COLORS = (
     ("colors_0", "colors_1", "colors_2"),
     ("rgb_0", "rgb_1", "rgb_2"),
 )
-_NOT_CARRIED = {"alpha", "a", "diffuse_alpha", "s", "t", "u", "v", "texture_u", "texture_v"}
+# values that belong to others, and mean nothing without these: opacities to colours, texture coordinates to pictures
+_OPACITIES = {"alpha", "a", "diffuse_alpha"}
+_TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
 _DEGREES = ({"lat", "lon"}, {"latitude", "longitude"}, {"lat", "long"})
+_LONGEST_NAME = 100
 _UNIT = re.compile(r"[\[(][^\])]*[\])]")
 _UNWORDLY = re.compile(r"[^0-9a-z]+")
 
@@ -77,9 +80,12 @@ def scan_of_columns(
     named: dict[str, Column] = {}
     spelt: dict[str, str] = {}
     for name, column in zip(names, columns, strict=True):
-        key = plain(name)
+        name = printable(name[:_LONGEST_NAME])
+        key, said_name = plain(name), name.strip().strip("/#\"'").strip()
+        if key in named and said_name not in spelt.values():  # two names that differ by their spelling only
+            key = said_name
         if key and key not in named:
-            named[key], spelt[key] = column, name.strip().strip("/#\"'").strip()
+            named[key], spelt[key] = column, said_name
     coordinates = _take(named, _COORDINATES)
     if coordinates is None:
         if any(pair <= set(named) for pair in _DEGREES):
@@ -89,8 +95,9 @@ def scan_of_columns(
     points = _float64(coordinates)
     normals = _take(named, _NORMALS)
     colors = _take(named, _COLORS)
+    left_out = {key for pair in _TEXTURES if pair <= set(named) for key in pair} | (_OPACITIES if colors is not None else set())
     extras = {
-        spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in _NOT_CARRIED and column.ndim == 1
+        spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in left_out and column.ndim == 1
     }
     return Scan(
         points=points,
@@ -105,7 +112,7 @@ def scan_of_columns(
 
 def coordinates_named(names: Sequence[str]) -> bool:
     """Whether names of columns say which are the coordinates."""
-    known = {plain(name) for name in names}
+    known = {plain(name[:_LONGEST_NAME]) for name in names}
     return any(set(triple) <= known for triple in _COORDINATES) or any(pair <= known for pair in _DEGREES)
 
 
@@ -199,7 +206,7 @@ def _float64(triple: Sequence[Column]) -> FloatArray:
 
 def said(names: Sequence[str]) -> str:
     """Names of columns for a message, those left out as "-"."""
-    return " ".join(name or "-" for name in names)
+    return " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names)
 
 
 def first_of(arrays: Mapping[str, Column], names: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.child import Arrays, arrays_from_child
@@ -50,13 +51,14 @@ def read_e57(source: Source) -> Scan:
 def decode(path: Path) -> Arrays:
     """Points, colours, intensity and sensor positions of all scans. Runs in the child process.
 
-    Colours and intensity are kept where every scan has them, positions where every scan has a pose.
+    Colours and intensity are kept where every scan has them, positions where every scan has a pose and some pose is not zero.
     """
     import pye57
 
     file = pye57.E57(str(path))
-    columns: dict[str, list[np.ndarray]] = {"points": [], "colors": [], "intensity": [], "sensor": []}
+    columns: dict[str, list[NDArray[np.generic]]] = {"points": [], "colors": [], "intensity": [], "sensor": []}
     counts: list[int] = []
+    scanned = False  # whether poses tell where a scanner stood: merged clouds have poses of zeros
     for index in range(file.scan_count):
         header = file.get_header(index)
         if header.point_count == 0:
@@ -74,8 +76,12 @@ def decode(path: Path) -> Arrays:
         if "intensity" in data:
             columns["intensity"].append(np.asarray(data["intensity"]))
         if header.has_pose():
-            columns["sensor"].append(np.tile(np.asarray(header.translation, dtype=np.float64), (count, 1)))
+            place = np.asarray(header.translation, dtype=np.float64)
+            columns["sensor"].append(np.tile(place, (count, 1)))
+            scanned |= bool(place.any()) or "rowIndex" in header.point_fields or "sphericalRange" in header.point_fields
     out: Arrays = {name: np.concatenate(parts) for name, parts in columns.items() if counts and len(parts) == len(counts)}
     out.setdefault("points", np.zeros((0, 3)))
+    if not scanned:
+        out.pop("sensor", None)
     out["counts"] = np.array(counts, dtype=np.int64)
     return out

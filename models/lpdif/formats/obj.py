@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lpdif.formats.columns import colors_of
 from lpdif.formats.polygons import triangulate
 from lpdif.formats.rows import Bytes, Rows, read_rows
-from lpdif.formats.source import Source, Text, as_text, join_continued, without_comments
+from lpdif.formats.source import Source, Text, as_text, join_continued, with_comments
 from lpdif.scans import Scan
 
 FloatArray = NDArray[np.float64]
@@ -24,7 +24,7 @@ log = logging.getLogger("lpdif")
 
 def read_obj(source: Source) -> Scan:
     """Reads an OBJ file. Raises InputError naming the line of a bad number or index."""
-    text = without_comments(join_continued(as_text(source)))
+    text = with_comments(join_continued(as_text(source)), b"#")
     vertices = read_rows(text, keyword=b"v")
     if not len(vertices.counts):
         raise source.error('holds no points (no line that begins with "v")')
@@ -80,7 +80,7 @@ def _indices(text: Text, corners: Rows, lines: IntArray, number: int, thing: str
 
 def _normals_of_corners(text: Text, indices: IntArray, corners: Rows, normals: FloatArray, number: int) -> FloatArray | None:
     """The normal of each point, if every corner names one and all corners of a point name the same."""
-    thirds = read_rows(text, keyword=b"f", prepare=_third_parts)
+    thirds = read_rows(text, keyword=b"f", prepare=_third_parts, bare=True)
     if not np.array_equal(thirds.lines, corners.lines) or not np.array_equal(thirds.counts, corners.counts):
         return None
     lines = read_rows(text, keyword=b"vn").lines

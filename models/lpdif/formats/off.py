@@ -9,15 +9,15 @@ import numpy as np
 from lpdif.formats.columns import guess_names, scan_of_columns
 from lpdif.formats.polygons import first_outside, triangulate
 from lpdif.formats.rows import read_rows, read_table
-from lpdif.formats.source import DOWNLOAD_AGAIN, Source, as_text, without_comments
+from lpdif.formats.source import DOWNLOAD_AGAIN, Source, as_text, with_comments
 from lpdif.scans import Scan
 
-HEADER = re.compile(rb"\s*(ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z_])")
+HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z_])")
 
 
 def read_off(source: Source) -> Scan:
     """Reads an OFF file. Raises InputError naming the line of what is wrong."""
-    text = without_comments(as_text(source))
+    text = with_comments(as_text(source), b"#")
     match = HEADER.match(text.data)
     if match is None:
         raise source.error("not an OFF file: it does not begin with OFF")

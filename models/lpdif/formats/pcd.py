@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lpdif.formats import lzf
 from lpdif.formats.columns import Column, scan_of_columns
 from lpdif.formats.rows import read_table
-from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text, without_comments
+from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text
 from lpdif.scans import Scan
 
 log = logging.getLogger("lpdif")
@@ -136,7 +136,7 @@ def _kind(source: Source, field: str, kind: str, size: int) -> np.dtype[np.gener
 
 
 def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
-    table, _ = read_table(without_comments(Text(source, source.data)), start, points, sum(counts), "points")
+    table, _ = read_table(Text(source, source.data, comments=(b"#",)), start, points, sum(counts), "points")
     columns: list[Column] = []
     place = 0
     for kind, count in zip(kinds, counts, strict=True):

@@ -5,6 +5,7 @@ Letters: R rows, T numbers in all of them. A row is a line with at least one num
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,8 +18,9 @@ from lpdif.formats.source import DOWNLOAD_AGAIN, Text
 Bytes = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 
-BLOCK = 1 << 22  # bytes read at once: bounds the memory beside the result to some tens of megabytes
+BLOCK = 1 << 20  # bytes read at once: bounds the memory beside the result to some ten megabytes
 LONGEST = 1 << 20  # numbers on one line; more is no row of any format
+LONGEST_LINE = 1 << 26  # bytes
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ def read_rows(
     columns: int | None = None,
     keyword: bytes = b"",
     prepare: Callable[[Bytes], Bytes] | None = None,
+    bare: bool = False,
 ) -> Rows:
     """Reads rows of numbers from the byte `start` on; fewer than `rows` if the text ends before.
 
-    rows: how many (None: all); columns: numbers each must have (None: any); keyword: only lines that begin with
-    this word are rows, and it is not part of them; prepare: changes the bytes of a block, one for one, before they are read.
+    rows: how many (None: all); columns: numbers each must have (None: any); keyword: only lines that begin with this
+    word, in small or capital letters, are rows, and it is not part of them; bare: whether it may stand alone;
+    prepare: changes the bytes of a block, one for one, before they are read.
     Raises InputError naming the line for what is not a number and for rows of another length.
     """
     values: list[NDArray[np.float64]] = []
@@ -64,27 +68,29 @@ def read_rows(
     data, got, line = text.data, 0, text.data.count(b"\n", 0, start)
     while start < len(data) and (rows is None or got < rows):
         end = data.find(b"\n", min(start + BLOCK, len(data)) - 1) + 1 or len(data)
-        block = np.frombuffer(data, np.uint8, end - start, start)
+        if end - start > LONGEST_LINE:
+            raise text.error(line, f"a line of {(end - start) / 2**20:.0f} MB", DOWNLOAD_AGAIN)
+        block = _without_comments(np.frombuffer(data, np.uint8, end - start, start), text.comments)
         line_ends = np.flatnonzero(block == 10) + 1
         block_lines = len(line_ends)
         if not len(line_ends) or line_ends[-1] < len(block):
             line_ends = np.append(line_ends, len(block))
-        number = np.arange(len(line_ends))
+        number, ends_in_file = np.arange(len(line_ends)), start + line_ends
         if keyword:
             block, line_ends, number = _only_lines(block, line_ends, keyword)
         if prepare is not None:
             block = prepare(block)
         count = _numbers_per_line(block, line_ends)
         used = np.flatnonzero(count)
-        if keyword and len(used) < len(count):
+        if keyword and not bare and len(used) < len(count):
             raise text.error(line + int(number[count == 0][0]), f"nothing follows {keyword.decode()!r}")
         if rows is not None and len(used) > rows - got:
             used = used[: rows - got]
-            cut = int(line_ends[used[-1]])
-            block, end, block_lines = block[:cut], start + cut, int(used[-1]) + 1
+            last = int(used[-1])
+            block, end, block_lines = block[: line_ends[last]], int(ends_in_file[number[last]]), int(number[last]) + 1
         count, at = count[used], line + number[used]
-        _check_counts(text, count, at, columns, end)
-        values.append(_numbers(text, block, count, at))
+        _check_counts(text, count, at, columns, end, got)
+        values.append(_numbers(text, block, count, at, line + number))
         counts.append(count)
         lines.append(at)
         got, line, start = got + len(used), line + block_lines, end
@@ -104,24 +110,19 @@ def read_table(text: Text, start: int, count: int, columns: int, things: str) ->
     try:
         rows = read_rows(text, start, count, columns)
     except CutRow as cut:
-        raise text.source.cut(cut.rows_before(text, start), count, things) from None
+        raise text.source.cut(cut.before, count, things) from None
     if len(rows.counts) < count:
         raise text.source.cut(len(rows.counts), count, things)
     return rows.values.reshape(count, columns), rows.end
 
 
 class CutRow(InputError):
-    """The last line of the file is too short: most likely the file is cut off there."""
+    """The last line of the file is too short: most likely the file is cut off there. `before`: whole rows before it."""
 
-    line = 0
-
-    def rows_before(self, text: Text, start: int) -> int:
-        """Complete rows between the byte `start` and the cut one."""
-        first = text.data.count(b"\n", 0, start)
-        return sum(bool(line.strip()) for line in text.data[start:].split(b"\n")[: self.line - first])
+    before = 0
 
 
-def _check_counts(text: Text, count: IntArray, lines: IntArray, columns: int | None, end: int) -> None:
+def _check_counts(text: Text, count: IntArray, lines: IntArray, columns: int | None, end: int, got: int) -> None:
     long = np.flatnonzero(count > LONGEST)
     if len(long):
         raise text.error(int(lines[long[0]]), f"{count[long[0]]} numbers on one line")
@@ -134,9 +135,18 @@ def _check_counts(text: Text, count: IntArray, lines: IntArray, columns: int | N
     what = f"{count[first]} numbers where {columns} are expected"
     if first == len(count) - 1 and count[first] < columns and not text.data[end:].strip():
         cut = CutRow(text.error(int(lines[first]), what, DOWNLOAD_AGAIN).message, DOWNLOAD_AGAIN)
-        cut.line = int(lines[first])
+        cut.before = got + first
         raise cut
     raise text.error(int(lines[first]), what)
+
+
+def _without_comments(block: Bytes, marks: tuple[bytes, ...]) -> Bytes:
+    """Blanks the block from each of the marks to the end of the line."""
+    raw = block.tobytes()
+    if not any(mark in raw for mark in marks):
+        return block
+    pattern = rb"(?:" + b"|".join(map(re.escape, marks)) + rb")[^\n]*"
+    return np.frombuffer(re.sub(pattern, lambda match: b" " * len(match[0]), raw), np.uint8)
 
 
 def _numbers_per_line(block: Bytes, line_ends: IntArray) -> IntArray:
@@ -150,13 +160,13 @@ def _numbers_per_line(block: Bytes, line_ends: IntArray) -> IntArray:
     return np.add.reduceat(starts.view(np.uint8), line_starts, dtype=np.int32).astype(np.int64)
 
 
-def _numbers(text: Text, block: Bytes, count: IntArray, lines: IntArray) -> NDArray[np.float64]:
+def _numbers(text: Text, block: Bytes, count: IntArray, lines: IntArray, all_lines: IntArray) -> NDArray[np.float64]:
+    """The numbers of a block. count, lines: of its rows; all_lines: of all its lines, those without numbers too."""
     raw = block.tobytes()
     words = raw.split()
     if len(words) != count.sum():
         controls = np.flatnonzero((block < 9) | ((block > 13) & (block < 32)))
-        place = len(raw[: controls[0]].split()) - 1
-        at = int(lines[np.searchsorted(np.cumsum(count), max(0, place), side="right")])
+        at = int(all_lines[raw.count(b"\n", 0, controls[0])])
         raise text.error(at, f"control character {block[controls[0]]}: this is no text", DOWNLOAD_AGAIN)
     try:
         if b"_" in raw:  # Python takes 1_000 as a number; no file format does
@@ -181,13 +191,14 @@ def _is_number(word: bytes) -> bool:
 def _only_lines(block: Bytes, line_ends: IntArray, keyword: bytes) -> tuple[Bytes, IntArray, IntArray]:
     """The lines that begin with the keyword, without it: their bytes, their ends among these, and which lines they are."""
     last = len(block) - 1
-    place = np.concatenate([[0], line_ends[:-1]])
-    begins = place.copy()
-    while (indented := (place < line_ends - 1) & ((block[place] == 32) | (block[place] == 9))).any():
-        place += indented
+    begins = np.concatenate([[0], line_ends[:-1]]) if len(line_ends) else line_ends
+    place = begins
+    if (block[begins] <= 32).any():  # some lines are indented, or empty
+        words = np.append(np.flatnonzero(block > 32), last)
+        place = np.minimum(words[np.searchsorted(words[:-1], begins)], line_ends - 1)
     found = place + len(keyword) <= line_ends
     for index, letter in enumerate(keyword):
-        found &= block[np.minimum(place + index, last)] == letter
+        found &= (block[np.minimum(place + index, last)] | 32) == letter
     after = place + len(keyword)
     found &= (after >= line_ends) | (block[np.minimum(after, last)] <= 32)
     which = np.flatnonzero(found)

@@ -24,7 +24,7 @@ KINDS = {
     "vtk": ("VTK", (".vtk",)),
     "glb": ("GLB", (".glb",)),
     "text": (
-        "columns of text",
+        "columns of numbers",
         (".xyz", ".txt", ".csv", ".asc", ".pts", ".tsv", ".dat", ".neu", ".xyzn", ".xyzrgb", ".xyzi", ".3d"),
     ),
 }
@@ -84,7 +84,7 @@ def kind_of(source: Source) -> str:
     if kind == "text" and named not in (None, "text"):
         title = KINDS[named][0]
         raise source.error(
-            f"not {_a(title)} file: it holds bare columns of text and no {title} header",
+            f"not {_a(title)} file: it holds bare columns of numbers and no {title} header",
             "if these are x y z, rename it to end in .xyz",
         )
     return kind
@@ -175,10 +175,12 @@ def _obj_word(line: bytes) -> bool:
 def _unknown(source: Source, named: str | None) -> InputError:
     shown = source.data[:12]
     begins = repr(shown.decode("ascii")) if all(32 <= byte < 127 for byte in shown) else f"bytes {shown[:8].hex(' ')}"
+    if named == "text":
+        return source.error(f"not columns of numbers (it begins with {begins})", f"read are {TITLES}")
     if named is None:
         return source.error(f"not recognised as a scan (it begins with {begins})", f"read are {TITLES}")
     return source.error(f"not {_a(KINDS[named][0])} file (it begins with {begins})", f"read are {TITLES}")
 
 
 def _a(title: str) -> str:
-    return ("an " if title[0] in "AEFHILMNORSX" else "a ") + title if title.isupper() else title
+    return ("an " if title[0] in "AEFHILMNORSX" else "a ") + title

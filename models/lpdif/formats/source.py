@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,6 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONTINUED = re.compile(rb"\\\r?\n")
-_COMMENT = re.compile(rb"#[^\n]*")
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,16 @@ class Source:
 
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError that opens with the file's name."""
-        return InputError(f"{self.name}: {what}", hint)
+        return InputError(printable(f"{self.name}: {what}"), hint)
 
     def cut(self, got: int, count: int, things: str) -> InputError:
         """The error of a file that ends early: "ends after 53 of 100 points (header says 100)"."""
         return self.error(f"ends after {got} of {count} {things} (header says {count})", DOWNLOAD_AGAIN)
+
+
+def printable(words: str) -> str:
+    """Words out of a file, fit for one line of a terminal: what is no letter of any kind is written as its code."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in words)
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,13 @@ class Text:
     """A text file in UTF-8 with line feeds.
 
     breaks: the lines (counted from 0 in `data`) that were continued by a backslash, once for each
-    continuation, so that messages still give the line numbers of the file itself.
+    continuation, so that messages still give the line numbers of the file itself. comments: what comments begin with.
     """
 
     source: Source
     data: bytes
     breaks: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-
-    def line_at(self, offset: int) -> int:
-        """Number, from 1, of the line that holds the byte at `offset`."""
-        return self.line_number(self.data.count(b"\n", 0, offset))
+    comments: tuple[bytes, ...] = ()
 
     def line_number(self, line: int) -> int:
         """Number, from 1 and as an editor shows it, of line `line` of `data` (from 0)."""
@@ -102,11 +103,9 @@ def join_continued(text: Text) -> Text:
     return Text(text.source, b" ".join(parts), np.array(breaks, dtype=np.int64))
 
 
-def without_comments(text: Text) -> Text:
-    """Blanks everything from a "#" to the end of its line; offsets and lines stay as they are."""
-    if b"#" not in text.data:
-        return text
-    return Text(text.source, _COMMENT.sub(lambda match: b" " * len(match[0]), text.data), text.breaks)
+def with_comments(text: Text, *marks: bytes) -> Text:
+    """The text with all from one of these marks to the end of its line taken as a comment, when rows are read."""
+    return replace(text, comments=marks)
 
 
 def has_mark(data: bytes) -> bool:

@@ -25,7 +25,8 @@ def is_binary_stl(data: bytes) -> bool:
 
 def is_text_stl(data: bytes) -> bool:
     """Whether it begins as STL text does."""
-    return data[:5].lower() == b"solid" and not is_binary_stl(data) and (b"facet" in data[:4096] or b"endsolid" in data[:4096])
+    head = data[:4096].lower()
+    return head.startswith(b"solid") and not is_binary_stl(data) and (b"facet" in head or b"endsolid" in head)
 
 
 def read_stl(source: Source) -> Scan:
@@ -56,11 +57,10 @@ def _read_binary(source: Source) -> NDArray[np.float64]:
 
 def _read_text(source: Source) -> NDArray[np.float64]:
     text = as_text(source)
-    lowered = type(text)(source, text.data.lower())
-    rows = read_rows(lowered, keyword=b"vertex", columns=3)
+    rows = read_rows(text, keyword=b"vertex", columns=3)
     if len(rows.counts) % 3:
         raise text.error(int(rows.lines[-1]), "ends within a triangle", DOWNLOAD_AGAIN)
-    if b"endsolid" not in lowered.data[-4096:]:
+    if b"endsolid" not in text.data[-4096:].lower():
         log.warning("%s: has no last line endsolid: it may be cut off", source.name)
     return rows.values.reshape(-1, 3)
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.columns import coordinates_named, guess_names, said, scan_of_columns
-from lpdif.formats.rows import read_rows
-from lpdif.formats.source import Source, Text, as_text
+from lpdif.formats.rows import Bytes, read_rows
+from lpdif.formats.source import Source, Text, as_text, with_comments
 from lpdif.scans import Scan
 
 log = logging.getLogger("lpdif")
@@ -41,7 +41,7 @@ class Layout:
 
 def looks_like_columns(data: bytes) -> bool:
     """Whether text holds rows of at least two numbers, after a head of names and comments."""
-    head = Text(Source("", b""), data[:_HEAD].replace(b'"', b" "))
+    head = Text(Source("", b""), data[:_HEAD])
     try:
         return _layout(head).columns >= 2
     except InputError:
@@ -51,8 +51,6 @@ def looks_like_columns(data: bytes) -> bool:
 def read_text(source: Source) -> Scan:
     """Reads points from columns of text. Raises InputError naming the line of a row that is no numbers or has another length."""
     text = as_text(source)
-    if b'"' in text.data:
-        text = Text(source, text.data.replace(b'"', b" "))
     layout = _layout(text)
     if layout.columns == 0:
         raise source.error("holds no points (no line of numbers)")
@@ -84,17 +82,16 @@ def _layout(text: Text) -> Layout:
     while place < len(data):
         end = data.find(b"\n", place)
         end = len(data) if end < 0 else end
-        line = data[place:end].strip()
+        line = data[place:end].replace(b'"', b" ").strip()
         tokens = _split(line, _delimiter(line))
         if line.startswith(_COMMENTS):
             if not named and _DATA_LIKE.match(line) is None:
                 names_line = line.lstrip(b"#/%! \t") or names_line
-        elif tokens and all(map(_NUMBER.fullmatch, tokens[:3])):
+        elif tokens and (all(map(_NUMBER.fullmatch, tokens[:3])) or _has_words(tokens, _names(names_line))):
             if len(tokens) == 1 and count is None and tokens[0].isdigit() and len(tokens[0]) <= 20:
                 count = int(tokens[0])
             else:
-                names = [name.decode("utf-8", "replace") for name in _split(names_line, _delimiter(names_line))]
-                return Layout(place, names, _delimiter(line), count, len(tokens))
+                return Layout(place, _names(names_line), _delimiter(line), count, len(tokens))
         elif tokens:
             if named or any(map(_NUMBER.fullmatch, tokens)):
                 raise text.error(data.count(b"\n", 0, place), f"{line[:40].decode('utf-8', 'replace')!r} is no row of numbers")
@@ -103,6 +100,16 @@ def _layout(text: Text) -> Layout:
         if place > _HEAD:
             raise text.source.error(f"no rows of numbers in its first {_HEAD} bytes")
     return Layout(len(data), [], b"", count, 0)
+
+
+def _names(line: bytes) -> list[str]:
+    delimiter = _delimiter(line)
+    return [name.decode("utf-8", "replace") for name in (line.split(delimiter) if delimiter != b" " else line.split())]
+
+
+def _has_words(tokens: list[bytes], names: list[str]) -> bool:
+    """Whether a row has words in some columns, and the names to tell which are the coordinates."""
+    return len(tokens) == len(names) and coordinates_named(names) and sum(map(bool, map(_NUMBER.fullmatch, tokens))) >= 3
 
 
 _DATA_LIKE = re.compile(rb"[#/%!]+\s*[-+.\d\s]+$")  # a comment of nothing but numbers gives no names
@@ -127,16 +134,16 @@ def _split(line: bytes, delimiter: bytes) -> list[bytes]:
 
 def _values(text: Text, layout: Layout) -> tuple[NDArray[np.float64], set[int]]:
     """The table (N, C), and its columns that hold words instead of numbers (as NaN)."""
-    data = text.data
-    if any(mark in data for mark in _COMMENTS):
-        data = _COMMENT.sub(lambda match: b" " * len(match[0]), data)
     words = _columns_of_words(text, layout)
-    if words or _has_gaps(data, layout.delimiter):
-        return _slow_values(Text(text.source, data), layout, words), words
-    if layout.delimiter == b";":
-        data = data.replace(b",", b".")
-    table = bytes.maketrans(b",;", b"  ")
-    rows = read_rows(Text(text.source, data.translate(table)), layout.start, columns=layout.columns)
+    if words or _has_gaps(text.data, layout.delimiter):
+        return _slow_values(text, layout, words), words
+
+    def with_blanks(block: Bytes) -> Bytes:
+        if layout.delimiter == b";":
+            block = np.where(block == 44, np.uint8(46), block)  # commas are decimal points then
+        return np.where((block == 44) | (block == 59) | (block == 34), np.uint8(32), block)
+
+    rows = read_rows(with_comments(text, *_COMMENTS), layout.start, columns=layout.columns, prepare=with_blanks)
     return rows.values.reshape(-1, layout.columns), set()
 
 
@@ -148,7 +155,8 @@ def _has_gaps(data: bytes, delimiter: bytes) -> bool:
 
 
 def _columns_of_words(text: Text, layout: Layout) -> set[int]:
-    line = text.data[layout.start : text.data.find(b"\n", layout.start) if b"\n" in text.data[layout.start :] else None]
+    end = text.data.find(b"\n", layout.start)
+    line = _COMMENT.sub(b"", text.data[layout.start : end if end >= 0 else None].replace(b'"', b" "))
     return {index for index, token in enumerate(_split(line, layout.delimiter)) if token and not _NUMBER.fullmatch(token)}
 
 
@@ -156,7 +164,7 @@ def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.floa
     """Rows with empty fields or words, field by field: NaN for what is empty."""
     first = text.data.count(b"\n", 0, layout.start)
     rows: list[list[float]] = []
-    for number, line in enumerate(text.data[layout.start :].split(b"\n"), first):
+    for number, line in enumerate(_COMMENT.sub(b"", text.data[layout.start :].replace(b'"', b" ")).split(b"\n"), first):
         if not line.strip():
             continue
         fields = _split(line, layout.delimiter)

@@ -45,7 +45,7 @@ class _Cursor:
             line = data[self.place : min(end, self.place + 1000)]
             self.place = end + 1
             if line.strip():
-                return line.decode("latin-1").split()
+                return [word.decode("latin-1") for word in line.split()]
         return None
 
     def number(self, word: str) -> int:
@@ -137,7 +137,7 @@ def read_vtk(source: Source) -> Scan:
     )
 
 
-_WORD = re.compile(rb"\n\s*(?!nan|inf)[A-Za-z]", re.IGNORECASE)
+_WORD = re.compile(rb"\n[ \t\r]*(?!nan|inf)[A-Za-z]", re.IGNORECASE)
 
 
 def _whole(source: Source, values: NDArray[np.float64], things: str) -> IntArray:

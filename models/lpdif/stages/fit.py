@@ -47,8 +47,8 @@ def fit(
 ) -> FitReport:
     """Train a model on the samples of a workspace and write it there.
 
-    `stop` is asked after every step; where it says yes, a snapshot is written and the report says `stopped`. With config.resume the run
-    goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads).
+    `stop` is asked after every step; where it says yes, a snapshot is written and the report says `stopped`. With config.resume
+    the run goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads).
     """
     from lpdif.device import resolve
 
@@ -60,7 +60,9 @@ def fit(
     if config.resume:
         resume(optimizer, place, config)
     steps = config.shared_steps + config.pattern_steps
-    log.info("fit: %d regions, %d held out, %d steps, %d patterns", len(training.counts), len(held_out.counts), steps, config.patterns)
+    log.info(
+        "fit: %d regions, %d held out, %d steps, %d patterns", len(training.counts), len(held_out.counts), steps, config.patterns
+    )
     started, smooth = time.monotonic(), None
     while optimizer.step < steps:
         if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
@@ -79,7 +81,14 @@ def fit(
         if step % config.snapshot_every == 0 or step == steps or stopped:
             row |= validate(optimizer.mean, optimizer.patterns, held_out, config.seed, optimizer.device)
             save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config)})
-            log.info("step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)", step, smooth, row["mean"], row["median"], row["p95"])
+            log.info(
+                "step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)",
+                step,
+                smooth,
+                row["mean"],
+                row["median"],
+                row["p95"],
+            )
         if len(row) > 3 or step % 100 == 0:
             append_metrics(place.metrics, row)
         progress("fit", step, steps)
@@ -108,11 +117,17 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> None:
         raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
     state, card = load_tensors(place.snapshot, SNAPSHOT)
     wanted = remembered(config)
+    if "patterns.centroids" in state:  # grouped already, by the fit or by `lpdif cluster`: their number stands
+        del wanted["patterns"]
     different = [f"{k} {card['config'].get(k)} -> {v}" for k, v in wanted.items() if card["config"].get(k) != v]
     if different:
-        raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew")
+        raise ModelError(
+            f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew"
+        )
     if len(state["bank"]) != len(optimizer.bank):
-        raise ModelError(f"{place.snapshot}: made from {len(state['bank'])} regions, the samples hold {len(optimizer.bank)}", "start anew")
+        raise ModelError(
+            f"{place.snapshot}: made from {len(state['bank'])} regions, the samples hold {len(optimizer.bank)}", "start anew"
+        )
     optimizer.restore(state)
     log.info("resumed at step %d", optimizer.step)
 
@@ -128,7 +143,9 @@ def begin_patterns(optimizer: Optimizer, config: FitConfig) -> None:
     log.info("patterns: %d, with shares %s", found, " ".join(f"{share:.1%}" for share in shares.tolist()))
 
 
-def held_out_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def held_out_errors(
+    networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Error of each held-out region near the surface, in region sizes, NaN where it has no sample there; and its code (R, C)."""
     errors, codes = [], []
     where = None if patterns is None else patterns.to(device)
@@ -139,7 +156,9 @@ def held_out_errors(networks: Networks, patterns: Patterns | None, data: Trainin
             generator = step_generator(seed + 2, start)
             seen = scanned(some.points.float(), some.normals.float(), some.counts, generator)
             half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
-            found, code, _ = networks(type(seen)(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
+            found, code, _ = networks(
+                type(seen)(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where
+            )
             near = (some.sdf.abs() < NEAR) & (seen.mask.sum(1, keepdim=True) >= 4)
             off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
             errors.append(off.sum(1) / near.sum(1))
@@ -147,13 +166,20 @@ def held_out_errors(networks: Networks, patterns: Patterns | None, data: Trainin
     return torch.cat(errors), torch.cat(codes)
 
 
-def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:
-    """Mean, median and p95 over held-out regions of the error near the surface, in region sizes, under the training's own noise."""
+def validate(
+    networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device
+) -> dict[str, float]:
+    """Mean, median and p95 over held-out regions of the error near the surface, in region sizes, under the training's own
+    noise."""
     errors = held_out_errors(networks, patterns, data, seed, device)[0]
     errors = errors[errors.isfinite()]
     if len(errors) == 0:
         return {"mean": float("nan"), "median": float("nan"), "p95": float("nan")}
-    return {"mean": round(float(errors.mean()), 5), "median": round(float(errors.median()), 5), "p95": round(float(errors.quantile(0.95)), 5)}
+    return {
+        "mean": round(float(errors.mean()), 5),
+        "median": round(float(errors.median()), 5),
+        "p95": round(float(errors.quantile(0.95)), 5),
+    }
 
 
 def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions) -> FitReport:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from scipy.spatial import cKDTree
 from lpdif.artifacts import Model, load_model
 from lpdif.augment import HALO, MOST
 from lpdif.config import ReconstructConfig
-from lpdif.device import available_threads, resolve
+from lpdif.device import available_threads, repeatable, resolve, single_threaded_pool
 from lpdif.errors import InputError
 from lpdif.field import LocalField, RegionCodes
 from lpdif.frames import canonical_frames
@@ -25,6 +24,7 @@ from lpdif.patterns import Patterns
 from lpdif.optimizer import Networks
 from lpdif.preparation import Prepared, prepare
 from lpdif.progress import Progress, silent
+from lpdif.refine import refine_codes
 from lpdif.regions import HALF, Gathered, RegionLattice, gather_points, region_lattices
 from lpdif.scans import Scan
 from lpdif.trimming import face_areas, keep_faces, large_parts, trim
@@ -33,16 +33,17 @@ log = logging.getLogger("lpdif")
 
 FloatArray = NDArray[np.float64]
 
-SPACINGS = 2.5  # region size in spacings of clean points
-NOISES = 6.0  # and in standard deviations of their noise, whichever is larger
-ZOOM = 1.0  # the encoder's unit, in region sizes
-STEPS = 4.0  # lattice steps of the mesh in a region size
+SPACINGS = 1.6  # unit of the encoder: spacings between points
+NOISES = 3.0  # and standard deviations of their noise, added
+OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
+NOISY_OVERLAP = 0.4  # and closer by this much more
+NOISY = 0.5  # from this noise on, in spacings
+STEP = 0.42  # lattice step of the mesh, in region sizes
 BACKED = 8  # a region with this many points counts in full
-REACH = 3.0  # the surface is sought this many spacings from the points
+REACH = 2.2  # the surface is sought this many spacings from the points
 FAR = 1.6  # and kept within this many
 HOLE = 40.0  # larger gaps between points, in squared spacings, stay open
 CRUMB = 16.0  # parts that stand for fewer points are dropped
-NOISY = 0.15  # from this noise on, in spacings, a region takes all points it can
 CHUNK = 4096  # regions gathered at once
 BANDS = 4  # and encoded in so many parts
 
@@ -68,17 +69,22 @@ def reconstruct(
 
     Raises InputError for a scan that has no surface to give.
     """
-    config = config or ReconstructConfig()
-    threads = threads or available_threads()
-    model = model or load_model()
+    with repeatable():
+        return reconstruct_scan(scan, model or load_model(), config or ReconstructConfig(), device, threads or available_threads(), progress)
+
+
+def reconstruct_scan(
+    scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress
+) -> Reconstruction:
+    """The stage itself: one line a step."""
     ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed)
     size, level = region_levels(ready, config)
-    step = config.resolution or size / STEPS
+    step = config.resolution or size * STEP
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, step)
     tree = cKDTree(ready.points)
     lattices = region_lattices(ready.points, size, level)
     check_extent(scan, ready, size, step)
-    field = encode(ready, lattices, tree, model, resolve(device), threads, progress)
+    field = encode(ready, lattices, tree, model, config, resolve(device), threads, progress)
     reach = config.max_distance or REACH * float(np.quantile(ready.local_spacing, 0.9))
     surface = extract(ready.points, field.box_sdf, step, reach, threads=threads, tick=lambda done, total: progress("extract", done, total))
     if len(surface.faces) == 0:
@@ -100,13 +106,18 @@ def reconstruct(
 def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, NDArray[np.int64]]:
     """The finest region size, and the level (N,) of each point: its regions are 2^level times as large.
 
-    A region holds enough points to tell the surface (SPACINGS) and to average out the noise (NOISES). Where the scan is sparser than
-    in its densest tenth, regions grow in factors of two.
+    A region's unit is SPACINGS spacings, and NOISES standard deviations of the noise more, so that it averages the noise out. Where
+    the scan is sparser than in its densest tenth, regions grow in factors of two.
     """
-    need = np.maximum(SPACINGS * ready.local_spacing, NOISES * ready.noise)
+    need = (SPACINGS * ready.local_spacing + NOISES * ready.noise) / overlap(ready)
     finest = float(config.region_size or np.quantile(need, 0.1) * 1.1)
     level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, 6).astype(np.int64)
     return finest, level
+
+
+def overlap(ready: Prepared) -> float:
+    """The encoder's unit in region sizes."""
+    return OVERLAP + NOISY_OVERLAP * min(1.0, ready.noise / (NOISY * ready.spacing))
 
 
 def check_extent(scan: Scan, ready: Prepared, size: float, step: float) -> None:
@@ -120,20 +131,29 @@ def check_extent(scan: Scan, ready: Prepared, size: float, step: float) -> None:
 
 
 def encode(
-    ready: Prepared, lattices: list[RegionLattice], tree: cKDTree, model: Model, device: torch.device, threads: int, progress: Progress = silent
+    ready: Prepared,
+    lattices: list[RegionLattice],
+    tree: cKDTree,
+    model: Model,
+    config: ReconstructConfig,
+    device: torch.device,
+    threads: int,
+    progress: Progress = silent,
 ) -> LocalField:
     """Codes and patterns of all regions, in chunks of CHUNK, `threads` at a time."""
     networks, patterns = model.networks.to(device), model.patterns.to(device)
     jobs = [(lattice, part) for lattice in lattices for part in slices(len(lattice.keys), CHUNK)]
-    most = MOST if ready.noise > NOISY * ready.spacing else MOST // 2
+    most = MOST if ready.noise > 0.3 * NOISY * ready.spacing else MOST // 2
 
     def work(job: tuple[RegionLattice, slice]) -> RegionCodes:
         lattice, part = job
         centers = lattice.corners[part] * lattice.size
-        return encode_chunk(gather_points(tree, ready.points, ready.normals, centers, ZOOM * lattice.size, HALO, most), centers, ZOOM * lattice.size, networks, patterns, device)
+        unit = overlap(ready) * lattice.size
+        seen = gather_points(tree, ready.points, ready.normals, centers, unit, HALO, most)
+        return encode_chunk(seen, centers, unit, networks, patterns, device, config.refine, config.seed)
 
     found: list[RegionCodes] = []
-    with ThreadPoolExecutor(threads) as pool:
+    with single_threaded_pool(threads) as pool:
         for codes in pool.map(work, jobs):
             found.append(codes)
             progress("encode", len(found), len(jobs))
@@ -150,23 +170,34 @@ def slices(count: int, chunk: int) -> Iterator[slice]:
 
 
 def encode_chunk(
-    seen: Gathered, centers: FloatArray, size: float, networks: Networks, patterns: Patterns, device: torch.device
+    seen: Gathered,
+    centers: FloatArray,
+    size: float,
+    networks: Networks,
+    patterns: Patterns,
+    device: torch.device,
+    refine: int = 0,
+    seed: int = 0,
 ) -> RegionCodes:
-    """Codes of regions of one size at `centers` (R, 3) from what was gathered around them.
+    """Codes of regions of one size at `centers` (R, 3) from what was gathered around them, after `refine` steps on their points.
 
     Regions are encoded in bands of similar numbers of points, so that little of the work is padding.
     """
     count = seen.mask.sum(1)
     order = np.argsort(count, kind="stable")
     found: list[tuple[torch.Tensor, ...]] = []
-    with torch.inference_mode():
+    with torch.no_grad():
         for band in np.array_split(order, BANDS):
             longest = max(1, int(count[band].max(initial=0)))
             points, normals, mask = (torch.from_numpy(part[band, :longest]).to(device) for part in seen)
             frames = canonical_frames(points, normals, mask)
             code = networks.encoder(frames.inward(points) * mask[..., None], frames.turned(normals), mask)
+            pattern = patterns.assign(code)
+            if refine:
+                inside, facing = frames.inward(points), frames.turned(normals)
+                code = refine_codes(networks.decoder, code, pattern, inside, facing, mask, refine, seed)
             support = (mask.sum(1).float() / BACKED).clamp(0.01, 1.0)
-            found.append((frames.origin, frames.axes, code, patterns.assign(code), support))
+            found.append((frames.origin, frames.axes, code, pattern, support))
         back = torch.from_numpy(np.argsort(order)).to(device)
         origin, axes, code, pattern, support = (torch.cat(part)[back] for part in zip(*found, strict=True))
         return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)

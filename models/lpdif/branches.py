@@ -1,0 +1,186 @@
+"""Turning over branches of a tree of groups until winding number, neighbours and votes agree best.
+
+M groups of points, P pairs of neighbouring groups, T targets. Turning a group over changes the sign of all its normals.
+The energy of signs s (M,) is
+    weight * sum_t (w_t - 1/2)^2  -  PAIR_WEIGHT * sum_p strength_p s_a s_b  -  sum_m leaning_m s_m
+with w = influence s, the winding number at the targets. Single groups rarely lower it: where a tree of most trusted pairs took
+a wrong turn, all that hangs behind is wrong. So the moves are the branches of that tree, all tried at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.spacing import FloatArray
+
+IntArray = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+
+PAIR_WEIGHT = 0.7  # of one neighbour pair's agreement, against one point's squared distance from winding number 1/2
+TURNS = 20  # at most; each lowers the energy, most scans need fewer than five
+FORESTS = 4  # at most
+LEAST_GAIN = 1e-6  # of one point: below it a turn is not worth being made
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Trees over M groups, numbered so that every branch is a range: the branch of group order[i] is order[i:end[i]].
+
+    order (M,) groups, each before its descendants    end (M,)    parent (M,) as places in `order`, a root its own
+    tree (M,) number of the tree of each place
+    """
+
+    order: IntArray
+    end: IntArray
+    parent: IntArray
+    tree: IntArray
+
+
+def rooted(first: NDArray[np.integer], second: NDArray[np.integer], count: int) -> tuple[IntArray, IntArray]:
+    """Roots a forest of `count` nodes, given by its edges: (order, parent), both (count,).
+
+    order has parents before their children; the root of a tree is its lowest node and its own parent.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order, connected_components
+
+    ones = np.ones(len(first), dtype=np.int8)
+    _, label = connected_components(csr_array((ones, (first, second)), shape=(count, count)), directed=False)
+    roots = np.unique(label, return_index=True)[1]
+    above = np.concatenate([first, np.full(len(roots), count)])
+    below = np.concatenate([second, roots])
+    whole = csr_array((np.ones(len(above), dtype=np.int8), (above, below)), shape=(count + 1, count + 1))
+    order, parent = breadth_first_order(whole, count, directed=False)
+    parent = parent[:count].astype(np.int64)
+    return order[1:].astype(np.int64), np.where(parent == count, np.arange(count), parent)
+
+
+def spanning_forest(first: IntArray, second: IntArray, weight: FloatArray, count: int) -> Forest:
+    """The spanning forest of the pairs (first, second) of the greatest weight (P,), over `count` groups."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    graph = csr_array((1 + weight.max(initial=0.0) - weight, (first, second)), shape=(count, count))
+    edges = minimum_spanning_tree(graph).tocoo()
+    by_level, parent = rooted(edges.row, edges.col, count)
+    # Two passes over at most a few thousand groups: sizes from the leaves up, then places from the roots down
+    size = np.ones(count, dtype=np.int64)
+    for node in by_level[::-1]:
+        if parent[node] != node:
+            size[parent[node]] += size[node]
+    place, free, tree = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+    top, trees = 0, 0
+    for node in by_level:
+        above = parent[node]
+        if above == node:
+            place[node], tree[node] = top, trees
+            top, trees = top + size[node], trees + 1
+        else:
+            place[node], tree[node] = free[above], tree[above]
+            free[above] += size[node]
+        free[node] = place[node] + 1
+    order = np.argsort(place)
+    return Forest(order, np.arange(count) + size[order], place[parent[order]], tree[order])
+
+
+def settle(
+    first: IntArray, second: IntArray, strength: FloatArray, influence: Float32Array, weight: float, leaning: FloatArray
+) -> tuple[FloatArray, IntArray]:
+    """(M,) signs, +1 or -1, that no turn of a branch improves, found by descent from all +1; and each group's tree (M,).
+
+    first, second, strength (P,): pairs of groups and their agreement; influence (T, M); weight: points that each target
+    stands for; leaning (M,): sum of votes.
+    The first forest follows the strongest pairs, whatever they say. The next ones follow the pairs that agree with the
+    signs so far, so that their branches end where the signs are at odds.
+    """
+    count = len(leaning)
+    forest = spanning_forest(first, second, np.abs(strength), count)
+    tree = np.empty(count, dtype=np.int64)
+    tree[forest.order] = forest.tree
+    signs = np.ones(count)
+    for _ in range(FORESTS):
+        turned = descend(forest, first, second, strength, influence, weight, leaning, signs)
+        if (turned == signs).all():
+            break
+        signs = turned
+        forest = spanning_forest(first, second, strength * signs[first] * signs[second], count)
+    return signs, tree
+
+
+def descend(
+    forest: Forest, first: IntArray, second: IntArray, strength: FloatArray, influence: Float32Array,
+    weight: float, leaning: FloatArray, start: FloatArray,
+) -> FloatArray:  # fmt: skip
+    """(M,) signs that no turn of a branch of `forest` improves, from the signs `start`; the rest as in `settle`."""
+    count = len(forest.order)
+    place = np.empty(count, dtype=np.int64)
+    place[forest.order] = np.arange(count)
+    a, b = place[first], place[second]
+    meeting = _lowest_common(forest, a, b)
+    joined = meeting >= 0
+    begin, end = np.arange(count), forest.end
+    fields = np.ascontiguousarray(influence[:, forest.order].T)
+    leaning = leaning[forest.order]
+    signs = start[forest.order]
+
+    def branch_sums(values: FloatArray) -> FloatArray:
+        running = np.concatenate([[0.0], np.cumsum(values)])
+        return running[end] - running[begin]
+
+    def energy_and_changes() -> tuple[float, FloatArray]:
+        field = np.zeros((count + 1, fields.shape[1]), dtype=np.float32)
+        np.cumsum(fields * np.float32(signs)[:, None], axis=0, out=field[1:])
+        gap = field[-1] - np.float32(0.5)
+        of_branch = field[end] - field[begin]
+        change = 4 * weight * np.float64(np.einsum("mt,mt->m", of_branch, of_branch) - np.einsum("mt,t->m", of_branch, gap))
+        pull = strength * signs[a] * signs[b]
+        touching = branch_sums(np.bincount(a, pull, minlength=count) + np.bincount(b, pull, minlength=count))
+        crossing = touching - 2 * branch_sums(np.bincount(meeting[joined], pull[joined], minlength=count))
+        change += 2 * PAIR_WEIGHT * crossing + 2 * branch_sums(leaning * signs)
+        energy = weight * float(np.einsum("t,t->", gap, gap)) - PAIR_WEIGHT * float(pull.sum()) - float((leaning * signs).sum())
+        return energy, change
+
+    energy, change = energy_and_changes()
+    for _ in range(TURNS):
+        turns = _disjoint(np.flatnonzero(change < -LEAST_GAIN), change, end)
+        if not len(turns):
+            break
+        hoped = energy + change[turns[0]]
+        before = signs.copy()
+        for many in (turns, turns[:1]):  # all at once, unless they stand in each other's way
+            signs[:] = before
+            for branch in many:
+                signs[branch : end[branch]] *= -1
+            energy, change = energy_and_changes()
+            if energy <= hoped or len(turns) == 1:
+                break
+    result = np.empty(count)
+    result[forest.order] = signs
+    return result
+
+
+def _disjoint(branches: IntArray, change: FloatArray, end: IntArray) -> IntArray:
+    """Of some branches those that share no group with a better one, the best first."""
+    chosen: list[int] = []
+    free = np.ones(len(end), dtype=np.bool_)
+    for branch in branches[np.argsort(change[branches], kind="stable")]:
+        if free[branch : end[branch]].all():
+            free[branch : end[branch]] = False
+            chosen.append(int(branch))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _lowest_common(forest: Forest, a: IntArray, b: IntArray) -> IntArray:
+    """(P,) place of the lowest branch that holds both of two places, or -1 where they are in different trees."""
+    meeting = a.copy()
+    open_pairs = np.flatnonzero(forest.tree[a] == forest.tree[b])
+    while len(open_pairs):
+        at = meeting[open_pairs]
+        apart = (b[open_pairs] < at) | (b[open_pairs] >= forest.end[at])
+        open_pairs = open_pairs[apart]
+        meeting[open_pairs] = forest.parent[meeting[open_pairs]]
+    meeting[forest.tree[a] != forest.tree[b]] = -1
+    return meeting

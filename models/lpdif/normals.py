@@ -1,0 +1,94 @@
+"""Normals of a scan, up to sign: estimated from the points, and how good given ones are.
+
+N points, k neighbours, M sampled places, E pairs of points. An axis is a normal whose sign means nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.spacing import FloatArray, IndexArray, Neighbours, chunks, even_rows
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
+BoolArray = NDArray[np.bool_]
+
+CLEAN_NEIGHBOURS = 18  # neighbours that an axis is fitted to where there is no noise,
+NOISY_NEIGHBOURS = 92  # and this many more where the noise is as large as the spacing
+MOST_NEIGHBOURS = 80
+MOST_INDICES = 200_000_000  # neighbour indices held at once (4 bytes each); beyond it fewer neighbours are used
+WIDTH = 0.5  # standard deviation of the neighbours' weights, as a share of the neighbourhood's radius
+OFF_PLANE = 4.0  # tolerated distance from the plane, in units of the noise,
+ROUGHNESS = 0.05  # which is never taken to be below this share of the spacing
+BEND = 0.28  # tolerated angle to a neighbour's axis where there is no noise,
+NOISY_BEND = 0.7  # and this much more (in quadrature) where it is as large as the spacing: weight exp(-(1 - cos) / bend^2)
+PASSES = 3
+
+NOISE_PLACES = 2000
+NOISE_QUANTILE = 0.4
+
+
+def unit_normals(vectors: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """Vectors (N, 3) made unit, and where that was possible (N,): finite and not zero. The others become zero."""
+    usable = np.isfinite(vectors).all(axis=1)
+    result = np.where(usable[:, None], vectors, 0.0)
+    # Scaled first, so that neither tiny nor huge components are lost when squared
+    largest = np.abs(result).max(axis=1, initial=0.0)
+    usable &= largest > 0
+    result /= np.where(usable, largest, 1.0)[:, None]
+    result /= np.where(usable, np.linalg.norm(result, axis=1), 1.0)[:, None]
+    return result, usable
+
+
+def axis_neighbours(count: int, spacing: float, noise: float) -> int:
+    """How many neighbours the axes of `count` points should be fitted to: the more, the noisier."""
+    wanted = min(CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * noise / spacing, MOST_NEIGHBOURS)
+    return min(int(wanted), max(CLEAN_NEIGHBOURS, MOST_INDICES // count), count - 1)
+
+
+def estimate_axes(points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: float) -> FloatArray:
+    """(N, 3) unit axes: planes fitted to the neighbours, which do not bend around edges.
+
+    points (N, 3), indices (N, k) of their nearest neighbours, local_spacing (N,), noise: standard deviation about the surface.
+
+    A weighted plane fit (weights fall with distance) is repeated PASSES times with weights that also fall with the distance
+    from the plane of the last pass and with the angle to the neighbour's axis of the last pass: near an edge the
+    face that the point lies on wins, and the other one is left out. The idea of robust and bilateral fitting
+    (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured noise.
+    """
+    ratio = noise / local_spacing
+    width = WIDTH * local_spacing * np.sqrt((CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * np.minimum(ratio, 1)) / np.pi)
+    tolerance = OFF_PLANE * np.hypot(noise, ROUGHNESS * local_spacing)
+    bend = np.hypot(BEND, NOISY_BEND * ratio)
+    axes = np.empty_like(points)
+    centres = np.empty_like(points)
+    size = max(1, 4_000_000 // max(indices.shape[1], 1))
+    for part in chunks(len(points), size):
+        near = np.take(points, indices[part], axis=0) - points[part][:, None]
+        weights = np.exp(-0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2)
+        axes[part], centres[part] = _weighted_planes(near, weights)
+    for _ in range(PASSES):
+        last, axes = axes, np.empty_like(points)
+        for part in chunks(len(points), size):
+            near = np.take(points, indices[part], axis=0) - points[part][:, None]
+            own = last[part][:, :, None]
+            heights = ((near - centres[part][:, None]) @ own)[..., 0]
+            turn = 1 - np.abs((np.take(last, indices[part], axis=0) @ own)[..., 0])
+            exponent = -0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2
+            exponent -= 0.5 * (heights / tolerance[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
+            # A faint even weight keeps the fit defined where all others are nought
+            axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
+    return axes
+
+
+def _weighted_planes(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Axes (M, 3) and centres (M, 3) of the planes through points (M, k, 3) with weights (M, k)."""
+    total = weights.sum(axis=1)[:, None]
+    centres = (weights[:, None] @ near)[:, 0] / total
+    covariance = np.swapaxes(near * weights[..., None], 1, 2) @ near / total[..., None]
+    covariance -= centres[:, :, None] * centres[:, None, :]
+    return np.linalg.eigh(covariance)[1][:, :, 0], centres

@@ -1,0 +1,158 @@
+"""cluster: the codes of a fit -> patterns, their table and a gallery of what they look like. The next `fit --resume` goes on from
+them."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import mcubes
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lpdif.artifacts import SNAPSHOT, Workspace, load_samples, load_tensors, save_tensors
+from lpdif.atomic import write_bytes
+from lpdif.config import ClusterConfig, FitConfig
+from lpdif.density import REFERENCE, median_distance
+from lpdif.device import resolve
+from lpdif.errors import InputError, ModelError
+from lpdif.jets import RADIUS
+from lpdif.optimizer import Networks, Optimizer, make_networks
+from lpdif.patterns import Patterns, fit_patterns
+from lpdif.progress import Progress, silent
+from lpdif.rendering import draw_mesh, sheet, view_axes
+from lpdif.sampling import SUPPORT
+from lpdif.stages.fit import held_out_errors, split_regions
+
+log = logging.getLogger("lpdif")
+
+TYPICAL = 6  # regions drawn of a pattern
+SCORED = 4000  # regions that a score is taken over
+GRID = 28  # lattice points along a drawn region
+PIXELS = 150
+
+
+@dataclass(frozen=True)
+class PatternRow:
+    """One pattern: its share of the regions, its error near the surface on held-out regions (region sizes), flatness (1 is a
+    plane: 1 / (1 + curvature times region size)), and the median distance between its codes in the whitened space (small is
+    dense)."""
+
+    pattern: int
+    share: float
+    error: float
+    flatness: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """The table, the gallery's file, and (K, silhouette score) of the sweep."""
+
+    rows: list[PatternRow]
+    gallery: Path
+    sweep: list[tuple[int, float]]
+
+
+def cluster(
+    workspace: Path, config: ClusterConfig | None = None, device: str = "auto", progress: Progress = silent
+) -> ClusterReport:
+    """Group the codes of the workspace's fit anew. Raises ModelError where there is no fit."""
+    config = config or ClusterConfig()
+    place = Workspace(workspace)
+    if not place.snapshot.exists():
+        raise ModelError(f"{place.root}: there is no fit here whose codes could be grouped", "run `lpdif fit` first")
+    state, card = load_tensors(place.snapshot, SNAPSHOT)
+    settings = FitConfig(**card["config"])
+    on = resolve(device)
+    optimizer = Optimizer(make_networks(settings.features, settings.width, settings.seed), len(state["bank"]), on)
+    optimizer.restore(state)
+    codes = optimizer.bank[optimizer.seen]
+    if len(codes) < 2:
+        raise InputError(f"{place.snapshot}: it has not seen enough regions yet", "let `lpdif fit` run longer")
+    sweep = []
+    for done, wanted in enumerate(config.sweep, 1):
+        sweep.append((wanted, score(codes, fit_patterns(codes, wanted, config.seed), config.seed)))
+        progress("sweep", done, len(config.sweep))
+    patterns = fit_patterns(codes, config.patterns, config.seed)
+    if len(patterns.centroids) < config.patterns:
+        log.warning("only %d of %d patterns have regions; the empty ones are dropped", len(patterns.centroids), config.patterns)
+    optimizer.regroup(patterns)
+    optimizer.step = min(optimizer.step, settings.shared_steps)
+    held_out = split_regions(load_samples(place)[0])[1]
+    errors, held_codes = held_out_errors(optimizer.mean, patterns, held_out, settings.seed, on)
+    rows = table(patterns, codes, errors, held_codes)
+    picture = gallery(optimizer.mean, patterns, codes, rows)
+    write_bytes(place.gallery, picture, overwrite=True)
+    kept = {**card["config"], "patterns": len(patterns.centroids)}
+    save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {**card, "config": kept})
+    return ClusterReport(rows, place.gallery, sweep)
+
+
+def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
+    """Silhouette score of the grouping, over at most SCORED regions: 1 is well apart, 0 is no structure. One group scores 0."""
+    from sklearn.metrics import silhouette_score
+
+    chosen = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:SCORED]
+    labels = patterns.assign(codes[chosen]).numpy()
+    if len(np.unique(labels)) < 2:
+        return 0.0
+    return float(silhouette_score(patterns.whitening.apply(codes[chosen]).numpy(), labels))
+
+
+def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor) -> list[PatternRow]:
+    """A row for each pattern, the largest first in share but numbered as the decoders are."""
+    owner, held = patterns.assign(codes), patterns.assign(held_codes)
+    white = patterns.whitening.apply(codes)
+    curvature = codes[:, 3:6].norm(dim=1) * 2 / RADIUS**2  # second derivatives of the jet
+    rows = []
+    for k in range(len(patterns.centroids)):
+        mine = owner == k
+        known = errors[(held == k) & errors.isfinite()]
+        rows.append(
+            PatternRow(
+                pattern=k,
+                share=float(mine.float().mean()),
+                error=float(known.mean()) if len(known) else float("nan"),
+                flatness=float((1 / (1 + curvature[mine])).mean()) if bool(mine.any()) else float("nan"),
+                spread=median_distance(white[mine][:REFERENCE]),
+            )
+        )
+    return rows
+
+
+def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[PatternRow]) -> bytes:
+    """PNG: a row for each pattern, its words and its TYPICAL most typical regions as their own decoder draws them."""
+    white = patterns.whitening.apply(codes)
+    owner = patterns.assign(codes)
+    lines = []
+    for row in sorted(rows, key=lambda r: -r.share):
+        members = torch.nonzero(owner == row.pattern)[:, 0]
+        away = (white[members] - patterns.centroids[row.pattern]).norm(dim=1)
+        typical = members[away.argsort()[:TYPICAL]]
+        words = f"pattern {row.pattern}\n{row.share:.1%} of regions\nerror {row.error:.4f}\n"
+        words += f"flatness {row.flatness:.2f}\nspread {row.spread:.2f}"
+        lines.append((words, [draw_region(networks, codes[i], row.pattern) for i in typical.tolist()]))
+    file = io.BytesIO()
+    sheet(lines).save(file, "PNG")
+    return file.getvalue()
+
+
+def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.uint8]:
+    """The surface that a code stands for, in its frame, within the region's support."""
+    axis = torch.linspace(-SUPPORT, SUPPORT, GRID)
+    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    decoder = networks.decoder
+    with torch.no_grad():
+        on = next(decoder.parameters()).device
+        owner = torch.zeros(len(points), dtype=torch.int64, device=on)
+        sdf = decoder(code[None].to(on), torch.tensor([pattern], device=on), points.to(on), owner).cpu()
+    vertices, faces = mcubes.marching_cubes(sdf.view(GRID, GRID, GRID).double().numpy(), 0.0)
+    if len(faces) == 0:
+        return np.full((PIXELS, PIXELS, 3), 255, np.uint8)
+    place = vertices * (2 * SUPPORT / (GRID - 1)) - SUPPORT
+    return draw_mesh(place, faces.astype(np.int64)[:, ::-1], view_axes(35, 35), np.zeros(3), 1.0, PIXELS)

@@ -1,0 +1,294 @@
+"""Slow, obvious twins of the clever functions: plain loops, one region, query, face or pair at a time.
+
+Letters as in the modules they stand beside: N points of a scan, R regions, P points of a region, Q queries, V vertices, F faces.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import mcubes
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lpdif.density import CLIP
+from lpdif.frames import OPPOSED, REACH
+from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
+from lpdif.multi_decoder import MultiDecoder
+from lpdif.regions import SUPPORT, RegionLattice
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+# --- frames, jets ---------------------------------------------------------------------------------------------------------------
+
+
+def canonical_frame(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Origin (3,) and axes (3, 3) of one region that has the points (P, 3), P > 0, all of them real."""
+    weights = [math.exp(-0.5 * float(p @ p) / REACH**2) + 1e-6 for p in points]
+    total = sum(weights)
+    origin = sum((w * p for w, p in zip(weights, points, strict=True)), np.zeros(3)) / total
+    z = sum((w * n for w, n in zip(weights, normals, strict=True)), np.zeros(3)) / total
+    if np.linalg.norm(z) < OPPOSED:
+        z = normals[min(range(len(points)), key=lambda i: float(points[i] @ points[i]))]
+    z = z / np.linalg.norm(z)
+    flat = [n - (n @ z) * z for n in normals]  # the normals' parts in the tangent plane
+    mean = sum((w * f for w, f in zip(weights, flat, strict=True)), np.zeros(3)) / total
+    spread = np.zeros((3, 3))
+    for w, f in zip(weights, flat, strict=True):
+        spread += w / total * np.outer(f - mean, f - mean)
+    x = np.linalg.eigh(spread)[1][:, 2]
+    x = x - (x @ z) * z
+    x = x / np.linalg.norm(x)
+    third = sum(w * float((p - origin) @ x) ** 3 for w, p in zip(weights, points, strict=True))
+    x = -x if third < 0 else x
+    return origin, np.stack([x, np.cross(z, x), z])
+
+
+def jet_height(jet: FloatArray, x: float, y: float) -> tuple[float, float, float]:
+    """Height and its slopes along x and y."""
+    u, v = x / RADIUS, y / RADIUS
+    height = sum(c * u**i * v**j for c, (i, j) in zip(jet, POWERS, strict=True))
+    slope_x = sum(c * i * u ** (i - 1) * v**j for c, (i, j) in zip(jet, POWERS, strict=True) if i) / RADIUS
+    slope_y = sum(c * j * u**i * v ** (j - 1) for c, (i, j) in zip(jet, POWERS, strict=True) if j) / RADIUS
+    return float(height), float(slope_x), float(slope_y)
+
+
+def fit_jet(points: FloatArray, normals: FloatArray, position: FloatArray, slope: FloatArray, ridge: FloatArray) -> FloatArray:
+    """(J,) jet of one region by an ordinary least-squares solver; one row for each wish."""
+    rows, wanted = [], []
+    for p, n, w, u in zip(points, normals, position, slope, strict=True):
+        terms = [jet_height(unit, p[0], p[1]) for unit in np.eye(COEFFICIENTS)]
+        rows.append([math.sqrt(w) * t[0] for t in terms])
+        wanted.append(math.sqrt(w) * p[2])
+        for axis in (0, 1):
+            rows.append([math.sqrt(u) * n[2] * t[1 + axis] for t in terms])
+            wanted.append(-math.sqrt(u) * n[axis])
+    for j, r in enumerate(ridge):
+        rows.append([math.sqrt(r) * (i == j) for i in range(COEFFICIENTS)])
+        wanted.append(0.0)
+    return np.clip(np.linalg.lstsq(np.array(rows), np.array(wanted), rcond=None)[0], -LARGEST, LARGEST)
+
+
+def jet_distance(jet: FloatArray, point: FloatArray) -> float:
+    """First-order signed distance of one point."""
+    height, slope_x, slope_y = (max(-STEEPEST, min(STEEPEST, v)) for v in jet_height(jet, point[0], point[1]))
+    distance = (point[2] - height) / math.sqrt(1 + slope_x**2 + slope_y**2)
+    return max(-STEEPEST, min(STEEPEST, distance))
+
+
+# --- decoders, density ----------------------------------------------------------------------------------------------------------
+
+
+def silu(x: FloatArray) -> FloatArray:
+    return x / (1 + np.exp(-x))
+
+
+def multi_decoder(decoder: MultiDecoder, codes: Tensor, pattern: Tensor, points: Tensor, region: Tensor) -> FloatArray:
+    """(Q,) signed distances: one query after another through the MLP of its region's pattern."""
+
+    def array(tensor: Tensor | None) -> FloatArray:
+        assert tensor is not None
+        return tensor.detach().cpu().double().numpy()
+
+    found = []
+    for point, r in zip(array(points), region.tolist(), strict=True):
+        code, k = array(codes[r]), int(pattern[r])
+        jet = jet_distance(code[:COEFFICIENTS], point)
+        entry = code @ array(decoder.from_code.weight)[k]
+        entry = entry + np.append(point, jet) @ array(decoder.from_point.weight)[k] + array(decoder.from_point.bias)[k, 0]
+        x = silu(entry[: decoder.width])
+        for number, layer in enumerate(decoder.hidden):
+            x = x @ array(layer.weight)[k] + array(layer.bias)[k, 0]
+            x = silu(x + entry[decoder.width :] if number == 1 else x)
+        found.append(jet + float((x @ array(decoder.out.weight)[k] + array(decoder.out.bias)[k, 0])[0]))
+    return np.array(found)
+
+
+def log_density(white: FloatArray, bandwidth: float) -> FloatArray:
+    """(R,) log of the mean kernel between each row and all others."""
+    found = []
+    for i, a in enumerate(white):
+        kernels = [math.exp(-0.5 * float((a - b) @ (a - b)) / bandwidth**2) for j, b in enumerate(white) if j != i]
+        found.append(math.log(sum(kernels) / len(kernels)) if kernels and sum(kernels) > 0 else -math.inf)
+    return np.array(found)
+
+
+def median_distance(white: FloatArray) -> float:
+    """The lower median of the distances between different rows."""
+    distances = sorted(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(white, 2))
+    return distances[(len(distances) - 1) // 2]
+
+
+def density_weights(white: FloatArray, gamma: float) -> FloatArray:
+    """(R,) weights: density^-gamma times the factor that brings their clipped mean to 1, found by ever finer trials."""
+    raw = np.exp(-gamma * log_density(white, median_distance(white)))
+    factor = 1 / raw.max() / CLIP
+    for growth in (2.0, 1.1, 1.01, 1.001, 1.0001, 1.00001, 1.000001):
+        while np.clip(raw * factor * growth, 1 / CLIP, CLIP).mean() <= 1:
+            factor *= growth
+    return np.clip(raw * factor, 1 / CLIP, CLIP)
+
+
+# --- regions, field -------------------------------------------------------------------------------------------------------------
+
+
+def region_corners(points: FloatArray, size: float) -> list[tuple[int, ...]]:
+    """Corners of the lattice cubes that hold a point, sorted."""
+    found = set()
+    for point in points:
+        for shift in itertools.product((0, 1), repeat=3):
+            found.add(tuple(math.floor(c / size) + s for c, s in zip(point, shift, strict=True)))
+    return sorted(found)
+
+
+def gather_points(points: FloatArray, centers: FloatArray, reach: float, most: int) -> list[list[int]]:
+    """For each centre the numbers of the up to `most` points nearer than `reach`, nearest first."""
+    found = []
+    for center in centers:
+        distance = {i: float(np.linalg.norm(p - center)) for i, p in enumerate(points)}
+        found.append(sorted((i for i in distance if distance[i] < reach), key=lambda i: distance[i])[:most])
+    return found
+
+
+def covering_weight(point: FloatArray, corner: Sequence[int], size: float) -> float:
+    """What the region at a corner weighs at a point."""
+    weight = 1.0
+    for x, c in zip(point, corner, strict=True):
+        t = abs(x - c * size) / (SUPPORT * size)
+        weight *= (1 - t * t) ** 2 if t < 1 else 0.0
+    return weight
+
+
+def covering_pairs(points: FloatArray, lattice: RegionLattice) -> dict[tuple[int, int], float]:
+    """(query, region) -> weight, over all queries and all regions."""
+    found = {}
+    for q, point in enumerate(points):
+        for r, corner in enumerate(lattice.corners):
+            weight = covering_weight(point, corner.tolist(), lattice.size)
+            if weight > 0:
+                found[q, lattice.first + r] = weight
+    return found
+
+
+def blend(
+    points: FloatArray, lattices: list[RegionLattice], support: FloatArray, distance: Callable[[FloatArray, int], float]
+) -> FloatArray:
+    """(Q,) weighted mean of what each region says, distance(point, region), NaN where none speaks."""
+    found = []
+    for point in points:
+        above, below = 0.0, 0.0
+        for lattice in lattices:
+            for r, corner in enumerate(lattice.corners, lattice.first):
+                weight = covering_weight(point, corner.tolist(), lattice.size) * float(support[r])
+                if weight > 0:
+                    above += weight * distance(point, r)
+                    below += weight
+        found.append(above / below if below > 1e-9 else math.nan)
+    return np.array(found)
+
+
+# --- meshes ---------------------------------------------------------------------------------------------------------------------
+
+
+def dense_surface(
+    field: Callable[[FloatArray], NDArray[np.float32]], low: IntArray, high: IntArray, step: float
+) -> tuple[FloatArray, IntArray]:
+    """Marching cubes over the whole lattice box from low to high: vertices (V, 3) and outward faces (F, 3)."""
+    axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+    lattice = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    values = field(lattice.reshape(-1, 3) * step).reshape(lattice.shape[:3])
+    vertices, faces = mcubes.marching_cubes(np.where(np.isfinite(values), values, 1.0).astype(np.float64), 0.0)
+    kept = []
+    for face in faces.astype(np.int64):
+        i, j, k = np.floor(vertices[face].mean(0)).astype(int)
+        if np.isfinite(values[i : i + 2, j : j + 2, k : k + 2]).all():
+            kept.append(face[::-1])
+    return (vertices + low) * step, np.array(kept, dtype=np.int64).reshape(-1, 3)
+
+
+def edge_faces(faces: IntArray) -> dict[tuple[int, int], list[int]]:
+    """Edge -> faces that have it."""
+    found: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for f, face in enumerate(faces.tolist()):
+        for a, b in ((0, 1), (1, 2), (2, 0)):
+            found[min(face[a], face[b]), max(face[a], face[b])].append(f)
+    return found
+
+
+def face_parts(faces: IntArray, chosen: BoolArray) -> list[set[int]]:
+    """The chosen faces, flooded over shared edges."""
+    beside: dict[int, set[int]] = defaultdict(set)
+    for sharing in edge_faces(faces).values():
+        for a, b in itertools.permutations([f for f in sharing if chosen[f]], 2):
+            beside[a].add(b)
+    left, parts = {f for f in range(len(faces)) if chosen[f]}, []
+    while left:
+        part, waiting = set(), [min(left)]
+        while waiting:
+            f = waiting.pop()
+            if f not in part:
+                part.add(f)
+                waiting.extend(beside[f])
+        parts.append(part)
+        left -= part
+    return parts
+
+
+def face_area(vertices: FloatArray, face: Sequence[int]) -> float:
+    a, b, c = (vertices[v] for v in face)
+    return 0.5 * float(np.linalg.norm(np.cross(b - a, c - a)))
+
+
+def trim(vertices: FloatArray, faces: IntArray, supported: BoolArray, largest_hole: float) -> set[int]:
+    """The faces to keep: those with all vertices supported, and parts of the others that are small and reach no border."""
+    kept = {f for f, face in enumerate(faces.tolist()) if all(supported[v] for v in face)}
+    lost = np.array([f not in kept for f in range(len(faces))], dtype=bool)
+    border = {sharing[0] for sharing in edge_faces(faces).values() if len(sharing) == 1}
+    for part in face_parts(faces, lost):
+        if not part & border and sum(face_area(vertices, faces[f]) for f in part) <= largest_hole:
+            kept |= part
+    return kept
+
+
+# --- readers --------------------------------------------------------------------------------------------------------------------
+def text_rows(data: bytes, keyword: bytes, comment: bytes) -> tuple[list[list[float]], list[int]]:
+    """Rows of numbers in text, and the line, from 0, of each."""
+    rows, lines = [], []
+    for number, line in enumerate(data.split(b"\n")):
+        words = (line.split(comment)[0] if comment else line).split()
+        if keyword:
+            if not words or words[0] != keyword:
+                continue
+            words = words[1:]
+        if words:
+            rows.append([float(word) for word in words])
+            lines.append(number)
+    return rows, lines
+
+
+def first_and_third_parts(line: bytes) -> tuple[list[int], list[int]]:
+    """The corners "a/b/c" of an OBJ face: all a, and all c."""
+    corners = [word.split(b"/") for word in line.split()]
+    return [int(corner[0]) for corner in corners], [int(corner[2]) for corner in corners if len(corner) > 2 and corner[2]]
+
+
+def strip_triangles(strip: Sequence[int]) -> list[list[int]]:
+    """Triangles of strips that are parted by -1, those that use a point twice left out."""
+    out = []
+    begin = 0
+    for place, corner in enumerate(strip):
+        if corner < 0:
+            begin = place + 1
+        elif place - begin >= 2:
+            a, b, c = strip[place - 2 : place + 1]
+            triangle = [a, b, c] if (place - begin) % 2 == 0 else [b, a, c]
+            if len(set(triangle)) == 3:
+                out.append(triangle)
+    return out

@@ -1,0 +1,193 @@
+"""Atomic writes: whole or not at all, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from conftest import process_environment
+
+from lpdif.atomic import atomic_write, check_output, write_bytes
+from lpdif.errors import LpdifError, ResourceError, UsageError
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    with atomic_write(target) as file:
+        file.write(b"one")
+        assert not target.exists()
+        file.write(b"two")
+    assert target.read_bytes() == b"onetwo"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+def test_what_raises_leaves_nothing(kind: type[BaseException], tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+
+    def fail() -> None:
+        with atomic_write(target, overwrite=True) as file:
+            file.write(b"half")
+            raise kind
+
+    with pytest.raises(kind):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    target.write_bytes(b"before")
+    with pytest.raises(kind):
+        fail()
+    assert target.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_outputs_that_cannot_be(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"before")
+    (tmp_path / "link.bin").symlink_to("a.bin")
+    (tmp_path / "dangling.bin").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.bin")
+    cases = [
+        (target, False, "exists already"),
+        (tmp_path / "link.bin", True, "is a symbolic link"),
+        (tmp_path / "dangling.bin", True, "is a symbolic link"),
+        (tmp_path / "pipe.bin", True, "is a pipe or device"),
+        (tmp_path, True, "is a folder"),
+        (tmp_path / "none" / "a.bin", True, "there is no folder"),
+        (tmp_path / ("a" * 300), True, "File name too long"),
+    ]
+    for path, overwrite, said in cases:
+        with pytest.raises(UsageError, match=said) as caught:
+            write_bytes(path, b"after", overwrite)
+        assert caught.value.exit_code == 2
+        assert caught.value.hint
+    assert target.read_bytes() == b"before"
+    assert not (tmp_path / "nowhere").exists()
+    check_output(target, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.bin", "dangling.bin", "link.bin", "pipe.bin"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user")
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="no permission to write"):
+        write_bytes(tmp_path / "a.bin", b"after")
+    tmp_path.chmod(0o700)
+
+
+def test_an_output_that_comes_meanwhile_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+
+    def late() -> None:
+        with atomic_write(target) as file:
+            file.write(b"after")
+            target.write_bytes(b"somebody else's")
+
+    with pytest.raises(UsageError, match="exists already"):
+        late()
+    assert target.read_bytes() == b"somebody else's"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "a.bin", b"one")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o640
+    (tmp_path / "a.bin").chmod(0o600)
+    write_bytes(tmp_path / "a.bin", b"two", overwrite=True)
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o600
+
+
+def test_a_full_disk_is_found_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1_500_000, 1_500_000))
+    with pytest.raises(ResourceError) as caught:
+        write_bytes(tmp_path / "a.bin", bytes(2_000_000))
+    assert caught.value.message == f"{tmp_path / 'a.bin'}: disk full: 2.0 MB are needed, 1.5 MB are free in {tmp_path}"
+    assert caught.value.exit_code == 5
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_that_fills_up_leaves_nothing_behind(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"before")
+
+    def full(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    def stream() -> None:
+        with atomic_write(target, overwrite=True) as file:
+            file.write(bytes(3_000_000))
+
+    with pytest.raises(ResourceError, match=r"disk full: full after 3.0 MB"):
+        stream()
+    with pytest.raises(ResourceError, match=r"disk full: 0.1 MB are needed"):
+        write_bytes(target, bytes(100_000), overwrite=True)
+    assert target.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_a_limit_of_file_size_is_a_full_disk(tmp_path: Path) -> None:
+    script = (
+        "import resource, signal, sys\nfrom lpdif.atomic import write_bytes\nfrom lpdif.errors import ResourceError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n    write_bytes(sys.argv[1], bytes(1_000_000))\nexcept ResourceError as error:\n    print(error.message)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "a.bin")],
+        env=process_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "disk full: 1.0 MB are needed" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
+    """A process rewrites a file over and over; after kill -9 it is one of the whole contents."""
+    target = tmp_path / "a.bin"
+    script = (
+        "import sys\nfrom lpdif.atomic import write_bytes\nprint('ready', flush=True)\n"
+        "for turn in range(10**6):\n    write_bytes(sys.argv[1], bytes([turn % 256]) * 300_000, overwrite=True)\n"
+    )
+    for pause in (0.0, 0.003, 0.01, 0.03, 0.1):
+        process = subprocess.Popen([sys.executable, "-c", script, str(target)], env=process_environment(), stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        if target.exists():
+            data = target.read_bytes()
+            assert len(data) == 300_000
+            assert len(set(data)) == 1
+        assert all(path.name.startswith(".a.bin.") for path in tmp_path.iterdir() if path != target)
+    assert target.exists()
+
+
+def test_other_errors_of_the_system_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        write_bytes(tmp_path / "a.bin", b"after")
+    assert not isinstance(caught.value, LpdifError)
+    assert list(tmp_path.iterdir()) == []
