@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpdif.density import CLIP
+from lpdif.field import COVERED
 from lpdif.frames import OPPOSED, REACH
 from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
 from lpdif.multi_decoder import MultiDecoder
@@ -139,13 +140,14 @@ def density_weights(white: FloatArray, gamma: float) -> FloatArray:
 # --- regions, field -------------------------------------------------------------------------------------------------------------
 
 
-def region_corners(points: FloatArray, size: float) -> list[tuple[int, ...]]:
-    """Corners of the lattice cubes that hold a point, sorted."""
-    found = set()
-    for point in points:
+def region_corners(points: FloatArray, finest: float, level: IntArray) -> dict[float, list[tuple[int, ...]]]:
+    """Region size -> its corners, sorted: those of the cubes that hold a point of that level."""
+    found: dict[float, set[tuple[int, ...]]] = defaultdict(set)
+    for point, own in zip(points, level.tolist(), strict=True):
+        size = finest * 2.0**own
         for shift in itertools.product((0, 1), repeat=3):
-            found.add(tuple(math.floor(c / size) + s for c, s in zip(point, shift, strict=True)))
-    return sorted(found)
+            found[size].add(tuple(math.floor(c / size) + s for c, s in zip(point, shift, strict=True)))
+    return {size: sorted(found[size]) for size in sorted(found)}
 
 
 def gather_points(points: FloatArray, centers: FloatArray, reach: float, most: int) -> list[list[int]]:
@@ -180,13 +182,14 @@ def covering_pairs(points: FloatArray, lattice: RegionLattice) -> dict[tuple[int
 def blend(
     points: FloatArray, lattices: list[RegionLattice], support: FloatArray, distance: Callable[[FloatArray, int], float]
 ) -> FloatArray:
-    """(Q,) weighted mean of what each region says, distance(point, region), NaN where none speaks."""
+    """(Q,) weighted mean of what each region says, distance(point, region), NaN where none speaks; finest lattice first."""
     found = []
     for point in points:
         above, below = 0.0, 0.0
         for lattice in lattices:
+            faded = max(0.0, 1 - below / COVERED)
             for r, corner in enumerate(lattice.corners, lattice.first):
-                weight = covering_weight(point, corner.tolist(), lattice.size) * float(support[r])
+                weight = covering_weight(point, corner.tolist(), lattice.size) * float(support[r]) * faded
                 if weight > 0:
                     above += weight * distance(point, r)
                     below += weight

@@ -49,7 +49,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "seed").write_bytes(names[name])
-        options = [f"-max_len={LONGEST}", f"-rss_limit_mb={MEGABYTES}", "-timeout=5", f"-artifact_prefix={Path.cwd()}/{name}-"]
+        options = [f"-max_len={LONGEST}", f"-rss_limit_mb={MEGABYTES}", "-timeout=100", f"-artifact_prefix={Path.cwd()}/{name}-"]
         atheris.Setup([sys.argv[0], *options, *sys.argv[1:], folder], one_input)
         atheris.Fuzz()
 

@@ -14,7 +14,7 @@ from conftest import ROOT, process_environment
 
 # From the ground up; an import goes to its own floor or below. What is not named is a part: arrays, scalars, networks, files.
 FLOORS = (
-    r"lpdif\.(errors|config|progress|scans|meshes)",
+    r"lpdif\.(errors|config|progress|scans|meshes|workspace)",
     r"lpdif\.(?!stages)(?!field$)(?!optimizer$)(?!artifacts$).+",  # the parts
     r"lpdif\.(field|optimizer)",
     r"lpdif\.artifacts",

@@ -37,6 +37,8 @@ def test_stacked_decoders_agree_with_the_plain_loop(patterns: int, regions: int,
     found = decoder(*given)
     assert found.shape == (queries,)
     np.testing.assert_allclose(found, naive.multi_decoder(decoder, *given), atol=2e-5)
+    with torch.inference_mode():
+        assert torch.equal(decoder(*given), found)  # memory is used again there
 
 
 def test_a_pattern_with_many_blocks_beside_one_without_queries() -> None:

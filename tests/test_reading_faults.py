@@ -74,7 +74,7 @@ def test_cut_at_any_byte(name: str) -> None:
 
 @pytest.mark.parametrize("name", OWN)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_with_bytes_changed(name: str, changes: list[tuple[int, int]]) -> None:
     data = bytearray(SEEDS[name])
     for place, value in changes:
@@ -83,7 +83,7 @@ def test_with_bytes_changed(name: str, changes: list[tuple[int, int]]) -> None:
 
 
 @given(st.binary(max_size=400), st.sampled_from([*OWN, "a.xyz", "a.pcd", "a"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_random_bytes(data: bytes, name: str) -> None:
     attempt(data, name)
     for begin in (
@@ -102,7 +102,7 @@ def test_random_bytes(data: bytes, name: str) -> None:
 def test_children_cut_and_changed(name: str) -> None:
     data = SEEDS[name]
     rng = np.random.default_rng(0)
-    for length in (1, 20, 60, len(data) // 2, len(data) - 1):
+    for length in (1, 60, len(data) - 1):
         attempt(data[:length], name)
     for _ in range(2):
         bent = bytearray(data)

@@ -110,6 +110,18 @@ def test_comments_blank_lines_and_delimiters_at_the_end() -> None:
     np.testing.assert_array_equal(read_scan(data, "a.txt").points, [[1, 2, 3], [4, 5, 6], [7, 8, np.nan]])
 
 
+@pytest.mark.parametrize("word", ["nan", "NaN", "-nan", "inf", "-nan(ind)", "nan(snan)", "1.#QNAN", "-1.#IND00", "1.#INF"])
+def test_missing_numbers_in_any_spelling(word: str) -> None:
+    for data, name in (
+        (f"1 2 3\n4 {word} 6\n", "a.xyz"),
+        (f"{word} 2 3\n4 5 6\n", "a.xyz"),
+        (f"v 1 2 3\nv 4 {word} 6\n", "a.obj"),
+    ):
+        points = read_scan(data.encode(), name).points
+        assert points.shape == (2, 3)
+        assert (~np.isfinite(points)).sum() == 1
+
+
 def test_utm_coordinates_keep_their_digits() -> None:
     scan = read_scan(
         b"665187.522077 5648349.895035 241.767693 117 73 49\n665187.404645 5648349.776039 244.857091 91 87 74\n", "a.xyz"

@@ -24,7 +24,7 @@ LINE = st.sampled_from(
 
 
 @given(st.lists(LINE, max_size=30), st.sampled_from([1, 5, 17, 1 << 20]), st.booleans(), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_rows_are_those_of_the_slow_reader(lines: list[bytes], block: int, ended: bool, with_keyword: bool) -> None:
     if not with_keyword:
         lines = [line for line in lines if b"v" not in line]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lpdif.artifacts import Model as Model
-    from lpdif.artifacts import Workspace as Workspace
     from lpdif.artifacts import load_model as load_model
     from lpdif.config import ClusterConfig as ClusterConfig
     from lpdif.config import Config as Config
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from lpdif.stages.preprocess import preprocess as preprocess
     from lpdif.stages.reconstruct import Reconstruction as Reconstruction
     from lpdif.stages.reconstruct import reconstruct as reconstruct
+    from lpdif.workspace import Workspace as Workspace
     from lpdif.writing import encode_mesh as encode_mesh
     from lpdif.writing import write_mesh as write_mesh
     from lpdif.writing import write_scan as write_scan
@@ -58,7 +58,7 @@ _DOOR = {
     "ReconstructConfig": "config",
     "Reconstruction": "stages.reconstruct",
     "Scan": "scans",
-    "Workspace": "artifacts",
+    "Workspace": "workspace",
     "cluster": "stages.cluster",
     "encode_mesh": "writing",
     "evaluate": "metrics",

@@ -19,32 +19,11 @@ from lpdif.errors import InputError, ModelError
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, TrainingRegions, pattern_tensors, read_patterns
 from lpdif.patterns import Patterns
+from lpdif.workspace import Workspace
 
 MODEL, SNAPSHOT, SAMPLES = "lpdif-model", "lpdif-snapshot", "lpdif-samples"
 VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1}
 SAMPLE_KEYS = ("points", "normals", "counts", "queries", "sdf", "sizes")
-
-
-class Workspace:
-    """Where the stages leave their results."""
-
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
-        self.samples = self.root / "samples"
-        self.manifest = self.samples / "manifest.json"
-        self.model = self.root / "model.safetensors"
-        self.snapshot = self.root / "snapshot.safetensors"
-        self.metrics = self.root / "metrics.jsonl"
-        self.gallery = self.root / "patterns.png"
-
-    def shards(self) -> list[Path]:
-        """The sample files that the manifest names, in its order."""
-        if not self.manifest.exists():
-            raise InputError(
-                f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})",
-                "make some: lpdif preprocess SCANS",
-            )
-        return [self.samples / row["shard"] for row in json.loads(self.manifest.read_text())["kept"]]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""Turning over branches of a tree of groups until winding number, neighbours and votes agree best.
+"""The signs of groups of points for which winding number, neighbours and votes agree best.
 
 M groups of points, P pairs of neighbouring groups, T targets. Turning a group over changes the sign of all its normals.
 The energy of signs s (M,) is
     weight * sum_t (w_t - 1/2)^2  -  PAIR_WEIGHT * sum_p strength_p s_a s_b  -  sum_m leaning_m s_m
-with w = influence s, the winding number at the targets. Single groups rarely lower it: where a tree of most trusted pairs took
-a wrong turn, all that hangs behind is wrong. So the moves are the branches of that tree, all tried at once.
+with w = influence s, the winding number at the targets. It is first minimised over real numbers (`relax`: a linear
+system, which sees the whole scan at once) and then over signs (`descend`). Single groups rarely lower it: where a tree
+of the most trusted pairs took a wrong turn, all that hangs behind is wrong. So the moves are the branches of that tree.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ Float32Array = NDArray[np.float32]
 PAIR_WEIGHT = 0.7  # of one neighbour pair's agreement, against one point's squared distance from winding number 1/2
 TURNS = 20  # at most; each lowers the energy, most scans need fewer than five
 FORESTS = 4  # at most
+RELAX_STEPS = 40
+RELAX_GOAL = 1e-2  # of the first residual: only signs are wanted
 LEAST_GAIN = 1e-6  # of one point: below it a turn is not worth being made
 
 
@@ -89,7 +92,7 @@ def spanning_forest(first: IntArray, second: IntArray, weight: FloatArray, count
 def settle(
     first: IntArray, second: IntArray, strength: FloatArray, influence: Float32Array, weight: float, leaning: FloatArray
 ) -> tuple[FloatArray, IntArray]:
-    """(M,) signs, +1 or -1, that no turn of a branch improves, found by descent from all +1; and each group's tree (M,).
+    """(M,) signs, +1 or -1, that no turn of a branch improves; and each group's tree (M,).
 
     first, second, strength (P,): pairs of groups and their agreement; influence (T, M); weight: points that each target
     stands for; leaning (M,): sum of votes.
@@ -97,10 +100,10 @@ def settle(
     signs so far, so that their branches end where the signs are at odds.
     """
     count = len(leaning)
+    signs = relax(first, second, strength, influence, weight, leaning)
     forest = spanning_forest(first, second, np.abs(strength), count)
     tree = np.empty(count, dtype=np.int64)
     tree[forest.order] = forest.tree
-    signs = np.ones(count)
     for _ in range(FORESTS):
         turned = descend(forest, first, second, strength, influence, weight, leaning, signs)
         if (turned == signs).all():
@@ -108,6 +111,40 @@ def settle(
         signs = turned
         forest = spanning_forest(first, second, strength * signs[first] * signs[second], count)
     return signs, tree
+
+
+def relax(
+    first: IntArray, second: IntArray, strength: FloatArray, influence: Float32Array, weight: float, leaning: FloatArray
+) -> FloatArray:
+    """(M,) signs of the real numbers x that minimise, by conjugate gradients, the energy in its convex form:
+    weight * sum_t (w_t - 1/2)^2 + PAIR_WEIGHT / 2 * sum_p |strength_p| (x_a - sign_p x_b)^2 - sum_m leaning_m x_m."""
+    count = len(leaning)
+    bond = PAIR_WEIGHT * np.abs(strength)
+    bonds = np.bincount(first, bond, minlength=count) + np.bincount(second, bond, minlength=count) + 1e-6
+    across = PAIR_WEIGHT * strength
+
+    def gradient(x: FloatArray) -> FloatArray:
+        field = np.einsum("tm,m->t", influence, np.float32(x))
+        neighbours = np.bincount(first, across * x[second], minlength=count) + np.bincount(second, across * x[first], minlength=count)
+        return 2 * weight * np.float64(np.einsum("tm,t->m", influence, field)) + bonds * x - neighbours
+
+    wanted = weight * np.float64(influence.sum(axis=0)) + leaning
+    scale = 1 / (bonds + 2 * weight * np.float64(np.einsum("tm,tm->m", influence, influence)))
+    x = np.zeros(count)
+    residual = wanted
+    direction = scaled = scale * residual
+    power = stop = float((residual * scaled).sum())
+    for _ in range(RELAX_STEPS):
+        if power <= RELAX_GOAL**2 * stop or power == 0:
+            break
+        image = gradient(direction)
+        length = power / float((direction * image).sum())
+        x = x + length * direction
+        residual = residual - length * image
+        scaled = scale * residual
+        before, power = power, float((residual * scaled).sum())
+        direction = scaled + power / before * direction
+    return np.where(x < 0, -1.0, 1.0)
 
 
 def descend(

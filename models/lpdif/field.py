@@ -23,7 +23,7 @@ from lpdif.regions import Pairs, RegionLattice, covering_pairs
 FloatArray = NDArray[np.float64]
 
 COVERED = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
-PAIRS = 1 << 16  # pairs decoded at once: bounds the memory of a call
+PAIRS = 1 << 14  # pairs decoded at once: bounds the memory of a call
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ def may_hold_surface(values: NDArray[np.float32], edge: float) -> NDArray[np.boo
     """(n, n, n): cells that the zero surface may cross, by their corner values (n+1, n+1, n+1).
 
     Those in which the sign changes; and those near zero: a surface in the cell is within sqrt(3)/2 of an edge length of the nearest corner,
-    and about as near to the corners on the whole. Where some corners are unknown, the nearest may be among them, and twice the distance is
+    and about as near to the corners on the whole. Where some corners are unknown, the nearest may be among them, and more is
     allowed; a cell without a known corner holds nothing.
     """
     count = len(values) - 1
@@ -184,7 +184,7 @@ def may_hold_surface(values: NDArray[np.float32], edge: float) -> NDArray[np.boo
         away = np.abs(corner)
         np.fmin(nearest, away, out=nearest)
         total += away
-    near = np.where(np.isnan(total), nearest < 2 * SURE * edge, (nearest < SURE * edge) & (total < 8 * ON_THE_WHOLE * edge))
+    near = np.where(np.isnan(total), nearest < 1.2 * edge, (nearest < SURE * edge) & (total < 8 * ON_THE_WHOLE * edge))
     return np.asarray(near | ((lowest <= 0) & (highest > 0)))
 
 

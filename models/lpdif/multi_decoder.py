@@ -119,9 +119,10 @@ class MultiDecoder(nn.Module):
         inputs_BM4 = torch.cat([points_X3, jet_X[:, None]], 1).view(-1, BLOCK, POINT)
         injected_BMV = self.from_point(inputs_BM4, layout.pattern) + conditions_RV[region_X].view(-1, BLOCK, 2 * self.width)
         start_BMW, middle_BMW = injected_BMV.chunk(2, 2)
+        lean = not torch.is_grad_enabled()  # nothing is kept for a backward pass, so memory is used again
         x = silu(start_BMW)
         for number, layer in enumerate(self.hidden):
             x = layer(x, layout.pattern)
-            x = silu(x + middle_BMW if number == len(self.hidden) // 2 else x)
+            x = silu(x + middle_BMW if number == len(self.hidden) // 2 else x, inplace=lean)
         correction_BM1: Tensor = self.out(x, layout.pattern)
         return (jet_X + correction_BM1.flatten())[layout.slot]

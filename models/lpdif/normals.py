@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.spacing import FloatArray, IndexArray, Neighbours, chunks, even_rows
+from lpdif.spacing import FloatArray, IndexArray, chunks
 
 if TYPE_CHECKING:
-    from scipy.spatial import cKDTree
+    pass
 
 BoolArray = NDArray[np.bool_]
 

@@ -48,7 +48,6 @@ _READERS: dict[str, Callable[[Source], Scan]] = {
 
 # endings of the names of files that can be read
 READABLE = tuple(ending for _, endings in KINDS.values() for ending in endings)
-SCAN_ENDINGS = READABLE
 
 
 def load_scan(path: str | Path) -> Scan:
@@ -71,7 +70,7 @@ def read_scan(data: bytes, name: str) -> Scan:
 def _read(source: Source) -> Scan:
     if not source.data:
         raise source.error("is empty (0 bytes)", "choose another file")
-    if source.data.count(0) == len(source.data):
+    if not source.data[:4096].strip(b"\0") and source.data.count(0) == len(source.data):
         raise source.error(f"holds {len(source.data)} zero bytes and nothing else", "copy or download it again")
     if has_mark(source.data):
         source = Source(source.name, as_text(source).data)

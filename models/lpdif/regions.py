@@ -50,16 +50,28 @@ class RegionLattice:
         return self.find(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
 
 
+def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray) -> FloatArray:
+    """(8N, 3) places around each point (N, 3) in its tangent plane, at the given distance (N,): where the surface goes on between the points.
+
+    Regions that sit there too leave no gap where points lie farther apart than regions.
+    """
+    across = np.where(np.abs(normals[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
+    first = np.cross(normals, across)
+    first *= (distance / np.maximum(np.linalg.norm(first, axis=1), 1e-12))[:, None]
+    second = np.cross(normals, first)
+    angles = np.arange(8) * (np.pi / 4)
+    turned = np.cos(angles)[:, None, None] * first + np.sin(angles)[:, None, None] * second
+    return np.asarray((points + turned).reshape(-1, 3))
+
+
 def region_lattices(points: FloatArray, finest: float, level: IntArray) -> list[RegionLattice]:
-    """Regions for points (N, 3), finest first: those of level l have size finest * 2^l and sit around the points of that level (N,), and
-    around those of the level below, for which they stand in where points lie too far apart for the finer regions to meet."""
+    """Regions for points (N, 3), finest first: those of level l have size finest * 2^l and sit around the points of that level (N,)."""
     lattices = []
     first = 0
     offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
-    for number in np.union1d(level, level + 1):
+    for number in np.unique(level):
         size = finest * 2.0 ** int(number)
-        mine = (level == number) | (level == number - 1)
-        cubes = np.unique(pack_keys(np.floor(points[mine] / size).astype(np.int64)))
+        cubes = np.unique(pack_keys(np.floor(points[level == number] / size).astype(np.int64)))
         keys = np.unique(cubes[:, None] + (pack_keys(offsets) - pack_keys(np.zeros(3, np.int64)))[None])
         lattices.append(RegionLattice(size, keys, unpack_keys(keys), first))
         first += len(keys)

@@ -102,7 +102,7 @@ def scan_of_columns(
     return Scan(
         points=points,
         normals=None if normals is None else _float64(normals),
-        colors=None if colors is None else colors_of(np.stack(colors, axis=1), source.name),
+        colors=None if colors is None else colors_of(colors, source.name),
         extras=extras,
         faces=faces,
         sensor=sensor,
@@ -116,25 +116,30 @@ def coordinates_named(names: Sequence[str]) -> bool:
     return any(set(triple) <= known for triple in _COORDINATES) or any(pair <= known for pair in _DEGREES)
 
 
-def colors_of(values: NDArray[np.generic], name: str) -> NDArray[np.uint8] | None:
-    """Colours of any kind, (N, 3), as bytes: integers of 8 or 16 bits, or fractions of one. None, and said, where they are
-    neither, or missing, or all black, which is how programs write that they have none."""
-    colors: NDArray[np.uint8]
-    if values.dtype == np.uint8:
-        colors = np.ascontiguousarray(values).astype(np.uint8, copy=False)
+def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
+    """Red, green and blue of any kind, each (N,), as bytes (N, 3): from integers of 8 or 16 bits, or fractions of one.
+
+    None, and said, where they are neither, or missing, or all black, which is how programs write that they have none.
+    """
+    colors = np.empty((len(columns[0]), 3), dtype=np.uint8)
+    if all(column.dtype == np.uint8 for column in columns):
+        for axis, column in enumerate(columns):
+            colors[:, axis] = column
     else:
-        numbers = values.astype(np.float64)
-        missing = ~np.isfinite(numbers).all(axis=1)
+        numbers = [column.astype(np.float64, copy=False) for column in columns]
+        missing = ~(np.isfinite(numbers[0]) & np.isfinite(numbers[1]) & np.isfinite(numbers[2]))
         if missing.any():
             log.warning("%s: colours left out: %d points have none", name, int(missing.sum()))
             return None
-        low, high = float(numbers.min(initial=0)), float(numbers.max(initial=0))
+        low = min(float(column.min(initial=0)) for column in numbers)
+        high = max(float(column.max(initial=0)) for column in numbers)
         if low < 0 or high > 65535:
             log.warning("%s: colours left out: their values go from %g to %g", name, low, high)
             return None
-        whole = np.issubdtype(values.dtype, np.integer)
+        whole = all(np.issubdtype(column.dtype, np.integer) for column in columns)
         scale = 255.0 if high <= 1 and not whole else 1.0 if high <= 255 else 1 / 257  # 65535 -> 255
-        colors = np.rint(numbers * scale).astype(np.uint8)
+        for axis, column in enumerate(numbers):
+            colors[:, axis] = np.rint(column * scale)
     if not colors.any():
         log.info("%s: colours left out: all are black", name)
         return None

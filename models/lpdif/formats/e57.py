@@ -41,7 +41,7 @@ def read_e57(source: Source) -> Scan:
     colors = arrays.get("colors")
     return Scan(
         points,
-        colors=None if colors is None else colors_of(colors, source.name),
+        colors=None if colors is None else colors_of(list(colors.T), source.name),
         extras={"intensity": arrays["intensity"]} if "intensity" in arrays else {},
         sensor=arrays["sensor"].astype(np.float64) if "sensor" in arrays else None,
         name=source.name,

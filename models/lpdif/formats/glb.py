@@ -42,7 +42,7 @@ def read_glb(source: Source) -> Scan:
     colors = arrays.get("colors")
     return Scan(
         points,
-        colors=None if colors is None else colors_of(colors, source.name),
+        colors=None if colors is None else colors_of(list(colors.T), source.name),
         faces=faces if len(faces) else None,
         name=source.name,
     )

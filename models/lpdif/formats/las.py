@@ -32,7 +32,7 @@ def read_las(source: Source) -> Scan:
     colors = arrays.pop("colors", None)
     return Scan(
         points,
-        colors=None if colors is None else colors_of(colors, source.name),
+        colors=None if colors is None else colors_of(list(colors.T), source.name),
         extras=arrays,
         name=source.name,
     )

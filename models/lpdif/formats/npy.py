@@ -105,7 +105,7 @@ def read_npz(source: Source) -> Scan:
     scan = Scan(
         points,
         None if normals is None else normals.astype(np.float64),
-        None if colors is None else colors_of(colors, source.name),
+        None if colors is None else colors_of(list(colors.T), source.name),
         extras,
         None,
         sensor,

@@ -56,7 +56,7 @@ def _colors(source: Source, vertices: Rows) -> NDArray[np.uint8] | None:
     if not colored.all():
         log.warning("%s: colours left out: only %d of %d points have one", source.name, int(colored.sum()), len(colored))
         return None
-    return colors_of(vertices.values[vertices.starts[:, None] + np.arange(3, 6)], source.name)
+    return colors_of([vertices.values[vertices.starts + place] for place in (3, 4, 5)], source.name)
 
 
 def _indices(text: Text, corners: Rows, lines: IntArray, number: int, thing: str) -> IntArray:

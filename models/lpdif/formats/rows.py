@@ -23,6 +23,10 @@ LONGEST = 1 << 20  # numbers on one line; more is no row of any format
 LONGEST_LINE = 1 << 26  # bytes
 
 
+# how Windows has written NaN and infinity, at one time or another
+NOT_A_NUMBER = re.compile(rb"[+-]?(?:nan\([a-z0-9]*\)|1\.#(?:qnan|snan|ind|inf)0*)", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Numbers of R rows.
@@ -173,6 +177,9 @@ def _numbers(text: Text, block: Bytes, count: IntArray, lines: IntArray, all_lin
             raise ValueError
         return np.array(words, dtype=np.float64)
     except ValueError:
+        words = [b"nan" if NOT_A_NUMBER.fullmatch(word) else word for word in words]
+        if b"_" not in raw and all(map(_is_number, words)):
+            return np.array(words, dtype=np.float64)
         for place, word in enumerate(words):
             if not _is_number(word):
                 at = int(lines[np.searchsorted(np.cumsum(count), place, side="right")])

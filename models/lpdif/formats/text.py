@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.columns import coordinates_named, guess_names, said, scan_of_columns
-from lpdif.formats.rows import Bytes, read_rows
+from lpdif.formats.rows import NOT_A_NUMBER, Bytes, read_rows
 from lpdif.formats.source import Source, Text, as_text, with_comments
 from lpdif.scans import Scan
 
@@ -37,6 +37,10 @@ class Layout:
     delimiter: bytes
     count: int | None
     columns: int
+
+
+def _is_number(word: bytes) -> bool:
+    return _NUMBER.fullmatch(word) is not None or NOT_A_NUMBER.fullmatch(word) is not None
 
 
 def looks_like_columns(data: bytes) -> bool:
@@ -87,13 +91,13 @@ def _layout(text: Text) -> Layout:
         if line.startswith(_COMMENTS):
             if not named and _DATA_LIKE.match(line) is None:
                 names_line = line.lstrip(b"#/%! \t") or names_line
-        elif tokens and (all(map(_NUMBER.fullmatch, tokens[:3])) or _has_words(tokens, _names(names_line))):
+        elif tokens and (all(map(_is_number, tokens[:3])) or _has_words(tokens, _names(names_line))):
             if len(tokens) == 1 and count is None and tokens[0].isdigit() and len(tokens[0]) <= 20:
                 count = int(tokens[0])
             else:
                 return Layout(place, _names(names_line), _delimiter(line), count, len(tokens))
         elif tokens:
-            if named or any(map(_NUMBER.fullmatch, tokens)):
+            if named or any(map(_is_number, tokens)):
                 raise text.error(data.count(b"\n", 0, place), f"{line[:40].decode('utf-8', 'replace')!r} is no row of numbers")
             names_line, named = line, True
         place = end + 1
@@ -109,7 +113,7 @@ def _names(line: bytes) -> list[str]:
 
 def _has_words(tokens: list[bytes], names: list[str]) -> bool:
     """Whether a row has words in some columns, and the names to tell which are the coordinates."""
-    return len(tokens) == len(names) and coordinates_named(names) and sum(map(bool, map(_NUMBER.fullmatch, tokens))) >= 3
+    return len(tokens) == len(names) and coordinates_named(names) and sum(map(_is_number, tokens)) >= 3
 
 
 _DATA_LIKE = re.compile(rb"[#/%!]+\s*[-+.\d\s]+$")  # a comment of nothing but numbers gives no names
@@ -157,7 +161,7 @@ def _has_gaps(data: bytes, delimiter: bytes) -> bool:
 def _columns_of_words(text: Text, layout: Layout) -> set[int]:
     end = text.data.find(b"\n", layout.start)
     line = _COMMENT.sub(b"", text.data[layout.start : end if end >= 0 else None].replace(b'"', b" "))
-    return {index for index, token in enumerate(_split(line, layout.delimiter)) if token and not _NUMBER.fullmatch(token)}
+    return {index for index, token in enumerate(_split(line, layout.delimiter)) if token and not _is_number(token)}
 
 
 def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.float64]:
@@ -176,9 +180,7 @@ def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.floa
         try:
             rows.append([np.nan if index in words or not field else float(field) for index, field in enumerate(fields)])
         except ValueError:
-            bad = next(
-                field for index, field in enumerate(fields) if index not in words and field and not _NUMBER.fullmatch(field)
-            )
+            bad = next(field for index, field in enumerate(fields) if index not in words and field and not _is_number(field))
             raise text.error(number, f"{bad[:40].decode('utf-8', 'replace')!r} is not a number") from None
     return np.array(rows).reshape(-1, layout.columns)
 
@@ -186,5 +188,5 @@ def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.floa
 def _whole(column: NDArray[np.float64]) -> NDArray[np.generic]:
     """Labels and counts as integers: a column of whole numbers only."""
     if len(column) and np.isfinite(column).all() and (column == np.rint(column)).all() and np.abs(column).max() < 2**31:
-        return column.astype(np.int64)
+        return column.astype(np.int32)
     return column

@@ -129,7 +129,7 @@ def read_vtk(source: Source) -> Scan:
     return Scan(
         points,
         None if normals is None else normals.astype(np.float64),
-        None if colors is None else colors_of(colors, source.name),
+        None if colors is None else colors_of(list(colors.T), source.name),
         data,
         faces,
         None,

@@ -14,19 +14,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.artifacts import SNAPSHOT, Workspace, load_samples, load_tensors, save_tensors
+from lpdif.artifacts import SNAPSHOT, load_samples, load_tensors, save_tensors
 from lpdif.atomic import write_bytes
 from lpdif.config import ClusterConfig, FitConfig
 from lpdif.density import REFERENCE, median_distance
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
 from lpdif.jets import RADIUS
+from lpdif.locking import workspace_lock
 from lpdif.optimizer import Networks, Optimizer, make_networks
 from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
 from lpdif.rendering import draw_mesh, sheet, view_axes
 from lpdif.sampling import SUPPORT
 from lpdif.stages.fit import held_out_errors, split_regions
+from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
 
@@ -66,6 +68,12 @@ def cluster(
     place = Workspace(workspace)
     if not place.snapshot.exists():
         raise ModelError(f"{place.root}: there is no fit here whose codes could be grouped", "run `lpdif fit` first")
+    with workspace_lock(place.root, "cluster"):
+        return regroup_codes(place, config, device, progress)
+
+
+def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress: Progress) -> ClusterReport:
+    """The stage itself, with the workspace's lock held."""
     state, card = load_tensors(place.snapshot, SNAPSHOT)
     settings = FitConfig(**card["config"])
     on = resolve(device)

@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdif.artifacts import SNAPSHOT, Model, Workspace, append_metrics, load_samples, load_tensors, save_model, save_tensors
+from lpdif.artifacts import SNAPSHOT, Model, append_metrics, load_samples, load_tensors, save_model, save_tensors
 from lpdif.augment import scanned
 from lpdif.config import FitConfig
+from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
+from lpdif.locking import workspace_lock
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
 from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
+from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
 
@@ -50,13 +53,17 @@ def fit(
     `stop` is asked after every step; where it says yes, a snapshot is written and the report says `stopped`. With config.resume
     the run goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads).
     """
-    from lpdif.device import resolve
-
-    config = config or FitConfig()
     place = Workspace(workspace)
+    place.shards()  # nothing is locked, or made, where there are no samples
+    with workspace_lock(place.root, "fit"):
+        return learn(place, config or FitConfig(), resolve(device), progress, stop)
+
+
+def learn(place: Workspace, config: FitConfig, device: torch.device, progress: Progress, stop: Callable[[], bool]) -> FitReport:
+    """The stage itself, with the workspace's lock held."""
     training, held_out = split_regions(load_samples(place)[0])
     networks = make_networks(config.features, config.width, config.seed)
-    optimizer = Optimizer(networks, len(training.counts), resolve(device))
+    optimizer = Optimizer(networks, len(training.counts), device)
     if config.resume:
         resume(optimizer, place, config)
     steps = config.shared_steps + config.pattern_steps

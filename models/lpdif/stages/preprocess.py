@@ -12,6 +12,7 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,11 +26,13 @@ import trimesh
 from lpdif.atomic import write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.errors import InputError, LpdifError, ResourceError
+from lpdif.locking import workspace_lock
 from lpdif.preparation import prepare
 from lpdif.progress import Progress, silent
 from lpdif.reading import READABLE, load_scan
 from lpdif.sampling import RegionSamples, closed_shape_regions, region_sizes, scan_regions
 from lpdif.scans import Scan
+from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
 
@@ -53,8 +56,6 @@ def preprocess(
 
     threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region.
     """
-    from lpdif.artifacts import Workspace
-
     config = config or PreprocessConfig()
     files = list(scan_files(paths))
     if not files:
@@ -62,23 +63,33 @@ def preprocess(
             f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}"
         )
     place = Workspace(workspace)
-    place.samples.mkdir(parents=True, exist_ok=True)
+    with workspace_lock(place.root, "preprocess"):
+        place.samples.mkdir(parents=True, exist_ok=True)
+        return preprocess_files(files, place, config, threads, progress)
+
+
+def preprocess_files(
+    files: list[Path], place: Workspace, config: PreprocessConfig, threads: int, progress: Progress
+) -> PreprocessReport:
+    """The stage itself, with the workspace's lock held."""
     kept: list[dict[str, Any]] = []
     left_out: list[tuple[str, str]] = []
     workers = min(len(files), threads or os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=one_thread) as pool:
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_work)
+    try:
         waiting = {pool.submit(preprocess_file, file, place.samples, config): file for file in files}
         for done, future in enumerate(as_completed(waiting), 1):
             file = waiting[future]
             try:
                 kept.append(future.result())
             except ResourceError:
-                pool.shutdown(cancel_futures=True)
                 raise
             except LpdifError as error:
                 left_out.append((str(file), error.message.removeprefix(f"{file.name}: ")))
                 log.warning("%s left out: %s", file.name, left_out[-1][1])
             progress("preprocess", done, len(files))
+    finally:
+        pool.shutdown(cancel_futures=True)
     kept.sort(key=lambda row: str(row["shard"]))
     left_out.sort()
     if not kept:
@@ -101,9 +112,11 @@ def scan_files(paths: Sequence[Path]) -> Iterator[Path]:
                 yield file
 
 
-def one_thread() -> None:
-    """A worker process leaves the other cores to its siblings."""
+def begin_work() -> None:
+    """A worker process leaves the other cores to its siblings, and Ctrl-C to its parent, which lets it finish its file."""
     import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     torch.set_num_threads(1)
 

@@ -20,12 +20,12 @@ from lpdif.field import LocalField, RegionCodes
 from lpdif.frames import canonical_frames
 from lpdif.isosurface import Surface, extract
 from lpdif.meshes import Mesh
-from lpdif.patterns import Patterns
 from lpdif.optimizer import Networks
+from lpdif.patterns import Patterns
 from lpdif.preparation import Prepared, prepare
 from lpdif.progress import Progress, silent
 from lpdif.refine import refine_codes
-from lpdif.regions import HALF, Gathered, RegionLattice, gather_points, region_lattices
+from lpdif.regions import HALF, Gathered, RegionLattice, between_points, gather_points, region_lattices
 from lpdif.scans import Scan
 from lpdif.trimming import face_areas, keep_faces, large_parts, trim
 
@@ -39,6 +39,7 @@ OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little clos
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
 STEP = 0.42  # lattice step of the mesh, in region sizes
+GAP = 1.1  # regions sit around the points and this many spacings beside them
 BACKED = 8  # a region with this many points counts in full
 REACH = 2.2  # the surface is sought this many spacings from the points
 FAR = 1.6  # and kept within this many
@@ -82,7 +83,8 @@ def reconstruct_scan(
     step = config.resolution or size * STEP
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, step)
     tree = cKDTree(ready.points)
-    lattices = region_lattices(ready.points, size, level)
+    between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
+    lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
     check_extent(scan, ready, size, step)
     field = encode(ready, lattices, tree, model, config, resolve(device), threads, progress)
     reach = config.max_distance or REACH * float(np.quantile(ready.local_spacing, 0.9))

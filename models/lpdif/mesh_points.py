@@ -1,0 +1,53 @@
+"""Points of a mesh file that is used as a scan: its own vertices if it is a scan mesh, else points spread over its faces.
+
+V vertices, F faces, N points.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from lpdif.errors import InputError
+from lpdif.sampling import surface_points, unit_rows
+from lpdif.scans import FloatArray, IntArray, Scan
+
+log = logging.getLogger("lpdif")
+
+DENSE = 20_000  # vertices from which a mesh may be a scan's own triangulation
+EVEN = 3.0  # 90th percentile of its edges over their median, at most: then vertices stand for the surface
+FEWEST, MOST, EACH = 50_000, 500_000, 4  # points spread over the faces: EACH a vertex, within these bounds
+
+
+def points_of_mesh(scan: Scan, seed: int) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Points (N, 3), normals (N, 3) as wound, and the row of the scan (N,) whose colours and values each takes.
+
+    Raises InputError for faces without area.
+    """
+    assert scan.faces is not None
+    finite = np.isfinite(scan.points).all(1)
+    faces = scan.faces[finite[scan.faces].all(1)]
+    corners = scan.points[faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(cross, axis=1)
+    extent = float(np.ptp(corners.reshape(-1, 3), axis=0).max()) if len(faces) else 0.0
+    if not area.sum() > 1e-12 * extent**2:
+        raise InputError(f"{scan.name}: its {len(scan.faces)} faces have no area", "export the mesh again, or give its points alone")
+    used = np.unique(faces)
+    edges = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).ravel()
+    if len(used) >= DENSE and np.quantile(edges, 0.9) <= EVEN * np.median(edges):
+        log.info("a mesh with even edges: its %d vertices are used as the points of a scan", len(used))
+        normals = np.zeros_like(scan.points)
+        for corner in range(3):
+            for axis in range(3):
+                normals[:, axis] += np.bincount(faces[:, corner], cross[:, axis], len(normals))
+        return scan.points[used], unit_rows(normals[used]), used
+    count = int(np.clip(EACH * len(used), FEWEST, MOST))
+    log.info("a mesh: %d points spread over its %d faces are used as a scan", count, len(faces))
+    shift = corners[0, 0]
+    points, normals = surface_points(scan.points - shift, faces, count, np.random.default_rng(seed))
+    points += shift
+    from scipy.spatial import cKDTree
+
+    return points, normals, used[cKDTree(scan.points[used]).query(points)[1]]
