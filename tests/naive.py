@@ -211,7 +211,8 @@ def dense_surface(
     kept = []
     for face in faces.astype(np.int64):
         i, j, k = np.floor(vertices[face].mean(0)).astype(int)
-        if np.isfinite(values[i : i + 2, j : j + 2, k : k + 2]).all():
+        corners = {tuple(np.round(vertices[v], 9)) for v in face}  # fewer than three where lattice points are on the surface
+        if len(corners) == 3 and np.isfinite(values[i : i + 2, j : j + 2, k : k + 2]).all():
             kept.append(face[::-1])
     return (vertices + low) * step, np.array(kept, dtype=np.int64).reshape(-1, 3)
 
@@ -295,3 +296,24 @@ def strip_triangles(strip: Sequence[int]) -> list[list[int]]:
             if len(set(triangle)) == 3:
                 out.append(triangle)
     return out
+
+
+def weld(parts: list[tuple[FloatArray, IntArray]]) -> tuple[list[tuple[float, ...]], list[tuple[int, ...]]]:
+    """Vertices and faces of all parts; vertices on the same lattice edge (or point) become the first of them."""
+    numbers: dict[tuple[float, ...], int] = {}
+    vertices, faces = [], []
+    for points, triangles in parts:
+        mine = []
+        for point in points.tolist():
+            edge = tuple(c if c == math.floor(c) else math.floor(c) + 0.5 for c in point)
+            if edge not in numbers:
+                numbers[edge] = len(vertices)
+                vertices.append(tuple(point))
+            mine.append(numbers[edge])
+        faces += [tuple(mine[v] for v in face) for face in triangles.tolist()]
+    return vertices, [face for face in faces if len(set(face)) == 3]
+
+
+def near_box(points: FloatArray, low: FloatArray, high: FloatArray, reach: float) -> list[int]:
+    """The points that stick out of a box by at most `reach` along every axis."""
+    return [i for i, p in enumerate(points) if all(a - reach <= x <= b + reach for x, a, b in zip(p, low, high, strict=True))]

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ def clouds(draw: st.DrawFn) -> tuple[list[tuple[str, str, NDArray[np.generic]]],
 
 
 @given(clouds(), st.sampled_from(ENCODINGS), st.sampled_from(["\n", "\r\n"]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_encoding_and_order_gives_the_numbers_back(
     cloud: tuple[list[tuple[str, str, NDArray[np.generic]]], int], encoding: str, newline: str
 ) -> None:

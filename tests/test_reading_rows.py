@@ -47,6 +47,7 @@ CORNER = st.sampled_from([b"1", b"12/3", b"-4/5/6", b"7//8", b"9//", b"10/"])
 
 
 @given(st.lists(st.lists(CORNER, min_size=1, max_size=5), min_size=1, max_size=5))
+@settings(deadline=None)
 def test_parts_of_corners(faces: list[list[bytes]]) -> None:
     data = b"\n".join(b" ".join(face) for face in faces)
     block = np.frombuffer(data, np.uint8)
@@ -58,6 +59,7 @@ def test_parts_of_corners(faces: list[list[bytes]]) -> None:
 
 
 @given(st.lists(st.lists(st.integers(-1, 6), max_size=12), min_size=1, max_size=3))
+@settings(deadline=None)
 def test_strips(lists: list[list[int]]) -> None:
     expected = [triangle for strip in lists for triangle in naive.strip_triangles(strip)]
     got = strips(
@@ -67,6 +69,7 @@ def test_strips(lists: list[list[int]]) -> None:
 
 
 @given(st.integers(1, 9), st.integers(0, 6), st.sampled_from(["binary_little_endian", "binary_big_endian"]))
+@settings(deadline=None)
 def test_lists_of_one_length_are_read_as_those_found_one_by_one(count: int, length: int, encoding: str) -> None:
     polygons = (np.arange(count * length) % 4).reshape(count, length).tolist()
     data = ply(tuple(zip("xyz", ["f4"] * 3, POINTS.T, strict=True)), encoding, polygons)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from seed_files import COLORS, FACES, NORMALS, POINTS
@@ -128,7 +128,7 @@ def test_double_only_where_single_is_too_little(scale: float, shift: float, doub
     st.sampled_from(["ply", "obj", "off"]),
     st.data(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_mesh_comes_back_within_a_millionth(vertices: np.ndarray, kind: str, data: st.DataObject) -> None:
     corner = st.integers(0, len(vertices) - 1)
     faces = data.draw(st.lists(st.tuples(corner, corner, corner).filter(lambda face: len(set(face)) == 3), max_size=8))

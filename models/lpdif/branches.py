@@ -1,10 +1,10 @@
-"""The signs of groups of points for which winding number, neighbours and votes agree best.
+"""The signs of blocks of points for which winding number, neighbours and votes agree best.
 
-M groups of points, P pairs of neighbouring groups, T targets. Turning a group over changes the sign of all its normals.
+M blocks of points, P pairs of neighbouring blocks, T targets. Turning a block over changes the sign of all its normals.
 The energy of signs s (M,) is
-    weight * sum_t (w_t - 1/2)^2  -  PAIR_WEIGHT * sum_p strength_p s_a s_b  -  sum_m leaning_m s_m
+    sum_t weight_t (w_t - 1/2)^2  -  PAIR_WEIGHT * sum_p strength_p s_a s_b  -  sum_m leaning_m s_m
 with w = influence s, the winding number at the targets. It is first minimised over real numbers (`relax`: a linear
-system, which sees the whole scan at once) and then over signs (`descend`). Single groups rarely lower it: where a tree
+system, which sees the whole scan at once) and then over signs (`descend`). Single blocks rarely lower it: where a tree
 of the most trusted pairs took a wrong turn, all that hangs behind is wrong. So the moves are the branches of that tree.
 """
 
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.spacing import FloatArray
+from lpdif.scans import FloatArray, IntArray
 
-IntArray = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
 
 PAIR_WEIGHT = 0.7  # of one neighbour pair's agreement, against one point's squared distance from winding number 1/2
@@ -29,10 +28,35 @@ LEAST_GAIN = 1e-6  # of one point: below it a turn is not worth being made
 
 
 @dataclass(frozen=True)
-class Forest:
-    """Trees over M groups, numbered so that every branch is a range: the branch of group order[i] is order[i:end[i]].
+class Energy:
+    """The energy of M blocks: |fields s - goal|^2 - sum_p bond_p s_a s_b - sum_m leaning_m s_m.
 
-    order (M,) groups, each before its descendants    end (M,)    parent (M,) as places in `order`, a root its own
+    fields (T, M) winding number that each block adds at each target, and goal (T,), which is 1/2, both times the root of the
+    target's weight; first, second, bond (P,) pairs of blocks and how strongly they pull to the same (+) or to opposite sides
+    (-); leaning (M,) sum of the votes for +1 in each block.
+    """
+
+    fields: Float32Array
+    goal: Float32Array
+    first: IntArray
+    second: IntArray
+    bond: FloatArray
+    leaning: FloatArray
+
+    @classmethod
+    def weighed(
+        cls, influence: Float32Array, weight: FloatArray, first: IntArray, second: IntArray, strength: FloatArray, leaning: FloatArray
+    ) -> Energy:
+        """From the influence (T, M) of blocks on targets, each of which stands for weight (T,) points."""
+        root = np.float32(np.sqrt(weight))
+        return cls(influence * root[:, None], root / 2, first, second, PAIR_WEIGHT * strength, leaning)
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Trees over M blocks, numbered so that every branch is a range: the branch of block order[i] is order[i:end[i]].
+
+    order (M,) blocks, each before its descendants    end (M,)    parent (M,) as places in `order`, a root its own
     tree (M,) number of the tree of each place
     """
 
@@ -62,14 +86,14 @@ def rooted(first: NDArray[np.integer], second: NDArray[np.integer], count: int) 
 
 
 def spanning_forest(first: IntArray, second: IntArray, weight: FloatArray, count: int) -> Forest:
-    """The spanning forest of the pairs (first, second) of the greatest weight (P,), over `count` groups."""
+    """The spanning forest of the pairs (first, second) of the greatest weight (P,), over `count` blocks."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     graph = csr_array((1 + weight.max(initial=0.0) - weight, (first, second)), shape=(count, count))
     edges = minimum_spanning_tree(graph).tocoo()
     by_level, parent = rooted(edges.row, edges.col, count)
-    # Two passes over at most a few thousand groups: sizes from the leaves up, then places from the roots down
+    # Two passes over at most a few thousand blocks: sizes from the leaves up, then places from the roots down
     size = np.ones(count, dtype=np.int64)
     for node in by_level[::-1]:
         if parent[node] != node:
@@ -89,55 +113,44 @@ def spanning_forest(first: IntArray, second: IntArray, weight: FloatArray, count
     return Forest(order, np.arange(count) + size[order], place[parent[order]], tree[order])
 
 
-def settle(
-    first: IntArray, second: IntArray, strength: FloatArray, influence: Float32Array, weight: float, leaning: FloatArray
-) -> tuple[FloatArray, IntArray]:
-    """(M,) signs, +1 or -1, that no turn of a branch improves; and each group's tree (M,).
+def settle(energy: Energy) -> FloatArray:
+    """(M,) signs, +1 or -1, that no turn of a branch improves.
 
-    first, second, strength (P,): pairs of groups and their agreement; influence (T, M); weight: points that each target
-    stands for; leaning (M,): sum of votes.
     The first forest follows the strongest pairs, whatever they say. The next ones follow the pairs that agree with the
     signs so far, so that their branches end where the signs are at odds.
     """
-    count = len(leaning)
-    signs = relax(first, second, strength, influence, weight, leaning)
-    forest = spanning_forest(first, second, np.abs(strength), count)
-    tree = np.empty(count, dtype=np.int64)
-    tree[forest.order] = forest.tree
+    count = len(energy.leaning)
+    signs = relax(energy)
+    forest = spanning_forest(energy.first, energy.second, np.abs(energy.bond), count)
     for _ in range(FORESTS):
-        turned = descend(forest, first, second, strength, influence, weight, leaning, signs)
+        turned = descend(energy, forest, signs)
         if (turned == signs).all():
             break
         signs = turned
-        forest = spanning_forest(first, second, strength * signs[first] * signs[second], count)
-    return signs, tree
+        forest = spanning_forest(energy.first, energy.second, energy.bond * signs[energy.first] * signs[energy.second], count)
+    return signs
 
 
-def relax(
-    first: IntArray, second: IntArray, strength: FloatArray, influence: Float32Array, weight: float, leaning: FloatArray
-) -> FloatArray:
+def relax(energy: Energy) -> FloatArray:
     """(M,) signs of the real numbers x that minimise, by conjugate gradients, the energy in its convex form:
-    weight * sum_t (w_t - 1/2)^2 + PAIR_WEIGHT / 2 * sum_p |strength_p| (x_a - sign_p x_b)^2 - sum_m leaning_m x_m."""
-    count = len(leaning)
-    bond = PAIR_WEIGHT * np.abs(strength)
-    bonds = np.bincount(first, bond, minlength=count) + np.bincount(second, bond, minlength=count) + 1e-6
-    across = PAIR_WEIGHT * strength
+    |fields x - goal|^2 + sum_p |bond_p| / 2 (x_a - sign_p x_b)^2 - sum_m leaning_m x_m."""
+    count, first, second, bond, fields = len(energy.leaning), energy.first, energy.second, energy.bond, energy.fields
+    stiffness = np.bincount(first, np.abs(bond), minlength=count) + np.bincount(second, np.abs(bond), minlength=count) + 1e-6
 
-    def gradient(x: FloatArray) -> FloatArray:
-        field = np.einsum("tm,m->t", influence, np.float32(x))
-        neighbours = np.bincount(first, across * x[second], minlength=count) + np.bincount(second, across * x[first], minlength=count)
-        return 2 * weight * np.float64(np.einsum("tm,t->m", influence, field)) + bonds * x - neighbours
+    def image_of(x: FloatArray) -> FloatArray:
+        field = np.einsum("tm,m->t", fields, np.float32(x))
+        pulled = np.bincount(first, bond * x[second], minlength=count) + np.bincount(second, bond * x[first], minlength=count)
+        return 2 * np.float64(np.einsum("tm,t->m", fields, field)) + stiffness * x - pulled
 
-    wanted = weight * np.float64(influence.sum(axis=0)) + leaning
-    scale = 1 / (bonds + 2 * weight * np.float64(np.einsum("tm,tm->m", influence, influence)))
+    residual = 2 * np.float64(np.einsum("tm,t->m", fields, energy.goal)) + energy.leaning
+    scale = 1 / (stiffness + 2 * np.float64(np.einsum("tm,tm->m", fields, fields)))
     x = np.zeros(count)
-    residual = wanted
     direction = scaled = scale * residual
-    power = stop = float((residual * scaled).sum())
+    power = first_power = float((residual * scaled).sum())
     for _ in range(RELAX_STEPS):
-        if power <= RELAX_GOAL**2 * stop or power == 0:
+        if power <= RELAX_GOAL**2 * first_power:
             break
-        image = gradient(direction)
+        image = image_of(direction)
         length = power / float((direction * image).sum())
         x = x + length * direction
         residual = residual - length * image
@@ -147,52 +160,47 @@ def relax(
     return np.where(x < 0, -1.0, 1.0)
 
 
-def descend(
-    forest: Forest, first: IntArray, second: IntArray, strength: FloatArray, influence: Float32Array,
-    weight: float, leaning: FloatArray, start: FloatArray,
-) -> FloatArray:  # fmt: skip
-    """(M,) signs that no turn of a branch of `forest` improves, from the signs `start`; the rest as in `settle`."""
+def descend(energy: Energy, forest: Forest, start: FloatArray) -> FloatArray:
+    """(M,) signs that no turn of a branch of `forest` improves, reached from the signs `start` (M,)."""
     count = len(forest.order)
     place = np.empty(count, dtype=np.int64)
     place[forest.order] = np.arange(count)
-    a, b = place[first], place[second]
+    a, b, bond = place[energy.first], place[energy.second], energy.bond
     meeting = _lowest_common(forest, a, b)
     joined = meeting >= 0
     begin, end = np.arange(count), forest.end
-    fields = np.ascontiguousarray(influence[:, forest.order].T)
-    leaning = leaning[forest.order]
-    signs = start[forest.order]
+    fields = np.ascontiguousarray(energy.fields[:, forest.order].T)
+    leaning, signs = energy.leaning[forest.order], start[forest.order]
 
     def branch_sums(values: FloatArray) -> FloatArray:
         running = np.concatenate([[0.0], np.cumsum(values)])
         return running[end] - running[begin]
 
-    def energy_and_changes() -> tuple[float, FloatArray]:
+    def value_and_changes() -> tuple[float, FloatArray]:
         field = np.zeros((count + 1, fields.shape[1]), dtype=np.float32)
         np.cumsum(fields * np.float32(signs)[:, None], axis=0, out=field[1:])
-        gap = field[-1] - np.float32(0.5)
+        gap = field[-1] - energy.goal
         of_branch = field[end] - field[begin]
-        change = 4 * weight * np.float64(np.einsum("mt,mt->m", of_branch, of_branch) - np.einsum("mt,t->m", of_branch, gap))
-        pull = strength * signs[a] * signs[b]
+        change = 4 * np.float64(np.einsum("mt,mt->m", of_branch, of_branch) - np.einsum("mt,t->m", of_branch, gap))
+        pull = bond * signs[a] * signs[b]
         touching = branch_sums(np.bincount(a, pull, minlength=count) + np.bincount(b, pull, minlength=count))
         crossing = touching - 2 * branch_sums(np.bincount(meeting[joined], pull[joined], minlength=count))
-        change += 2 * PAIR_WEIGHT * crossing + 2 * branch_sums(leaning * signs)
-        energy = weight * float(np.einsum("t,t->", gap, gap)) - PAIR_WEIGHT * float(pull.sum()) - float((leaning * signs).sum())
-        return energy, change
+        change += 2 * crossing + 2 * branch_sums(leaning * signs)
+        return float((gap * gap).sum()) - float(pull.sum()) - float((leaning * signs).sum()), change
 
-    energy, change = energy_and_changes()
+    value, change = value_and_changes()
     for _ in range(TURNS):
         turns = _disjoint(np.flatnonzero(change < -LEAST_GAIN), change, end)
         if not len(turns):
             break
-        hoped = energy + change[turns[0]]
+        hoped = value + change[turns[0]]
         before = signs.copy()
         for many in (turns, turns[:1]):  # all at once, unless they stand in each other's way
             signs[:] = before
             for branch in many:
                 signs[branch : end[branch]] *= -1
-            energy, change = energy_and_changes()
-            if energy <= hoped or len(turns) == 1:
+            value, change = value_and_changes()
+            if value <= hoped or len(turns) == 1:
                 break
     result = np.empty(count)
     result[forest.order] = signs
@@ -200,7 +208,7 @@ def descend(
 
 
 def _disjoint(branches: IntArray, change: FloatArray, end: IntArray) -> IntArray:
-    """Of some branches those that share no group with a better one, the best first."""
+    """Of some branches those that share no block with a better one, the best first."""
     chosen: list[int] = []
     free = np.ones(len(end), dtype=np.bool_)
     for branch in branches[np.argsort(change[branches], kind="stable")]:

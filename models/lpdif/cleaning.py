@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.spacing import FloatArray, Neighbours, chunks, nearest
+from lpdif.scans import FloatArray, IntArray
+from lpdif.spacing import IndexArray, Neighbours, chunks, nearest, search_tree
 
-IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 MINIMUM_POINTS = 32  # distinct points a scan must have
@@ -91,8 +91,6 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
     - it belongs to a group of fewer than FRAGMENT points far from all others.
     Points are judged again, against the points still there, when one of their neighbours was an outlier.
     """
-    from scipy.spatial import cKDTree
-
     k = neighbours.indices.shape[1]
     inlier = np.ones(len(points), dtype=np.bool_)
     mean = neighbours.mean.copy()
@@ -109,13 +107,13 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
         left = np.flatnonzero(inlier)
         if not len(rows) or len(left) <= k:
             break
-        anew = nearest(cKDTree(points[left]), points[rows], k, threads)
+        anew = nearest(search_tree(points[left]), points[rows], k, threads)
         indices = left[anew.indices].astype(np.int32)
         mean[rows] = anew.mean
     return inlier & ~_in_fragment(points, neighbours, inlier)
 
 
-def _outliers(points: FloatArray, rows: IntArray, indices: NDArray[np.int32], mean: FloatArray, noise: float, sparse: float) -> BoolArray:
+def _outliers(points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, noise: float, sparse: float) -> BoolArray:
     """(R,) which of the points `rows`, whose neighbours are `indices` (R, k), are outliers. mean (N,): mean distances."""
     k = indices.shape[1]
     around = np.empty(len(rows))

@@ -39,10 +39,11 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 SHEET = (2.0, 4.0)  # b rises between these distances, in spacings, behind a surface: a sheet becomes a plate about so thick
-RIM = (0.5, 1.5)  # and between these beyond its rim
+RIM = (0.0, 1.0)  # and between these beyond its rim
+BEVEL = 8.0  # spacings from the rim at which the plate has its full thickness
 SMOOTHINGS = 5  # rounds of averaging of the normals that are used beyond a rim
 COARSE = 32  # lattice cells along the longest axis at first
-SURE = 1.0  # a cell of edge e whose corners all have |f| > SURE e and one sign holds no surface
+SURE = 0.35  # a cell of edge e whose corners all have |f| > SURE e and one sign is left out; what it holds is found by following
 SMOOTH = 4.0  # from this many cells off the surface, w at a midpoint is the mean of its neighbours
 TILE = 64  # cells of a marching cube tile along each axis
 MOST_CELLS = 12_000_000  # cells that are held at once: beyond it the lattice stays coarser
@@ -165,7 +166,12 @@ class Skin:
         self.border = border_vertices(surface)
         self.normals = vertex_normals(surface)
         self.known, self.signs = known_sides(surface, self.normals, step)
-        self.normals[self.border] = smoothed(self.normals, surface.faces, SMOOTHINGS)[self.border]
+        border = border_vertices(surface)
+        self.normals[border] = smoothed(self.normals, surface.faces, SMOOTHINGS)[border]
+        inward = cKDTree(surface.vertices[border]).query(surface.vertices, workers=threads, distance_upper_bound=BEVEL * spacing)[0]
+        share = np.minimum(inward / (BEVEL * spacing), 1.0)  # of the plate's thickness: a plate is thinner at its rim
+        self.low = spacing * (RIM[0] + share * (SHEET[0] - RIM[0]))
+        self.high = spacing * (RIM[1] + share * (SHEET[1] - RIM[1]))
 
     def local(self, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """d, p and b (Q,) at positions (Q, 3)."""
@@ -174,12 +180,8 @@ class Skin:
         close_by = np.flatnonzero(distance < 2 * SHEET[1] * self.spacing)
         distance[close_by], index[close_by] = self.tree.query(points[close_by], workers=self.threads)
         height = np.einsum("ij,ij->i", points - self.surface.vertices[index], self.normals[index])
-        with np.errstate(invalid="ignore"):
-            across = np.where(self.border[index], np.nan_to_num(np.abs(height) / distance), 1.0)
-        share = smoothstep((across - 0.5) / 0.5)
-        low = RIM[0] + share * (SHEET[0] - RIM[0])
-        high = RIM[1] + share * (SHEET[1] - RIM[1])
-        return distance, height, smoothstep((distance / self.spacing - low) / (high - low))
+        low, high = self.low[index], self.high[index]
+        return distance, height, smoothstep((distance - low) / (high - low))
 
 
 def smoothstep(x: FloatArray) -> FloatArray:
@@ -238,25 +240,36 @@ def surface_cells(surface: Surface, step: float) -> IntArray:
 
 def evaluate(skin: Skin, cells: IntArray, step: float, stride: int, box: IntArray, parent: Lattice | None) -> Lattice:
     """f at the corners of the cells. parent: the lattice of twice the stride that the cells were cut from."""
-    places = unpack_keys(np.unique(pack_keys(unpack_keys(cells)[:, None] + CORNERS)))
-    points = places * (stride * step)
-    distance, height, share = skin.local(points)
-    winding = np.full(len(points), np.nan)
+    places = unpack_keys(distinct(pack_keys(unpack_keys(cells)[:, None] + CORNERS)))
+    keys = pack_keys(places)
+    distance, winding = np.zeros(len(places)), np.full(len(places), np.nan)
+    height, share = np.zeros(len(places)), np.ones(len(places))
     if parent is not None:
-        far = np.flatnonzero((share > 0) & (distance > SMOOTH * 2 * stride * step))
-        around = (places[far][:, None] + CORNERS) // 2  # the eight, four, two or one parents' corners that it is the middle of
-        winding[far] = parent.winding[parent.at(around)].mean(1)
-    asked = np.flatnonzero((share > 0) & np.isnan(winding))
-    winding[asked] = winding_numbers(skin.surface, points[asked])
+        # far from the surface both are smooth: in the middle of parents' corners they are the mean of two, four or eight of them
+        reach = max(SMOOTH * 2 * stride * step, SHEET[1] * skin.spacing) + 2 * stride * step
+        far = np.flatnonzero(parent.distance[parent.at(places // 2)] > reach)
+        around = parent.at((places[far][:, None] + CORNERS) // 2)
+        distance[far], winding[far] = parent.distance[around].mean(1), parent.winding[around].mean(1)
+    near = np.flatnonzero(np.isnan(winding))
+    points = places[near] * (stride * step)
+    distance[near], height[near], share[near] = skin.local(points)
+    asked = share[near] > 0
+    winding[near[asked]] = winding_numbers(skin.surface, points[asked])
     turned = np.where(share > 0, share * distance * (1 - 2 * np.clip(winding, 0, 1)), 0.0)
     value = (1 - share) * height + turned
     sign = np.where(value < 0, -1.0, 1.0)
     if stride == 1:
-        told, row = common_rows(pack_keys(places), skin.known)
+        told, row = common_rows(keys, skin.known)
         sign[told] = np.where(skin.signs[row] == 0, sign[told], skin.signs[row])
     sign[((places * stride <= box[0]) | (places * stride >= box[1])).any(1)] = 1.0
     value = sign * np.maximum(np.abs(value), LEAST * stride * step)
-    return Lattice(cells, pack_keys(places), distance, winding, value)
+    return Lattice(cells, keys, distance, winding, value)
+
+
+def distinct(keys: IntArray) -> IntArray:
+    """All keys once, sorted: np.unique, but faster on large arrays."""
+    keys = np.sort(keys, axis=None)
+    return keys[np.r_[True, keys[1:] != keys[:-1]]] if len(keys) else keys
 
 
 def common_rows(a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
@@ -269,7 +282,7 @@ def may_be_zero(lattice: Lattice, edge: float, reach: float) -> BoolArray:
     """(C,) cells that the zero surface may run through."""
     value = lattice.of_cells(lattice.value)
     found = (np.abs(value).min(1) < SURE * edge) | ((value < 0).any(1) & (value >= 0).any(1))
-    if edge > reach / 4:  # too coarse to see a plate: look at all cells near the surface
+    if edge > reach / 2:  # too coarse to see a plate: look at all cells near the surface
         found |= lattice.of_cells(lattice.distance).min(1) < reach + SURE * edge
     return np.asarray(found)
 

@@ -36,12 +36,11 @@ class Surface(NamedTuple):
 
 def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) -> IntArray:
     """(n, 3) tile coordinates, sorted, of all tiles with a lattice cell within `reach` of a point."""
-    found: set[tuple[int, ...]] = set()
-    low = np.floor((points - reach) / (step * tile)).astype(np.int64)
-    high = np.floor((points + reach) / (step * tile)).astype(np.int64)
-    for corner in np.ndindex(2, 2, 2):  # reach is below a tile, so corners suffice
-        found.update(map(tuple, np.unique(np.where(corner, high, low), axis=0)))
-    return np.array(sorted(found), dtype=np.int64).reshape(-1, 3)
+    spans = np.floor(np.concatenate([points - reach, points + reach], 1) / (step * tile)).astype(np.int64)
+    low, high = np.split(np.unique(spans, axis=0), 2, axis=1)
+    wide = int(np.ceil(2 * reach / (step * tile)))
+    around = [np.minimum(low + np.array(shift), high) for shift in np.ndindex(*[wide + 1] * 3)]
+    return np.unique(np.concatenate(around), axis=0)
 
 
 def extract(
@@ -58,7 +57,7 @@ def extract(
     field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. Tiles are computed in `threads`
     threads and joined in their order, so the result does not depend on the number of threads.
     """
-    tiles = tiles_near(points, step, min(reach, step * tile), tile)
+    tiles = tiles_near(points, step, reach, tile)
     owner = PointIndex(points, step * tile, reach)
     parts: list[Surface] = []
 

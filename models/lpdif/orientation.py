@@ -1,14 +1,14 @@
 """Signs for axes: from unsigned axes, votes and geometry to normals that point outward.
 
-N points, k neighbours, M groups of points that keep their relative signs, T targets.
+N points, k neighbours, M blocks of points that keep their relative signs, T targets.
 The method, from the small to the large:
 1. every two neighbours say, with a strength, whether their axes point to the same side (`agreement`);
 2. a spanning tree over the strongest pairs gives every point a sign (Hoppe et al. 1992);
-3. points are gathered into small groups; whole branches of the tree of groups are then turned over as long as that
+3. points are gathered into small blocks; whole branches of the tree of blocks are then turned over as long as that
    brings the winding number on the surface closer to 1/2, as on the surface of a solid, or neighbours and votes
    into better accord (`branches`). That mends the tree where it took a wrong turn, and finds every part's outside,
    nested shells included;
-4. the points too scattered for any group follow their neighbours.
+4. the points too scattered for any block follow their neighbours.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.branches import rooted, settle
-from lpdif.spacing import FloatArray, IndexArray, chunks, even_rows
-from lpdif.winding import group_influence
-
-IntArray = NDArray[np.int64]
-Float32Array = NDArray[np.float32]
+from lpdif.branches import Energy, Float32Array, rooted, settle, spanning_forest
+from lpdif.scans import FloatArray, IntArray
+from lpdif.spacing import IndexArray, chunks, even_rows
+from lpdif.winding import block_influence
 
 NEIGHBOURS = 10
 REACH_NOISE = 3.0  # offsets between two points shorter than this many noise sigmas, and
 REACH_SPACING = 0.3  # than this share of the spacing, say nothing about the surface between them
-SURE = 0.5  # agreement from which two points belong into one group
-GROUPS = 1200  # groups aimed at
-MOST_GROUPS = 2500  # and never exceeded: the least are left to their neighbours' vote
-LEAST_GROUP = 4  # points of a group that takes part
-GROUP_EXTENT = 2.5  # spacings: the smallest extent of a group
+SURE = 0.5  # agreement from which two points belong into one block
+BLOCKS = 1200  # blocks aimed at
+MOST_BLOCKS = 2500  # and never exceeded: the least are left to their neighbours' vote
+LEAST_BLOCK = 4  # points of a block that takes part
+BLOCK_EXTENT = 2.5  # spacings: the smallest extent of a block
 TARGETS = 1500  # places at which the winding number is held against 1/2
 SOURCES = 60_000  # points that stand for all in the winding number
-SWEEPS = 5  # of the last vote of single points
+CLOSED = 0.25  # tolerated distance of the winding number, averaged a little, on a closed surface from 1/2
+MOSTLY = 0.75  # share of such places from which a scan counts as closed
+OPEN_WEIGHT = 0.05  # of the winding number at other places, where the scan is not
+SWEEPS = 5  # of the votes of single points
 
 
 @dataclass(frozen=True)
@@ -104,24 +105,24 @@ def spanning_signs(points: FloatArray, axes: FloatArray, indices: IndexArray, ag
         ancestor = further
 
 
-def gather_groups(points: FloatArray, indices: IndexArray, accordance: Float32Array, spacing: float) -> tuple[IntArray, float]:
-    """Small groups of points, each of one sheet: (N,) group numbers, and the extent of a group.
+def gather_blocks(points: FloatArray, indices: IndexArray, accordance: Float32Array, spacing: float) -> tuple[IntArray, float]:
+    """Small blocks of points, each of one sheet: (N,) block numbers, and the extent of a block.
 
-    A group is what hangs together, within one cube of a lattice, by pairs whose accordance (N, k), agreement times both
+    A block is what hangs together, within one cube of a lattice, by pairs whose accordance (N, k), agreement times both
     signs, is at least SURE.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
     count = len(points)
-    extent = spacing * max(GROUP_EXTENT, float(np.sqrt(count / GROUPS)))
+    extent = spacing * max(BLOCK_EXTENT, float(np.sqrt(count / BLOCKS)))
     lattice = np.floor((points - points.min(axis=0)) / extent).astype(np.int64)
     cube = (lattice[:, 0] << 42) + (lattice[:, 1] << 21) + lattice[:, 2]
     linked = (accordance >= SURE) & (np.take(cube, indices) == cube[:, None])
     starts = np.concatenate([[0], np.cumsum(linked.sum(axis=1))])
     ends = indices[linked]
-    _, group = connected_components(csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(count, count)), directed=False)
-    return group.astype(np.int64), extent
+    _, block = connected_components(csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(count, count)), directed=False)
+    return block.astype(np.int64), extent
 
 
 def orient(
@@ -144,50 +145,74 @@ def orient(
     agreements = all_agreements(points, axes, indices, reach)
     signs = spanning_signs(points, axes, indices, agreements, reach) if start is None else start.copy()
     accordance = agreements * np.float32(signs)[:, None] * np.take(np.float32(signs), indices)
-    group, extent = gather_groups(points, indices, accordance, spacing)
-    group, count = _largest_groups(group)
-    first, second, strength = _group_pairs(group, count, indices, accordance)
+    block, extent = gather_blocks(points, indices, accordance, spacing)
+    block, count = _largest_blocks(block)
+    first, second, strength = _block_pairs(block, count, indices, accordance)
 
-    grouped = np.flatnonzero(group >= 0)
-    targets = grouped[np.argsort(group[grouped], kind="stable")]
+    inside = np.flatnonzero(block >= 0)
+    targets = inside[np.argsort(block[inside], kind="stable")]
     targets = targets[even_rows(len(targets), TARGETS)]
-    sources = grouped[even_rows(len(grouped), SOURCES)]
-    thinned = len(grouped) / len(sources)
+    sources = inside[even_rows(len(inside), SOURCES)]
+    thinned = len(inside) / len(sources)
     share = areas[sources] * thinned
-    influence = group_influence(
-        points[sources], axes[sources] * (signs[sources] * share)[:, None], share, group[sources], count,
+    influence = block_influence(
+        points[sources], axes[sources] * (signs[sources] * share)[:, None], share, block[sources], count,
         extent, spacing * float(np.sqrt(thinned)), points[targets],
     )  # fmt: skip
     leaning = np.zeros(count)
     if votes is not None:
-        leaning = np.bincount(group[grouped], (votes * signs)[grouped], minlength=count)
-    turned, tree = settle(first, second, strength, influence, len(grouped) / len(targets), leaning)
+        leaning = np.bincount(block[inside], (votes * signs)[inside], minlength=count)
+    weight = np.full(len(targets), len(inside) / len(targets))
+    turned = settle(Energy.weighed(influence, weight, first, second, strength, leaning))
+    of_target = block[targets]
+    winding = _field(influence, turned)
+    closed = np.abs(_averaged(winding, of_target, first, second, count)[of_target] - 0.5) < CLOSED
+    if closed.mean() < MOSTLY:
+        # An open scene: where no solid is in sight, its winding number must not tear the surface apart
+        weight *= np.where(closed, 1.0, OPEN_WEIGHT)
+        turned = settle(Energy.weighed(influence, weight, first, second, strength, leaning))
+        winding = _field(influence, turned)
 
-    signs[grouped] *= turned[group[grouped]]
-    part = np.where(group >= 0, tree[group], -1)
-    winding = influence @ np.float32(turned)
+    signs[inside] *= turned[block[inside]]
+    forest = spanning_forest(first, second, np.abs(strength), count)
+    tree = np.empty(count, dtype=np.int64)
+    tree[forest.order] = forest.tree
+    part = np.where(block >= 0, tree[block], -1)
     per_part = np.bincount(part[targets], minlength=tree.max() + 1)
     means = np.bincount(part[targets], winding, minlength=len(per_part)) / np.maximum(per_part, 1)
-    accord = _follow_neighbours(signs, group >= 0, indices, agreements)
-    return Orientation(signs, accord, part, means)
+    follow_neighbours(signs, block >= 0, indices, agreements)
+    return Orientation(signs, accord(signs, indices, agreements), part, means)
 
 
-def _largest_groups(group: IntArray) -> tuple[IntArray, int]:
-    """The groups large enough to take part renumbered from 0, -1 for the points of all others; and their count."""
-    sizes = np.bincount(group)
-    active = np.argsort(-sizes, kind="stable")[:MOST_GROUPS]
-    active = active[sizes[active] >= min(LEAST_GROUP, sizes.max())]
+def _field(influence: Float32Array, signs: FloatArray) -> FloatArray:
+    """(T,) winding number at the targets."""
+    return np.float64(np.einsum("tm,m->t", influence, np.float32(signs)))
+
+
+def _averaged(values: FloatArray, of_target: IntArray, first: IntArray, second: IntArray, count: int) -> FloatArray:
+    """(M,) means of values (T,) at targets of the blocks `of_target` (T,), over each block and all its neighbours."""
+    total, number = np.bincount(of_target, values, minlength=count), np.bincount(of_target, minlength=count)
+    wide = total + np.bincount(first, total[second], minlength=count) + np.bincount(second, total[first], minlength=count)
+    among = number + np.bincount(first, number[second], minlength=count) + np.bincount(second, number[first], minlength=count)
+    return wide / np.maximum(among, 1)
+
+
+def _largest_blocks(block: IntArray) -> tuple[IntArray, int]:
+    """The blocks large enough to take part renumbered from 0, -1 for the points of all others; and their count."""
+    sizes = np.bincount(block)
+    active = np.argsort(-sizes, kind="stable")[:MOST_BLOCKS]
+    active = active[sizes[active] >= min(LEAST_BLOCK, sizes.max())]
     number = np.full(len(sizes), -1, dtype=np.int64)
     number[active] = np.arange(len(active))
-    return number[group], len(active)
+    return number[block], len(active)
 
 
-def _group_pairs(group: IntArray, count: int, indices: IndexArray, accordance: Float32Array) -> tuple[IntArray, IntArray, FloatArray]:
-    """Pairs of neighbouring groups (P,), (P,), the first the lower, and the sum (P,) of their points' accordance."""
+def _block_pairs(block: IntArray, count: int, indices: IndexArray, accordance: Float32Array) -> tuple[IntArray, IntArray, FloatArray]:
+    """Pairs of neighbouring blocks (P,), (P,), the first the lower, and the sum (P,) of their points' accordance."""
     key, value = [], []
-    for part in chunks(len(group)):
-        one = np.broadcast_to(group[part][:, None], indices[part].shape)
-        other = np.take(group, indices[part])
+    for part in chunks(len(block)):
+        one = np.broadcast_to(block[part][:, None], indices[part].shape)
+        other = np.take(block, indices[part])
         across = (one != other) & (one >= 0) & (other >= 0)
         low, high = np.minimum(one[across], other[across]), np.maximum(one[across], other[across])
         pair, of_pair = np.unique(low * count + high, return_inverse=True)
@@ -197,11 +222,8 @@ def _group_pairs(group: IntArray, count: int, indices: IndexArray, accordance: F
     return pair // count, pair % count, np.bincount(of_pair, np.concatenate(value), minlength=len(pair))
 
 
-def _follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: IndexArray, agreements: Float32Array) -> FloatArray:
-    """Sets, in place, the signs of points not `settled` by their neighbours' vote; returns the accord (N,) of every point.
-
-    The accord is the sum of a point's agreements with its neighbours, both signs in, over the sum of their sizes.
-    """
+def follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: IndexArray, agreements: Float32Array) -> None:
+    """Sets, in place, the signs (N,) of the points not `settled` (N,) by the vote of their neighbours, from these inward."""
     known = settled.copy()
     for _ in range(SWEEPS):
         open_rows = np.flatnonzero(~settled)
@@ -209,8 +231,12 @@ def _follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: I
         vote = (agreements[open_rows] * np.take(signs * known, near)).sum(axis=1)
         signs[open_rows] = np.where(vote == 0, signs[open_rows], np.sign(vote))
         known[open_rows] |= vote != 0
-    accord = np.empty(len(signs))
+
+
+def accord(signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> FloatArray:
+    """(N,) sum of each point's agreements with its neighbours, with both their signs, over the sum of their sizes: -1 to 1."""
+    result = np.empty(len(signs))
     for part in chunks(len(signs)):
         pull = agreements[part] * np.float32(signs[part])[:, None] * np.take(np.float32(signs), indices[part])
-        accord[part] = pull.sum(axis=1) / np.maximum(np.abs(agreements[part]).sum(axis=1), 1e-6)
-    return accord
+        result[part] = pull.sum(axis=1) / np.maximum(np.abs(agreements[part]).sum(axis=1), 1e-6)
+    return result

@@ -1,7 +1,7 @@
 """From a scan to clean, oriented points: what every reconstruction starts with.
 
-rows without a position go -> duplicates merged -> origin shifted -> spacing and noise measured -> outliers left out -> normals checked,
-repaired or made. Every decision is logged. N points that are left, k neighbours. Lengths are in the scan's unit.
+rows without a position go -> duplicates are merged -> the origin is shifted -> spacing and noise are measured -> outliers go ->
+normals are checked, repaired or made. Every decision is logged. N points that are left, k neighbours.
 """
 
 from __future__ import annotations
@@ -10,33 +10,38 @@ import logging
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.spatial import cKDTree
+from numpy.typing import NDArray
 
-from lpdif.cleaning import OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows
+from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows
 from lpdif.mesh_points import points_of_mesh
-from lpdif.normals import axis_neighbours, estimate_axes, unit_normals
-from lpdif.orientation import NEIGHBOURS, mirror_reach, orient
+from lpdif.normals import unit_normals
+from lpdif.outward import Cloud, outward_normals
 from lpdif.scans import FloatArray, IntArray, Scan
-from lpdif.spacing import local_spacing, nearest, noise_sigma, typical_spacing
-from lpdif.votes import trust_in
+from lpdif.spacing import Neighbours, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
 
 log = logging.getLogger("lpdif")
 
-SPACING_NEIGHBOURS = 16
-FITTING = 0.8  # given normals whose |cos| to the planes of the points is below this, in the median, are no normals of this surface
-CONTESTED = 0.12  # share of places where given normals contradict each other, from which their signs are made anew
-INSIDE_OUT = 0.5  # share of places that lie on a closed surface turned inside out
-VOTE = 0.02  # weight of a given normal's sign where signs are made anew
-AMBIGUOUS = 0.2  # accord with the neighbours below which the side of a normal is a guess
+Facts = dict[str, float | int | str]
+BoolArray = NDArray[np.bool_]
+
+ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
+MOST_OUTLIERS = 0.3  # share of a scan that may be outliers; if more seem to be, none is taken for one
+SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
+COARSE_FLOAT = 0.2  # step of single-precision coordinates, in spacings, from which it hurts
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Points (N, 3) = world - origin (3,), unit outward normals (N, 3), and the scan's row `kept` (N,) that each came from.
+    """Points that a surface can be made of. Their order is spatial, and depends on the points alone.
 
-    spacing        square root of the area per point, typical of the scan; local_spacing (N,) around each point
-    noise          standard deviation of the points about the surface
-    facts          what was found and done, for reports
+    points           (N, 3) = world - origin (3,), in the scan's unit
+    normals          (N, 3) unit, outward
+    kept             (N,) row of the scan that each point came from; of a mesh, the nearest vertex
+    spacing          square root of the area per point, typical of the scan; local_spacing (N,) around each point
+    noise            standard deviation of the points about the surface, in the scan's unit
+    normals_noise    standard deviation of the normals along each tangent, in radians; rough
+    ambiguous_share  share of the points whose side is a guess
+    facts            what was found and done, for reports
     """
 
     points: FloatArray
@@ -46,114 +51,122 @@ class Prepared:
     spacing: float
     local_spacing: FloatArray
     noise: float
-    facts: dict[str, float | int | str] = field(default_factory=dict)
+    normals_noise: float
+    ambiguous_share: float
+    facts: Facts = field(default_factory=dict)
 
 
 def prepare(
-    scan: Scan, sensor: tuple[float, float, float] | None = None, keep_outliers: bool = False, seed: int = 0, threads: int = 1
+    scan: Scan,
+    sensor: tuple[float, float, float] | None = None,
+    keep_outliers: bool = False,
+    seed: int = 0,
+    threads: int = 1,
 ) -> Prepared:
-    """Clean, oriented points of a scan. sensor: scanner position, instead of what the file says. A mesh gives points of its faces.
+    """Clean, oriented points of a scan. A mesh gives points of its faces (see `mesh_points`), spread by `seed`.
 
-    Raises InputError for too few or degenerate points. The result does not depend on the number of threads.
+    sensor: position of the scanner, instead of what the file says; threads: 0 takes one for each core.
+    The result does not depend on the number of threads, nor on the order of the points. Raises InputError for
+    a scan with too few or degenerate points.
     """
-    facts: dict[str, float | int | str] = {}
+    threads = threads or -1
+    facts: Facts = {}
     world, given, source = scan.points, scan.normals, np.arange(len(scan.points))
-    if scan.faces is not None:
+    if scan.faces is not None and len(scan.faces):
         world, given, source = points_of_mesh(scan, seed)
-    finite = finite_rows(world)
-    report(facts, "dropped_not_finite", len(world) - len(finite), "%d rows without a finite position dropped")
-    kept = finite[distinct_rows(world[finite])]
-    report(facts, "merged_duplicates", len(finite) - len(kept), "%d duplicate points merged")
-    check_extent(world[kept], scan.name)
-    origin = 0.5 * (world[kept].min(0) + world[kept].max(0))
-    points = world[kept] - origin
-    axes, usable = unit_normals(given[kept]) if given is not None else (np.zeros_like(points), np.zeros(len(points), np.bool_))
+    rows = clean_rows(world, scan.name, facts)
 
-    tree = cKDTree(points)
-    neighbours = nearest(tree, points, OUTLIER_NEIGHBOURS, threads)
-    noise = noise_sigma(points, tree, axes if usable.all() else None, threads)
+    # All is computed on points around 0 in a unit of about the extent, a power of two, which costs no bit
+    origin, unit = frame_of(world[rows])
+    rows, points = spatial_order(rows, (world[rows] - origin) / unit)
+    axes = np.zeros_like(points)
+    usable = np.zeros(len(points), dtype=np.bool_)
+    if given is not None:
+        axes, usable = unit_normals(given[rows])
+
+    near, noise = neighbourhood(points, axes if usable.all() else None, threads)
     if not keep_outliers:
-        inlier = inlier_rows(points, neighbours, noise, threads)
+        inlier = inliers(points, near, noise, scan.name, facts, threads)
         if not inlier.all():
-            report(facts, "dropped_outliers", int((~inlier).sum()), "%d outliers left out")
-            points, kept, axes, usable = points[inlier], kept[inlier], axes[inlier], usable[inlier]
-            check_extent(points + origin, scan.name)
-            tree = cKDTree(points)
-            noise = noise_sigma(points, tree, axes if usable.all() else None, threads)
-    k = min(SPACING_NEIGHBOURS, len(points) - 1)
-    around = nearest(tree, points, k, threads)
-    local = local_spacing(around.reach, around.indices.shape[1], noise)
-    spacing = typical_spacing(local, around.indices.shape[1])
-    local = np.maximum(local, 0.05 * spacing)
-    stand = np.asarray(sensor, dtype=np.float64) if sensor is not None else scan.sensor
-    if stand is not None and stand.ndim == 2:
-        stand = stand[source[kept]]
-    normals = oriented(points, axes, usable, local, spacing, noise, tree, None if stand is None else stand - origin, threads, facts)
-    return Prepared(points, origin, normals, source[kept], spacing, local, noise, facts)
+            points, rows, axes, usable = points[inlier], rows[inlier], axes[inlier], usable[inlier]
+            near = neighbours_of_kept(search_tree(points), points, near, inlier, threads)
+            shift, _ = frame_of(world[rows])
+            points, origin = points + (origin - shift) / unit, shift
+    k = near.indices.shape[1]
+    local = local_spacing(near.reach, k, noise)
+    spacing = typical_spacing(local, k)
+    local = np.maximum(local, SPACING_FLOOR * spacing)
+    log.info("spacing %.4g, noise %.3g (%.2f spacings), %d points", spacing * unit, noise * unit, noise / spacing, len(points))
+    check_precision(world, spacing * unit)
+
+    place = np.asarray(sensor, dtype=np.float64) if sensor is not None else scan.sensor
+    if place is not None:
+        place = ((place[source[rows]] if place.ndim == 2 else place) - origin) / unit
+    cloud = Cloud(points, near, local, spacing, noise, origin / unit, threads)
+    normals, normal_error, ambiguous = outward_normals(cloud, axes, usable, place, facts)
+    facts |= {"spacing": spacing * unit, "noise": noise * unit, "ambiguous_share": round(ambiguous, 4)}
+    return Prepared(
+        points * unit, origin, normals, source[rows], spacing * unit, local * unit, noise * unit, normal_error, ambiguous, facts
+    )
 
 
-def oriented(
-    points: FloatArray,
-    axes: FloatArray,
-    usable: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-    local: FloatArray,
-    spacing: float,
-    noise: float,
-    tree: cKDTree,
-    stand: FloatArray | None,
-    threads: int,
-    facts: dict[str, float | int | str],
-) -> FloatArray:
-    """Unit outward normals (N, 3). axes (N, 3) are the given normals, of which `usable` (N,) say something; stand: scanner, (3,) or (N, 3)."""
-    near = nearest(tree, points, NEIGHBOURS, threads).indices
-    areas = local**2
-    votes = None
-    if usable.mean() > 0.5:
-        filled = fill(axes, usable, near)
-        trust = trust_in(points, filled, areas, near, spacing, mirror_reach(spacing, noise))
-        if trust.fit >= FITTING:
-            if trust.contested < CONTESTED:
-                turned = trust.inward > INSIDE_OUT
-                if turned:
-                    log.info("normals: given, all of them inward; turned over")
-                facts["normals"] = "given, turned over" if turned else "given"
-                return -filled if turned else filled
-            votes = np.full(len(points), VOTE)
-            log.info("normals: given, but %.0f %% contradict their neighbours; their signs are made anew", 100 * trust.contested)
-            facts["normals"] = "given, signs made anew"
-            axes = filled
-        else:
-            log.info("normals: given, but they do not fit the points (median |cos| %.2f); made anew", trust.fit)
-    if votes is None:
-        count = axis_neighbours(len(points), spacing, noise)
-        axes = estimate_axes(points, nearest(tree, points, count, threads).indices, local, noise)
-        facts["normals"] = "estimated"
-    if stand is not None:
-        log.info("normals: turned towards the scanner")
-        return axes * np.where(((stand - points) * axes).sum(1) < 0, -1.0, 1.0)[:, None]
-    found = orient(points, axes, areas, near, spacing, noise, votes=votes)
-    ambiguous = float((found.accord < AMBIGUOUS).mean())
-    facts["ambiguous_normals"] = round(ambiguous, 4)
-    log.info("normals: %s and oriented, %.1f %% of them ambiguous", facts["normals"], 100 * ambiguous)
-    return axes * found.signs[:, None]
+def clean_rows(world: FloatArray, name: str, facts: Facts) -> IntArray:
+    """Rows of (N, 3) that are finite and distinct, sorted by position. Raises InputError if they are too few or degenerate."""
+    finite = finite_rows(world)
+    rows = finite[distinct_rows(world[finite])]
+    note(facts, "dropped_not_finite", len(world) - len(finite), "%d points without a finite position dropped")
+    note(facts, "merged_duplicates", len(finite) - len(rows), "%d exact duplicates merged")
+    check_extent(world[rows], name)
+    return rows
 
 
-def fill(axes: FloatArray, usable: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], near: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> FloatArray:
-    """Normals (N, 3) with those that are not usable replaced by the mean of their neighbours' (again and again, outwards)."""
-    axes, known = axes.copy(), usable.copy()
-    while not known.all():
-        open_rows = np.flatnonzero(~known)
-        mean, there = unit_normals((axes[near[open_rows]] * known[near[open_rows]][..., None]).sum(1))
-        if not there.any():
-            axes[open_rows] = [0.0, 0.0, 1.0]
-            break
-        axes[open_rows[there]] = mean[there]
-        known[open_rows[there]] = True
-    return axes
+def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
+    """Origin (3,) and unit to compute in: the middle of the bounding box, to a short binary number, and a power of two near the extent.
+
+    A scan that was shifted by a number as short has an origin shifted by just that, and so the very same points.
+    """
+    low, high = world.min(axis=0), world.max(axis=0)
+    unit = 2.0 ** np.ceil(np.log2((high - low).max()))
+    step = unit * 2.0**-ORIGIN_BITS
+    return np.round((low + high) / 2 / step) * step, float(unit)
 
 
-def report(facts: dict[str, float | int | str], name: str, count: int, words: str) -> None:
-    """Note and log a count that is not zero."""
+def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Rows and points in the order of a search tree's leaves: neighbours lie near in memory, a regular sample is an even one."""
+    order = search_tree(points).indices
+    return rows[order], points[order]
+
+
+def neighbourhood(points: FloatArray, normals: FloatArray | None, threads: int) -> tuple[Neighbours, float]:
+    """Nearest neighbours and noise of points (N, 3)."""
+    tree = search_tree(points)
+    return nearest(tree, points, OUTLIER_NEIGHBOURS, threads), noise_sigma(points, tree, normals, threads)
+
+
+def inliers(points: FloatArray, near: Neighbours, noise: float, name: str, facts: Facts, threads: int) -> BoolArray:
+    """(N,) points to keep: all but outliers, unless these would be a large part of the scan."""
+    inlier = inlier_rows(points, near, noise, threads)
+    out = int(len(points) - inlier.sum())
+    if out > MOST_OUTLIERS * len(points) or len(points) - out < MINIMUM_POINTS:
+        log.warning("%s: %d of %d points look like outliers: too many to be; all are kept", name, out, len(points))
+        return np.ones(len(points), dtype=np.bool_)
+    note(facts, "dropped_outliers", out, f"%d outliers left out, {100 * out / len(points):.2g} %% of the points")
+    return inlier
+
+
+def check_precision(world: FloatArray, spacing: float) -> None:
+    """Warns of coordinates that were once stored in single precision, far from their origin."""
+    largest = np.float32(np.abs(world[np.isfinite(world)]).max())
+    step = float(np.spacing(largest))
+    if step > COARSE_FLOAT * spacing and (world.astype(np.float32) == world).all():
+        log.warning(
+            "coordinates come in steps of %.2g (single precision at %.3g), the spacing is %.2g: export double precision, or a local origin",
+            step, largest, spacing,
+        )  # fmt: skip
+
+
+def note(facts: Facts, name: str, count: int, words: str) -> None:
+    """Notes and logs a count that is not nought."""
     if count:
         facts[name] = count
         log.info(words, count)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.scans import FloatArray, IntArray
+
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int32]
 
 CHUNK = 1 << 17  # points handled at a time: what bounds the memory on scans of any size
@@ -50,7 +51,7 @@ def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def even_rows(count: int, wanted: int) -> NDArray[np.int64]:
+def even_rows(count: int, wanted: int) -> IntArray:
     """At most `wanted` row numbers spread evenly over `range(count)`: a sample that needs no random numbers.
 
     Even over the surface too, where the rows are in spatial order.
@@ -58,6 +59,13 @@ def even_rows(count: int, wanted: int) -> NDArray[np.int64]:
     if count <= wanted:
         return np.arange(count)
     return (np.arange(wanted) * count) // wanted
+
+
+def search_tree(points: FloatArray) -> cKDTree:
+    """The search tree of points (N, 3)."""
+    from scipy.spatial import cKDTree
+
+    return cKDTree(points)
 
 
 def nearest(tree: cKDTree, points: FloatArray, k: int, threads: int = 1) -> Neighbours:
@@ -73,6 +81,23 @@ def nearest(tree: cKDTree, points: FloatArray, k: int, threads: int = 1) -> Neig
         indices[part] = found[:, 1:]
         reach[part] = distances[:, -1]
         mean[part] = distances[:, 1:].mean(axis=1)
+    return Neighbours(indices, reach, mean)
+
+
+def neighbours_of_kept(
+    tree: cKDTree, points: FloatArray, neighbours: Neighbours, kept: NDArray[np.bool_], threads: int = 1
+) -> Neighbours:
+    """The nearest of the points that are left when only `kept` (N,) remain.
+
+    tree, points: of those left; neighbours: of all N. Only the points that lost a neighbour are looked up again.
+    """
+    number = np.cumsum(kept, dtype=np.int32) - 1
+    indices = neighbours.indices[kept]
+    lost = np.flatnonzero(~np.take(kept, indices).all(axis=1))
+    indices = np.take(number, indices)[:, : tree.n - 1]
+    reach, mean = neighbours.reach[kept], neighbours.mean[kept]
+    anew = nearest(tree, points[lost], indices.shape[1], threads)
+    indices[lost], reach[lost], mean[lost] = anew.indices, anew.reach, anew.mean
     return Neighbours(indices, reach, mean)
 
 

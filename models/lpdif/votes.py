@@ -1,6 +1,8 @@
-"""Given normals are votes, not truth: how far the normals of a file can be trusted.
+"""What speaks for the signs of normals besides the surface itself: the normals of the file, the scanner's position, the view.
 
-N points, k neighbours, M sampled places. Nothing is changed here; the preparation decides what to do.
+N points, k neighbours, M sampled places. Given normals are votes, not truth: here they are judged. Votes are one number a
+point: positive for the sign that its axis has, the size being the weight against one point's squared distance from the
+winding number 1/2 (see `orientation.orient`).
 """
 
 from __future__ import annotations
@@ -8,18 +10,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lpdif.orientation import agreement
-from lpdif.spacing import FloatArray, IndexArray, even_rows
-from lpdif.winding import group_influence
+from lpdif.scans import FloatArray
+from lpdif.spacing import IndexArray, even_rows
+from lpdif.winding import block_influence
 
 PLACES = 2000  # at which normals are looked at
 CONFIDENT = 0.1  # least over middle variance of the neighbours: below it they lie in a plane, whose axis is known
-CLEAR = 0.3  # agreement below minus this is a clear contradiction
-WINDING_PLACES = 400
-WINDING_GROUPS = 2000
-ON_SURFACE = 0.25  # tolerated distance of the winding number on the surface from 1/2
+CLEAR = 0.3  # size of an agreement from which it counts
+ALONE = 0.8  # share of contradicting neighbours from which a normal stands alone
+WINDING_PLACES, WINDING_RUN = 400, 8  # places of the winding number, and how many neighbouring ones are averaged
+WINDING_BLOCKS = 2000
+CLEARLY_CLOSED = 0.2  # winding number on the surface, averaged, beyond which it is clearly that of a solid
+
+FITTING = 0.8  # below it given normals are not those of the surface
+SCATTERED = 0.03  # share of normals alone against their neighbours from which flips are scattered all over,
+AT_ODDS = 0.33  # and mean share of contradicting neighbours: two touching surfaces alone stay below both
+SOLID = 0.9  # share of the places that look like a solid's from which the scan counts as closed
+
+GIVEN_VOTE = 0.05
+VIEW_VOTE = 0.05
+SENSOR_VOTE = 1.0
+GRAZING = 0.2  # |cos| to the line of sight below which a vote fades
+
+VIEW_PLACES = 50_000  # points that an image is judged by
+VIEW_ANGLE = 0.25  # cosine of the half angle that a scene seen from its origin may fill
+TORN = 8.0  # neighbours in the image are torn apart in space beyond this many times their median distance
+SINGLE = 0.15  # share of torn places up to which an image shows one surface
 
 
 @dataclass(frozen=True)
@@ -27,21 +45,27 @@ class Trust:
     """How given normals fit the points.
 
     fit        median |cos| between normals and the planes of the neighbours, 1 where nothing could be told
-    contested  share of places where a normal clearly contradicts a neighbour's
-    outward    share of places where the winding number is about 1/2: all of a closed outward surface
-    inward     share where it is about -1/2: all of a closed surface turned inside out
+    at_odds    mean share of neighbours that a normal clearly contradicts
+    alone      share of normals that almost all their neighbours contradict
+    outward, inward   share of the surface where the winding number is clearly positive (outside of a solid), or negative
     """
 
     fit: float
-    contested: float
+    at_odds: float
+    alone: float
     outward: float
     inward: float
 
+    @property
+    def flipped(self) -> bool:
+        """Signs are scattered, not those of a surface."""
+        return self.alone > SCATTERED or self.at_odds > AT_ODDS
+
 
 def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices: IndexArray, spacing: float, reach: float) -> Trust:
-    """Checks unit normals (N, 3) of points (N, 3) with their neighbours `indices` (N, k); areas (N,), reach as in `agreement`.
+    """Judges unit normals (N, 3) of points (N, 3), whose nearest are `indices` (N, k); areas (N,); `reach` as in `agreement`.
 
-    Looked at in a sample of places only, so this costs the same for a small and for a large scan, up to one pass over it.
+    It looks at a sample of places, the winding number apart, and costs a fraction of finding the neighbours.
     """
     rows = even_rows(len(points), PLACES)
     near = points[indices[rows]] - points[rows][:, None]
@@ -49,26 +73,73 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
     values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred)
     sure = values[:, 0] < CONFIDENT * values[:, 1]
     cosine = np.abs(np.einsum("mi,mi->m", axes[:, :, 0], normals[rows]))
-    fit = float(np.median(cosine[sure])) if sure.any() else 1.0
-    against = agreement(points, normals, rows[:, None], indices[rows], reach) < -CLEAR
+    agreements = agreement(points, normals, rows[:, None], indices[rows], reach)
+    against = (agreements < -CLEAR).sum(axis=1) / np.maximum((np.abs(agreements) > CLEAR).sum(axis=1), 1)
     winding = surface_winding(points, normals, areas, spacing)
     return Trust(
-        fit,
-        float(against.any(axis=1).mean()),
-        float((np.abs(winding - 0.5) < ON_SURFACE).mean()),
-        float((np.abs(winding + 0.5) < ON_SURFACE).mean()),
+        fit=float(np.median(cosine[sure])) if sure.any() else 1.0,
+        at_odds=float(against.mean()),
+        alone=float((against > ALONE).mean()),
+        outward=float((winding > CLEARLY_CLOSED).mean()),
+        inward=float((winding < -CLEARLY_CLOSED).mean()),
     )
 
 
 def surface_winding(points: FloatArray, normals: FloatArray, areas: FloatArray, spacing: float) -> FloatArray:
-    """(M,) winding number, mean of both sides, at WINDING_PLACES points spread over the surface."""
-    extent = spacing * max(2.5, float(np.sqrt(len(points) / WINDING_GROUPS)))
+    """(M,) winding number, mean of both sides, at places spread over the surface, each averaged over WINDING_RUN points.
+
+    Points should be in spatial order, so that those of a run are near each other.
+    """
+    extent = spacing * max(2.5, float(np.sqrt(len(points) / WINDING_BLOCKS)))
     lattice = np.floor((points - points.min(axis=0)) / extent).astype(np.int64)
-    # Groups do not mix the faces of a sheet: they are split by the direction their normals are nearest to
+    # Blocks do not mix the faces of a sheet: they are split by the direction their normals are nearest to
     longest = np.abs(normals).argmax(axis=1)
     facing = 2 * longest + (np.take_along_axis(normals, longest[:, None], axis=1)[:, 0] > 0)
-    key = (((lattice[:, 0] << 20) + lattice[:, 1] << 20) + lattice[:, 2]) * 6 + facing
-    _, group = np.unique(key, return_inverse=True)
+    key = ((((lattice[:, 0] << 20) + lattice[:, 1]) << 20) + lattice[:, 2]) * 6 + facing
+    _, block = np.unique(key, return_inverse=True)
     targets = points[even_rows(len(points), WINDING_PLACES)]
-    influence = group_influence(points, normals * areas[:, None], areas, group, int(group.max()) + 1, extent, spacing, targets)
-    return influence.sum(axis=1, dtype=np.float64)
+    influence = block_influence(points, normals * areas[:, None], areas, block, int(block.max()) + 1, extent, spacing, targets)
+    at_targets = influence.sum(axis=1, dtype=np.float64)
+    starts = np.arange(0, len(targets), WINDING_RUN)
+    means: FloatArray = np.add.reduceat(at_targets, starts) / np.diff(np.append(starts, len(targets)))
+    return means
+
+
+def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray, weight: float = SENSOR_VOTE) -> FloatArray:
+    """(N,) votes for the side of axes (N, 3) that faces the sensor, (3,) or (N, 3); they fade at grazing sight."""
+    sight = sensor - points
+    cosine = np.einsum("ni,ni->n", axes, sight) / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)
+    return weight * np.clip(cosine / GRAZING, -1, 1)
+
+
+def likely_view(points: FloatArray, origin: FloatArray) -> tuple[FloatArray, str] | None:
+    """Where a scan without normals was probably seen from: a direction (3,) or a place (3,), and which of the two; or None.
+
+    points (N, 3) in coordinates in which the file's own origin is at -origin. Range images are often stored in the scanner's
+    frame, and aerial scans with z up. A scan counts as one of them if it shows a single surface from there: no two
+    neighbours in the image lie far apart in space, but for a few at silhouettes.
+    """
+    some = points[even_rows(len(points), VIEW_PLACES)]
+    eye = -origin
+    sight = some - eye
+    distance = np.linalg.norm(sight, axis=1)
+    middle = (sight / np.maximum(distance, 1e-300)[:, None]).mean(axis=0)
+    middle /= max(float(np.linalg.norm(middle)), 1e-300)
+    depth = sight @ middle
+    if (depth > VIEW_ANGLE * distance).all() and (distance > 0).all():
+        across = np.linalg.qr(middle[:, None], mode="complete")[0][:, 1:]
+        if _shows_one_surface(sight @ across / depth[:, None], some):
+            return eye, "origin"
+    if _shows_one_surface(some[:, :2], some):
+        return np.array([0.0, 0.0, 1.0]), "above"
+    return None
+
+
+def _shows_one_surface(image: FloatArray, points: FloatArray) -> bool:
+    """Whether points (N, 3) whose places in the image (N, 2) are neighbours are neighbours in space too."""
+    from scipy.spatial import cKDTree
+
+    rows = even_rows(len(points), PLACES)
+    _, near = cKDTree(image).query(image[rows], k=5)
+    apart = np.linalg.norm(points[near[:, 1:]] - points[rows][:, None], axis=2)
+    return bool((apart > TORN * np.median(apart)).any(axis=1).mean() <= SINGLE)

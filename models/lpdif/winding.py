@@ -1,8 +1,8 @@
 """The generalized winding number of oriented points: 1 inside a closed surface, 0 outside, 1/2 on it.
 
 N points with unit normals and areas are dipoles: w(x) = sum_j a_j n_j . (p_j - x) / (4 pi |p_j - x|^3) (Barill et al. 2018).
-M groups of points, T targets. The sums are one-level multipole sums: groups far from a target count as one dipole at
-their centre of area, groups near it point by point. All sums run in a fixed order, so no thread count changes a bit.
+M blocks of points, T targets. The sums are one-level multipole sums: blocks far from a target count as one dipole at
+their centre of area, blocks near it point by point. All sums run in a fixed order, so no thread count changes a bit.
 """
 
 from __future__ import annotations
@@ -10,51 +10,51 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.spacing import FloatArray, chunks
+from lpdif.scans import FloatArray, IntArray
+from lpdif.spacing import chunks
 
-IntArray = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
 
-NEAR = 1.5  # groups whose centres are nearer than this many group sizes count point by point
+NEAR = 1.5  # blocks whose centres are nearer than this many block sizes count point by point
 SOFTENING = 0.5  # in units of the spacing: below it a dipole's field is cut off, as a point stands for a small disc
 ROWS = 256  # targets at a time in the far sums
 
 
-def group_sums(values: FloatArray, group: IntArray, count: int) -> FloatArray:
-    """(M,) or (M, c) sums of values (N,) or (N, c) over groups (N,) numbered 0 .. count - 1."""
+def block_sums(values: FloatArray, block: IntArray, count: int) -> FloatArray:
+    """(M,) or (M, c) sums of values (N,) or (N, c) over blocks (N,) numbered 0 .. count - 1."""
     if values.ndim == 1:
-        return np.bincount(group, values, minlength=count)
-    return np.stack([np.bincount(group, column, minlength=count) for column in values.T], axis=1)
+        return np.bincount(block, values, minlength=count)
+    return np.stack([np.bincount(block, column, minlength=count) for column in values.T], axis=1)
 
 
-def group_influence(
-    points: FloatArray, dipoles: FloatArray, areas: FloatArray, group: IntArray, count: int, size: float, spacing: float, targets: FloatArray
+def block_influence(
+    points: FloatArray, dipoles: FloatArray, areas: FloatArray, block: IntArray, count: int, size: float, spacing: float, targets: FloatArray
 ) -> Float32Array:
-    """(T, M) winding number that each group of points adds at each target.
+    """(T, M) winding number that each block of points adds at each target.
 
-    points (N, 3), dipoles (N, 3) = area times unit normal, areas (N,), group (N,) in 0 .. count - 1, size: the extent of
-    a group, spacing: that of the points, targets (T, 3). At a point of the surface itself the sum over all groups is the
+    points (N, 3), dipoles (N, 3) = area times unit normal, areas (N,), block (N,) in 0 .. count - 1, size: the extent of
+    a block, spacing: that of the points, targets (T, 3). At a point of the surface itself the sum over all blocks is the
     mean of both sides. Takes 4 T M bytes.
     """
     from scipy.spatial import cKDTree
 
-    totals = np.maximum(group_sums(areas, group, count), 1e-300)
-    centres = group_sums(points * areas[:, None], group, count) / totals[:, None]
-    influence = _far_influence(centres, group_sums(dipoles, group, count), targets, SOFTENING * spacing)
+    totals = np.maximum(block_sums(areas, block, count), 1e-300)
+    centres = block_sums(points * areas[:, None], block, count) / totals[:, None]
+    influence = _far_influence(centres, block_sums(dipoles, block, count), targets, SOFTENING * spacing)
     near = cKDTree(targets).sparse_distance_matrix(cKDTree(centres), NEAR * size, output_type="coo_matrix")
-    pair_target, pair_group = near.row, near.col
-    members = np.argsort(group, kind="stable")
-    sizes = np.bincount(group, minlength=count)
+    pair_target, pair_block = near.row, near.col
+    members = np.argsort(block, kind="stable")
+    sizes = np.bincount(block, minlength=count)
     starts = np.cumsum(sizes) - sizes
     exact = np.empty(len(pair_target))
     step = max(1, 2_000_000 // max(int(sizes.max(initial=1)), 1))
     for part in chunks(len(pair_target), step):
-        of_pair, owner = _spread(starts[pair_group[part]], sizes[pair_group[part]])
+        of_pair, owner = _spread(starts[pair_block[part]], sizes[pair_block[part]])
         source = members[of_pair]
         target = pair_target[part][owner]
         values = dipole_field(points[source] - targets[target], dipoles[source], SOFTENING * spacing)
         exact[part] = np.bincount(owner, values, minlength=part.stop - part.start)
-    influence[pair_target, pair_group] = exact
+    influence[pair_target, pair_block] = exact
     return influence
 
 

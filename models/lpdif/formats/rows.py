@@ -145,11 +145,11 @@ def _check_counts(text: Text, count: IntArray, lines: IntArray, columns: int | N
 
 
 def _without_comments(block: Bytes, marks: tuple[bytes, ...]) -> Bytes:
-    """Blanks the block from each of the marks to the end of the line."""
+    """Blanks the block from each of the marks to the end of the line; but 1.#QNAN is a number that is none."""
     raw = block.tobytes()
     if not any(mark in raw for mark in marks):
         return block
-    pattern = rb"(?:" + b"|".join(map(re.escape, marks)) + rb")[^\n]*"
+    pattern = rb"(?<!1\.)(?:" + b"|".join(map(re.escape, marks)) + rb")[^\n]*"
     return np.frombuffer(re.sub(pattern, lambda match: b" " * len(match[0]), raw), np.uint8)
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger("lpdif")
 
 _HEAD = 1 << 16  # names and comments are looked for in so many bytes
 _COMMENTS = (b"#", b"//", b"%", b"!")
-_COMMENT = re.compile(rb"(?m)(?:#|//|%|!)[^\n]*")
+_COMMENT = re.compile(rb"(?<!1\.)(?:#|//|%|!)[^\n]*")
 _DECIMAL_COMMA = re.compile(rb"(?<=\d),(?=\d)")
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 

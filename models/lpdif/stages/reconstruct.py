@@ -38,7 +38,7 @@ NOISES = 3.0  # and standard deviations of their noise, added
 OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
-STEP = 0.42  # lattice step of the mesh, in region sizes
+STEP = 0.48  # lattice step of the mesh, in region sizes
 GAP = 1.1  # regions sit around the points and this many spacings beside them
 BACKED = 8  # a region with this many points counts in full
 REACH = 2.2  # the surface is sought this many spacings from the points
@@ -78,14 +78,14 @@ def reconstruct_scan(
     scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress
 ) -> Reconstruction:
     """The stage itself: one line a step."""
-    ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed)
+    ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed, threads=threads)
     size, level = region_levels(ready, config)
     step = config.resolution or size * STEP
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, step)
+    check_extent(scan, ready, size, step)
     tree = cKDTree(ready.points)
     between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
     lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
-    check_extent(scan, ready, size, step)
     field = encode(ready, lattices, tree, model, config, resolve(device), threads, progress)
     reach = config.max_distance or REACH * float(np.quantile(ready.local_spacing, 0.9))
     surface = extract(ready.points, field.box_sdf, step, reach, threads=threads, tick=lambda done, total: progress("extract", done, total))
@@ -119,7 +119,7 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
 
 def overlap(ready: Prepared) -> float:
     """The encoder's unit in region sizes."""
-    return OVERLAP + NOISY_OVERLAP * min(1.0, ready.noise / (NOISY * ready.spacing))
+    return float(OVERLAP + NOISY_OVERLAP * min(1.0, ready.noise / (NOISY * ready.spacing)))
 
 
 def check_extent(scan: Scan, ready: Prepared, size: float, step: float) -> None:
@@ -149,7 +149,7 @@ def encode(
 
     def work(job: tuple[RegionLattice, slice]) -> RegionCodes:
         lattice, part = job
-        centers = lattice.corners[part] * lattice.size
+        centers = np.asarray(lattice.corners[part] * lattice.size, dtype=np.float64)
         unit = overlap(ready) * lattice.size
         seen = gather_points(tree, ready.points, ready.normals, centers, unit, HALO, most)
         return encode_chunk(seen, centers, unit, networks, patterns, device, config.refine, config.seed)

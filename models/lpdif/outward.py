@@ -1,0 +1,178 @@
+"""Outward normals of a clean scan: given ones kept, mended or replaced, missing ones made; every decision logged.
+
+N points, k neighbours. All lengths are in the unit of the cloud.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noise
+from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, mirror_reach, orient
+from lpdif.scans import FloatArray
+from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
+from lpdif.votes import FITTING, GIVEN_VOTE, SENSOR_VOTE, SOLID, VIEW_VOTE, likely_view, sensor_votes, trust_in
+
+log = logging.getLogger("lpdif")
+
+Facts = dict[str, float | int | str]
+BoolArray = NDArray[np.bool_]
+
+ENOUGH = 0.5  # share of the points that must have a normal for the given ones to count
+AMBIGUOUS = 0.3  # accord with its neighbours below which the side of a point is a guess
+AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
+CLEARLY = 0.2  # |cos| to the line of sight from which a point clearly faces the sensor or not
+FACING = 0.9  # share of such points that must be able to face the sensor, or it was not theirs
+UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """N clean points (N, 3) with their nearest neighbours, local (N,) and typical spacing, and noise.
+
+    origin (3,) is the place of the frame in the scan's own frame, in the same unit.
+    """
+
+    points: FloatArray
+    near: Neighbours
+    local: FloatArray
+    spacing: float
+    noise: float
+    origin: FloatArray
+    threads: int
+
+    @property
+    def around(self) -> IndexArray:
+        """(N, NEIGHBOURS) nearest points."""
+        return np.ascontiguousarray(self.near.indices[:, :NEIGHBOURS])
+
+    @property
+    def areas(self) -> FloatArray:
+        """(N,) area that each point stands for."""
+        return self.local**2
+
+    @property
+    def reach(self) -> float:
+        """As in `orientation.agreement`."""
+        return mirror_reach(self.spacing, self.noise)
+
+
+def outward_normals(
+    cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
+) -> tuple[FloatArray, float, float]:
+    """Unit outward normals (N, 3), their error in radians along each tangent (rough), and the share of points whose side is a guess.
+
+    given (N, 3) unit normals where `usable` (N,); sensor (3,) or (N, 3), or None if unknown.
+    """
+    if usable.mean() >= ENOUGH:
+        filled = given if usable.all() else _filled(cloud, given, usable)
+        kept = _kept(cloud, filled, usable, sensor, facts)
+        if kept is not None:
+            return kept
+    else:
+        log.info("normals: %s; estimated", "none given" if not usable.any() else f"only {100 * usable.mean():.2g} % given")
+    count = axis_neighbours(len(cloud.points), cloud.spacing, cloud.noise)
+    near = nearest(search_tree(cloud.points), cloud.points, count, cloud.threads)
+    axes = estimate_axes(cloud.points, near.indices, cloud.local, cloud.noise)
+    del near
+    facts["normals"] = "estimated"
+    votes, view = None, ""
+    if sensor is None:
+        seen = likely_view(cloud.points, cloud.origin)
+        if seen is not None:
+            place, view = seen
+            toward = place if view == "origin" else cloud.points + place
+            votes = sensor_votes(cloud.points, axes, toward, VIEW_VOTE)
+    found = _oriented(cloud, axes, None, votes, sensor, facts)
+    _tell_parts(found, view)
+    error = fit_noise(cloud.spacing, cloud.noise, count)
+    return axes * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
+
+
+def _kept(
+    cloud: Cloud, normals: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
+) -> tuple[FloatArray, float, float] | None:
+    """The result with given normals (N, 3), as they are or with other signs; None if they are not normals of this surface."""
+    trust = trust_in(cloud.points, normals, cloud.areas, cloud.near.indices, cloud.spacing, cloud.reach)
+    if trust.fit < FITTING:
+        log.info("normals: given, but they do not fit the points (median |cos| %.2f); estimated instead", trust.fit)
+        return None
+    some = "given" if usable.all() else f"given for {100 * usable.mean():.3g} % of the points, filled in for the others"
+    error = normals_noise(cloud.points, normals, cloud.near.indices)
+    faces_sensor = sensor is None or float((sensor_votes(cloud.points, normals, sensor) > 0).mean()) >= FACING
+    solid_out, solid_in = trust.outward >= SOLID, trust.inward >= SOLID
+    if not trust.flipped and (solid_out or solid_in) and (faces_sensor or sensor is None):
+        log.info("normals: %s, consistent; %s", some, "kept" if solid_out else "but inward: turned over")
+        facts["normals"] = "given" if solid_out else "given, turned over"
+        return (normals if solid_out else -normals), error, _ambiguous_sample(cloud, normals)
+    votes = GIVEN_VOTE * usable
+    found = _oriented(cloud, normals, None if trust.flipped else np.ones(len(normals)), votes, sensor, facts)
+    turned = float((found.signs < 0).mean())
+    if trust.flipped:
+        log.info("normals: %s, but with scattered signs; axes kept, %.3g %% turned over", some, 100 * turned)
+        facts["normals"] = "given, signs made anew"
+    else:
+        log.info("normals: %s, consistent; kept%s", some, f", but {100 * turned:.2g} % turned over" if turned else "")
+        facts["normals"] = "given, partly turned over" if turned else "given"
+    return normals * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
+
+
+def _oriented(
+    cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, sensor: FloatArray | None, facts: Facts
+) -> Orientation:
+    """Signs for the axes (N, 3). Where a sensor is known it decides, unless the surface shows that it was not there."""
+    if sensor is None:
+        return _orient(cloud, axes, start, votes)
+    sight = sensor_votes(cloud.points, axes, sensor)
+    found = _orient(cloud, axes, start, sight if votes is None else sight + votes)
+    clear = np.abs(sight) > CLEARLY * SENSOR_VOTE
+    facing = float((found.signs * sight > 0)[clear].mean()) if clear.any() else 0.0
+    if facing < FACING:
+        log.warning("%.0f %% of the surface cannot be seen from the sensor's position; it is not used", 100 * (1 - facing))
+        return _orient(cloud, axes, start, votes)
+    signs = np.where(np.abs(sight) > 0.5 * SENSOR_VOTE, np.sign(sight), found.signs)
+    log.info("normals: turned towards the sensor")
+    facts["sensor"] = "used"
+    agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
+    return Orientation(signs, accord(signs, cloud.around, agreements), found.part, found.winding)
+
+
+def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None) -> Orientation:
+    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.noise, start, votes)
+
+
+def _filled(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
+    """Given normals (N, 3), and where they are not usable (N,) those of planes through the neighbours, on the others' side."""
+    axes = given.copy()
+    count = axis_neighbours(len(cloud.points), cloud.spacing, cloud.noise)
+    near = nearest(search_tree(cloud.points), cloud.points, count, cloud.threads)
+    axes[~usable] = estimate_axes(cloud.points, near.indices, cloud.local, cloud.noise)[~usable]
+    signs = np.ones(len(axes))
+    follow_neighbours(signs, usable, cloud.around, all_agreements(cloud.points, axes, cloud.around, cloud.reach))
+    return axes * signs[:, None]
+
+
+def _ambiguous_sample(cloud: Cloud, normals: FloatArray) -> float:
+    """Share of the points whose normal does not agree with its neighbours', from a sample."""
+    rows = even_rows(len(normals), AMBIGUOUS_PLACES)
+    agreements = agreement(cloud.points, normals, rows[:, None], cloud.around[rows], cloud.reach)
+    return float((agreements.sum(axis=1) < AMBIGUOUS * np.abs(agreements).sum(axis=1)).mean())
+
+
+def _tell_parts(found: Orientation, view: str) -> None:
+    """Logs how many points and parts are uncertain, and what decided."""
+    sizes = np.bincount(found.part[found.part >= 0], minlength=len(found.winding))
+    large = sizes >= max(1, len(found.part) // 1000)
+    undecided = int((large & (np.abs(found.winding) < UNDECIDED)).sum())
+    log.info("normals: oriented, %.2g %% of the points ambiguous, %d parts", 100 * float((found.accord < AMBIGUOUS).mean()), large.sum())
+    if undecided:
+        rule = {
+            "origin": "the side that faces the origin of the file, from where the scan shows one surface",
+            "above": "the upper side, as from above the scan shows one surface",
+            "": "the side on which they bulge",
+        }[view]
+        log.info("normals: %d open parts do not tell inside from outside; taken: %s (--sensor X Y Z decides)", undecided, rule)
