@@ -10,12 +10,13 @@ import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lpdif.artifacts import Model
 from lpdif.field import LocalField, RegionCodes
 from lpdif.meshes import Mesh
 from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import TrainingRegions
-from lpdif.patterns import Patterns, Whitening
-from lpdif.regions import RegionLattice, region_lattices
+from lpdif.optimizer import Optimizer, TrainingRegions, learning_rate, make_networks
+from lpdif.patterns import Patterns, Whitening, fit_patterns
+from lpdif.regions import RegionLattice, pack_keys, region_lattices, unpack_keys
 from lpdif.sampling import closed_shape_regions
 
 FloatArray = NDArray[np.float64]
@@ -122,7 +123,6 @@ def random_field(points: FloatArray, size: float, patterns: int = 2, levels: int
 
 def lattice_of(corners: list[tuple[int, int, int]], size: float, first: int = 0) -> RegionLattice:
     """A lattice with regions at these corners."""
-    from lpdif.regions import pack_keys, unpack_keys
 
     keys = np.sort(pack_keys(np.array(corners, dtype=np.int64).reshape(-1, 3)))
     return RegionLattice(size, keys, unpack_keys(keys), first)
@@ -131,3 +131,16 @@ def lattice_of(corners: list[tuple[int, int, int]], size: float, first: int = 0)
 def plain_patterns(centroids: Tensor, code_size: int) -> Patterns:
     """Patterns in the space of the first entries of a code."""
     return Patterns(Whitening(torch.zeros(code_size), torch.eye(code_size)[:, : centroids.shape[1]]), centroids)
+
+
+@cache
+def tiny_model() -> Model:
+    """A model after a few dozen steps. Shared between tests: not to be written to."""
+    data = training_regions()
+    optimizer = Optimizer(make_networks(6, 8, 0), len(data.counts), torch.device("cpu"))
+    for step in range(40):
+        if step == 30:
+            optimizer.branch(fit_patterns(optimizer.bank[optimizer.seen], 3, 0))
+        optimizer.learn(data, 24, learning_rate(step, 40, 2e-3), 0)
+    assert optimizer.patterns is not None
+    return Model(optimizer.mean.eval().requires_grad_(False), optimizer.patterns, {"steps": 40})

@@ -57,7 +57,8 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
                     f"{path}: expected version {VERSION[kind]} of {kind}, found {about.get('version')}",
                     "use the lpdif that wrote it",
                 )
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(about["card"])  # noqa: SIM118 (safe_open is no dict)
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, json.loads(about["card"])
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", hint) from None
     except (SafetensorError, OSError, ValueError, KeyError) as error:
@@ -77,29 +78,34 @@ def load_model(path: Path | None = None) -> Model:
     path = path or Path(__file__).parent / "weights" / "default.safetensors"
     tensors, card = load_tensors(path, MODEL)
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
             raise ModelError(
-                f"{path}: {name} holds values that are not finite", "the file is damaged or its training diverged; fit again"
+                f"{path}: {name} holds values that are not finite single-precision numbers",
+                "the file is damaged or its training diverged; fit again",
             )
-    patterns = read_patterns(tensors)
     try:
         sizes = card["sizes"]
-        encoder = Encoder(int(sizes["features"]))
-        networks = Networks(encoder, MultiDecoder(int(sizes["patterns"]), encoder.code_size, int(sizes["width"])))
-        networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")})
-    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
+            encoder = Encoder(int(sizes["features"]))
+            networks = Networks(encoder, MultiDecoder(int(sizes["patterns"]), encoder.code_size, int(sizes["width"])))
+        networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
+        patterns = read_patterns(tensors)
+    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise ModelError(
             f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again"
         ) from None
-    if (
-        patterns is None
-        or len(patterns.centroids) != networks.decoder.patterns
-        or patterns.whitening.projection.shape[0] != encoder.code_size
-    ):
+    if patterns is None or not fitting(patterns, networks.decoder.patterns, encoder.code_size):
         raise ModelError(
             f"{path}: patterns do not match its {networks.decoder.patterns} decoders", "the file is damaged; fit again"
         )
     return Model(networks.eval().requires_grad_(False), patterns, card)
+
+
+def fitting(patterns: Patterns, count: int, code_size: int) -> bool:
+    """Whether there are `count` patterns, at least one, of codes of that size."""
+    dimensions = patterns.whitening.projection.shape[-1]
+    shapes = [(*patterns.whitening.mean.shape,), (*patterns.whitening.projection.shape,), (*patterns.centroids.shape,)]
+    return count > 0 and shapes == [(code_size,), (code_size, dimensions), (count, dimensions)]
 
 
 def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:

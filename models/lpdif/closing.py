@@ -24,12 +24,12 @@ import mcubes
 import numpy as np
 import point_cloud_utils as pcu
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, diags
 from scipy.spatial import cKDTree
 
 from lpdif.isosurface import Surface, weld
-from lpdif.manifold import border_vertices, is_closed_manifold, sides_of
+from lpdif.manifold import border_vertices, is_closed_manifold
 from lpdif.regions import pack_keys, unpack_keys
+from lpdif.rims import averaging, even_rim
 from lpdif.trimming import edge_numbers, face_parts, keep_faces
 
 log = logging.getLogger("lpdif")
@@ -41,6 +41,7 @@ BoolArray = NDArray[np.bool_]
 SHEET = (2.0, 4.0)  # b rises between these distances, in spacings, behind a surface: a sheet becomes a plate about so thick
 RIM = (0.0, 1.0)  # and between these beyond its rim
 BEVEL = 8.0  # spacings from the rim at which the plate has its full thickness
+FRINGE = (4.0, 3.0)  # spacings; see even_rim
 SMOOTHINGS = 5  # rounds of averaging of the normals that are used beyond a rim
 COARSE = 32  # lattice cells along the longest axis at first
 SURE = 0.35  # a cell of edge e whose corners all have |f| > SURE e and one sign is left out; what it holds is found by following
@@ -60,6 +61,7 @@ def close(surface: Surface, spacing: float, step: float, threads: int = 1) -> Su
     """
     if is_closed_manifold(surface.faces) and is_outward(surface, LEAST * step):
         return surface
+    surface = even_rim(surface, FRINGE[0] * spacing, FRINGE[1] * spacing)
     skin = Skin(surface, spacing, step, threads)
     lattice, stride = find_cells(skin, step)
     if stride > 1:
@@ -110,17 +112,6 @@ def unit(vectors: FloatArray) -> FloatArray:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300))
 
 
-def smoothed(normals: FloatArray, faces: IntArray, rounds: int) -> FloatArray:
-    """(V, 3) normals after so many rounds of averaging with those of the neighbours."""
-    start, end = sides_of(faces)
-    ones = np.ones(2 * len(start))
-    beside = coo_matrix((ones, (np.concatenate([start, end]), np.concatenate([end, start]))), shape=(len(normals),) * 2).tocsr()
-    beside = (beside + diags(np.maximum(np.asarray(beside.sum(1)).reshape(-1), 1.0))).tocsr()
-    for _ in range(rounds):
-        normals = unit(beside @ normals)
-    return normals
-
-
 class Crossings(NamedTuple):
     """Vertices (n,) on the lattice edges of one direction, and the packed lattice point (n,), sorted, at which each edge begins."""
 
@@ -165,9 +156,12 @@ class Skin:
         self.tree = cKDTree(surface.vertices)
         self.border = border_vertices(surface)
         self.normals = vertex_normals(surface)
-        self.known, self.signs = known_sides(surface, self.normals, step)
         border = border_vertices(surface)
-        self.normals[border] = smoothed(self.normals, surface.faces, SMOOTHINGS)[border]
+        self.known, self.signs = known_sides(surface, np.where(border[:, None], 0.0, self.normals), step)
+        smooth, average = self.normals, averaging(surface.faces, len(surface.vertices))
+        for _ in range(SMOOTHINGS):
+            smooth = average @ smooth
+        self.normals[border] = unit(smooth)[border]
         inward = cKDTree(surface.vertices[border]).query(surface.vertices, workers=threads, distance_upper_bound=BEVEL * spacing)[0]
         share = np.minimum(inward / (BEVEL * spacing), 1.0)  # of the plate's thickness: a plate is thinner at its rim
         self.low = spacing * (RIM[0] + share * (SHEET[0] - RIM[0]))

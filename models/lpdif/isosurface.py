@@ -21,8 +21,8 @@ IntArray = NDArray[np.int64]
 Field = Callable[[FloatArray], NDArray[np.float32]]
 
 TILE = 64
-COARSEST = 2  # the band is found on every second lattice point first
-# a cell of edge e whose corners all lie farther than SURE * e / 2 and on one side holds no surface (sqrt 3, and a margin)
+COARSEST = 2  # the band is found on every second lattice point first, and on still fewer
+WIDEST = 2.5  # where it reaches more than this many of their steps from a point
 SURE = 0.87  # sqrt(3) / 2: no point of a cell is farther from its nearest corner, in edge lengths
 ON_THE_WHOLE = 0.95  # a surface in the cell is nearer than this to its corners on average
 
@@ -43,26 +43,35 @@ def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) 
     return np.unique(np.concatenate(around), axis=0)
 
 
+class Seeds(NamedTuple):
+    """Points (n, 3) near which surface is sought: within reach, on every stride-th lattice point first."""
+
+    points: FloatArray
+    reach: float
+    stride: int
+
+
 def extract(
     points: FloatArray,
     field: Field,
     step: float,
-    reach: float,
+    reach: float | FloatArray,
     tile: int = TILE,
     threads: int = 1,
     tick: Callable[[int, int], None] | None = None,
 ) -> Surface:
-    """Zero surface of `field` within about `reach` of the points (N, 3), on the lattice of step h.
+    """Zero surface of `field` within about `reach`, one or (N,), of the points (N, 3), on the lattice of step h.
 
     field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. Tiles are computed in `threads`
     threads and joined in their order, so the result does not depend on the number of threads.
     """
-    tiles = tiles_near(points, step, reach, tile)
-    owner = PointIndex(points, step * tile, reach)
+    indices = [(PointIndex(seeds.points, step * tile, seeds.reach), seeds) for seeds in seeds_by_reach(points, reach, step, tile)]
+    tiles = np.unique(np.concatenate([tiles_near(s.points, step, s.reach, tile) for _, s in indices] or [np.zeros((0, 3), np.int64)]), axis=0)
     parts: list[Surface] = []
 
     def work(corner: IntArray) -> tuple[FloatArray, IntArray]:
-        return tile_surface(owner.near(corner), field, corner * tile, step, reach, tile)
+        near = [seeds._replace(points=index.near(corner)) for index, seeds in indices]
+        return tile_surface(near, field, corner * tile, step, tile)
 
     with single_threaded_pool(threads) as pool:
         for number, part in enumerate(pool.map(work, tiles), 1):
@@ -72,6 +81,22 @@ def extract(
                 tick(number, len(tiles))
     joined = weld(parts)
     return Surface(joined.vertices * step, joined.faces)
+
+
+def seeds_by_reach(points: FloatArray, reach: float | FloatArray, step: float, tile: int) -> list[Seeds]:
+    """Points gathered by reach, in classes of a factor of two; each class has the stride that suits it."""
+    if len(points) == 0:
+        return []
+    each = np.broadcast_to(np.asarray(reach, dtype=np.float64), len(points))
+    number = np.floor(np.log2(each / each.min()) + 1e-9).astype(np.int64)
+    found = []
+    for k in np.unique(number):
+        far = float(each[number == k].max())
+        stride = COARSEST
+        while far / (step * stride) > WIDEST and stride < tile // 2:
+            stride *= 2
+        found.append(Seeds(points[number == k], far, stride))
+    return found
 
 
 class PointIndex:
@@ -101,10 +126,10 @@ class PointIndex:
 
 
 def tile_surface(
-    points: FloatArray, field: Field, corner: IntArray, step: float, reach: float, tile: int
+    near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int
 ) -> tuple[FloatArray, IntArray]:
     """Surface of the tile whose first lattice point is `corner`, vertices in lattice units."""
-    values = narrow_band(points, field, corner, step, reach, tile)
+    values = narrow_band(near, field, corner, step, tile)
     known = np.isfinite(values)
     whole = known[:-1, :-1, :-1].copy()
     for shift in list(np.ndindex(2, 2, 2))[1:]:
@@ -123,21 +148,23 @@ def tile_surface(
     return vertices[used] + corner, (np.cumsum(used) - 1)[faces]
 
 
-def narrow_band(points: FloatArray, field: Field, corner: IntArray, step: float, reach: float, tile: int) -> NDArray[np.float32]:
+def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> NDArray[np.float32]:
     """(T+1, T+1, T+1) field values at the corners of all cells that may hold surface, NaN elsewhere.
 
-    From coarse to fine: cells of COARSEST lattice steps within reach of a point; of these and then of their halves only those in
-    which the field changes sign or comes nearer to zero than their size allows to exclude.
+    From coarse to fine: cells within reach of the seeds, of their stride; of these and then of their halves only those in which the
+    field changes sign or comes nearer to zero than their size allows to exclude.
     """
-    stride = COARSEST
-    cells = cells_near(points, corner, step, reach, tile, stride)
+    stride = max((seeds.stride for seeds in near), default=COARSEST)
+    cells = np.zeros((tile // stride,) * 3, bool)
     values = np.full((tile + 1,) * 3, np.nan, np.float32)
     while True:
+        for seeds in near:
+            if seeds.stride == stride:
+                cells |= cells_near(seeds.points, corner, step, seeds.reach, tile, stride)
         asked = corners_of(cells)
         index = np.argwhere(asked) * stride
-        fresh = np.isnan(values[tuple(index.T)])
-        index = index[fresh]
-        values[tuple(index.T)] = field(np.multiply(index + corner, step, dtype=np.float64))
+        index = index[np.isnan(values[tuple(index.T)])]
+        values[tuple(index.T)] = field((index + corner) * step)
         if stride == 1:
             return np.where(asked, values, np.nan)
         cells &= may_hold_surface(values[::stride, ::stride, ::stride], stride * step)

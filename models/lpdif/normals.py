@@ -22,7 +22,7 @@ OFF_PLANE = 4.0  # tolerated distance from the plane, in units of the noise,
 ROUGHNESS = 0.05  # which is never taken to be below this share of the spacing
 BEND = 0.28  # tolerated angle to a neighbour's axis where there is no noise,
 NOISY_BEND = 0.7  # and this much more (in quadrature) where it is as large as the spacing: weight exp(-(1 - cos) / bend^2)
-PASSES = 3
+PASSES = (0.5, 0.2, 0.0)  # in each, the tolerated distance is no less than this share of the neighbours' Gaussian width
 
 NOISE_PLACES = 2000
 NOISE_QUANTILE = 0.4
@@ -68,7 +68,8 @@ def estimate_axes(points: FloatArray, indices: IndexArray, local_spacing: FloatA
         near = np.take(points, indices[part], axis=0) - points[part][:, None]
         weights = np.exp(-0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2)
         axes[part], centres[part] = _weighted_planes(near, weights)
-    for _ in range(PASSES):
+    for least in PASSES:
+        allowed = np.maximum(tolerance, least * width)
         last, axes = axes, np.empty_like(points)
         for part in chunks(len(points), size):
             near = np.take(points, indices[part], axis=0) - points[part][:, None]
@@ -76,7 +77,7 @@ def estimate_axes(points: FloatArray, indices: IndexArray, local_spacing: FloatA
             heights = ((near - centres[part][:, None]) @ own)[..., 0]
             turn = 1 - np.abs((np.take(last, indices[part], axis=0) @ own)[..., 0])
             exponent = -0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2
-            exponent -= 0.5 * (heights / tolerance[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
+            exponent -= 0.5 * (heights / allowed[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
             # A faint even weight keeps the fit defined where all others are nought
             axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
     return axes

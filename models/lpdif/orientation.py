@@ -44,7 +44,7 @@ class Orientation:
     """What is known of the signs of N axes.
 
     signs (N,) +1 or -1      accord (N,) agreement of each point with its neighbours, -1 to 1
-    part (N,) number of the connected part of each point, or -1 of a point too scattered for any
+    part (N,) number of the connected part of each point
     winding (parts,) mean winding number on each part: about 1/2 where it is closed, about 0 where open and flat
     """
 
@@ -177,7 +177,7 @@ def orient(
     forest = spanning_forest(first, second, np.abs(strength), count)
     tree = np.empty(count, dtype=np.int64)
     tree[forest.order] = forest.tree
-    part = np.where(block >= 0, tree[block], -1)
+    part = _spread(np.where(block >= 0, tree[block], -1), indices)
     per_part = np.bincount(part[targets], minlength=tree.max() + 1)
     means = np.bincount(part[targets], winding, minlength=len(per_part)) / np.maximum(per_part, 1)
     follow_neighbours(signs, block >= 0, indices, agreements)
@@ -195,6 +195,17 @@ def _averaged(values: FloatArray, of_target: IntArray, first: IntArray, second: 
     wide = total + np.bincount(first, total[second], minlength=count) + np.bincount(second, total[first], minlength=count)
     among = number + np.bincount(first, number[second], minlength=count) + np.bincount(second, number[first], minlength=count)
     return wide / np.maximum(among, 1)
+
+
+def _spread(part: IntArray, indices: IndexArray) -> IntArray:
+    """(N,) part numbers in which those that are -1 are taken from a neighbour; 0 for points far from any."""
+    part = part.copy()
+    for _ in range(SWEEPS):
+        open_rows = np.flatnonzero(part < 0)
+        near = part[indices[open_rows]]
+        first = (near >= 0).argmax(axis=1)
+        part[open_rows] = near[np.arange(len(near)), first]
+    return np.maximum(part, 0)
 
 
 def _largest_blocks(block: IntArray) -> tuple[IntArray, int]:

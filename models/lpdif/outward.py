@@ -6,7 +6,7 @@ N points, k neighbours. All lengths are in the unit of the cloud.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noi
 from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, mirror_reach, orient
 from lpdif.scans import FloatArray
 from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
-from lpdif.votes import FITTING, GIVEN_VOTE, SENSOR_VOTE, SOLID, VIEW_VOTE, likely_view, sensor_votes, trust_in
+from lpdif.votes import FITTING, GIVEN_VOTE, SCATTERED_VOTE, SOLID, SOLID_INSIDE_OUT, VIEW_VOTE, likely_view, sensor_votes, trust_in
 
 log = logging.getLogger("lpdif")
 
@@ -25,8 +25,10 @@ BoolArray = NDArray[np.bool_]
 ENOUGH = 0.5  # share of the points that must have a normal for the given ones to count
 AMBIGUOUS = 0.3  # accord with its neighbours below which the side of a point is a guess
 AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
-CLEARLY = 0.2  # |cos| to the line of sight from which a point clearly faces the sensor or not
-FACING = 0.9  # share of such points that must be able to face the sensor, or it was not theirs
+FACING = 0.9  # share of the points that must be able to face the sensor, or it was not theirs
+WHOLE = 0.5  # share of a part that must be turned over for the part to be
+CLOSED = 0.42  # winding number on a part from which it is a solid's
+MANY = 0.05  # share of the points from which consistent normals are turned over in places
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
 
 
@@ -80,14 +82,7 @@ def outward_normals(
     axes = estimate_axes(cloud.points, near.indices, cloud.local, cloud.noise)
     del near
     facts["normals"] = "estimated"
-    votes, view = None, ""
-    if sensor is None:
-        seen = likely_view(cloud.points, cloud.origin)
-        if seen is not None:
-            place, view = seen
-            toward = place if view == "origin" else cloud.points + place
-            votes = sensor_votes(cloud.points, axes, toward, VIEW_VOTE)
-    found = _oriented(cloud, axes, None, votes, sensor, facts)
+    found, view = _oriented(cloud, axes, None, None, sensor, facts)
     _tell_parts(found, view)
     error = fit_noise(cloud.spacing, cloud.noise, count)
     return axes * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
@@ -103,42 +98,85 @@ def _kept(
         return None
     some = "given" if usable.all() else f"given for {100 * usable.mean():.3g} % of the points, filled in for the others"
     error = normals_noise(cloud.points, normals, cloud.near.indices)
-    faces_sensor = sensor is None or float((sensor_votes(cloud.points, normals, sensor) > 0).mean()) >= FACING
-    solid_out, solid_in = trust.outward >= SOLID, trust.inward >= SOLID
-    if not trust.flipped and (solid_out or solid_in) and (faces_sensor or sensor is None):
-        log.info("normals: %s, consistent; %s", some, "kept" if solid_out else "but inward: turned over")
-        facts["normals"] = "given" if solid_out else "given, turned over"
-        return (normals if solid_out else -normals), error, _ambiguous_sample(cloud, normals)
-    votes = GIVEN_VOTE * usable
-    found = _oriented(cloud, normals, None if trust.flipped else np.ones(len(normals)), votes, sensor, facts)
-    turned = float((found.signs < 0).mean())
+    faces_sensor = sensor is not None and float((sensor_votes(cloud.points, normals, sensor) > 0).mean()) >= FACING
+    inside_out = trust.inward >= SOLID_INSIDE_OUT and sensor is None
+    if not trust.flipped and (faces_sensor or inside_out or (trust.outward >= SOLID and sensor is None)):
+        log.info("normals: %s, consistent; %s", some, "but inward: turned over" if inside_out else "kept")
+        facts["normals"] = "given, turned over" if inside_out else "given"
+        return (-normals if inside_out else normals), error, _ambiguous_sample(cloud, normals)
     if trust.flipped:
+        found, _ = _oriented(cloud, normals, None, SCATTERED_VOTE * usable, sensor, facts)
+        turned = float((found.signs < 0).mean())
         log.info("normals: %s, but with scattered signs; axes kept, %.3g %% turned over", some, 100 * turned)
         facts["normals"] = "given, signs made anew"
     else:
+        found, _ = _oriented(cloud, normals, np.ones(len(normals)), GIVEN_VOTE * usable, sensor, facts)
+        found = found if "sensor" in facts else _only_well_founded(found)
+        turned = float((found.signs < 0).mean())
         log.info("normals: %s, consistent; kept%s", some, f", but {100 * turned:.2g} % turned over" if turned else "")
         facts["normals"] = "given, partly turned over" if turned else "given"
     return normals * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
 
 
+def _only_well_founded(found: Orientation) -> Orientation:
+    """Of the turns of consistent normals those of closed parts that were inside out, and the others if they are many."""
+    over = found.signs < 0
+    whole = np.bincount(found.part, over, minlength=len(found.winding)) > WHOLE * np.bincount(found.part, minlength=len(found.winding))
+    other = over & ~whole[found.part]
+    turned = (whole & (found.winding > CLOSED))[found.part] | (other if other.mean() > MANY else np.zeros_like(other))
+    return replace(found, signs=np.where(turned, -1.0, 1.0))
+
+
 def _oriented(
     cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, sensor: FloatArray | None, facts: Facts
-) -> Orientation:
-    """Signs for the axes (N, 3). Where a sensor is known it decides, unless the surface shows that it was not there."""
-    if sensor is None:
-        return _orient(cloud, axes, start, votes)
+) -> tuple[Orientation, str]:
+    """Signs for the axes (N, 3), and what view decided where shape does not: "sensor", "origin", "above" or none ("").
+
+    A known sensor decides. Else, and unless the signs `start` are consistent, a view from where the scan shows a single
+    surface counts a little.
+    """
+    if sensor is not None:
+        return _turned_to_sensor(cloud, axes, start, votes, sensor, facts)
+    seen = likely_view(cloud.points, cloud.origin) if start is None else None
+    if seen is None:
+        return _orient(cloud, axes, start, votes), ""
+    place, view = seen
+    sight = sensor_votes(cloud.points, axes, place if view == "origin" else cloud.points + place)
+    found = _orient(cloud, axes, start, VIEW_VOTE * sight + (0 if votes is None else votes))
+    if _facing(found, sight) < FACING:
+        return found, ""
+    return _faced(cloud, axes, found, sight), view
+
+
+def _turned_to_sensor(
+    cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, sensor: FloatArray, facts: Facts
+) -> tuple[Orientation, str]:
+    """Signs for the axes (N, 3) that face the sensor, unless the shape is a solid that cannot be seen from there."""
     sight = sensor_votes(cloud.points, axes, sensor)
-    found = _orient(cloud, axes, start, sight if votes is None else sight + votes)
-    clear = np.abs(sight) > CLEARLY * SENSOR_VOTE
-    facing = float((found.signs * sight > 0)[clear].mean()) if clear.any() else 0.0
+    found = _orient(cloud, axes, start, votes)
+    facing = _facing(found, sight)
     if facing < FACING:
-        log.warning("%.0f %% of the surface cannot be seen from the sensor's position; it is not used", 100 * (1 - facing))
-        return _orient(cloud, axes, start, votes)
-    signs = np.where(np.abs(sight) > 0.5 * SENSOR_VOTE, np.sign(sight), found.signs)
+        solid = found.winding[found.part] > CLOSED
+        if solid.mean() > WHOLE:
+            log.warning("%.0f %% of the surface cannot be seen from the sensor's position; it is not used", 100 * (1 - facing))
+            return found, ""
+        found = _orient(cloud, axes, start, sight if votes is None else sight + votes)
     log.info("normals: turned towards the sensor")
     facts["sensor"] = "used"
+    return _faced(cloud, axes, found, sight), "sensor"
+
+
+def _facing(found: Orientation, sight: FloatArray) -> float:
+    """Share of the points clearly in sight, from one side or the other, whose normals face the viewer."""
+    clear = np.abs(sight) == 1
+    return float((found.signs * sight > 0)[clear].mean()) if clear.any() else 0.0
+
+
+def _faced(cloud: Cloud, axes: FloatArray, found: Orientation, sight: FloatArray) -> Orientation:
+    """The same with every point turned to the viewer that is not seen at a grazing angle."""
+    signs = np.where(np.abs(sight) > 0.5, np.sign(sight), found.signs)
     agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
-    return Orientation(signs, accord(signs, cloud.around, agreements), found.part, found.winding)
+    return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
 
 
 def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None) -> Orientation:
@@ -173,6 +211,7 @@ def _tell_parts(found: Orientation, view: str) -> None:
         rule = {
             "origin": "the side that faces the origin of the file, from where the scan shows one surface",
             "above": "the upper side, as from above the scan shows one surface",
+            "sensor": "the side that faces the sensor",
             "": "the side on which they bulge",
         }[view]
         log.info("normals: %d open parts do not tell inside from outside; taken: %s (--sensor X Y Z decides)", undecided, rule)

@@ -30,6 +30,8 @@ NOISE_GROWTH = 1.45  # from one neighbourhood to the next; more is shape, not no
 NOISE_QUANTILE = 0.4  # of the local values: edges and creases only ever add to a residual
 NOISE_QUANTILE_Z = -0.2533  # the standard normal quantile of NOISE_QUANTILE
 QUADRIC_TERMS = 6
+STEP_PLACES = 20_000  # points at which coordinates are looked at for steps,
+STEP_CROWD = 8  # which are there if so many points on average share a value
 TWO_SHEETS = 1.7  # kurtosis of residuals: 3 of one noisy sheet, 1.8 of a uniform slab, 1 of two clean sheets
 
 
@@ -138,38 +140,64 @@ def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = 
     give one value a place, and a quantile just below the median is the answer, so that edges, creases and outliers in
     less than half of the places do not count. The neighbourhood grows until it is wide against the noise, since a ball
     of the nearest points cuts off the tails of a noise as large as itself; but not where the value jumps, which is shape.
+    Coordinates that come in coarse steps, as depths of some cameras, hide their error from a small neighbourhood, which
+    lies on one step: there the error of rounding counts, if a wide neighbourhood shows it.
     """
     sigma = 0.0
     for k in NOISE_NEIGHBOURS:
-        k = min(k, len(points) - 1)
-        rows = even_rows(len(points), min(NOISE_PLACES, NOISE_BUDGET // k))
-        distances, indices = tree.query(points[rows], k=k + 1, workers=threads)
-        weights = np.ones(indices.shape)
-        if normals is not None:
-            weights = (np.einsum("mki,mi->mk", normals[indices], normals[rows]) >= 0).astype(np.float64)
-            weights[:, 0] = 1.0
-        radius = distances[:, -1]
-        near = (points[indices] - points[rows][:, None]) / radius[:, None, None]
-        residual = quadric_residuals(near, weights)
-        square = _moment(residual, weights, 2)
-        two_sheets = (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
-        weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
-        residual = quadric_residuals(near, weights)
-        freedom = weights.sum(axis=1) - QUADRIC_TERMS
-        sure = freedom >= 3
-        if not sure.any():
-            break
-        local = radius * np.sqrt(np.einsum("mk,mk->m", weights, residual**2) / np.maximum(freedom, 1))
-        # A quantile of chi-square over its degrees of freedom (Wilson and Hilferty, 1931)
-        spread = 2 / (9 * freedom[sure])
-        expected = (1 - spread + NOISE_QUANTILE_Z * np.sqrt(spread)) ** 1.5
-        wider = float(np.quantile(local[sure] / expected, NOISE_QUANTILE))
+        wider, radius, _ = _residual_scatter(points, tree, normals, k, threads)
         if sigma > 0 and wider > NOISE_GROWTH * sigma:
             break
         sigma = wider
-        if sigma <= NOISE_REACH * np.median(radius):
+        if sigma <= NOISE_REACH * radius:
             break
+    steps = coordinate_steps(points)
+    if (steps > 0).any():
+        shown, _, axes = _residual_scatter(points, tree, normals, NOISE_NEIGHBOURS[-2], threads)
+        rounding = np.sqrt(np.einsum("mi,i->m", axes**2, steps**2 / 12))
+        sigma = max(sigma, min(shown, float(np.quantile(rounding, NOISE_QUANTILE))))
     return sigma
+
+
+def _residual_scatter(
+    points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int
+) -> tuple[float, float, FloatArray]:
+    """Noise as seen by quadrics over k neighbours; the median radius of these; and the axes (M, 3) of their planes."""
+    k = min(k, len(points) - 1)
+    rows = even_rows(len(points), min(NOISE_PLACES, NOISE_BUDGET // k))
+    distances, indices = tree.query(points[rows], k=k + 1, workers=threads)
+    weights = np.ones(indices.shape)
+    if normals is not None:
+        weights = (np.einsum("mki,mi->mk", normals[indices], normals[rows]) >= 0).astype(np.float64)
+        weights[:, 0] = 1.0
+    radius = distances[:, -1]
+    near = (points[indices] - points[rows][:, None]) / radius[:, None, None]
+    residual, axes = quadric_residuals(near, weights)
+    square = _moment(residual, weights, 2)
+    two_sheets = (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
+    weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
+    residual, axes = quadric_residuals(near, weights)
+    freedom = weights.sum(axis=1) - QUADRIC_TERMS
+    sure = freedom >= 3
+    if not sure.any():
+        return 0.0, float(np.median(radius)), axes
+    local = radius * np.sqrt(np.einsum("mk,mk->m", weights, residual**2) / np.maximum(freedom, 1))
+    # A quantile of chi-square over its degrees of freedom (Wilson and Hilferty 1931)
+    spread = 2 / (9 * freedom[sure])
+    expected = (1 - spread + NOISE_QUANTILE_Z * np.sqrt(spread)) ** 1.5
+    return float(np.quantile(local[sure] / expected, NOISE_QUANTILE)), float(np.median(radius)), axes
+
+
+def coordinate_steps(points: FloatArray) -> FloatArray:
+    """(3,) typical step in which each coordinate of points (N, 3) comes, or 0 where it takes too many values to come in steps."""
+    some = points[even_rows(len(points), STEP_PLACES)]
+    steps = np.zeros(3)
+    for axis in range(3):
+        values, places = np.unique(some[:, axis], return_inverse=True)
+        if 2 < len(values) < len(some) / STEP_CROWD:
+            gaps = np.diff(values)
+            steps[axis] = np.median(gaps[np.minimum(places, len(gaps) - 1)])
+    return steps
 
 
 def _moment(values: FloatArray, weights: FloatArray, order: int) -> FloatArray:
@@ -177,8 +205,8 @@ def _moment(values: FloatArray, weights: FloatArray, order: int) -> FloatArray:
     return mean
 
 
-def quadric_residuals(near: FloatArray, weights: FloatArray) -> FloatArray:
-    """(M, k) heights of points (M, k, 3) over the quadric fitted to them, in the frame of their principal axes.
+def quadric_residuals(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Heights (M, k) of points (M, k, 3) over the quadric fitted to them, and the axes (M, 3) along which these are measured.
 
     weights (M, k) >= 0: points of weight 0 are not fitted, but get their residual too. Coordinates should be of the
     order of 1. Where fewer points than terms count, a faint ridge (1e-9) makes the fit an exact one.
@@ -192,5 +220,4 @@ def quadric_residuals(near: FloatArray, weights: FloatArray) -> FloatArray:
     weighted = np.swapaxes(terms * weights[..., None], 1, 2)
     normal_matrix = weighted @ terms + 1e-9 * np.eye(QUADRIC_TERMS)
     coefficients = np.linalg.solve(normal_matrix, weighted @ height[..., None])
-    residual: FloatArray = height - (terms @ coefficients)[..., 0]
-    return residual
+    return height - (terms @ coefficients)[..., 0], axes[:, :, 0]

@@ -22,21 +22,22 @@ CLEAR = 0.3  # size of an agreement from which it counts
 ALONE = 0.8  # share of contradicting neighbours from which a normal stands alone
 WINDING_PLACES, WINDING_RUN = 400, 8  # places of the winding number, and how many neighbouring ones are averaged
 WINDING_BLOCKS = 2000
-CLEARLY_CLOSED = 0.2  # winding number on the surface, averaged, beyond which it is clearly that of a solid
+OUTWARD = 0.2  # winding number on the surface, averaged, above which the normals may well be those of a solid,
+INSIDE_OUT = -0.35  # and below which they are clearly those of one that is inside out: an open bowl stays above
 
 FITTING = 0.8  # below it given normals are not those of the surface
 SCATTERED = 0.03  # share of normals alone against their neighbours from which flips are scattered all over,
 AT_ODDS = 0.33  # and mean share of contradicting neighbours: two touching surfaces alone stay below both
-SOLID = 0.9  # share of the places that look like a solid's from which the scan counts as closed
+SOLID, SOLID_INSIDE_OUT = 0.98, 0.9  # share of such places from which the scan counts as one or the other
 
-GIVEN_VOTE = 0.05
-VIEW_VOTE = 0.05
-SENSOR_VOTE = 1.0
+GIVEN_VOTE = 0.05  # of normals that are consistent: only what clearly contradicts them turns them over
+SCATTERED_VOTE = 0.5  # of normals with scattered signs: their majority decides where the shape does not
+VIEW_VOTE = 0.2
 GRAZING = 0.2  # |cos| to the line of sight below which a vote fades
 
 VIEW_PLACES = 50_000  # points that an image is judged by
 VIEW_ANGLE = 0.25  # cosine of the half angle that a scene seen from its origin may fill
-TORN = 8.0  # neighbours in the image are torn apart in space beyond this many times their median distance
+TORN = 8.0  # neighbours in the image are torn apart beyond this many times the distance of nearest neighbours in space
 SINGLE = 0.15  # share of torn places up to which an image shows one surface
 
 
@@ -47,7 +48,8 @@ class Trust:
     fit        median |cos| between normals and the planes of the neighbours, 1 where nothing could be told
     at_odds    mean share of neighbours that a normal clearly contradicts
     alone      share of normals that almost all their neighbours contradict
-    outward, inward   share of the surface where the winding number is clearly positive (outside of a solid), or negative
+    outward    share of the surface where the winding number is as on a solid's
+    inward     share where it is as on a solid that is inside out
     """
 
     fit: float
@@ -80,8 +82,8 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
         fit=float(np.median(cosine[sure])) if sure.any() else 1.0,
         at_odds=float(against.mean()),
         alone=float((against > ALONE).mean()),
-        outward=float((winding > CLEARLY_CLOSED).mean()),
-        inward=float((winding < -CLEARLY_CLOSED).mean()),
+        outward=float((winding > OUTWARD).mean()),
+        inward=float((winding < INSIDE_OUT).mean()),
     )
 
 
@@ -105,11 +107,11 @@ def surface_winding(points: FloatArray, normals: FloatArray, areas: FloatArray, 
     return means
 
 
-def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray, weight: float = SENSOR_VOTE) -> FloatArray:
-    """(N,) votes for the side of axes (N, 3) that faces the sensor, (3,) or (N, 3); they fade at grazing sight."""
+def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray) -> FloatArray:
+    """(N,) votes, -1 to 1, for the side of axes (N, 3) that faces the sensor, (3,) or (N, 3); they fade at grazing sight."""
     sight = sensor - points
     cosine = np.einsum("ni,ni->n", axes, sight) / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)
-    return weight * np.clip(cosine / GRAZING, -1, 1)
+    return np.clip(cosine / GRAZING, -1, 1)
 
 
 def likely_view(points: FloatArray, origin: FloatArray) -> tuple[FloatArray, str] | None:
@@ -142,4 +144,5 @@ def _shows_one_surface(image: FloatArray, points: FloatArray) -> bool:
     rows = even_rows(len(points), PLACES)
     _, near = cKDTree(image).query(image[rows], k=5)
     apart = np.linalg.norm(points[near[:, 1:]] - points[rows][:, None], axis=2)
-    return bool((apart > TORN * np.median(apart)).any(axis=1).mean() <= SINGLE)
+    nearest, _ = cKDTree(points).query(points[rows], k=5)
+    return bool((apart.max(axis=1) > TORN * np.median(nearest[:, -1])).mean() <= SINGLE)

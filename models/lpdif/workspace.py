@@ -27,4 +27,7 @@ class Workspace:
                 f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})",
                 "make some: lpdif preprocess SCANS",
             )
-        return [self.samples / row["shard"] for row in json.loads(self.manifest.read_text())["kept"]]
+        try:
+            return [self.samples / row["shard"] for row in json.loads(self.manifest.read_text())["kept"]]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{self.manifest}: not a list of samples", "run `lpdif preprocess` again") from None

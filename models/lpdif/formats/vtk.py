@@ -161,6 +161,8 @@ def _cells(cursor: _Cursor, number: int, size: int, with_offsets: bool) -> tuple
         if number and (offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) < 0).any()):
             raise source.error("offsets of cells do not rise from 0 to the number of corners")
         return corners, np.diff(offsets)
+    if number > size:
+        raise source.error(f"header says {number} cells in {size} numbers")
     values = cursor.values("int", size, things).astype(np.int64)
     if number and size % number == 0 and (values.reshape(number, -1)[:, 0] == size // number - 1).all():
         table = values.reshape(number, -1)

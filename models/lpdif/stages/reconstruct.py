@@ -39,6 +39,8 @@ OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little clos
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
 STEP = 0.48  # lattice step of the mesh, in region sizes
+FACES = 16.0  # faces a point, at most
+FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
 GAP = 1.1  # regions sit around the points and this many spacings beside them
 BACKED = 8  # a region with this many points counts in full
 REACH = 2.2  # the surface is sought this many spacings from the points
@@ -80,14 +82,14 @@ def reconstruct_scan(
     """The stage itself: one line a step."""
     ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed, threads=threads)
     size, level = region_levels(ready, config)
-    step = config.resolution or size * STEP
+    step = config.resolution or mesh_step(ready, size)
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, step)
     check_extent(scan, ready, size, step)
     tree = cKDTree(ready.points)
     between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
     lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
     field = encode(ready, lattices, tree, model, config, resolve(device), threads, progress)
-    reach = config.max_distance or REACH * float(np.quantile(ready.local_spacing, 0.9))
+    reach = REACH * ready.local_spacing if config.max_distance is None else config.max_distance
     surface = extract(ready.points, field.box_sdf, step, reach, threads=threads, tick=lambda done, total: progress("extract", done, total))
     if len(surface.faces) == 0:
         raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", "give a denser scan, or a larger --region-size")
@@ -115,6 +117,16 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
     finest = float(config.region_size or np.quantile(need, 0.1) * 1.1)
     level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, 6).astype(np.int64)
     return finest, level
+
+
+def mesh_step(ready: Prepared, size: float) -> float:
+    """Lattice step of the mesh: STEP region sizes, but so that it has no more than about FACES faces a point.
+
+    A lattice of step h cuts a surface of area A into about 2.6 A / h^2 faces. Where a few points stand for most of the area, it is
+    they that would make the mesh large, not the detail.
+    """
+    area = float(np.square(np.minimum(ready.local_spacing, FARTHEST * ready.spacing)).sum())
+    return max(size * STEP, float(np.sqrt(2.6 * area / (FACES * len(ready.points) + 200_000))))
 
 
 def overlap(ready: Prepared) -> float:
