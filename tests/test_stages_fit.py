@@ -286,7 +286,7 @@ def test_a_failed_snapshot_leaves_the_last_one(
         with pytest.raises(ResourceError):
             fit(workspace, change(resume=True), "cpu")
     assert place.snapshot.read_bytes() == before
-    assert {p.name for p in place.root.iterdir()} == {"samples", "snapshot.safetensors", "metrics.jsonl"}
+    assert {p.name for p in place.root.iterdir()} == {".lock", "samples", "snapshot.safetensors", "metrics.jsonl"}
     fit(workspace, change(resume=True), "cpu")
     assert model_bytes(workspace) == model_bytes(straight[0])
 

@@ -39,7 +39,15 @@ def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], card: dict[s
     """Write a safetensors file that says what it is. Atomic: a reader sees the old file or the new one."""
     about = {"kind": kind, "version": str(VERSION[kind]), "card": json.dumps(card, sort_keys=True)}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(whole, about), overwrite=True)
+    write_bytes(path, ordered(save(whole, about)), overwrite=True)
+
+
+def ordered(data: bytes) -> bytes:
+    """A safetensors file with the keys of its header in order: the library leaves that of the metadata to chance."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(data)[end:]])
 
 
 def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

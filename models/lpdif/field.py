@@ -86,6 +86,8 @@ class LocalField:
         def pairs(lattice: RegionLattice) -> Pairs:
             low = np.floor(lowest / lattice.size).astype(np.int64)
             high = np.floor(highest / lattice.size).astype(np.int64) + 1
+            if np.prod(high - low + 1) > len(points):  # a wide box with few points in it
+                return covering_pairs(points, lattice)
             return covering_pairs(points, lattice, lattice.window(low, high), low)
 
         return self.blend(points, map(pairs, self.lattices))

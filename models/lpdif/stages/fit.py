@@ -17,7 +17,7 @@ from lpdif.artifacts import SNAPSHOT, Model, append_metrics, load_samples, load_
 from lpdif.augment import scanned
 from lpdif.config import FitConfig
 from lpdif.device import resolve
-from lpdif.errors import InputError, ModelError
+from lpdif.errors import InputError, ModelError, UsageError
 from lpdif.locking import workspace_lock
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
 from lpdif.patterns import Patterns, fit_patterns
@@ -61,6 +61,8 @@ def fit(
 
 def learn(place: Workspace, config: FitConfig, device: torch.device, progress: Progress, stop: Callable[[], bool]) -> FitReport:
     """The stage itself, with the workspace's lock held."""
+    if config.shared_steps < 1:
+        raise UsageError(f"shared_steps {config.shared_steps}: patterns are found in the codes of shared steps", "take one or more")
     training, held_out = split_regions(load_samples(place)[0])
     networks = make_networks(config.features, config.width, config.seed)
     optimizer = Optimizer(networks, len(training.counts), device)

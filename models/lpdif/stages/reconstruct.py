@@ -39,7 +39,7 @@ OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little clos
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
 STEP = 0.48  # lattice step of the mesh, in region sizes
-FACES = 16.0  # faces a point, at most
+FACES = 10.0  # faces a point, at most
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
 GAP = 1.1  # regions sit around the points and this many spacings beside them
 BACKED = 8  # a region with this many points counts in full
@@ -126,7 +126,7 @@ def mesh_step(ready: Prepared, size: float) -> float:
     they that would make the mesh large, not the detail.
     """
     area = float(np.square(np.minimum(ready.local_spacing, FARTHEST * ready.spacing)).sum())
-    return max(size * STEP, float(np.sqrt(2.6 * area / (FACES * len(ready.points) + 200_000))))
+    return max(size * STEP, float(np.sqrt(2.6 * area / (FACES * len(ready.points) + 100_000))))
 
 
 def overlap(ready: Prepared) -> float:
