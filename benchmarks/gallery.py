@@ -57,7 +57,10 @@ def main() -> None:
             out.unlink(missing_ok=True)
             started = time.perf_counter()
             ran = subprocess.run(
-                [sys.executable, "-m", "lpdif_cli", "reconstruct", name, "-o", str(out), "--json", "-q"], capture_output=True, text=True, check=True
+                [sys.executable, "-m", "lpdif_cli", "reconstruct", name, "-o", str(out), "--json", "-q"],
+                capture_output=True,
+                text=True,
+                check=True,
             )
             wall = time.perf_counter() - started
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest run so far

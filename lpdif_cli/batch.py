@@ -103,9 +103,7 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
     return [(scan, target) for target, scan in jobs.items()]
 
 
-def attempt(
-    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, console: Console, overwrite: bool
-) -> Outcome:
+def attempt(mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, console: Console, overwrite: bool) -> Outcome:
     """One scan of a batch. What goes wrong with it is its own affair, an error of lpdif and a lack of memory included; what would
     stop every scan (the model, the disk) is raised."""
     began = console.elapsed()

@@ -91,15 +91,11 @@ def look(workspace: Path, device: str) -> Iterator[Finding]:
     """Everything doctor looks at."""
     yield Finding("lpdif", f"{lpdif.__version__} in {Path(lpdif.__file__).parent}")
     supported = (3, 11) <= sys.version_info[:2] < (3, 13)
-    yield Finding(
-        "python", f"{platform.python_version()} on {platform.platform()}", "" if supported else "use Python 3.11 or 3.12"
-    )
+    yield Finding("python", f"{platform.python_version()} on {platform.platform()}", "" if supported else "use Python 3.11 or 3.12")
     for name, module in NEEDED.items():
         yield package(name, module)
     if any(d.metadata["Name"].lower() == "mcubes" for d in metadata.distributions()):
-        yield Finding(
-            "mcubes", "another package of that name overwrites PyMCubes", "pip uninstall mcubes PyMCubes; pip install PyMCubes"
-        )
+        yield Finding("mcubes", "another package of that name overwrites PyMCubes", "pip uninstall mcubes PyMCubes; pip install PyMCubes")
     for extra, names in EXTRAS.items():
         yield optional(extra, names)
     yield guarded("device", lambda: compute_device(device))
@@ -134,9 +130,7 @@ def optional(extra: str, names: tuple[str, ...]) -> Finding:
     try:
         return Finding(f"[{extra}]", ", ".join(f"{name} {metadata.version(name)}" for name in names), needed=False)
     except metadata.PackageNotFoundError as error:
-        return Finding(
-            f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install 'lpdif[{extra}]'", needed=False
-        )
+        return Finding(f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install 'lpdif[{extra}]'", needed=False)
 
 
 def compute_device(name: str) -> str:

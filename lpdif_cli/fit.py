@@ -82,9 +82,7 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
     if place.model.exists():
         raise UsageError(f"{place.model}: already there", "pass --overwrite to fit anew")
     if place.snapshot.exists():
-        raise UsageError(
-            f"{place.snapshot}: an earlier fit was stopped here", "pass --resume to go on, or --overwrite to fit anew"
-        )
+        raise UsageError(f"{place.snapshot}: an earlier fit was stopped here", "pass --resume to go on, or --overwrite to fit anew")
 
 
 def said_aloud(stop: Callable[[], bool], console: Console) -> Callable[[], bool]:

@@ -53,9 +53,7 @@ def preprocess(
         console.say(f"would read {len(paths)} files and write samples to {place.samples}; nothing was done")
         console.result({"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths]}, *map(str, paths))
         return
-    report = lpdif.preprocess(
-        paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress
-    )
+    report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
     console.say(f"wrote {place.samples}: {report.regions:,} regions of {report.kept} scans in {duration(console.elapsed())}")
     console.next("fit", "--patterns", str(chosen.config.fit.patterns), *workspace_words(place.root))
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]

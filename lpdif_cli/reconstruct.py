@@ -25,18 +25,14 @@ STREAM = "-"
 def reconstruct(
     context: typer.Context,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", hidden=True)],
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].")
-    ] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].")] = None,
     resolution: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of the mesh's triangles [auto].")] = None,
     region_size: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of a local region [auto].")] = None,
     max_distance: Annotated[str | None, typer.Option(metavar="LENGTH", help="No surface farther from the points [auto].")] = None,
     watertight: Annotated[bool, typer.Option("--watertight", help="Close every hole, as for printing.")] = False,
     refine: Annotated[str | None, typer.Option(metavar="N", help="Steps that fit the codes to this scan [0].")] = None,
     model: Annotated[str | None, typer.Option(metavar="FILE", help="Model file, or: bundled [the workspace's].")] = None,
-    sensor: Annotated[
-        tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")
-    ] = None,
+    sensor: Annotated[tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")] = None,
     faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.")] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
@@ -138,9 +134,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
         console.say(f"would make a mesh of {len(scan.points):,} points ({scan.name}); nothing was written")
-        console.result(
-            {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points)}, str(target or STREAM)
-        )
+        console.result({"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points)}, str(target or STREAM))
         return
     made = work.mesh_of(scan)
     console.interrupts.check()

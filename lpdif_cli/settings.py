@@ -94,9 +94,7 @@ def resolve(
 def describe_keys(stage: str) -> str:
     """The keys of a stage with their defaults, wrapped, for the end of its --help."""
     pairs = [
-        f"{field.name} {_show(field.default)}"
-        for field in dataclasses.fields(_STAGES[stage])
-        if f"{stage}.{field.name}" not in _NOT_SETTINGS
+        f"{field.name} {_show(field.default)}" for field in dataclasses.fields(_STAGES[stage]) if f"{stage}.{field.name}" not in _NOT_SETTINGS
     ]
     lines, line = [], " "
     for pair in [p + "," for p in pairs[:-1]] + pairs[-1:]:
@@ -144,9 +142,7 @@ def _from_environment(environment: Mapping[str, str], keys: Mapping[str, type]) 
     return found
 
 
-def _from_file(
-    config_file: Path | None, environment: Mapping[str, str], keys: Mapping[str, type]
-) -> dict[str, tuple[Value, str]]:
+def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: Mapping[str, type]) -> dict[str, tuple[Value, str]]:
     named = config_file or (Path(environment["LPDIF_CONFIG"]) if environment.get("LPDIF_CONFIG") else None)
     path = named or Path(FILE_NAME)
     try:

@@ -179,9 +179,7 @@ def covering_pairs(points: FloatArray, lattice: RegionLattice) -> dict[tuple[int
     return found
 
 
-def blend(
-    points: FloatArray, lattices: list[RegionLattice], support: FloatArray, distance: Callable[[FloatArray, int], float]
-) -> FloatArray:
+def blend(points: FloatArray, lattices: list[RegionLattice], support: FloatArray, distance: Callable[[FloatArray, int], float]) -> FloatArray:
     """(Q,) weighted mean of what each region says, distance(point, region), NaN where none speaks; finest lattice first."""
     found = []
     for point in points:
@@ -317,3 +315,14 @@ def weld(parts: list[tuple[FloatArray, IntArray]]) -> tuple[list[tuple[float, ..
 def near_box(points: FloatArray, low: FloatArray, high: FloatArray, reach: float) -> list[int]:
     """The points that stick out of a box by at most `reach` along every axis."""
     return [i for i, p in enumerate(points) if all(a - reach <= x <= b + reach for x, a, b in zip(p, low, high, strict=True))]
+
+
+def confidence_of_vertex(place: np.ndarray, normal: np.ndarray, points: np.ndarray, spacing: float, noise: float) -> float:
+    """lpdif.confidence for one vertex, from its written definition."""
+    count = min(6, len(points))
+    nearest = sorted(points, key=lambda p: float(np.linalg.norm(p - place)))[:count]
+    distances = [float(np.linalg.norm(p - place)) for p in nearest]
+    support = min(1.0, spacing * math.sqrt(count / math.pi) / distances[-1])
+    closeness = math.exp(-(distances[0] ** 2) / (2 * (spacing**2 + noise**2)))
+    residual = sum(abs(float((p - place) @ normal)) for p in nearest) / count
+    return support * closeness * math.exp(-0.5 * (residual / (0.25 * spacing + noise)) ** 2)

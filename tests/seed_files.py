@@ -152,9 +152,8 @@ f 1//1 2//2 4//4
 f -3//-3 -2//-2 -1//-1
 f 3//3 1//1 4//4
 """
-OFF = (
-    b"COFF # a tetrahedron\n4 4 6\n0 0 0 255 0 10 255\n1 0 .25 0 255 20 255\n0 1 -.5 1 2 30 255\n.125 .25 1 200 100 40 255\n"
-    + b"".join(b"3 %d %d %d\n" % tuple(face) for face in FACES.tolist())
+OFF = b"COFF # a tetrahedron\n4 4 6\n0 0 0 255 0 10 255\n1 0 .25 0 255 20 255\n0 1 -.5 1 2 30 255\n.125 .25 1 200 100 40 255\n" + b"".join(
+    b"3 %d %d %d\n" % tuple(face) for face in FACES.tolist()
 )
 CSV = b"x,y,z,nx,ny,nz,intensity\n0,0,0,0,0,-1,5\n1,0,0.25,1,0,0,6\n0,1,-0.5,0,1,0,7\n0.125,0.25,1,0,0,1,8\n"
 PTS = b"4\n0 0 0 5 255 0 10\n1 0 0.25 6 0 255 20\n0 1 -0.5 7 1 2 30\n0.125 0.25 1 8 200 100 40\n"

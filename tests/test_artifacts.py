@@ -220,9 +220,7 @@ def snapshot(value: float) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("where", ["fsync", "replace"])
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_a_snapshot_is_never_half_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, failure: BaseException
-) -> None:
+def test_a_snapshot_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, failure: BaseException) -> None:
     path = tmp_path / "snapshot.safetensors"
     save_tensors(path, SNAPSHOT, snapshot(1.0), {"step": 1})
     before = path.read_bytes()
@@ -270,10 +268,7 @@ def test_tensors_of_any_layout_survive(tmp_path: Path) -> None:
 
 def shard(regions: int, value: int) -> dict[str, Tensor]:
     shapes = {"points": (4, 3), "normals": (4, 3), "counts": (), "queries": (2, 3), "sdf": (2,), "sizes": ()}
-    return {
-        key: torch.full((regions, *shapes[key]), value, dtype=torch.int64 if key == "counts" else torch.float32)
-        for key in SAMPLE_KEYS
-    }
+    return {key: torch.full((regions, *shapes[key]), value, dtype=torch.int64 if key == "counts" else torch.float32) for key in SAMPLE_KEYS}
 
 
 def workspace_with(folder: Path, *shards: tuple[str, int, int]) -> Workspace:

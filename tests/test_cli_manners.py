@@ -304,9 +304,7 @@ def test_no_ansi_off_a_terminal_whatever_the_environment_says(tmp_path: Path) ->
     assert "\x1b" not in ran.stdout + ran.stderr
 
 
-def test_plain_progress_lines_now_and_then_when_verbose(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_progress_lines_now_and_then_when_verbose(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("lpdif_cli.console.time.monotonic", lambda: clock[0])
     console = Console()
@@ -316,8 +314,7 @@ def test_plain_progress_lines_now_and_then_when_verbose(
             clock[0] += 0.5
             console.progress("fit", step, 100)
     assert capsys.readouterr().err.splitlines() == [
-        f"fit: {done} of 100 ({done} %), {left} left"
-        for done, left in [(21, "37.6 s"), (41, "28.8 s"), (61, "19.2 s"), (81, "9.4 s")]
+        f"fit: {done} of 100 ({done} %), {left} left" for done, left in [(21, "37.6 s"), (41, "28.8 s"), (61, "19.2 s"), (81, "9.4 s")]
     ]
 
 

@@ -224,9 +224,7 @@ def test_missing_scan_of_a_batch_is_one_failure(cli: Cli, library: Library, scan
     assert (ran.code, ran.out) == (7, "out/a.ply\n")
 
 
-def test_what_would_stop_every_scan_stops_the_batch(
-    cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_would_stop_every_scan_stops_the_batch(cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object, **more: object) -> None:
         raise ResourceError("disk full", "free some")
 
@@ -237,9 +235,7 @@ def test_what_would_stop_every_scan_stops_the_batch(
     assert (ran.code, ran.lines[-2]) == (5, "error: disk full")
 
 
-@pytest.mark.parametrize(
-    "error", [ResourceError("not enough memory to read it"), MemoryError(), KeyError("a bug"), OSError(5, "I/O")]
-)
+@pytest.mark.parametrize("error", [ResourceError("not enough memory to read it"), MemoryError(), KeyError("a bug"), OSError(5, "I/O")])
 def test_what_goes_wrong_with_one_scan_stops_no_other(cli: Cli, library: Library, scans: Path, error: Exception) -> None:
     library.trouble["bad"] = error
     ran = cli("reconstruct", "scans", "-o", "out")

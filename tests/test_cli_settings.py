@@ -122,9 +122,7 @@ def test_bad_flag_is_a_usage_error(flags: dict[str, object], message: str) -> No
 
 
 def test_values_are_read_from_every_source_alike() -> None:
-    Path("lpdif.toml").write_text(
-        "[reconstruct]\nsensor = [1, 2.5, -3]\nresolution = 'auto'\nwatertight = true\nmodel = 'm.safetensors'\n"
-    )
+    Path("lpdif.toml").write_text("[reconstruct]\nsensor = [1, 2.5, -3]\nresolution = 'auto'\nwatertight = true\nmodel = 'm.safetensors'\n")
     chosen = resolve("reconstruct", {}, environment={})
     assert chosen.config.reconstruct.sensor == (1.0, 2.5, -3.0)
     assert chosen.config.reconstruct.resolution is None

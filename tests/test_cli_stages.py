@@ -169,9 +169,7 @@ def test_fit_dry_run(cli: Cli, stages: Stages) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     words = process_words(["fit", "--patterns", "4", "--workspace", "my ws"], FIT)
-    process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=process_environment(), cwd=tmp_path
-    )
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=process_environment(), cwd=tmp_path)
     with process:
         assert process.stderr is not None
         assert process.stderr.readline() == "at work\n"

@@ -31,10 +31,7 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse(Path(lpdif.__file__).read_text())
     [block] = [node for node in tree.body if isinstance(node, ast.If)]
     seen = {
-        alias.asname: str(node.module).removeprefix("lpdif.")
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
+        alias.asname: str(node.module).removeprefix("lpdif.") for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert seen == lpdif._DOOR
 

@@ -121,9 +121,7 @@ def loaded_after(code: str, folder: Path) -> set[str]:
     """Top-level modules that are loaded when `code` has run in a process of its own."""
     report = "print(*sorted({m.split('.')[0] for m in sys.modules}), file=sys.stderr)"
     script = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\n{report}"
-    ran = subprocess.run(
-        [sys.executable, "-c", script], env=process_environment(), capture_output=True, text=True, check=True, cwd=folder
-    )
+    ran = subprocess.run([sys.executable, "-c", script], env=process_environment(), capture_output=True, text=True, check=True, cwd=folder)
     return set(ran.stderr.splitlines()[-1].split())
 
 

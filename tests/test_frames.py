@@ -123,9 +123,7 @@ def test_what_is_masked_out_is_not_seen() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_tangent_bases_at_the_poles_and_between(dtype: torch.dtype) -> None:
-    z = torch.nn.functional.normalize(
-        torch.cat([torch.tensor(POLES), torch.randn(50, 3, generator=torch.Generator().manual_seed(0))])
-    )
+    z = torch.nn.functional.normalize(torch.cat([torch.tensor(POLES), torch.randn(50, 3, generator=torch.Generator().manual_seed(0))]))
     z[2] = torch.tensor([0.0, 0.0, 1.0])
     first, second = tangent_basis(z.to(dtype))
     basis = torch.stack([first, second, z.to(dtype)], 1)

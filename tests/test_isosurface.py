@@ -13,12 +13,14 @@ from shapes import even_sphere_points
 
 from lpdif.isosurface import (
     PointIndex,
+    Seeds,
     Surface,
     cells_near,
     corners_of,
     extract,
     may_hold_surface,
     narrow_band,
+    seeds_by_reach,
     tiles_near,
     weld,
 )
@@ -316,7 +318,7 @@ def test_cells_that_cannot_hold_surface() -> None:
 def test_the_band_is_known_around_the_surface_and_nowhere_else() -> None:
     points = even_sphere_points(2000)[0]
     corner = np.array([0, 0, 0])
-    values = narrow_band(points, ball(), corner, 0.05, 0.15, 16)
+    values = narrow_band([Seeds(points, 0.15, 2)], ball(), corner, 0.05, 16)
     place = np.stack(np.meshgrid(*[np.arange(17) * 0.05] * 3, indexing="ij"), -1)
     exact = ball()(place.reshape(-1, 3)).reshape(17, 17, 17)
     known = np.isfinite(values)
@@ -339,3 +341,13 @@ def test_welding_agrees_with_a_dictionary(parts: int) -> None:
     vertices, faces = naive.weld(given)
     np.testing.assert_array_equal(found.vertices, np.array(vertices).reshape(-1, 3))
     np.testing.assert_array_equal(found.faces, np.array(faces, dtype=np.int64).reshape(-1, 3))
+
+
+def test_a_far_reach_is_sought_on_coarser_cells_and_finds_the_same() -> None:
+    points = even_sphere_points(3000)[0]
+    one = extract(points, ball(), 0.05, 0.12, 16)
+    each = np.where(points[:, 2] > 0, 0.12, 0.9)
+    several = extract(points, ball(), 0.05, each, 16)
+    assert [seeds.stride for seeds in seeds_by_reach(points, each, 0.05, 16)] == [2, 8]
+    np.testing.assert_array_equal(np.sort(one.vertices, axis=0), np.sort(several.vertices, axis=0))
+    assert len(one.faces) == len(several.faces)

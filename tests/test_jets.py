@@ -60,9 +60,7 @@ def test_cubics_come_back_exactly(slope: float) -> None:
 
 def test_normals_alone_give_the_shape_up_to_its_height() -> None:
     jet = torch.linspace(-0.4, 0.5, COEFFICIENTS, dtype=torch.float64)
-    points, normals = height_field(
-        jet, 2 * torch.rand((30, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(2)) - 1
-    )
+    points, normals = height_field(jet, 2 * torch.rand((30, 2), dtype=torch.float64, generator=torch.Generator().manual_seed(2)) - 1)
     points = points + torch.tensor([0.0, 0.0, 5.0], dtype=torch.float64)
     weight = torch.ones((1, 30), dtype=torch.float64)
     found = fit_jets(points, normals, 0 * weight, weight, FAINT)
@@ -87,9 +85,7 @@ def test_spheres_are_met_to_fourth_order() -> None:
 def test_distance_to_a_tilted_plane_is_exact() -> None:
     normal = torch.nn.functional.normalize(torch.tensor([0.4, -0.3, 1.0], dtype=torch.float64), dim=0)
     jet = torch.zeros(1, COEFFICIENTS, dtype=torch.float64)
-    jet[0, :3] = torch.stack(
-        [torch.tensor(0.2, dtype=torch.float64), -RADIUS * normal[0] / normal[2], -RADIUS * normal[1] / normal[2]]
-    )
+    jet[0, :3] = torch.stack([torch.tensor(0.2, dtype=torch.float64), -RADIUS * normal[0] / normal[2], -RADIUS * normal[1] / normal[2]])
     points = torch.randn((1, 50, 3), dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     expected = points @ normal - 0.2 * normal[2]
     torch.testing.assert_close(jet_distance(jet, points), expected.clamp(-STEEPEST, STEEPEST))

@@ -39,9 +39,7 @@ with workspace_lock(Path(sys.argv[1]), "preprocess"):
 
 
 def start(script: str, workspace: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", script, str(workspace)], stdout=subprocess.PIPE, text=True, env=process_environment()
-    )
+    return subprocess.Popen([sys.executable, "-c", script, str(workspace)], stdout=subprocess.PIPE, text=True, env=process_environment())
 
 
 def first_line(process: subprocess.Popen[str]) -> str:

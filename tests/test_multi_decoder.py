@@ -15,9 +15,7 @@ from lpdif.multi_decoder import BLOCK, MultiDecoder, arrange_blocks
 CODE = 14
 
 
-def some(
-    patterns: int, regions: int, queries: int, code_size: int = CODE, seed: int = 0
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def some(patterns: int, regions: int, queries: int, code_size: int = CODE, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """codes (R, C), pattern (R,), points (Q, 3), region (Q,)."""
     generator = torch.Generator().manual_seed(seed)
     return (
@@ -47,9 +45,7 @@ def test_a_pattern_with_many_blocks_beside_one_without_queries() -> None:
     pattern = torch.tensor([1, 1, 4])
     found = decoder(codes, pattern, points, region)
     chosen = torch.arange(0, len(points), 37)
-    np.testing.assert_allclose(
-        found[chosen], naive.multi_decoder(decoder, codes, pattern, points[chosen], region[chosen]), atol=2e-5
-    )
+    np.testing.assert_allclose(found[chosen], naive.multi_decoder(decoder, codes, pattern, points[chosen], region[chosen]), atol=2e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 256])

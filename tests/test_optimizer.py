@@ -105,10 +105,7 @@ def test_learning_rate_warms_up_and_falls() -> None:
 def test_every_step_has_its_own_numbers() -> None:
     drawn = {(seed, step): torch.rand(1, generator=step_generator(seed, step)).item() for seed in range(5) for step in range(50)}
     assert len(set(drawn.values())) == len(drawn)
-    assert (
-        torch.rand(1, generator=step_generator(2**62, 10**9)).item()
-        == torch.rand(1, generator=step_generator(2**62, 10**9)).item()
-    )
+    assert torch.rand(1, generator=step_generator(2**62, 10**9)).item() == torch.rand(1, generator=step_generator(2**62, 10**9)).item()
 
 
 def test_same_seed_same_networks() -> None:

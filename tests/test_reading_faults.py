@@ -114,9 +114,7 @@ def test_children_cut_and_changed(name: str) -> None:
 @pytest.mark.parametrize("name", SEEDS)
 def test_content_decides_and_not_the_name(name: str) -> None:
     expected = read_scan(SEEDS[name], name)
-    for other in (
-        ("scan",) if name in CHILDREN else ("scan", "scan.bin", "scan.asc" if name in ("a.pts", "a.csv") else "scan.PLY")
-    ):
+    for other in ("scan",) if name in CHILDREN else ("scan", "scan.bin", "scan.asc" if name in ("a.pts", "a.csv") else "scan.PLY"):
         scan = read_scan(SEEDS[name], other)
         np.testing.assert_array_equal(scan.points, expected.points)
         np.testing.assert_array_equal(scan.faces, expected.faces)
@@ -299,8 +297,7 @@ PARSERS = {
     "eats": "import numpy as np\ndef decode(path):\n    return {'points': np.ones(1 << 40)}\n",
     "leaves": "import os\ndef decode(path):\n    os._exit(1)\n",
     "raises": "def decode(path):\n    raise KeyError('no such key')\n",
-    "chatters": "import os\nimport numpy as np\ndef decode(path):\n"
-    "    os.write(1, b'hello')\n    return {'points': np.ones((2, 3))}\n",
+    "chatters": "import os\nimport numpy as np\ndef decode(path):\n    os.write(1, b'hello')\n    return {'points': np.ones((2, 3))}\n",
 }
 
 

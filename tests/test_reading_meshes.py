@@ -111,9 +111,7 @@ def test_off_with_colors() -> None:
     np.testing.assert_array_equal(scan.colors, COLORS)
 
 
-@pytest.mark.parametrize(
-    "head", [b"OFF\n4 2 0\n", b"  OFF 4 2 0\n", b"OFF4 2 # so\n", b"# before\nOFF\n\n4 2\n", b"OFF\r\n4 2 5\r\n"]
-)
+@pytest.mark.parametrize("head", [b"OFF\n4 2 0\n", b"  OFF 4 2 0\n", b"OFF4 2 # so\n", b"# before\nOFF\n\n4 2\n", b"OFF\r\n4 2 5\r\n"])
 def test_off_heads_in_many_spellings(head: bytes) -> None:
     body = b"0 0 0\n1 0 .25 # a point\n\n0 1 -.5\n.125 .25 1\n3 0 1 2 255 0 0\n4 0 1 2 3 0.5 0.5 0.5\n"
     scan = read_scan(head + body, "a.off")
@@ -237,8 +235,7 @@ def test_vtk_cells_of_mixed_sizes_strips_and_offsets() -> None:
     np.testing.assert_array_equal(scan.faces[-2:], [[0, 1, 2], [2, 1, 3]])
     assert len(scan.faces) == 5
     new = (
-        head.format("5.1")
-        + "METADATA\nINFORMATION 0\n\nPOLYGONS 3 7\nOFFSETS vtktypeint64\n0 3 7\nCONNECTIVITY vtktypeint64\n0 1 2\n0 1 2 3\n"
+        head.format("5.1") + "METADATA\nINFORMATION 0\n\nPOLYGONS 3 7\nOFFSETS vtktypeint64\n0 3 7\nCONNECTIVITY vtktypeint64\n0 1 2\n0 1 2 3\n"
     )
     np.testing.assert_array_equal(read_scan(new.encode(), "a.vtk").faces, scan.faces[:3])
 

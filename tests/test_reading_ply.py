@@ -41,9 +41,7 @@ def clouds(draw: st.DrawFn) -> tuple[list[tuple[str, str, NDArray[np.generic]]],
         names = draw(st.sampled_from([("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z")]))
         properties += [(name, "f4", draw(hnp.arrays("f4", count, elements=st.floats(-1, 1, width=32)))) for name in names]
     if draw(st.booleans()):
-        names = draw(
-            st.sampled_from([("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b")])
-        )
+        names = draw(st.sampled_from([("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b")]))
         properties += [(name, "u1", draw(hnp.arrays("u1", count))) for name in names]
     for name, kind in (("label", "i4"), ("quality", "f8"), ("ring", "u2"), ("sign", "i1")):
         if draw(st.booleans()):
@@ -63,9 +61,7 @@ def test_every_encoding_and_order_gives_the_numbers_back(
     kinds = {name: kind for name, kind, _ in properties}
     np.testing.assert_array_equal(scan.points, np.column_stack([given_columns.pop(name) for name in "xyz"]).astype(np.float64))
     assert scan.points.dtype == np.float64
-    normals = [
-        given_columns.pop(name) for name in ("nx", "ny", "nz", "normal_x", "normal_y", "normal_z") if name in given_columns
-    ]
+    normals = [given_columns.pop(name) for name in ("nx", "ny", "nz", "normal_x", "normal_y", "normal_z") if name in given_columns]
     if normals:
         assert scan.normals is not None
         np.testing.assert_array_equal(scan.normals, np.column_stack(normals))
@@ -148,9 +144,7 @@ def test_colors_of_any_type(kind: str, values: NDArray[np.generic]) -> None:
     np.testing.assert_array_equal(read_scan(data, "a.ply").colors, COLORS)
 
 
-@pytest.mark.parametrize(
-    ("value", "said"), [(np.nan, "points have none"), (-1, "go from -1"), (70000, "to 70000"), (None, "black")]
-)
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "points have none"), (-1, "go from -1"), (70000, "to 70000"), (None, "black")])
 def test_colors_that_are_none_are_left_out_and_said(value: float | None, said: str, caplog: pytest.LogCaptureFixture) -> None:
     values = COLORS.astype(np.float32)
     values[1, 1] = 0 if value is None else value
@@ -233,9 +227,7 @@ def test_headers_that_lie(old: str, new: str, said: str) -> None:
     assert said in refusal(ply(XYZ, polygons=FACES.tolist()).replace(old.encode(), new.encode(), 1))
 
 
-@pytest.mark.parametrize(
-    ("count", "said"), [("4294967295", "room for"), ("1000000000000000000", "room for"), ("9", "ends after")]
-)
+@pytest.mark.parametrize(("count", "said"), [("4294967295", "room for"), ("1000000000000000000", "room for"), ("9", "ends after")])
 def test_text_headers_that_lie(count: str, said: str) -> None:
     assert said in refusal(ply(XYZ, "ascii").replace(b"vertex 4", f"vertex {count}".encode()))
 

@@ -100,9 +100,7 @@ def test_names_in_another_order_words_gaps_and_quotes() -> None:
 
 
 def test_decimal_commas_where_semicolons_part_columns() -> None:
-    np.testing.assert_array_equal(
-        read_scan(b"x;y;z\n1,5;2,25;-3\n4;5;6,125;\n", "a.csv").points, [[1.5, 2.25, -3], [4, 5, 6.125]]
-    )
+    np.testing.assert_array_equal(read_scan(b"x;y;z\n1,5;2,25;-3\n4;5;6,125;\n", "a.csv").points, [[1.5, 2.25, -3], [4, 5, 6.125]])
 
 
 def test_comments_blank_lines_and_delimiters_at_the_end() -> None:
@@ -123,9 +121,7 @@ def test_missing_numbers_in_any_spelling(word: str) -> None:
 
 
 def test_utm_coordinates_keep_their_digits() -> None:
-    scan = read_scan(
-        b"665187.522077 5648349.895035 241.767693 117 73 49\n665187.404645 5648349.776039 244.857091 91 87 74\n", "a.xyz"
-    )
+    scan = read_scan(b"665187.522077 5648349.895035 241.767693 117 73 49\n665187.404645 5648349.776039 244.857091 91 87 74\n", "a.xyz")
     assert scan.points[0].tolist() == [665187.522077, 5648349.895035, 241.767693]
     assert scan.colors is not None
     assert scan.colors.tolist() == [[117, 73, 49], [91, 87, 74]]

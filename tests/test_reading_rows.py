@@ -18,9 +18,7 @@ from lpdif.formats.rows import read_rows
 from lpdif.formats.source import Source, Text
 from lpdif.reading import read_scan
 
-LINE = st.sampled_from(
-    [b"", b" ", b"1 2 3", b"v 1 2", b"  v -1e3", b"\tv\t.5  7.", b"vn 1", b"# 9 9", b"5 # 6", b"v 8#", b"4\r", b"v 1 nan\r"]
-)
+LINE = st.sampled_from([b"", b" ", b"1 2 3", b"v 1 2", b"  v -1e3", b"\tv\t.5  7.", b"vn 1", b"# 9 9", b"5 # 6", b"v 8#", b"4\r", b"v 1 nan\r"])
 
 
 @given(st.lists(LINE, max_size=30), st.sampled_from([1, 5, 17, 1 << 20]), st.booleans(), st.booleans())
@@ -53,18 +51,14 @@ def test_parts_of_corners(faces: list[list[bytes]]) -> None:
     block = np.frombuffer(data, np.uint8)
     first, third = (parts(block).tobytes().split(b"\n") for parts in (_first_parts, _third_parts))
     for face, a, c in zip(faces, first, third, strict=True):
-        assert ([int(word) for word in a.split()], [int(word) for word in c.split()]) == naive.first_and_third_parts(
-            b" ".join(face)
-        )
+        assert ([int(word) for word in a.split()], [int(word) for word in c.split()]) == naive.first_and_third_parts(b" ".join(face))
 
 
 @given(st.lists(st.lists(st.integers(-1, 6), max_size=12), min_size=1, max_size=3))
 @settings(deadline=None)
 def test_strips(lists: list[list[int]]) -> None:
     expected = [triangle for strip in lists for triangle in naive.strip_triangles(strip)]
-    got = strips(
-        np.array([corner for strip in lists for corner in strip], dtype=np.int64), np.array([len(strip) for strip in lists])
-    )
+    got = strips(np.array([corner for strip in lists for corner in strip], dtype=np.int64), np.array([len(strip) for strip in lists]))
     np.testing.assert_array_equal(got, np.array(expected, dtype=np.int64).reshape(-1, 3))
 
 

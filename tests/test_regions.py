@@ -95,9 +95,7 @@ def test_a_window_gives_the_very_same_pairs() -> None:
     lattice = region_lattices(cloud(40), 0.3, np.zeros(40, np.int64))[0]
     place = cloud(200, 5)
     low, high = np.floor(place.min(0) / 0.3).astype(np.int64), np.floor(place.max(0) / 0.3).astype(np.int64) + 1
-    for one, other in zip(
-        covering_pairs(place, lattice), covering_pairs(place, lattice, lattice.window(low, high), low), strict=True
-    ):
+    for one, other in zip(covering_pairs(place, lattice), covering_pairs(place, lattice, lattice.window(low, high), low), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -30,9 +30,7 @@ from lpdif.stages.fit import HELD_OUT, FitReport, begin_patterns, fit, split_reg
 from lpdif.stages.preprocess import PreprocessReport, preprocess, scan_files
 
 SAMPLING = PreprocessConfig(regions_per_shape=120, points=48, samples=16, finest=1 / 32)
-SHORT = FitConfig(
-    patterns=3, shared_steps=9, pattern_steps=9, features=6, width=8, batch=24, kde_every=3, reassign_every=4, snapshot_every=5
-)
+SHORT = FitConfig(patterns=3, shared_steps=9, pattern_steps=9, features=6, width=8, batch=24, kde_every=3, reassign_every=4, snapshot_every=5)
 
 
 @pytest.fixture(scope="module")
@@ -270,9 +268,7 @@ def test_no_samples_no_fit(tmp_path: Path) -> None:
         fit(tmp_path, SHORT, "cpu")
 
 
-def test_a_failed_snapshot_leaves_the_last_one(
-    workspace: Path, straight: tuple[Path, FitReport], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_snapshot_leaves_the_last_one(workspace: Path, straight: tuple[Path, FitReport], monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full at the second snapshot: the first is whole, and the run goes on from it."""
     fit(workspace, SHORT, "cpu", stop=stop_at(5))
     place = Workspace(workspace)
@@ -305,9 +301,7 @@ def test_threads_give_the_same_kind_of_run(workspace: Path, straight: tuple[Path
 # --- cluster --------------------------------------------------------------------------------------------------------------------
 
 
-def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(
-    straight: tuple[Path, FitReport], workspace: Path
-) -> None:
+def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(straight: tuple[Path, FitReport], workspace: Path) -> None:
     place = Workspace(workspace)
     shutil.copy(Workspace(straight[0]).snapshot, place.snapshot)
     report = cluster(workspace, ClusterConfig(patterns=4, sweep=(1, 2)), "cpu")

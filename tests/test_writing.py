@@ -29,9 +29,7 @@ def grid(size: int = 12, step: float = 0.1) -> Mesh:
     row, column = (index.ravel() for index in np.mgrid[:size, :size])
     vertices = np.column_stack([row * step, column * step, np.sin(row + column) * step])
     first = (np.arange(size - 1)[:, None] * size + np.arange(size - 1)).ravel()
-    faces = np.concatenate(
-        [np.column_stack([first, first + size, first + 1]), np.column_stack([first + 1, first + size, first + size + 1])]
-    )
+    faces = np.concatenate([np.column_stack([first, first + size, first + 1]), np.column_stack([first + 1, first + size, first + size + 1])])
     return Mesh(vertices, faces)
 
 
@@ -135,10 +133,7 @@ def test_any_mesh_comes_back_within_a_millionth(vertices: np.ndarray, kind: str,
     mesh = Mesh(vertices, np.array(faces, dtype=np.int64).reshape(-1, 3))
     scan = read_scan(encode_mesh(mesh, kind), f"a.{kind}")
     np.testing.assert_array_equal(scan.faces if scan.faces is not None else np.zeros((0, 3)), mesh.faces)
-    assert (
-        np.abs(scan.points - vertices).max()
-        <= max(1e-4 if kind == "ply" else 1e-6, 1e-16) * smallest_length(vertices, mesh.faces) + 1e-9
-    )
+    assert np.abs(scan.points - vertices).max() <= max(1e-4 if kind == "ply" else 1e-6, 1e-16) * smallest_length(vertices, mesh.faces) + 1e-9
 
 
 def test_formatting_in_chunks_is_formatting_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +217,7 @@ def test_scans_are_written_with_all_they_have(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     points = rng.random((50, 3)) + UTM
     points[3] = np.nan
-    scan = Scan(
-        points, rng.random((50, 3)), rng.integers(1, 256, (50, 3)).astype(np.uint8), {"intensity": np.arange(50, dtype=np.uint16)}
-    )
+    scan = Scan(points, rng.random((50, 3)), rng.integers(1, 256, (50, 3)).astype(np.uint8), {"intensity": np.arange(50, dtype=np.uint16)})
     write_scan(tmp_path / "a.ply", scan)
     back = load_scan(tmp_path / "a.ply")
     np.testing.assert_array_equal(back.points, points)

@@ -57,9 +57,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
             if about.get("kind") != kind:
-                raise ModelError(
-                    f"{path}: expected {kind}, found {about.get('kind', 'a safetensors file of another program')}", hint
-                )
+                raise ModelError(f"{path}: expected {kind}, found {about.get('kind', 'a safetensors file of another program')}", hint)
             if about.get("version") != str(VERSION[kind]):
                 raise ModelError(
                     f"{path}: expected version {VERSION[kind]} of {kind}, found {about.get('version')}",
@@ -99,13 +97,9 @@ def load_model(path: Path | None = None) -> Model:
         networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
         patterns = read_patterns(tensors)
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
-        raise ModelError(
-            f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again"
-        ) from None
+        raise ModelError(f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again") from None
     if patterns is None or not fitting(patterns, networks.decoder.patterns, encoder.code_size):
-        raise ModelError(
-            f"{path}: patterns do not match its {networks.decoder.patterns} decoders", "the file is damaged; fit again"
-        )
+        raise ModelError(f"{path}: patterns do not match its {networks.decoder.patterns} decoders", "the file is damaged; fit again")
     return Model(networks.eval().requires_grad_(False), patterns, card)
 
 

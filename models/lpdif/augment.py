@@ -55,23 +55,19 @@ def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator
     there_RT = torch.arange(stored) < counts_R[:, None]
     points = points_RT3 + noise_R[:, None, None] * torch.randn(points_RT3.shape, generator=generator)
     normals = normals_RT3 + tilt_R[:, None, None] * torch.randn(points_RT3.shape, generator=generator)
-    stray_R = torch.where(
-        torch.rand(regions, generator=generator) < 0.12, uniform((regions,), 0.01, 0.06, generator), torch.zeros(())
-    )
+    stray_R = torch.where(torch.rand(regions, generator=generator) < 0.12, uniform((regions,), 0.01, 0.06, generator), torch.zeros(()))
     stray_RT = (torch.rand((regions, stored), generator=generator) < stray_R[:, None])[..., None]
     points = torch.where(stray_RT, uniform((regions, stored, 3), -HALO, HALO, generator), points)
     normals = torch.where(stray_RT, random_unit((regions, stored), generator), normals)
     normals = torch.nn.functional.normalize(normals, dim=-1)
     # density: the batch's share, varied by region and along a random direction
     along_RT = (points * random_unit((regions,), generator)[:, None]).sum(2)
-    fall_R1 = torch.where(
-        torch.rand(regions, generator=generator) < 0.3, uniform((regions,), 0, 1.2, generator), torch.zeros(())
-    )[:, None]
+    fall_R1 = torch.where(torch.rand(regions, generator=generator) < 0.3, uniform((regions,), 0, 1.2, generator), torch.zeros(()))[:, None]
     keep_RT = share * uniform((regions, 1), 0.7, 1.3, generator) * torch.exp(-fall_R1 * along_RT)
     there_RT &= torch.rand((regions, stored), generator=generator) < keep_RT
-    hole_R1 = torch.where(
-        torch.rand(regions, generator=generator) < 0.15, uniform((regions,), -0.2, 1.0, generator), torch.full((), 9.0)
-    )[:, None]
+    hole_R1 = torch.where(torch.rand(regions, generator=generator) < 0.15, uniform((regions,), -0.2, 1.0, generator), torch.full((), 9.0))[
+        :, None
+    ]
     there_RT &= (points * random_unit((regions,), generator)[:, None]).sum(2) < hole_R1
     distance_RT = points.norm(dim=2).masked_fill(~there_RT, torch.inf)
     most = min(MOST, stored, max(FEWEST, int(120 * share * 1.6)))

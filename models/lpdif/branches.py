@@ -11,13 +11,13 @@ of the most trusted pairs took a wrong turn, all that hangs behind is wrong. So 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.scans import FloatArray, IntArray
-
-Float32Array = NDArray[np.float32]
+from lpdif.winding import Float32Array, summed
 
 PAIR_WEIGHT = 0.7  # of one neighbour pair's agreement, against one point's squared distance from winding number 1/2
 TURNS = 20  # at most; each lowers the energy, most scans need fewer than five
@@ -48,8 +48,8 @@ class Energy:
         cls, influence: Float32Array, weight: FloatArray, first: IntArray, second: IntArray, strength: FloatArray, leaning: FloatArray
     ) -> Energy:
         """From the influence (T, M) of blocks on targets, each of which stands for weight (T,) points."""
-        root = np.float32(np.sqrt(weight))
-        return cls(influence * root[:, None], root / 2, first, second, PAIR_WEIGHT * strength, leaning)
+        root = np.sqrt(weight).astype(np.float32)
+        return cls(influence * root[:, None], np.asarray(root / 2, dtype=np.float32), first, second, PAIR_WEIGHT * strength, leaning)
 
 
 @dataclass(frozen=True)
@@ -135,15 +135,16 @@ def relax(energy: Energy) -> FloatArray:
     """(M,) signs of the real numbers x that minimise, by conjugate gradients, the energy in its convex form:
     |fields x - goal|^2 + sum_p |bond_p| / 2 (x_a - sign_p x_b)^2 - sum_m leaning_m x_m."""
     count, first, second, bond, fields = len(energy.leaning), energy.first, energy.second, energy.bond, energy.fields
-    stiffness = np.bincount(first, np.abs(bond), minlength=count) + np.bincount(second, np.abs(bond), minlength=count) + 1e-6
+    stiffness = summed(first, np.abs(bond), count) + summed(second, np.abs(bond), count) + 1e-6
 
     def image_of(x: FloatArray) -> FloatArray:
-        field = np.einsum("tm,m->t", fields, np.float32(x))
-        pulled = np.bincount(first, bond * x[second], minlength=count) + np.bincount(second, bond * x[first], minlength=count)
-        return 2 * np.float64(np.einsum("tm,t->m", fields, field)) + stiffness * x - pulled
+        field = np.einsum("tm,m->t", fields, x.astype(np.float32))
+        pulled = summed(first, bond * x[second], count) + summed(second, bond * x[first], count)
+        image: FloatArray = 2 * np.einsum("tm,t->m", fields, field).astype(np.float64) + stiffness * x - pulled
+        return image
 
-    residual = 2 * np.float64(np.einsum("tm,t->m", fields, energy.goal)) + energy.leaning
-    scale = 1 / (stiffness + 2 * np.float64(np.einsum("tm,tm->m", fields, fields)))
+    residual = 2 * np.einsum("tm,t->m", fields, energy.goal).astype(np.float64) + energy.leaning
+    scale = 1 / (stiffness + 2 * np.einsum("tm,tm->m", fields, fields).astype(np.float64))
     x = np.zeros(count)
     direction = scaled = scale * residual
     power = first_power = float((residual * scaled).sum())
@@ -172,16 +173,16 @@ def descend(energy: Energy, forest: Forest, start: FloatArray) -> FloatArray:
     fields = np.ascontiguousarray(energy.fields[:, forest.order].T)
     leaning, signs = energy.leaning[forest.order], start[forest.order]
 
-    def branch_sums(values: FloatArray) -> FloatArray:
+    def branch_sums(values: NDArray[Any]) -> FloatArray:
         running = np.concatenate([[0.0], np.cumsum(values)])
-        return running[end] - running[begin]
+        return np.asarray(running[end] - running[begin])
 
     def value_and_changes() -> tuple[float, FloatArray]:
         field = np.zeros((count + 1, fields.shape[1]), dtype=np.float32)
-        np.cumsum(fields * np.float32(signs)[:, None], axis=0, out=field[1:])
+        np.cumsum(fields * signs.astype(np.float32)[:, None], axis=0, out=field[1:])
         gap = field[-1] - energy.goal
         of_branch = field[end] - field[begin]
-        change = 4 * np.float64(np.einsum("mt,mt->m", of_branch, of_branch) - np.einsum("mt,t->m", of_branch, gap))
+        change = 4 * np.asarray(np.einsum("mt,mt->m", of_branch, of_branch) - np.einsum("mt,t->m", of_branch, gap), dtype=np.float64)
         pull = bond * signs[a] * signs[b]
         touching = branch_sums(np.bincount(a, pull, minlength=count) + np.bincount(b, pull, minlength=count))
         crossing = touching - 2 * branch_sums(np.bincount(meeting[joined], pull[joined], minlength=count))

@@ -15,7 +15,7 @@ from lpdif.spacing import IndexArray, Neighbours, chunks, nearest, search_tree
 BoolArray = NDArray[np.bool_]
 
 MINIMUM_POINTS = 32  # distinct points a scan must have
-LONGEST = 1e100  # extents and coordinates beyond this overflow when squared and cubed
+LONGEST = 1e30  # extents and coordinates beyond this overflow when squared and cubed
 FINEST = 2.0**-40  # extent over largest coordinate: below this float64 cannot tell the points apart
 FLAT = 1e-9  # second singular value over the first: below this all points lie on one line
 
@@ -142,7 +142,7 @@ def _outliers(points: FloatArray, rows: IntArray, indices: IndexArray, mean: Flo
 
 
 def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance (M,) of the origin from the best plane through each of M sets of points (M, k, 3), and their scatter (M,) about it."""
+    """Distance (M,) of the origin from the best plane through each of M sets of points (M, k, 3), and their scatter about it."""
     centre = near.mean(axis=1)
     centred = near - centre[:, None]
     values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred / near.shape[1])

@@ -138,9 +138,7 @@ def _ellipsoid(x: FloatArray, center: tuple[float, float, float], radii: tuple[f
     return np.asarray(k0 * (k0 - 1) / np.maximum(k1, 1e-9))
 
 
-def _capsule(
-    x: FloatArray, start: tuple[float, float, float], end: tuple[float, float, float], radius: float, end_radius: float
-) -> FloatArray:
+def _capsule(x: FloatArray, start: tuple[float, float, float], end: tuple[float, float, float], radius: float, end_radius: float) -> FloatArray:
     """Distance to a rod from `start` to `end` whose radius changes evenly."""
     a, axis = np.array(start), np.array(end) - np.array(start)
     share = np.clip((x - a) @ axis / (axis @ axis), 0, 1)

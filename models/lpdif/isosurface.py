@@ -125,9 +125,7 @@ class PointIndex:
             yield tuple(int(c) + s - wide for c, s in zip(corner, shift, strict=True))
 
 
-def tile_surface(
-    near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int
-) -> tuple[FloatArray, IntArray]:
+def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> tuple[FloatArray, IntArray]:
     """Surface of the tile whose first lattice point is `corner`, vertices in lattice units."""
     values = narrow_band(near, field, corner, step, tile)
     known = np.isfinite(values)
@@ -164,7 +162,7 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
         asked = corners_of(cells)
         index = np.argwhere(asked) * stride
         index = index[np.isnan(values[tuple(index.T)])]
-        values[tuple(index.T)] = field((index + corner) * step)
+        values[tuple(index.T)] = field(np.asarray((index + corner) * step, dtype=np.float64))
         if stride == 1:
             return np.where(asked, values, np.nan)
         cells &= may_hold_surface(values[::stride, ::stride, ::stride], stride * step)

@@ -72,9 +72,7 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
         ) from error
     try:
         if not _take(descriptor):
-            raise BusyError(
-                f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace"
-            )
+            raise BusyError(f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace")
         _close_in_children(descriptor)
         left = _read(descriptor)
         if left:

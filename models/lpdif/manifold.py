@@ -97,7 +97,7 @@ def separated(surface: Surface) -> Surface:
     vertices = surface.vertices[owner]
     split = np.bincount(owner)[owner] > 1
     start, end = sides_of(faces)
-    middle = np.stack([np.bincount(start, vertices[end, axis], len(owner)) for axis in range(3)], 1)
+    middle = np.stack([np.bincount(start, vertices[end, axis], len(owner)) for axis in range(3)], 1).astype(np.float64)
     middle += np.stack([np.bincount(end, vertices[start, axis], len(owner)) for axis in range(3)], 1)
     middle /= np.maximum(np.bincount(start, minlength=len(owner)) + np.bincount(end, minlength=len(owner)), 1)[:, None]
     vertices[split] += APART * (middle - vertices)[split]

@@ -56,9 +56,7 @@ def encode_ply(mesh: Mesh) -> bytes:
     faces = _corner_table(mesh)
     out = io.BytesIO()
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif"]
-    vertex_rows = vertex_table(
-        mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces)
-    )
+    vertex_rows = vertex_table(mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces))
     header += ply_element("vertex", vertex_rows)
     values = {name: _storable(column) for name, column in _named(mesh.face_values, len(mesh.faces)).items()}
     kinds = [("count", "u1"), ("corners", "<i4", (3,)), *((name, column.dtype.str) for name, column in values.items())]
@@ -207,9 +205,7 @@ def _named(values: Mapping[str, NDArray[np.generic]], number: int) -> dict[str, 
     out: dict[str, NDArray[np.generic]] = {}
     for name, column in values.items():
         if column.shape != (number,):
-            raise UsageError(
-                f"value {name!r} has shape {column.shape}, where ({number},) is needed", "give one value for each row"
-            )
+            raise UsageError(f"value {name!r} has shape {column.shape}, where ({number},) is needed", "give one value for each row")
         word = re.sub(r"[^!-~]+", "_", name) or "value"
         word = f"value_{word}" if word in _PLY_OWN else word
         while word in out:

@@ -6,11 +6,11 @@ V vertices, F faces, N points.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 
 from lpdif.errors import InputError
-from lpdif.sampling import surface_points, unit_rows
 from lpdif.scans import FloatArray, IntArray, Scan
 
 log = logging.getLogger("lpdif")
@@ -20,13 +20,25 @@ EVEN = 3.0  # 90th percentile of its edges over their median, at most: then vert
 FEWEST, MOST, EACH = 50_000, 500_000, 4  # points spread over the faces: EACH a vertex, within these bounds
 
 
-def points_of_mesh(scan: Scan, seed: int) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Points (N, 3), normals (N, 3) as wound, and the row of the scan (N,) whose colours and values each takes.
+@dataclass(frozen=True)
+class MeshPoints:
+    """Points (N, 3) of a mesh, normals (N, 3) as wound, and the row of the scan (N,) whose colours and values each takes.
 
-    Raises InputError for faces without area.
+    spread: whether they were spread over the faces, and so lie on the surface exactly, instead of being its vertices.
     """
+
+    points: FloatArray
+    normals: FloatArray
+    rows: IntArray
+    spread: bool
+
+
+def points_of_mesh(scan: Scan, seed: int) -> MeshPoints:
+    """Points of a scan that has faces. Raises InputError for faces without area."""
+    from lpdif.sampling import surface_points, unit_rows
+
     assert scan.faces is not None
-    finite = np.isfinite(scan.points).all(1)
+    finite = np.asarray(np.isfinite(scan.points).all(1))
     faces = scan.faces[finite[scan.faces].all(1)]
     corners = scan.points[faces]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -42,7 +54,7 @@ def points_of_mesh(scan: Scan, seed: int) -> tuple[FloatArray, FloatArray, IntAr
         for corner in range(3):
             for axis in range(3):
                 normals[:, axis] += np.bincount(faces[:, corner], cross[:, axis], len(normals))
-        return scan.points[used], unit_rows(normals[used]), used
+        return MeshPoints(scan.points[used], unit_rows(normals[used]), used, spread=False)
     count = int(np.clip(EACH * len(used), FEWEST, MOST))
     log.info("a mesh: %d points spread over its %d faces are used as a scan", count, len(faces))
     shift = corners[0, 0]
@@ -50,4 +62,4 @@ def points_of_mesh(scan: Scan, seed: int) -> tuple[FloatArray, FloatArray, IntAr
     points += shift
     from scipy.spatial import cKDTree
 
-    return points, normals, used[cKDTree(scan.points[used]).query(points)[1]]
+    return MeshPoints(points, normals, used[cKDTree(scan.points[used]).query(points)[1]], spread=True)

@@ -104,9 +104,7 @@ class MultiDecoder(nn.Module):
         added_BMV: Tensor = self.from_code(blocks_BMC, layout.pattern)
         return added_BMV.flatten(0, 1)[layout.slot]
 
-    def distances(
-        self, conditions_RV: Tensor, codes_RC: Tensor, pattern_R: Tensor, points_Q3: Tensor, region_Q: Tensor
-    ) -> Tensor:
+    def distances(self, conditions_RV: Tensor, codes_RC: Tensor, pattern_R: Tensor, points_Q3: Tensor, region_Q: Tensor) -> Tensor:
         """(Q,) as `forward`, with the conditions already there.
 
         All arithmetic is on whole blocks, so that the value of a query does not depend on the queries it is asked with.

@@ -31,11 +31,11 @@ FIT_FLOOR, FIT_NOISE = 0.03, 4.5  # measured on spheres and planes; an even Gaus
 
 def unit_normals(vectors: FloatArray) -> tuple[FloatArray, BoolArray]:
     """Vectors (N, 3) made unit, and where that was possible (N,): finite and not zero. The others become zero."""
-    usable = np.isfinite(vectors).all(axis=1)
+    usable: BoolArray = np.asarray(np.isfinite(vectors).all(axis=1))
     result = np.where(usable[:, None], vectors, 0.0)
     # Scaled first, so that neither tiny nor huge components are lost when squared
-    largest = np.abs(result).max(axis=1, initial=0.0)
-    usable &= largest > 0
+    largest: FloatArray = np.abs(result).max(axis=1, initial=0.0)
+    usable = usable & (largest > 0)
     result /= np.where(usable, largest, 1.0)[:, None]
     result /= np.where(usable, np.linalg.norm(result, axis=1), 1.0)[:, None]
     return result, usable

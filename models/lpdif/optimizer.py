@@ -55,15 +55,11 @@ class Networks(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
-    def forward(
-        self, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, Tensor, Tensor]:
         """Signed distances (B, S) at centre-relative queries, codes (B, C) and pattern (B,) of each region."""
         frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
         codes_BC = self.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask)
-        pattern_B = (
-            codes_BC.new_zeros(len(codes_BC), dtype=torch.int64) if patterns is None else patterns.assign(codes_BC.detach())
-        )
+        pattern_B = codes_BC.new_zeros(len(codes_BC), dtype=torch.int64) if patterns is None else patterns.assign(codes_BC.detach())
         regions, samples = queries_BS3.shape[:2]
         owner_Q = torch.arange(regions, device=codes_BC.device).repeat_interleave(samples)
         sdf_Q = self.decoder(codes_BC, pattern_B, frames.inward(queries_BS3).flatten(0, 1), owner_Q)
@@ -179,9 +175,7 @@ class Optimizer:
         decoders = {id(parameter) for parameter in self.networks.decoder.parameters()}
         for parameter, moment in zip(self.networks.parameters(), moments, strict=True):
             of_decoder = id(parameter) in decoders
-            self.adam.state[parameter] = {
-                k: v[source_K.to(v.device)].clone() if of_decoder and k != "step" else v for k, v in moment.items()
-            }
+            self.adam.state[parameter] = {k: v[source_K.to(v.device)].clone() if of_decoder and k != "step" else v for k, v in moment.items()}
         self.patterns = patterns
         self.pattern = patterns.assign(self.bank)
         self.weight = torch.ones_like(self.weight)

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.branches import Energy, Float32Array, rooted, settle, spanning_forest
+from lpdif.branches import Energy, rooted, settle, spanning_forest
 from lpdif.scans import FloatArray, IntArray
 from lpdif.spacing import IndexArray, chunks, even_rows
-from lpdif.winding import block_influence
+from lpdif.winding import Float32Array, block_influence, summed
 
 NEIGHBOURS = 10
 REACH_NOISE = 3.0  # offsets between two points shorter than this many noise sigmas, and
@@ -121,7 +121,8 @@ def gather_blocks(points: FloatArray, indices: IndexArray, accordance: Float32Ar
     linked = (accordance >= SURE) & (np.take(cube, indices) == cube[:, None])
     starts = np.concatenate([[0], np.cumsum(linked.sum(axis=1))])
     ends = indices[linked]
-    _, block = connected_components(csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(count, count)), directed=False)
+    graph = csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(count, count))
+    _, block = connected_components(graph, directed=False)
     return block.astype(np.int64), extent
 
 
@@ -144,7 +145,8 @@ def orient(
     reach = mirror_reach(spacing, noise)
     agreements = all_agreements(points, axes, indices, reach)
     signs = spanning_signs(points, axes, indices, agreements, reach) if start is None else start.copy()
-    accordance = agreements * np.float32(signs)[:, None] * np.take(np.float32(signs), indices)
+    short = signs.astype(np.float32)
+    accordance = agreements * short[:, None] * np.take(short, indices)
     block, extent = gather_blocks(points, indices, accordance, spacing)
     block, count = _largest_blocks(block)
     first, second, strength = _block_pairs(block, count, indices, accordance)
@@ -161,7 +163,7 @@ def orient(
     )  # fmt: skip
     leaning = np.zeros(count)
     if votes is not None:
-        leaning = np.bincount(block[inside], (votes * signs)[inside], minlength=count)
+        leaning = summed(block[inside], (votes * signs)[inside], count)
     weight = np.full(len(targets), len(inside) / len(targets))
     turned = settle(Energy.weighed(influence, weight, first, second, strength, leaning))
     of_target = block[targets]
@@ -178,23 +180,23 @@ def orient(
     tree = np.empty(count, dtype=np.int64)
     tree[forest.order] = forest.tree
     part = _spread(np.where(block >= 0, tree[block], -1), indices)
-    per_part = np.bincount(part[targets], minlength=tree.max() + 1)
-    means = np.bincount(part[targets], winding, minlength=len(per_part)) / np.maximum(per_part, 1)
+    parts = int(tree.max()) + 1
+    means = summed(part[targets], winding, parts) / np.maximum(np.bincount(part[targets], minlength=parts), 1)
     follow_neighbours(signs, block >= 0, indices, agreements)
     return Orientation(signs, accord(signs, indices, agreements), part, means)
 
 
 def _field(influence: Float32Array, signs: FloatArray) -> FloatArray:
     """(T,) winding number at the targets."""
-    return np.float64(np.einsum("tm,m->t", influence, np.float32(signs)))
+    return np.asarray(np.einsum("tm,m->t", influence, signs.astype(np.float32)), dtype=np.float64)
 
 
 def _averaged(values: FloatArray, of_target: IntArray, first: IntArray, second: IntArray, count: int) -> FloatArray:
     """(M,) means of values (T,) at targets of the blocks `of_target` (T,), over each block and all its neighbours."""
-    total, number = np.bincount(of_target, values, minlength=count), np.bincount(of_target, minlength=count)
-    wide = total + np.bincount(first, total[second], minlength=count) + np.bincount(second, total[first], minlength=count)
-    among = number + np.bincount(first, number[second], minlength=count) + np.bincount(second, number[first], minlength=count)
-    return wide / np.maximum(among, 1)
+    total, number = summed(of_target, values, count), summed(of_target, np.ones(len(values)), count)
+    wide, among = (x + summed(first, x[second], count) + summed(second, x[first], count) for x in (total, number))
+    means: FloatArray = wide / np.maximum(among, 1)
+    return means
 
 
 def _spread(part: IntArray, indices: IndexArray) -> IntArray:
@@ -228,9 +230,9 @@ def _block_pairs(block: IntArray, count: int, indices: IndexArray, accordance: F
         low, high = np.minimum(one[across], other[across]), np.maximum(one[across], other[across])
         pair, of_pair = np.unique(low * count + high, return_inverse=True)
         key.append(pair)
-        value.append(np.bincount(of_pair, accordance[part][across], minlength=len(pair)))
+        value.append(summed(of_pair, accordance[part][across], len(pair)))
     pair, of_pair = np.unique(np.concatenate(key), return_inverse=True)
-    return pair // count, pair % count, np.bincount(of_pair, np.concatenate(value), minlength=len(pair))
+    return pair // count, pair % count, summed(of_pair, np.concatenate(value), len(pair))
 
 
 def follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: IndexArray, agreements: Float32Array) -> None:
@@ -246,8 +248,8 @@ def follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: In
 
 def accord(signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> FloatArray:
     """(N,) sum of each point's agreements with its neighbours, with both their signs, over the sum of their sizes: -1 to 1."""
-    result = np.empty(len(signs))
+    result, short = np.empty(len(signs)), signs.astype(np.float32)
     for part in chunks(len(signs)):
-        pull = agreements[part] * np.float32(signs[part])[:, None] * np.take(np.float32(signs), indices[part])
+        pull = agreements[part] * short[part][:, None] * np.take(short, indices[part])
         result[part] = pull.sum(axis=1) / np.maximum(np.abs(agreements[part]).sum(axis=1), 1e-6)
     return result

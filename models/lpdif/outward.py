@@ -66,7 +66,7 @@ class Cloud:
 def outward_normals(
     cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
 ) -> tuple[FloatArray, float, float]:
-    """Unit outward normals (N, 3), their error in radians along each tangent (rough), and the share of points whose side is a guess.
+    """Unit outward normals (N, 3); their error in radians along each tangent, roughly; the share of points whose side is a guess.
 
     given (N, 3) unit normals where `usable` (N,); sensor (3,) or (N, 3), or None if unknown.
     """
@@ -105,15 +105,15 @@ def _kept(
         facts["normals"] = "given, turned over" if inside_out else "given"
         return (-normals if inside_out else normals), error, _ambiguous_sample(cloud, normals)
     if trust.flipped:
-        found, _ = _oriented(cloud, normals, None, SCATTERED_VOTE * usable, sensor, facts)
+        found, _ = _oriented(cloud, normals, None, np.where(usable, SCATTERED_VOTE, 0.0), sensor, facts)
         turned = float((found.signs < 0).mean())
         log.info("normals: %s, but with scattered signs; axes kept, %.3g %% turned over", some, 100 * turned)
         facts["normals"] = "given, signs made anew"
     else:
-        found, _ = _oriented(cloud, normals, np.ones(len(normals)), GIVEN_VOTE * usable, sensor, facts)
+        found, _ = _oriented(cloud, normals, np.ones(len(normals)), np.where(usable, GIVEN_VOTE, 0.0), sensor, facts)
         found = found if "sensor" in facts else _only_well_founded(found)
         turned = float((found.signs < 0).mean())
-        log.info("normals: %s, consistent; kept%s", some, f", but {100 * turned:.2g} % turned over" if turned else "")
+        log.info("normals: %s, consistent; kept%s", some, f", but {100 * turned:.3g} % turned over" if turned else "")
         facts["normals"] = "given, partly turned over" if turned else "given"
     return normals * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
 
@@ -142,7 +142,7 @@ def _oriented(
         return _orient(cloud, axes, start, votes), ""
     place, view = seen
     sight = sensor_votes(cloud.points, axes, place if view == "origin" else cloud.points + place)
-    found = _orient(cloud, axes, start, VIEW_VOTE * sight + (0 if votes is None else votes))
+    found = _orient(cloud, axes, start, VIEW_VOTE * sight if votes is None else VIEW_VOTE * sight + votes)
     if _facing(found, sight) < FACING:
         return found, ""
     return _faced(cloud, axes, found, sight), view
@@ -206,7 +206,8 @@ def _tell_parts(found: Orientation, view: str) -> None:
     sizes = np.bincount(found.part[found.part >= 0], minlength=len(found.winding))
     large = sizes >= max(1, len(found.part) // 1000)
     undecided = int((large & (np.abs(found.winding) < UNDECIDED)).sum())
-    log.info("normals: oriented, %.2g %% of the points ambiguous, %d parts", 100 * float((found.accord < AMBIGUOUS).mean()), large.sum())
+    ambiguous = 100 * float((found.accord < AMBIGUOUS).mean())
+    log.info("normals: oriented, %.2g %% of the points ambiguous, %d parts", ambiguous, large.sum())
     if undecided:
         rule = {
             "origin": "the side that faces the origin of the file, from where the scan shows one surface",

@@ -73,7 +73,9 @@ def prepare(
     facts: Facts = {}
     world, given, source = scan.points, scan.normals, np.arange(len(scan.points))
     if scan.faces is not None and len(scan.faces):
-        world, given, source = points_of_mesh(scan, seed)
+        mesh = points_of_mesh(scan, seed)
+        world, given, source = mesh.points, mesh.normals, mesh.rows
+        keep_outliers |= mesh.spread
     rows = clean_rows(world, scan.name, facts)
 
     # All is computed on points around 0 in a unit of about the extent, a power of two, which costs no bit
@@ -88,10 +90,11 @@ def prepare(
     if not keep_outliers:
         inlier = inliers(points, near, noise, scan.name, facts, threads)
         if not inlier.all():
-            points, rows, axes, usable = points[inlier], rows[inlier], axes[inlier], usable[inlier]
+            rows, axes, usable = rows[inlier], axes[inlier], usable[inlier]
+            check_extent(world[rows], scan.name)
+            origin, _ = frame_of(world[rows])
+            points = (world[rows] - origin) / unit
             near = neighbours_of_kept(search_tree(points), points, near, inlier, threads)
-            shift, _ = frame_of(world[rows])
-            points, origin = points + (origin - shift) / unit, shift
     k = near.indices.shape[1]
     local = local_spacing(near.reach, k, noise)
     spacing = typical_spacing(local, k)
@@ -105,9 +108,7 @@ def prepare(
     cloud = Cloud(points, near, local, spacing, noise, origin / unit, threads)
     normals, normal_error, ambiguous = outward_normals(cloud, axes, usable, place, facts)
     facts |= {"spacing": spacing * unit, "noise": noise * unit, "ambiguous_share": round(ambiguous, 4)}
-    return Prepared(
-        points * unit, origin, normals, source[rows], spacing * unit, local * unit, noise * unit, normal_error, ambiguous, facts
-    )
+    return Prepared(points * unit, origin, normals, source[rows], spacing * unit, local * unit, noise * unit, normal_error, ambiguous, facts)
 
 
 def clean_rows(world: FloatArray, name: str, facts: Facts) -> IntArray:
@@ -121,9 +122,10 @@ def clean_rows(world: FloatArray, name: str, facts: Facts) -> IntArray:
 
 
 def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
-    """Origin (3,) and unit to compute in: the middle of the bounding box, to a short binary number, and a power of two near the extent.
+    """Origin (3,) and unit to compute in: the middle of the bounding box and a power of two near the extent.
 
-    A scan that was shifted by a number as short has an origin shifted by just that, and so the very same points.
+    The origin is rounded to a short binary number. A scan shifted by a number as short has an origin shifted by just that,
+    and so the very same points.
     """
     low, high = world.min(axis=0), world.max(axis=0)
     unit = 2.0 ** np.ceil(np.log2((high - low).max()))
@@ -160,8 +162,8 @@ def check_precision(world: FloatArray, spacing: float) -> None:
     step = float(np.spacing(largest))
     if step > COARSE_FLOAT * spacing and (world.astype(np.float32) == world).all():
         log.warning(
-            "coordinates come in steps of %.2g (single precision at %.3g), the spacing is %.2g: export double precision, or a local origin",
-            step, largest, spacing,
+            "coordinates come in steps of %.2g (single precision at %.3g), the points are %.2g apart: "
+            "export double precision, or a local origin", step, largest, spacing,
         )  # fmt: skip
 
 

@@ -113,9 +113,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
         try:
             return file.read()
         except MemoryError:
-            raise ResourceError(
-                f"{name}: {status.st_size / 2**30:.1f} GB do not fit into memory", "thin the scan first"
-            ) from None
+            raise ResourceError(f"{name}: {status.st_size / 2**30:.1f} GB do not fit into memory", "thin the scan first") from None
         except OSError as error:
             raise InputError(f"{name}: cannot be read: {error.strerror}", "copy it to another disk") from None
 
@@ -136,9 +134,5 @@ def _missing(path: Path, name: str) -> InputError:
         names = []
     lowered = {entry.lower(): entry for entry in sorted(names, reverse=True)}
     close = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.7)]
-    close += [
-        entry
-        for entry in sorted(names)
-        if Path(entry).stem == path.stem and entry not in close and entry.lower().endswith(READABLE)
-    ]
+    close += [entry for entry in sorted(names) if Path(entry).stem == path.stem and entry not in close and entry.lower().endswith(READABLE)]
     return InputError(f"{path}: no such file", f"did you mean {' or '.join(close[:3])}?" if close else "check the path")

@@ -93,9 +93,7 @@ class Gathered(NamedTuple):
     mask: NDArray[np.bool_]
 
 
-def gather_points(
-    tree: cKDTree, points: FloatArray, normals: FloatArray, centers: FloatArray, size: float, halo: float, most: int
-) -> Gathered:
+def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, centers: FloatArray, size: float, halo: float, most: int) -> Gathered:
     """The up to `most` scan points nearest to each centre (R, 3), within halo * size."""
     most = min(most, len(points))
     distance, index = tree.query(centers, k=most, distance_upper_bound=halo * size)
@@ -115,9 +113,7 @@ class Pairs(NamedTuple):
     weight: NDArray[np.float32]
 
 
-def covering_pairs(
-    points: FloatArray, lattice: RegionLattice, window: IntArray | None = None, low: IntArray | None = None
-) -> Pairs:
+def covering_pairs(points: FloatArray, lattice: RegionLattice, window: IntArray | None = None, low: IntArray | None = None) -> Pairs:
     """All (query, region) pairs of one lattice for queries (Q, 3).
 
     The weight is the product over the axes of (1 - t^2)^2, t the distance to the centre over the support. `window` with its

@@ -32,7 +32,7 @@ def even_rim(surface: Surface, far: float, back: float) -> Surface:
         return surface
     deep = ~np.isfinite(cKDTree(vertices[border]).query(vertices, distance_upper_bound=far)[0])
     distance = distance_to(vertices[deep], vertices)
-    beyond = (distance > 2 * far - back)[faces].all(1)
+    beyond = np.asarray((distance > 2 * far - back)[faces].all(1))
     if beyond.any():
         number, _ = edge_numbers(faces)
         parts = face_parts(faces, number, beyond)

@@ -74,9 +74,7 @@ def region_sizes(count: int, finest: float, coarsest: float, rng: np.random.Gene
     return finest * (coarsest / finest) ** share
 
 
-def scatter_queries(
-    points: FloatArray, counts: IntArray, samples: int, spread: tuple[float, float], rng: np.random.Generator
-) -> FloatArray:
+def scatter_queries(points: FloatArray, counts: IntArray, samples: int, spread: tuple[float, float], rng: np.random.Generator) -> FloatArray:
     """(R, S, 3) query positions: three quarters around stored surface points of the support cube, the rest uniform in it.
 
     points (R, P, 3) in s, of which counts (R,) are filled; `spread` bounds the log-uniform offset from the surface.
@@ -137,9 +135,7 @@ def closed_shape_regions(
     world = np.concatenate([queries, probes.reshape(regions, 8, 3)], axis=1) * size + centers[:, None]
     sdf = signed_distance(world.reshape(-1, 3), vertices, faces).reshape(regions, -1) / size
     outside, inside = sdf[:, samples::2], sdf[:, samples + 1 :: 2]
-    sound = (
-        (counts >= FEWEST) & ((outside > 0) & (inside < 0)).any(1) & ((outside > 0).mean(1) > 0.7) & ((inside < 0).mean(1) > 0.7)
-    )
+    sound = (counts >= FEWEST) & ((outside > 0) & (inside < 0)).any(1) & ((outside > 0).mean(1) > 0.7) & ((inside < 0).mean(1) > 0.7)
     return pack(local, directions, counts, queries, sdf[:, :samples], size, sound)
 
 

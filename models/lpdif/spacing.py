@@ -86,9 +86,7 @@ def nearest(tree: cKDTree, points: FloatArray, k: int, threads: int = 1) -> Neig
     return Neighbours(indices, reach, mean)
 
 
-def neighbours_of_kept(
-    tree: cKDTree, points: FloatArray, neighbours: Neighbours, kept: NDArray[np.bool_], threads: int = 1
-) -> Neighbours:
+def neighbours_of_kept(tree: cKDTree, points: FloatArray, neighbours: Neighbours, kept: NDArray[np.bool_], threads: int = 1) -> Neighbours:
     """The nearest of the points that are left when only `kept` (N,) remain.
 
     tree, points: of those left; neighbours: of all N. Only the points that lost a neighbour are looked up again.
@@ -159,9 +157,7 @@ def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = 
     return sigma
 
 
-def _residual_scatter(
-    points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int
-) -> tuple[float, float, FloatArray]:
+def _residual_scatter(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
     """Noise as seen by quadrics over k neighbours; the median radius of these; and the axes (M, 3) of their planes."""
     k = min(k, len(points) - 1)
     rows = even_rows(len(points), min(NOISE_PLACES, NOISE_BUDGET // k))

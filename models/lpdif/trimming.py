@@ -85,9 +85,7 @@ def trim(surface: Surface, supported: NDArray[np.bool_], largest_hole: float) ->
 def large_parts(surface: Surface, weight: FloatArray, least: float) -> NDArray[np.bool_]:
     """(F,) faces of parts, connected over vertices, whose summed weight (F,) is at least `least`; the heaviest part always stays."""
     first, second, third = surface.faces.T
-    graph = coo_matrix(
-        (np.ones(2 * len(first), np.int8), (np.r_[first, second], np.r_[second, third])), shape=(len(surface.vertices),) * 2
-    )
+    graph = coo_matrix((np.ones(2 * len(first), np.int8), (np.r_[first, second], np.r_[second, third])), shape=(len(surface.vertices),) * 2)
     part = connected_components(graph, directed=False)[1][first]
     sums = np.bincount(part, weight)
     good = sums >= least

@@ -111,7 +111,7 @@ def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray) -> Fl
     """(N,) votes, -1 to 1, for the side of axes (N, 3) that faces the sensor, (3,) or (N, 3); they fade at grazing sight."""
     sight = sensor - points
     cosine = np.einsum("ni,ni->n", axes, sight) / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)
-    return np.clip(cosine / GRAZING, -1, 1)
+    return np.asarray(np.clip(cosine / GRAZING, -1, 1))
 
 
 def likely_view(points: FloatArray, origin: FloatArray) -> tuple[FloatArray, str] | None:

@@ -20,15 +20,25 @@ SOFTENING = 0.5  # in units of the spacing: below it a dipole's field is cut off
 ROWS = 256  # targets at a time in the far sums
 
 
-def block_sums(values: FloatArray, block: IntArray, count: int) -> FloatArray:
-    """(M,) or (M, c) sums of values (N,) or (N, c) over blocks (N,) numbered 0 .. count - 1."""
-    if values.ndim == 1:
-        return np.bincount(block, values, minlength=count)
-    return np.stack([np.bincount(block, column, minlength=count) for column in values.T], axis=1)
+def summed(numbers: IntArray, values: FloatArray, count: int) -> FloatArray:
+    """(M,) sums of values (N,) that have the same number (N,), of 0 .. count - 1."""
+    return np.bincount(numbers, values, minlength=count).astype(np.float64, copy=False)
+
+
+def summed_rows(numbers: IntArray, values: FloatArray, count: int) -> FloatArray:
+    """(M, c) sums of rows of values (N, c) that have the same number (N,)."""
+    return np.stack([summed(numbers, column, count) for column in values.T], axis=1)
 
 
 def block_influence(
-    points: FloatArray, dipoles: FloatArray, areas: FloatArray, block: IntArray, count: int, size: float, spacing: float, targets: FloatArray
+    points: FloatArray,
+    dipoles: FloatArray,
+    areas: FloatArray,
+    block: IntArray,
+    count: int,
+    size: float,
+    spacing: float,
+    targets: FloatArray,
 ) -> Float32Array:
     """(T, M) winding number that each block of points adds at each target.
 
@@ -38,9 +48,9 @@ def block_influence(
     """
     from scipy.spatial import cKDTree
 
-    totals = np.maximum(block_sums(areas, block, count), 1e-300)
-    centres = block_sums(points * areas[:, None], block, count) / totals[:, None]
-    influence = _far_influence(centres, block_sums(dipoles, block, count), targets, SOFTENING * spacing)
+    totals = np.maximum(summed(block, areas, count), 1e-300)
+    centres = summed_rows(block, points * areas[:, None], count) / totals[:, None]
+    influence = _far_influence(centres, summed_rows(block, dipoles, count), targets, SOFTENING * spacing)
     near = cKDTree(targets).sparse_distance_matrix(cKDTree(centres), NEAR * size, output_type="coo_matrix")
     pair_target, pair_block = near.row, near.col
     members = np.argsort(block, kind="stable")

@@ -54,9 +54,7 @@ def _run(source: Source, path: Path, module: str) -> Arrays:
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their stacks count as memory
     command = [sys.executable, "-c", "from lpdif.formats.child import main; main()", module, str(path), str(memory)]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment, check=False)
     except subprocess.TimeoutExpired:
         raise source.error(f"its {module} parser did not finish within {seconds:.0f} s", EXPORT_AGAIN) from None
     if done.returncode == 0:

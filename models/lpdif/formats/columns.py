@@ -96,9 +96,7 @@ def scan_of_columns(
     normals = _take(named, _NORMALS)
     colors = _take(named, _COLORS)
     left_out = {key for pair in _TEXTURES if pair <= set(named) for key in pair} | (_OPACITIES if colors is not None else set())
-    extras = {
-        spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in left_out and column.ndim == 1
-    }
+    extras = {spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in left_out and column.ndim == 1}
     return Scan(
         points=points,
         normals=None if normals is None else _float64(normals),

@@ -67,11 +67,7 @@ def decode(path: Path) -> Arrays:
         if isinstance(shape, trimesh.Trimesh):
             faces.append(np.asarray(shape.faces, dtype=np.int64).reshape(-1, 3) + total)
         visual = shape.visual
-        if (
-            isinstance(visual, (ColorVisuals, VertexColor))
-            and visual.kind == "vertex"
-            and len(visual.vertex_colors) == len(vertices)
-        ):
+        if isinstance(visual, (ColorVisuals, VertexColor)) and visual.kind == "vertex" and len(visual.vertex_colors) == len(vertices):
             colors.append(np.asarray(visual.vertex_colors)[:, :3])
         total += len(vertices)
     if not points:

@@ -204,9 +204,7 @@ def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
     if outside is not None:
         row = outside // corners.shape[1]
         at = corners.reshape(-1)[outside]
-        raise source.error(
-            f"face {row + 1} of {len(corners)} uses point {at}, but the points go from 0 to {len(scan.points) - 1}"
-        )
+        raise source.error(f"face {row + 1} of {len(corners)} uses point {at}, but the points go from 0 to {len(scan.points) - 1}")
     faces = triangulate(corners.reshape(-1), np.full(len(corners), corners.shape[1]), scan.points, source.name)
     return Scan(scan.points, scan.normals, scan.colors, scan.extras, faces if len(faces) else None, scan.sensor, scan.name)
 

@@ -221,9 +221,7 @@ def _faces(source: Source, tables: dict[str, Table], points: NDArray[np.float64]
             if element == "tristrips":
                 outside = int(np.flatnonzero(corners != -1)[outside])
             row = int(np.searchsorted(np.cumsum(counts), outside, side="right"))
-            raise source.error(
-                f"{things} {row + 1} of {len(counts)} uses point {corners[outside]}, but points go from 0 to {len(points) - 1}"
-            )
+            raise source.error(f"{things} {row + 1} of {len(counts)} uses point {corners[outside]}, but points go from 0 to {len(points) - 1}")
         parts.append(triangulate(corners, counts, points, source.name) if element == "face" else strips(corners, counts))
     faces = np.concatenate(parts) if parts else np.zeros((0, 3), dtype=np.int64)
     return faces if len(faces) else None

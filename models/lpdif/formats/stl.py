@@ -49,9 +49,7 @@ def _read_binary(source: Source) -> NDArray[np.float64]:
     if count > room:
         raise source.cut(room, count, "triangles")
     if not is_binary_stl(data):
-        log.warning(
-            "%s: %d bytes behind its %d triangles left out", source.name, len(data) - _HEADER - count * _TRIANGLE.itemsize, count
-        )
+        log.warning("%s: %d bytes behind its %d triangles left out", source.name, len(data) - _HEADER - count * _TRIANGLE.itemsize, count)
     return np.frombuffer(data, _TRIANGLE, count, _HEADER)["corners"].reshape(-1, 3).astype(np.float64)
 
 
@@ -69,9 +67,7 @@ def merge_equal(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     """Equal points become one: (U, 3) points in the order of their first use, and (N,) the index of each corner's point."""
     values = np.ascontiguousarray(corners + 0.0)  # -0.0 and 0.0 are one place
     words = values.view(np.uint64)
-    key = (words * np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)).sum(
-        axis=1, dtype=np.uint64
-    )
+    key = (words * np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
     key ^= key >> np.uint64(29)
     _, first, index = np.unique(key, return_index=True, return_inverse=True)
     if not np.array_equal(words[first][index], words):  # two places share a key: compare them whole

@@ -59,9 +59,7 @@ def read_text(source: Source) -> Scan:
     if layout.columns == 0:
         raise source.error("holds no points (no line of numbers)")
     if layout.columns < 3:
-        raise source.error(
-            f"rows of {layout.columns} numbers, where a point needs x, y and z", "save the points with three coordinates"
-        )
+        raise source.error(f"rows of {layout.columns} numbers, where a point needs x, y and z", "save the points with three coordinates")
     values, dropped = _values(text, layout)
     names = layout.names
     if len(names) != values.shape[1] or not coordinates_named(names):
@@ -72,9 +70,7 @@ def read_text(source: Source) -> Scan:
         if layout.count > len(values):
             raise source.cut(len(values), layout.count, "points")
         raise source.error(f"header says {layout.count} points, but {len(values)} follow")
-    log.info(
-        "%s: columns taken as %s", source.name, said([name if column not in dropped else "" for column, name in enumerate(names)])
-    )
+    log.info("%s: columns taken as %s", source.name, said([name if column not in dropped else "" for column, name in enumerate(names)]))
     kept = [column for column, name in enumerate(names) if name and column not in dropped]
     return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
 
@@ -172,9 +168,7 @@ def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.floa
         if not line.strip():
             continue
         fields = _split(line, layout.delimiter)
-        fields += [b""] * (
-            layout.columns - len(fields) if len(fields) < layout.columns and line.rstrip().endswith(layout.delimiter) else 0
-        )
+        fields += [b""] * (layout.columns - len(fields) if len(fields) < layout.columns and line.rstrip().endswith(layout.delimiter) else 0)
         if len(fields) != layout.columns:
             raise text.error(number, f"{len(fields)} fields where {layout.columns} are expected")
         try:

@@ -118,9 +118,7 @@ def read_vtk(source: Source) -> Scan:
             log.info("%s: %s and what follows left out", source.name, word)
             break
         else:
-            raise source.error(
-                f"line {cursor.line()}: {' '.join(words)[:60]!r} is not understood", "save it as polygonal data, or as PLY"
-            )
+            raise source.error(f"line {cursor.line()}: {' '.join(words)[:60]!r} is not understood", "save it as polygonal data, or as PLY")
     if points is None or not len(points):
         raise source.error("holds no points")
     faces = _faces(source, cells, points)
@@ -190,9 +188,7 @@ def _faces(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: 
         outside = first_outside(corners, len(points))
         if outside is not None:
             cell = int(np.searchsorted(np.cumsum(counts), outside, side="right"))
-            raise source.error(
-                f"cell {cell + 1} of {len(counts)} uses point {corners[outside]}, but the points go from 0 to {len(points) - 1}"
-            )
+            raise source.error(f"cell {cell + 1} of {len(counts)} uses point {corners[outside]}, but the points go from 0 to {len(points) - 1}")
         parts.append(triangulate(corners, counts, points, source.name) if word == "POLYGONS" else strips(corners, counts))
     faces = np.concatenate(parts) if parts else np.zeros((0, 3), dtype=np.int64)
     return faces if len(faces) else None

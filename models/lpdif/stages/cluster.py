@@ -60,9 +60,7 @@ class ClusterReport:
     sweep: list[tuple[int, float]]
 
 
-def cluster(
-    workspace: Path, config: ClusterConfig | None = None, device: str = "auto", progress: Progress = silent
-) -> ClusterReport:
+def cluster(workspace: Path, config: ClusterConfig | None = None, device: str = "auto", progress: Progress = silent) -> ClusterReport:
     """Group the codes of the workspace's fit anew. Raises ModelError where there is no fit."""
     config = config or ClusterConfig()
     place = Workspace(workspace)

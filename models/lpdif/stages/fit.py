@@ -69,9 +69,7 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
     if config.resume:
         resume(optimizer, place, config)
     steps = config.shared_steps + config.pattern_steps
-    log.info(
-        "fit: %d regions, %d held out, %d steps, %d patterns", len(training.counts), len(held_out.counts), steps, config.patterns
-    )
+    log.info("fit: %d regions, %d held out, %d steps, %d patterns", len(training.counts), len(held_out.counts), steps, config.patterns)
     started, smooth = time.monotonic(), None
     while optimizer.step < steps:
         if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
@@ -130,13 +128,9 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> None:
         del wanted["patterns"]
     different = [f"{k} {card['config'].get(k)} -> {v}" for k, v in wanted.items() if card["config"].get(k) != v]
     if different:
-        raise ModelError(
-            f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew"
-        )
+        raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew")
     if len(state["bank"]) != len(optimizer.bank):
-        raise ModelError(
-            f"{place.snapshot}: made from {len(state['bank'])} regions, the samples hold {len(optimizer.bank)}", "start anew"
-        )
+        raise ModelError(f"{place.snapshot}: made from {len(state['bank'])} regions, the samples hold {len(optimizer.bank)}", "start anew")
     optimizer.restore(state)
     log.info("resumed at step %d", optimizer.step)
 
@@ -165,9 +159,7 @@ def held_out_errors(
             generator = step_generator(seed + 2, start)
             seen = scanned(some.points.float(), some.normals.float(), some.counts, generator)
             half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
-            found, code, _ = networks(
-                type(seen)(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where
-            )
+            found, code, _ = networks(type(seen)(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
             near = (some.sdf.abs() < NEAR) & (seen.mask.sum(1, keepdim=True) >= 4)
             off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
             errors.append(off.sum(1) / near.sum(1))
@@ -175,9 +167,7 @@ def held_out_errors(
     return torch.cat(errors), torch.cat(codes)
 
 
-def validate(
-    networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device
-) -> dict[str, float]:
+def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:
     """Mean, median and p95 over held-out regions of the error near the surface, in region sizes, under the training's own
     noise."""
     errors = held_out_errors(networks, patterns, data, seed, device)[0]

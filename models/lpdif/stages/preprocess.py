@@ -59,18 +59,14 @@ def preprocess(
     config = config or PreprocessConfig()
     files = list(scan_files(paths))
     if not files:
-        raise InputError(
-            f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}"
-        )
+        raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}")
     place = Workspace(workspace)
     with workspace_lock(place.root, "preprocess"):
         place.samples.mkdir(parents=True, exist_ok=True)
         return preprocess_files(files, place, config, threads, progress)
 
 
-def preprocess_files(
-    files: list[Path], place: Workspace, config: PreprocessConfig, threads: int, progress: Progress
-) -> PreprocessReport:
+def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConfig, threads: int, progress: Progress) -> PreprocessReport:
     """The stage itself, with the workspace's lock held."""
     kept: list[dict[str, Any]] = []
     left_out: list[tuple[str, str]] = []
@@ -93,9 +89,7 @@ def preprocess_files(
     kept.sort(key=lambda row: str(row["shard"]))
     left_out.sort()
     if not kept:
-        raise InputError(
-            f"none of {len(files)} files gives a region; {left_out[0][0]}: {left_out[0][1]}", "see the reasons above"
-        )
+        raise InputError(f"none of {len(files)} files gives a region; {left_out[0][0]}: {left_out[0][1]}", "see the reasons above")
     about = {"kept": kept, "left_out": left_out, "settings": dataclasses.asdict(config)}
     write_bytes(place.manifest, json.dumps(about, indent=1).encode(), overwrite=True)
     return PreprocessReport(len(kept), sum(row["regions"] for row in kept), left_out)
@@ -170,13 +164,9 @@ def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator)
         longest = float(np.ptp(ready.points, axis=0).max())
         finest = max(config.finest, SPACINGS * np.sqrt(2) * ready.spacing / longest)
         if finest > config.coarsest:
-            raise InputError(
-                f"{scan.name}: too few points ({len(ready.points)}) for regions of an eighth of it", "give a denser scan"
-            )
+            raise InputError(f"{scan.name}: too few points ({len(ready.points)}) for regions of an eighth of it", "give a denser scan")
         for size in region_sizes(SCALES, finest, config.coarsest, rng):
-            parts.append(
-                scan_regions(ready.points / longest, ready.normals, float(size), each, config.points, config.samples, rng)
-            )
+            parts.append(scan_regions(ready.points / longest, ready.normals, float(size), each, config.points, config.samples, rng))
         kind = "scan"
     names = [field.name for field in dataclasses.fields(RegionSamples)]
     whole = RegionSamples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

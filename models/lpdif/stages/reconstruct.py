@@ -13,6 +13,8 @@ from scipy.spatial import cKDTree
 
 from lpdif.artifacts import Model, load_model
 from lpdif.augment import HALO, MOST
+from lpdif.closing import close, vertex_normals
+from lpdif.confidence import confidence
 from lpdif.config import ReconstructConfig
 from lpdif.device import available_threads, repeatable, resolve, single_threaded_pool
 from lpdif.errors import InputError
@@ -25,8 +27,9 @@ from lpdif.patterns import Patterns
 from lpdif.preparation import Prepared, prepare
 from lpdif.progress import Progress, silent
 from lpdif.refine import refine_codes
-from lpdif.regions import HALF, Gathered, RegionLattice, between_points, gather_points, region_lattices
+from lpdif.regions import HALF, SUPPORT, Gathered, RegionLattice, between_points, gather_points, region_lattices
 from lpdif.scans import Scan
+from lpdif.simplify import simplify
 from lpdif.trimming import face_areas, keep_faces, large_parts, trim
 
 log = logging.getLogger("lpdif")
@@ -76,9 +79,7 @@ def reconstruct(
         return reconstruct_scan(scan, model or load_model(), config or ReconstructConfig(), device, threads or available_threads(), progress)
 
 
-def reconstruct_scan(
-    scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress
-) -> Reconstruction:
+def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress) -> Reconstruction:
     """The stage itself: one line a step."""
     ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed, threads=threads)
     size, level = region_levels(ready, config)
@@ -89,11 +90,13 @@ def reconstruct_scan(
     between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
     lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
     field = encode(ready, lattices, tree, model, config, resolve(device), threads, progress)
-    reach = REACH * ready.local_spacing if config.max_distance is None else config.max_distance
+    reach = REACH * ready.local_spacing
+    if config.max_distance is not None:  # but no region speaks farther from its points than this
+        reach = np.minimum(config.max_distance, GAP * ready.local_spacing + (1 + SUPPORT) * size * 2.0**level)
     surface = extract(ready.points, field.box_sdf, step, reach, threads=threads, tick=lambda done, total: progress("extract", done, total))
     if len(surface.faces) == 0:
         raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", "give a denser scan, or a larger --region-size")
-    mesh = finish(surface, ready, scan, field, tree, config, threads)
+    mesh = finish(surface, ready, scan, field, tree, config, step, threads)
     facts: dict[str, float | int | str] = {
         "points": len(ready.points),
         "spacing": ready.spacing,
@@ -172,9 +175,7 @@ def encode(
             found.append(codes)
             progress("encode", len(found), len(jobs))
     center = np.concatenate([codes.center for codes in found])
-    rest = {
-        name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")
-    }
+    rest = {name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")}
     return LocalField(lattices, RegionCodes(center=center, **rest), networks.decoder, ready.origin)
 
 
@@ -218,29 +219,33 @@ def encode_chunk(
 
 
 def finish(
-    surface: Surface, ready: Prepared, scan: Scan, field: LocalField, tree: cKDTree, config: ReconstructConfig, threads: int
+    surface: Surface, ready: Prepared, scan: Scan, field: LocalField, tree: cKDTree, config: ReconstructConfig, step: float, threads: int
 ) -> Mesh:
-    """Trim to the data, drop crumbs, carry attributes, go back to world coordinates."""
+    """Trim to the data, drop crumbs, close and simplify if asked, carry attributes, go back to world coordinates."""
     distance, nearest = tree.query(surface.vertices, workers=threads)
-    spacing = ready.local_spacing[nearest]
     if config.max_distance is None:
-        kept = trim(surface, distance <= FAR * spacing, HOLE * ready.spacing**2)
+        kept = trim(surface, distance <= FAR * ready.local_spacing[nearest], HOLE * ready.spacing**2)
     else:
         kept = (distance <= config.max_distance)[surface.faces].all(1)
     if not kept.any():
         raise InputError(f"{scan.name}: no surface within the maximum distance of its points", "give a larger --max-distance")
     surface, used = keep_faces(surface, kept)
-    nearest, spacing, distance = nearest[used], spacing[used], distance[used]
-    stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
-    surface, used = keep_faces(surface, large_parts(surface, stands_for, CRUMB))
-    nearest, spacing, distance = nearest[used], spacing[used], distance[used]
+    stands_for = face_areas(surface) / np.square(ready.local_spacing[nearest[used]][surface.faces[:, 0]])
+    surface, _ = keep_faces(surface, large_parts(surface, stands_for, CRUMB))
+    if config.watertight:
+        surface = close(surface, ready.spacing, step, threads)
+    if config.faces is not None:
+        surface = simplify(surface, config.faces)
+    nearest = tree.query(surface.vertices, workers=threads)[1]
+    normals = vertex_normals(surface)
     source = ready.kept[nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
-    values["confidence"] = np.exp(-0.5 * np.square(distance / spacing)).astype(np.float32)
+    values["confidence"] = confidence(surface.vertices, normals, tree, ready.local_spacing[nearest], ready.noise, threads)
     centroid = surface.vertices[surface.faces].mean(1)
     return Mesh(
         vertices=surface.vertices + ready.origin,
         faces=surface.faces,
+        normals=normals,
         colors=None if scan.colors is None else scan.colors[source],
         vertex_values=values,
         face_values={"pattern": field.pattern_at(centroid).astype(np.int32)},

@@ -1,0 +1,392 @@
+"""reconstruct from end to end, on shapes whose true surface is known: with a model after a few dozen steps, and with the one that ships."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from numpy.typing import NDArray
+from shapes import even_sphere_points, rotation, tiny_model, wavy_regions
+
+import lpdif
+from lpdif.artifacts import Model, load_model
+from lpdif.config import ReconstructConfig
+from lpdif.errors import InputError
+from lpdif.meshes import Mesh
+from lpdif.metrics import evaluate
+from lpdif.regions import Gathered
+from lpdif.scans import Scan
+from lpdif.stages.reconstruct import Reconstruction, encode_chunk, reconstruct, slices
+
+FloatArray = NDArray[np.float64]
+
+BUNDLED = Path(lpdif.__file__).parent / "weights" / "default.safetensors"
+SPACING = np.sqrt(4 * np.pi / 1500)  # of the balls below
+
+both_models = pytest.mark.parametrize(
+    "name", ["tiny", pytest.param("bundled", marks=pytest.mark.skipif(not BUNDLED.exists(), reason="no model is bundled yet"))]
+)
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Model]:
+    return {"tiny": tiny_model()} | ({"bundled": load_model()} if BUNDLED.exists() else {})
+
+
+def run(scan: Scan, model: Model, threads: int = 1, **settings: object) -> Reconstruction:
+    return reconstruct(scan, model, ReconstructConfig(**settings), "cpu", threads)  # type: ignore[arg-type]
+
+
+def ball(count: int = 1500, normals: bool = True) -> Scan:
+    points, outward = even_sphere_points(count)
+    return Scan(points, outward if normals else None)
+
+
+def ring(count: int = 4000, seed: int = 0) -> Scan:
+    """A torus of radii 1 and 0.4, evenly but at random."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(0, 2 * np.pi, (2, 2 * count))
+    chosen = np.nonzero(rng.uniform(0, 1.4, 2 * count) < 1 + 0.4 * np.cos(b))[0][:count]
+    a, b = a[chosen], b[chosen]
+    normals = np.column_stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)])
+    return Scan(np.column_stack([np.cos(a), np.sin(a), np.zeros_like(a)]) + 0.4 * normals, normals)
+
+
+def ring_distance(x: FloatArray) -> FloatArray:
+    return np.asarray(np.hypot(np.hypot(x[:, 0], x[:, 1]) - 1, x[:, 2]) - 0.4)
+
+
+def moved(scan: Scan, turn: FloatArray | None = None, scale: float = 1.0, shift: FloatArray | float = 0.0) -> Scan:
+    turn = np.eye(3) if turn is None else turn
+    return Scan(scale * scan.points @ turn.T + shift, None if scan.normals is None else scan.normals @ turn.T)
+
+
+def shape_of(mesh: Mesh) -> trimesh.Trimesh:
+    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+
+
+# --- the surface is where it should be ------------------------------------------------------------------------------------------
+
+
+@both_models
+@pytest.mark.parametrize("normals", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_ball_of_five_thousand_points(models: dict[str, Model], name: str, normals: bool) -> None:
+    found = run(ball(5000, normals), models[name])
+    shape = shape_of(found.mesh)
+    radius = np.linalg.norm(found.mesh.vertices, axis=1)
+    assert np.abs(radius - 1).mean() < 5e-4
+    assert np.abs(radius - 1).max() < 5e-3
+    assert shape.is_watertight
+    assert shape.is_winding_consistent
+    assert shape.euler_number == 2
+    assert shape.volume == pytest.approx(4 / 3 * np.pi, rel=2e-3)  # and outward
+    assert shape.body_count == 1
+
+
+@both_models
+def test_a_ring_keeps_its_hole(models: dict[str, Model], name: str) -> None:
+    mesh = run(ring(), models[name]).mesh
+    assert np.abs(ring_distance(mesh.vertices)).mean() < 1.5e-3
+    assert np.abs(ring_distance(mesh.vertices)).max() < 0.03
+    shape = shape_of(mesh)
+    assert shape.is_watertight
+    assert shape.euler_number == 0
+    assert shape.volume == pytest.approx(2 * np.pi**2 * 0.16, rel=5e-3)
+
+
+@both_models
+def test_an_open_shape_stays_open(models: dict[str, Model], name: str) -> None:
+    """Half a ball: nothing is made up below its rim, and nothing of it is lost."""
+    whole = ball(4000)
+    upper = whole.points[:, 2] > 0
+    assert whole.normals is not None
+    mesh = run(Scan(whole.points[upper], whole.normals[upper]), models[name]).mesh
+    spacing = np.sqrt(4 * np.pi / 4000)
+    assert -2.7 * spacing < mesh.vertices[:, 2].min() < 0.5 * spacing  # 1.6 local spacings, which at a rim are larger
+    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.02
+    shape = shape_of(mesh)
+    assert not shape.is_watertight
+    assert len(shape.outline().entities) == 1  # one rim and no pinholes
+    assert 2 * np.pi * 0.98 < shape.area < 2 * np.pi * (1 + 2.5 * spacing)
+
+
+@both_models
+def test_noise_is_averaged_out(models: dict[str, Model], name: str) -> None:
+    scan = ball(6000)
+    noisy = Scan(scan.points + 0.01 * np.random.default_rng(0).normal(size=scan.points.shape), scan.normals)
+    found = run(noisy, models[name])
+    assert found.facts["noise"] == pytest.approx(0.01, rel=0.2)
+    off = np.linalg.norm(found.mesh.vertices, axis=1) - 1
+    assert np.abs(off).mean() < 0.006
+    assert abs(off.mean()) < 0.003
+
+
+@both_models
+def test_the_field_belongs_to_the_mesh(models: dict[str, Model], name: str) -> None:
+    shift = np.array([5.0, -3.0, 11.0])
+    found = run(moved(ball(), shift=shift), models[name])
+    assert np.abs(found.field.sdf(found.mesh.vertices)).max() < 0.02 * SPACING
+    off = np.linspace(-0.5, 0.5, 11) * SPACING
+    place = even_sphere_points(50)[0][:, None] * (1 + off)[:, None] + shift
+    np.testing.assert_allclose(found.field.sdf(place.reshape(-1, 3)).reshape(50, 11), np.broadcast_to(off, (50, 11)), atol=0.1 * SPACING)
+    assert np.isnan(found.field.sdf(shift[None])).all()  # far inside nothing is known
+
+
+# --- and it does not depend on what it should not depend on ---------------------------------------------------------------------
+
+
+def test_the_order_of_the_points_does_not_change_a_byte(models: dict[str, Model]) -> None:
+    scan = ring(2000)
+    assert scan.normals is not None
+    order = np.random.default_rng(1).permutation(2000)
+    colors = np.random.default_rng(2).integers(0, 256, (2000, 3)).astype(np.uint8)
+    one = run(Scan(scan.points, scan.normals, colors), models["tiny"]).mesh
+    other = run(Scan(scan.points[order], scan.normals[order], colors[order]), models["tiny"]).mesh
+    assert one.vertices.tobytes() == other.vertices.tobytes()
+    assert one.faces.tobytes() == other.faces.tobytes()
+    np.testing.assert_array_equal(one.colors, other.colors)
+
+
+@both_models
+def test_threads_do_not_change_a_byte(models: dict[str, Model], name: str) -> None:
+    scan = ring(2000)
+    one = run(scan, models[name]).mesh
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        other = run(scan, models[name], threads=3).mesh
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert one.vertices.tobytes() == other.vertices.tobytes()
+    assert one.faces.tobytes() == other.faces.tobytes()
+
+
+@both_models
+def test_far_from_the_origin_it_is_the_same_mesh(models: dict[str, Model], name: str) -> None:
+    """A million units away, where single precision has steps of 1/16."""
+    shift = np.array([1e6, -2e6, 5e5])
+    scan = ring(2000)
+    snapped = Scan(np.round(scan.points * 2**20) / 2**20, scan.normals)  # what doubles hold there too
+    near, far = run(snapped, models[name]).mesh, run(moved(snapped, shift=shift), models[name]).mesh
+    np.testing.assert_array_equal(far.faces, near.faces)
+    np.testing.assert_allclose(far.vertices - shift, near.vertices, rtol=0, atol=1e-6)
+    assert far.vertices.dtype == np.float64
+
+
+@both_models
+def test_a_turned_scan_gives_the_turned_mesh(models: dict[str, Model], name: str) -> None:
+    scan, turn, shift = ring(2000), rotation(3), np.array([3.0, 4.0, -5.0])
+    one = run(scan, models[name]).mesh
+    other = run(moved(scan, turn, shift=shift), models[name]).mesh
+    back = Mesh((other.vertices - shift) @ turn, other.faces)
+    figures = evaluate(back, one, samples=8000)
+    spacing = np.sqrt(4 * np.pi**2 * 0.4 / 2000)
+    assert figures.cd < 0.02 * spacing
+    assert figures.p95 < 0.06 * spacing
+    assert figures.normal_consistency > 0.995
+
+
+@pytest.mark.parametrize("scale", [2.0**-12, 2.0**9])
+def test_a_scaled_scan_gives_the_scaled_mesh(models: dict[str, Model], scale: float) -> None:
+    """By powers of two: the very same numbers but for their exponents."""
+    one, other = run(ring(1000), models["tiny"]), run(moved(ring(1000), scale=scale), models["tiny"])
+    np.testing.assert_array_equal(other.mesh.faces, one.mesh.faces)
+    np.testing.assert_allclose(other.mesh.vertices, scale * one.mesh.vertices, rtol=0, atol=1e-6 * scale)
+    for key in ("spacing", "noise", "region_size", "resolution"):
+        assert other.facts[key] == pytest.approx(scale * float(one.facts[key]), rel=1e-6)
+
+
+def test_any_unit_will_do(models: dict[str, Model]) -> None:
+    one, other = run(ball(), models["tiny"]).mesh, run(moved(ball(), scale=1000.0), models["tiny"]).mesh
+    assert len(other.faces) == pytest.approx(len(one.faces), rel=0.01)
+    assert np.abs(np.linalg.norm(other.vertices, axis=1) - 1000).max() < 5
+
+
+# --- settings -------------------------------------------------------------------------------------------------------------------
+
+
+def test_resolution_is_the_length_of_the_lattice(models: dict[str, Model]) -> None:
+    coarse, fine = (run(ball(), models["tiny"], resolution=step) for step in (0.1, 0.05))
+    assert (coarse.facts["resolution"], fine.facts["resolution"]) == (0.1, 0.05)
+    assert len(fine.mesh.faces) == pytest.approx(4 * len(coarse.mesh.faces), rel=0.1)
+    for found, step in ((coarse, 0.1), (fine, 0.05)):
+        edges = found.mesh.vertices[found.mesh.faces] - found.mesh.vertices[np.roll(found.mesh.faces, 1, 1)]
+        assert np.linalg.norm(edges, axis=2).max() < np.sqrt(3) * step
+        steps = (found.mesh.vertices - found.field.origin) / step
+        assert ((np.abs(steps - np.round(steps)) < 1e-6).sum(1) >= 2).all()  # vertices lie on lattice edges
+
+
+def test_a_fine_resolution_leaves_no_holes(models: dict[str, Model]) -> None:
+    """Many tiles between one point and the next."""
+    scan = ball(60)
+    shape = shape_of(run(scan, models["tiny"], resolution=0.02).mesh)
+    assert shape.is_watertight
+    assert shape.euler_number == 2
+
+
+def test_region_size_is_that_of_the_finest_level(models: dict[str, Model]) -> None:
+    one, other = (run(ball(), models["tiny"], region_size=size) for size in (0.2, 0.4))
+    assert (one.facts["region_size"], other.facts["region_size"]) == (0.2, 0.4)
+    assert min(lattice.size for lattice in one.field.lattices) == 0.2
+    assert int(other.facts["regions"]) < 0.5 * int(one.facts["regions"])
+    assert np.abs(np.linalg.norm(other.mesh.vertices, axis=1) - 1).max() < 0.02
+
+
+@pytest.mark.parametrize("distance", [0.03, 0.06])
+def test_no_surface_beyond_the_maximum_distance(models: dict[str, Model], distance: float) -> None:
+    scan = ball(400)
+    mesh = run(scan, models["tiny"], max_distance=distance).mesh
+    nearest = np.linalg.norm(mesh.vertices[:, None] - scan.points[None], axis=2).min(1)
+    assert nearest.max() <= distance
+    assert shape_of(mesh).area < 4 * np.pi * 0.9
+
+
+@pytest.mark.parametrize("distance", [0.5, 1e3, 1e12])
+def test_a_large_maximum_distance_costs_nothing(models: dict[str, Model], distance: float) -> None:
+    mesh = run(ball(), models["tiny"], max_distance=distance).mesh
+    assert shape_of(mesh).is_watertight
+    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.01
+
+
+@both_models
+def test_refinement_stays_on_the_surface_and_repeats_itself(models: dict[str, Model], name: str) -> None:
+    scan = ring(800)
+    plain, refined, again = (run(scan, models[name], refine=steps, seed=5).mesh for steps in (0, 3, 3))
+    assert np.abs(ring_distance(refined.vertices)).mean() < 0.02 * np.sqrt(4 * np.pi**2 * 0.4 / 800)
+    assert refined.vertices.tobytes() == again.vertices.tobytes()
+    assert refined.vertices.tobytes() != plain.vertices.tobytes()
+
+
+# --- what comes with the mesh ---------------------------------------------------------------------------------------------------
+
+
+def test_attributes_are_carried_from_the_nearest_point(models: dict[str, Model]) -> None:
+    points, normals = even_sphere_points(1500)
+    north = points[:, 2] > 0
+    scan = Scan(
+        points,
+        normals,
+        np.where(north[:, None], [[200, 10, 0]], [[0, 20, 250]]).astype(np.uint8),
+        {"intensity": points[:, 0].astype(np.float32), "row": np.arange(1500)},
+    )
+    mesh = run(scan, models["tiny"]).mesh
+    nearest = np.linalg.norm(mesh.vertices[:, None] - points[None], axis=2).argmin(1)
+    assert scan.colors is not None
+    np.testing.assert_array_equal(mesh.colors, scan.colors[nearest])
+    np.testing.assert_array_equal(mesh.vertex_values["row"], nearest)
+    assert mesh.vertex_values["intensity"].dtype == np.float32
+    confidence = mesh.vertex_values["confidence"]
+    assert ((confidence > 0.2) & (confidence <= 1)).all()
+
+
+def test_every_face_names_its_pattern(models: dict[str, Model]) -> None:
+    found = run(ring(2000), models["tiny"])
+    pattern = found.mesh.face_values["pattern"]
+    assert pattern.shape == (len(found.mesh.faces),)
+    assert set(np.unique(pattern).tolist()) <= {-1, 0, 1, 2}
+    assert float((pattern >= 0).mean()) > 0.9
+
+
+def test_facts_are_those_of_the_result(models: dict[str, Model]) -> None:
+    found = run(ball(), models["tiny"])
+    assert found.facts["points"] == 1500
+    assert found.facts["vertices"] == len(found.mesh.vertices)
+    assert found.facts["faces"] == len(found.mesh.faces)
+    assert found.facts["regions"] == len(found.field.codes.center)
+    assert found.facts["spacing"] == pytest.approx(SPACING, rel=0.1)
+    assert all(isinstance(value, int | float | str) for value in found.facts.values())
+
+
+def test_progress_and_log_tell_what_is_going_on(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[tuple[str, int, int]] = []
+    with caplog.at_level(logging.INFO, "lpdif"):
+        reconstruct(ball(), models["tiny"], device="cpu", threads=1, progress=lambda *call: seen.append(call))
+    assert "region size" in caplog.text
+    for what in ("encode", "extract"):
+        steps = [(done, total) for stage, done, total in seen if stage == what]
+        assert steps == [(n, len(steps)) for n in range(1, len(steps) + 1)]
+        assert steps
+
+
+@pytest.mark.skipif(not BUNDLED.exists(), reason="no model is bundled yet")
+def test_without_a_model_the_bundled_one_is_taken(models: dict[str, Model]) -> None:
+    one, other = reconstruct(ball(600), device="cpu", threads=1).mesh, run(ball(600), models["bundled"]).mesh
+    assert one.vertices.tobytes() == other.vertices.tobytes()
+
+
+# --- what cannot be done --------------------------------------------------------------------------------------------------------
+
+
+def refusal(scan: Scan, model: Model, **settings: object) -> str:
+    with pytest.raises(InputError) as caught:
+        run(scan, model, **settings)
+    assert caught.value.exit_code == 3
+    assert caught.value.hint
+    return caught.value.message
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_too_few_points(models: dict[str, Model], count: int) -> None:
+    assert "points" in refusal(Scan(np.eye(3)[:count], name="few.ply"), models["tiny"])
+
+
+def test_extents_beyond_the_lattice(models: dict[str, Model]) -> None:
+    for settings in ({"region_size": 1e-7}, {"resolution": 1e-7}):
+        assert "2^20 steps of 1e-07" in refusal(Scan(*even_sphere_points(300), name="far.ply"), models["tiny"], **settings)
+
+
+def test_no_surface_near_enough(models: dict[str, Model]) -> None:
+    assert refusal(ball(), models["tiny"], max_distance=1e-9)
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("regions", [1, 3, 11])
+def test_bands_of_regions_agree_with_one_region_at_a_time(models: dict[str, Model], regions: int) -> None:
+    points, normals = wavy_regions(regions, 20)
+    counts = np.arange(regions) * 20 // max(1, regions - 1) if regions > 1 else np.array([7])
+    mask = np.arange(20) < counts[::-1, None]
+    seen = Gathered((points.numpy() * mask[..., None]).astype(np.float32), (normals.numpy() * mask[..., None]).astype(np.float32), mask)
+    networks, patterns = models["tiny"].networks, models["tiny"].patterns
+    centers = np.random.default_rng(0).uniform(-1, 1, (regions, 3))
+    together = encode_chunk(seen, centers, 0.3, networks, patterns, torch.device("cpu"))
+    assert together.code.shape == (regions, 16)
+    for r in range(regions):
+        alone = encode_chunk(Gathered(*(part[r : r + 1] for part in seen)), centers[r : r + 1], 0.3, networks, patterns, torch.device("cpu"))
+        np.testing.assert_array_equal(together.center[r], alone.center[0])
+        for part in ("origin", "axes", "size", "code", "pattern", "support"):
+            torch.testing.assert_close(getattr(together, part)[r], getattr(alone, part)[0], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "chunk"), [(0, 3), (1, 3), (3, 3), (7, 3)])
+def test_slices_cover_a_range(count: int, chunk: int) -> None:
+    found = [list(range(count))[part] for part in slices(count, chunk)]
+    assert [n for part in found for n in part] == list(range(count))
+    assert all(0 < len(part) <= chunk for part in found)
+
+
+@pytest.mark.cuda
+@both_models
+def test_cuda_gives_the_same_surface(models: dict[str, Model], name: str) -> None:
+    scan = ring(4000)
+    cpu = run(scan, models[name])
+    place = cpu.mesh.vertices.copy()
+    expected = cpu.field.sdf(place)
+    cuda = reconstruct(scan, models[name], device="cuda")
+    np.testing.assert_allclose(cuda.field.sdf(place), expected, atol=1e-4)
+    assert evaluate(cuda.mesh, cpu.mesh, samples=20_000).p95 < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BUNDLED.exists(), reason="no model is bundled yet")
+def test_a_dense_ball_is_met_closely(models: dict[str, Model]) -> None:
+    found = run(ball(60_000, normals=False), models["bundled"])
+    off = np.abs(np.linalg.norm(found.mesh.vertices, axis=1) - 1)
+    assert off.mean() < 3e-5
+    assert shape_of(found.mesh).is_watertight
