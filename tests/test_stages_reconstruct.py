@@ -153,14 +153,13 @@ def test_the_order_of_the_points_does_not_change_a_byte(models: dict[str, Model]
     np.testing.assert_array_equal(one.colors, other.colors)
 
 
-@both_models
-def test_threads_do_not_change_a_byte(models: dict[str, Model], name: str) -> None:
+def test_threads_do_not_change_a_byte(models: dict[str, Model]) -> None:
     scan = ring(2000)
-    one = run(scan, models[name]).mesh
+    one = run(scan, models["tiny"]).mesh
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        other = run(scan, models[name], threads=3).mesh
+        other = run(scan, models["tiny"], threads=3).mesh
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -168,23 +167,21 @@ def test_threads_do_not_change_a_byte(models: dict[str, Model], name: str) -> No
     assert one.faces.tobytes() == other.faces.tobytes()
 
 
-@both_models
-def test_far_from_the_origin_it_is_the_same_mesh(models: dict[str, Model], name: str) -> None:
+def test_far_from_the_origin_it_is_the_same_mesh(models: dict[str, Model]) -> None:
     """A million units away, where single precision has steps of 1/16."""
     shift = np.array([1e6, -2e6, 5e5])
     scan = ring(2000)
     snapped = Scan(np.round(scan.points * 2**20) / 2**20, scan.normals)  # what doubles hold there too
-    near, far = run(snapped, models[name]).mesh, run(moved(snapped, shift=shift), models[name]).mesh
+    near, far = run(snapped, models["tiny"]).mesh, run(moved(snapped, shift=shift), models["tiny"]).mesh
     np.testing.assert_array_equal(far.faces, near.faces)
     np.testing.assert_allclose(far.vertices - shift, near.vertices, rtol=0, atol=1e-6)
     assert far.vertices.dtype == np.float64
 
 
-@both_models
-def test_a_turned_scan_gives_the_turned_mesh(models: dict[str, Model], name: str) -> None:
+def test_a_turned_scan_gives_the_turned_mesh(models: dict[str, Model]) -> None:
     scan, turn, shift = ring(2000), rotation(3), np.array([3.0, 4.0, -5.0])
-    one = run(scan, models[name]).mesh
-    other = run(moved(scan, turn, shift=shift), models[name]).mesh
+    one = run(scan, models["tiny"]).mesh
+    other = run(moved(scan, turn, shift=shift), models["tiny"]).mesh
     back = Mesh((other.vertices - shift) @ turn, other.faces)
     figures = evaluate(back, one, samples=8000)
     spacing = np.sqrt(4 * np.pi**2 * 0.4 / 2000)
@@ -265,6 +262,25 @@ def test_refinement_stays_on_the_surface_and_repeats_itself(models: dict[str, Mo
 
 
 # --- what comes with the mesh ---------------------------------------------------------------------------------------------------
+
+
+def test_a_watertight_mesh_has_no_rim(models: dict[str, Model]) -> None:
+    whole = ball(1500)
+    upper = whole.points[:, 2] > 0
+    assert whole.normals is not None
+    shape = shape_of(run(Scan(whole.points[upper], whole.normals[upper]), models["tiny"], watertight=True).mesh)
+    assert shape.is_watertight
+    assert shape.is_winding_consistent
+    assert shape.volume == pytest.approx(2 / 3 * np.pi, rel=0.2)
+
+
+@pytest.mark.parametrize("most", [300, 1000])
+def test_no_more_faces_than_wanted(models: dict[str, Model], most: int) -> None:
+    mesh = run(ball(), models["tiny"], faces=most).mesh
+    assert 0.9 * most < len(mesh.faces) <= most
+    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.05
+    assert shape_of(mesh).is_watertight
+    assert len(mesh.face_values["pattern"]) == len(mesh.faces)
 
 
 def test_attributes_are_carried_from_the_nearest_point(models: dict[str, Model]) -> None:
