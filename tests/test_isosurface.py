@@ -11,19 +11,8 @@ import trimesh
 from numpy.typing import NDArray
 from shapes import even_sphere_points
 
-from lpdif.isosurface import (
-    PointIndex,
-    Seeds,
-    Surface,
-    cells_near,
-    corners_of,
-    extract,
-    may_hold_surface,
-    narrow_band,
-    seeds_by_reach,
-    tiles_near,
-    weld,
-)
+from lpdif.isosurface import Surface, extract, tiles_near, weld
+from lpdif.narrow_band import PointIndex, Seeds, between, cells_near, corners_of, may_hold_surface, narrow_band, seeds_by_reach
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -318,7 +307,7 @@ def test_cells_that_cannot_hold_surface() -> None:
 def test_the_band_is_known_around_the_surface_and_nowhere_else() -> None:
     points = even_sphere_points(2000)[0]
     corner = np.array([0, 0, 0])
-    values = narrow_band([Seeds(points, 0.15, 2)], ball(), corner, 0.05, 16)
+    values = narrow_band([Seeds(points, 0.15, 2, 1)], ball(), corner, 0.05, 16)
     place = np.stack(np.meshgrid(*[np.arange(17) * 0.05] * 3, indexing="ij"), -1)
     exact = ball()(place.reshape(-1, 3)).reshape(17, 17, 17)
     known = np.isfinite(values)
@@ -348,6 +337,56 @@ def test_a_far_reach_is_sought_on_coarser_cells_and_finds_the_same() -> None:
     one = extract(points, ball(), 0.05, 0.12, 16)
     each = np.where(points[:, 2] > 0, 0.12, 0.9)
     several = extract(points, ball(), 0.05, each, 16)
-    assert [seeds.stride for seeds in seeds_by_reach(points, each, 0.05, 16)] == [2, 8]
+    assert [seeds.stride for seeds in seeds_by_reach(points, each, 1, 0.05, 16)] == [2, 8]
     np.testing.assert_array_equal(np.sort(one.vertices, axis=0), np.sort(several.vertices, axis=0))
     assert len(one.faces) == len(several.faces)
+
+
+def far_and_near(count: int = 4000) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Points of a ball, the reach around each, and the stride on which its field is wanted: coarse, with two patches of fine ones."""
+    points = even_sphere_points(count)[0]
+    fine = (points[:, 2] > 0.6) | (points @ [0.6, 0.8, 0] > 0.93)
+    middle = np.abs(points[:, 2]) < 0.2
+    return points, np.where(fine, 0.1, 0.3), np.where(fine, 1, np.where(middle, 2, 4))
+
+
+@pytest.mark.parametrize("tile", [16, 32])
+def test_a_field_asked_at_several_strides_gives_one_closed_surface(tile: int) -> None:
+    points, reach, stride = far_and_near()
+    surface = extract(points, ball(), 0.03, reach, tile, stride=stride)
+    assert is_closed(surface)
+    assert is_manifold(surface)
+    radius = np.linalg.norm(surface.vertices, axis=1)
+    assert np.abs(radius - 1).max() < 0.12**2 / 3  # the sagitta of the coarsest cells, of both directions
+    fine = surface.vertices[:, 2] > 0.7
+    assert np.abs(radius[fine] - 1).max() < 0.03**2 / 2
+
+
+def test_strides_do_not_depend_on_tiles() -> None:
+    points, reach, stride = far_and_near()
+    one, other = (extract(points, ball(), 0.03, reach, tile, stride=stride) for tile in (16, 64))
+    assert corner_sets(one) == corner_sets(other)
+
+
+def test_a_wider_stride_asks_for_less() -> None:
+    points = even_sphere_points(2000)[0]
+    asked = {}
+    for stride in (1, 2, 4):
+        counts: list[int] = []
+
+        def field(x: FloatArray, counts: list[int] = counts) -> NDArray[np.float32]:
+            counts.append(len(x))
+            return ball()(x)
+
+        extract(points, field, 0.02, 0.2, stride=stride)
+        asked[stride] = sum(counts)
+    assert asked[2] < 0.4 * asked[1]
+    assert asked[4] < 0.5 * asked[2]
+
+
+def test_points_between_are_the_trilinear_mean() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 3, 3)).astype(np.float32)
+    found = between(values)
+    for i, j, k in np.ndindex(found.shape):
+        corners = [values[a, b, c] for a in {i // 2, (i + 1) // 2} for b in {j // 2, (j + 1) // 2} for c in {k // 2, (k + 1) // 2}]
+        assert found[i, j, k] == pytest.approx(np.mean(corners), abs=1e-6)

@@ -24,12 +24,12 @@ from typing import NamedTuple
 import numpy as np
 import point_cloud_utils as pcu
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_array, diags
 from scipy.spatial import cKDTree
 
 from lpdif.isosurface import Surface
-from lpdif.manifold import border_vertices, is_closed_manifold
+from lpdif.manifold import border_vertices, is_closed_manifold, sides_of
 from lpdif.regions import pack_keys, unpack_keys
-from lpdif.rims import averaging, even_rim
 from lpdif.sparse_lattice import (
     CORNERS,
     OFFSETS,
@@ -52,7 +52,6 @@ BoolArray = NDArray[np.bool_]
 SHEET = (2.0, 4.0)  # b rises between these distances, in spacings, behind a surface: a sheet becomes a plate about so thick
 RIM = (0.0, 1.0)  # and between these beyond its rim
 BEVEL = 8.0  # spacings from the rim at which the plate has its full thickness
-FRINGE = (4.0, 3.0)  # spacings; see even_rim
 SMOOTHINGS = 5  # rounds of averaging of the normals that are used beyond a rim
 COARSE = 32  # lattice cells along the longest axis at first
 SURE = 0.35  # a cell of edge e whose corners all have |f| > SURE e and one sign is left out; what it holds is found by following
@@ -70,7 +69,6 @@ def close(surface: Surface, spacing: float, step: float, threads: int = 1) -> Su
     """
     if is_closed_manifold(surface.faces) and is_outward(surface, LEAST * step):
         return surface
-    surface = even_rim(surface, FRINGE[0] * spacing, FRINGE[1] * spacing)
     skin = Skin(surface, spacing, step, threads)
     lattice, stride = find_cells(skin, step)
     if stride > 1:
@@ -119,6 +117,15 @@ def vertex_normals(surface: Surface) -> FloatArray:
 def unit(vectors: FloatArray) -> FloatArray:
     """Rows (n, 3) at length 1, or 0."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300))
+
+
+def averaging(faces: IntArray, count: int) -> csr_array:
+    """(V, V) matrix that takes half of a vertex's value and half of the mean of its neighbours'."""
+    start, end = sides_of(faces)
+    ones = np.ones(2 * len(start))
+    beside = coo_matrix((ones, (np.concatenate([start, end]), np.concatenate([end, start]))), shape=(count, count)).tocsr()
+    degree = np.asarray(beside.sum(1)).reshape(-1)
+    return csr_array(diags(0.5 / np.maximum(degree, 1)) @ beside + diags(np.where(degree > 0, 0.5, 1.0)))
 
 
 class Crossings(NamedTuple):

@@ -1,64 +1,87 @@
-"""Even rims: the fringe of an open surface, which ends face by face, is cut off along a smooth line.
+"""Even rims: an open surface ends along a smooth line where its points end, not face by face somewhere beyond them.
 
-Letters: V vertices, F faces.
+Letters: V vertices, F faces, K points around a vertex, u distance beyond the border of the points (negative inland), s local spacing.
+
+Of points that fill a half-plane evenly, the mean under a Gaussian of width sigma around a vertex lies off the vertex by
+sigma * lambda(u / sigma), lambda(t) = phi(t) / Phi(-t) the inverse Mills ratio: 0.8 sigma at the border, less inland, more beyond.
+It grows with u, so the offset tells u, without a search for the border.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_array, diags
 from scipy.spatial import cKDTree
+from scipy.special import log_ndtr
 
 from lpdif.isosurface import Surface
-from lpdif.manifold import border_vertices, sides_of
+from lpdif.manifold import border_vertices
 from lpdif.trimming import edge_numbers, face_areas, face_parts, keep_faces
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
-ROUNDS = 6  # of averaging of the distances that the rim is cut at
+NEAREST = 32  # K
+SIGMA = 1.25  # of the Gaussian, in spacings: K points inland reach 2.5 sigma
+WIDE = 5.0  # u is asked for within so many spacings of the surface's border
+STEPS = np.linspace(-4.0, 6.0, 201)  # t at which lambda is tabled; it lies between 0.0001 and 6.2
+MILLS = np.exp(-0.5 * STEPS**2 - log_ndtr(-STEPS)) / np.sqrt(2 * np.pi)
+CHUNK = 1 << 15  # vertices looked at together
 
 
-def even_rim(surface: Surface, far: float, back: float) -> Surface:
-    """The surface up to the distance `back` from its deep part, all that is farther than `far` from its rim.
+def even_rim(
+    surface: Surface, tree: cKDTree, normals: FloatArray, spacing: FloatArray, beyond: float, largest_hole: float, threads: int = 1
+) -> Surface:
+    """The surface cut off where it reaches `beyond` local spacings past the border of its points.
 
-    So a strip of width far - back > 0 goes, with every tooth of the rim; what is left bends no more than a circle of radius `back`. Parts
-    too narrow to be deep stay as they are, but for crumbs.
+    tree: of the points (N, 3), with unit normals (N, 3) and local spacing (N,). Only what hangs together with the surface's own border is
+    cut, or is larger than `largest_hole` (world units squared): a thin spot amid the points is no rim.
     """
-    vertices, faces = surface
     border = border_vertices(surface)
     if not border.any():
         return surface
-    deep = ~np.isfinite(cKDTree(vertices[border]).query(vertices, distance_upper_bound=far)[0])
-    distance = distance_to(vertices[deep], vertices)
-    beyond = np.asarray((distance > 2 * far - back)[faces].all(1))
-    if beyond.any():
-        number, _ = edge_numbers(faces)
-        parts = face_parts(faces, number, beyond)
-        large = np.bincount(parts[beyond], face_areas(surface)[beyond]) > far**2
-        beyond[beyond] = large[parts[beyond]]
-        deep[faces[beyond]] = True
-        distance = distance_to(vertices[deep], vertices)
-    average = averaging(faces, len(vertices))
-    distance = np.minimum(distance, 2 * back)
-    for _ in range(ROUNDS):
-        distance = average @ distance
-    return cut_at(surface, distance, back)
+    nearest = tree.query(surface.vertices, workers=threads)[1]
+    around = spacing[nearest]
+    off = cKDTree(surface.vertices[border]).query(surface.vertices, workers=threads)[0]
+    close = np.flatnonzero(off <= WIDE * around)
+    past = np.full(len(surface.vertices), STEPS[0] * SIGMA)
+    past[close] = border_distance(surface.vertices[close], tree, normals, around[close], threads)
+    past[inland(surface, past >= beyond, largest_hole)] = np.nextafter(beyond, -np.inf)
+    return cut_at(surface, past, beyond)
 
 
-def distance_to(places: FloatArray, vertices: FloatArray) -> FloatArray:
-    """(V,) distance to the nearest of the places (n, 3), infinite without one."""
-    return np.asarray(cKDTree(places).query(vertices)[0]) if len(places) else np.full(len(vertices), np.inf)
+def border_distance(vertices: FloatArray, tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:
+    """(V,) u / s: how far vertices lie past the border of the points in the surface that these lie on, in the spacing (V,) there."""
+    count = min(NEAREST, tree.n)
+    found = np.empty(len(vertices))
+    for start in range(0, len(vertices), CHUNK):
+        part = slice(start, start + CHUNK)
+        distance, index = tree.query(vertices[part], k=np.arange(1, count + 1), workers=threads)
+        sigma = SIGMA * spacing[part, None]
+        weight = np.exp(-0.5 * (np.square(distance) - np.square(distance[:, :1])) / np.square(sigma))
+        weight /= weight.sum(1, keepdims=True)
+        mean = np.einsum("vk,vki->vi", weight, tree.data[index] - vertices[part, None])
+        upward = np.einsum("vk,vki->vi", weight, normals[index])
+        upward /= np.maximum(np.linalg.norm(upward, axis=1, keepdims=True), 1e-12)
+        along = mean - (mean * upward).sum(1, keepdims=True) * upward
+        found[part] = SIGMA * np.interp(np.linalg.norm(along, axis=1) / sigma[:, 0], MILLS, STEPS)
+    return found
 
 
-def averaging(faces: IntArray, count: int) -> csr_array:
-    """(V, V) matrix that takes half of a vertex's value and half of the mean of its neighbours'."""
-    start, end = sides_of(faces)
-    ones = np.ones(2 * len(start))
-    beside = coo_matrix((ones, (np.concatenate([start, end]), np.concatenate([end, start]))), shape=(count, count)).tocsr()
-    degree = np.asarray(beside.sum(1)).reshape(-1)
-    return csr_array(diags(0.5 / np.maximum(degree, 1)) @ beside + diags(np.where(degree > 0, 0.5, 1.0)))
+def inland(surface: Surface, past: NDArray[np.bool_], largest_hole: float) -> NDArray[np.bool_]:
+    """(V,) of the vertices that lie past the rim, those whose faces hang together in a small part that does not meet the border."""
+    faces = surface.faces
+    chosen = np.asarray(past[faces].any(1))
+    number, count = edge_numbers(faces)
+    parts = face_parts(faces, number, chosen)[chosen]
+    on_border = (count[number] == 1).reshape(3, -1).any(0)[chosen]
+    total = int(parts.max(initial=-1)) + 1
+    small = np.bincount(parts, face_areas(surface)[chosen], total) <= largest_hole
+    small &= np.bincount(parts[on_border], minlength=total) == 0
+    found = np.zeros(len(surface.vertices), bool)
+    found[faces[chosen][small[parts]]] = True
+    kept = np.zeros(len(surface.vertices), bool)
+    kept[faces[chosen][~small[parts]]] = True
+    return found & ~kept & past
 
 
 def cut_at(surface: Surface, values: FloatArray, level: float) -> Surface:

@@ -28,6 +28,7 @@ from lpdif.preparation import Prepared, prepare
 from lpdif.progress import Progress, silent
 from lpdif.refine import refine_codes
 from lpdif.regions import HALF, SUPPORT, Gathered, RegionLattice, between_points, gather_points, region_lattices
+from lpdif.rims import even_rim
 from lpdif.scans import Scan
 from lpdif.simplify import simplify
 from lpdif.trimming import face_areas, keep_faces, large_parts, trim
@@ -48,6 +49,7 @@ GAP = 1.1  # regions sit around the points and this many spacings beside them
 BACKED = 8  # a region with this many points counts in full
 REACH = 2.2  # the surface is sought this many spacings from the points
 FAR = 1.6  # and kept within this many
+PAST = 0.15  # of which what is more than this many past the border of the points is cut off
 HOLE = 40.0  # larger gaps between points, in squared spacings, stay open
 CRUMB = 16.0  # parts that stand for fewer points are dropped
 CHUNK = 4096  # regions gathered at once
@@ -93,7 +95,10 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     reach = REACH * ready.local_spacing
     if config.max_distance is not None:  # but no region speaks farther from its points than this
         reach = np.minimum(config.max_distance, GAP * ready.local_spacing + (1 + SUPPORT) * size * 2.0**level)
-    surface = extract(ready.points, field.box_sdf, step, reach, threads=threads, tick=lambda done, total: progress("extract", done, total))
+    stride = lattice_stride(level, step / size)
+    surface = extract(
+        ready.points, field.box_sdf, step, reach, threads=threads, stride=stride, tick=lambda done, total: progress("extract", done, total)
+    )
     if len(surface.faces) == 0:
         raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", "give a denser scan, or a larger --region-size")
     mesh = finish(surface, ready, scan, field, tree, config, step, threads)
@@ -130,6 +135,14 @@ def mesh_step(ready: Prepared, size: float) -> float:
     """
     area = float(np.square(np.minimum(ready.local_spacing, FARTHEST * ready.spacing)).sum())
     return max(size * STEP, float(np.sqrt(2.6 * area / (FACES * len(ready.points) + 100_000))))
+
+
+def lattice_stride(level: NDArray[np.int64], steps: float) -> NDArray[np.int64]:
+    """(N,) power of two: how many lattice steps apart the field of regions of each level (N,) is asked for; steps: h in finest region sizes.
+
+    STEP regions apart, as everywhere; but what has been asked for by a finer --resolution is computed.
+    """
+    return np.asarray(2 ** np.floor(np.maximum(0, level - np.log2(max(1.0, steps / STEP)) + 1e-9)).astype(np.int64))
 
 
 def overlap(ready: Prepared) -> float:
@@ -224,13 +237,15 @@ def finish(
     """Trim to the data, drop crumbs, close and simplify if asked, carry attributes, go back to world coordinates."""
     distance, nearest = tree.query(surface.vertices, workers=threads)
     if config.max_distance is None:
-        kept = trim(surface, distance <= FAR * ready.local_spacing[nearest], HOLE * ready.spacing**2)
+        hole = HOLE * ready.spacing**2
+        surface, _ = keep_faces(surface, trim(surface, distance <= FAR * ready.local_spacing[nearest], hole))
+        surface = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
     else:
-        kept = (distance <= config.max_distance)[surface.faces].all(1)
-    if not kept.any():
+        surface, _ = keep_faces(surface, (distance <= config.max_distance)[surface.faces].all(1))
+    if len(surface.faces) == 0:
         raise InputError(f"{scan.name}: no surface within the maximum distance of its points", "give a larger --max-distance")
-    surface, used = keep_faces(surface, kept)
-    stands_for = face_areas(surface) / np.square(ready.local_spacing[nearest[used]][surface.faces[:, 0]])
+    nearest = tree.query(surface.vertices, workers=threads)[1]
+    stands_for = face_areas(surface) / np.square(ready.local_spacing[nearest][surface.faces[:, 0]])
     surface, _ = keep_faces(surface, large_parts(surface, stands_for, CRUMB))
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)

@@ -1,0 +1,284 @@
+"""What each part of the method contributes: the same data and steps, one part changed at a time.
+
+    lpdif preprocess MESHES --config models/recipes/ablation.toml
+    python benchmarks/ablation.py -o FOLDER [--workspace lpdif-workspace] [--seeds 3] [--only NAME ...]
+
+Whole shapes are held out. The error of a region is the mean over its samples within 0.15 region sizes of the surface, in region sizes;
+it is measured on clean points and on points as in training (thinned, noisy, with holes). Rarity: held-out regions by the kernel density of
+their codes among those of the training regions, in tenths, rarest first; one ruler (the shared stage of the first seed) for all variants.
+
+A result is written as soon as it is there, and a second run goes on where the first one ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lpdif.artifacts import SAMPLES, load_tensors
+from lpdif.augment import HALO, MOST, Seen, scanned
+from lpdif.config import FitConfig
+from lpdif.density import log_density, median_distance
+from lpdif.device import repeatable, resolve
+from lpdif.frames import Frames, canonical_frames
+from lpdif.multi_decoder import MultiDecoder
+from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
+from lpdif.patterns import Patterns, fit_patterns, fit_whitening, random_patterns
+from lpdif.workspace import Workspace
+from lpdif_cli.settings import resolve as resolve_settings
+
+RECIPE = Path(__file__).parent.parent / "models" / "recipes" / "ablation.toml"
+HELD_OUT = 8  # every so many shapes, one is held out
+NEAR = 0.15  # "near the surface", in region sizes
+DECILES = 10
+RULER = 4096  # training codes that the density is taken against
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table. patterns: decoders; gamma: exponent of the density weights; groups: how patterns are found; wide: one
+    decoder with the parameters of so many; frames, jets: whether regions are turned into their frames, and start from a fitted jet."""
+
+    name: str
+    patterns: int = 1
+    gamma: float = 0.0
+    groups: str = "clusters"
+    wide: int = 1
+    frames: bool = True
+    jets: bool = True
+
+    @property
+    def shared(self) -> tuple[int, bool, bool]:
+        """Variants with the same of this start from the same shared stage."""
+        return self.wide, self.frames, self.jets
+
+
+VARIANTS = [
+    Variant("one decoder"),
+    Variant("one decoder, KDE", gamma=0.5),
+    Variant("8 patterns", 8),
+    Variant("8 patterns, KDE", 8, 0.5),
+    Variant("one wide decoder", wide=8),
+    Variant("8 random groups", 8, groups="random"),
+    Variant("8 fixed patterns, KDE", 8, 0.5, groups="fixed"),
+    *(Variant(f"{count} patterns, KDE", count, 0.5) for count in (2, 4, 16, 32)),
+    Variant("one decoder, no jet", jets=False),
+    Variant("one decoder, no jet, no frame", frames=False, jets=False),
+]
+
+
+def wide_width(code_size: int, width: int, times: int) -> int:
+    """The smallest width at which one decoder has at least as many parameters as `times` of this width."""
+    wanted = times * parameters(MultiDecoder(1, code_size, width))
+    while parameters(MultiDecoder(1, code_size, width)) < wanted:
+        width += 1
+    return width
+
+
+def parameters(module: torch.nn.Module) -> int:
+    """How many numbers it learns."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def fixed_frames(points_RP3: Tensor, _normals: Tensor, _mask: Tensor, _half_turn: Tensor | None = None) -> Frames:
+    """The stand-in for canonical frames: every region in the axes of its scan, at its centre."""
+    return Frames(torch.zeros_like(points_RP3[:, 0]), torch.eye(3, device=points_RP3.device).expand(len(points_RP3), 3, 3))
+
+
+def no_jets(points_RP3: Tensor, _normals: Tensor, position_RP: Tensor, slope_RP: Tensor, ridge_J: Tensor) -> Tensor:
+    """The stand-in for fitted jets: the plane z = 0 of the frame. (The ridge is there so that its gradient is zero, not missing.)"""
+    return points_RP3.new_zeros(len(points_RP3), len(ridge_J)) + 0 * (ridge_J.sum() + slope_RP.sum() + position_RP.sum())
+
+
+@contextmanager
+def parts_of(variant: Variant) -> Iterator[None]:
+    """The method without the parts that the variant leaves out."""
+    with ExitStack() as stack:
+        if not variant.frames:
+            stack.enter_context(patch("lpdif.optimizer.canonical_frames", fixed_frames))
+        if not variant.jets:
+            stack.enter_context(patch("lpdif.encoder.fit_jets", no_jets))
+        yield
+
+
+def load_regions(workspace: Workspace) -> tuple[TrainingRegions, TrainingRegions]:
+    """(training, held out) by shape."""
+    shards = workspace.shards()
+    parts = [load_tensors(shard, SAMPLES)[0] for shard in shards]
+
+    def whole(chosen: list[dict[str, Tensor]]) -> TrainingRegions:
+        return TrainingRegions(*(torch.cat([part[name] for part in chosen]) for name in TrainingRegions._fields))
+
+    held = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(shards))]
+    return whole([p for p, h in zip(parts, held, strict=True) if not h]), whole([p for p, h in zip(parts, held, strict=True) if h])
+
+
+def shared_stage(variant: Variant, training: TrainingRegions, fit: FitConfig, seed: int, device: torch.device) -> Optimizer:
+    """Encoder and one decoder, after the shared steps."""
+    networks = make_networks(fit.features, fit.width, seed)
+    if variant.wide > 1:
+        networks = make_networks(fit.features, wide_width(networks.encoder.code_size, fit.width, variant.wide), seed)
+    optimizer = Optimizer(networks, len(training.counts), device)
+    for _ in run_steps(optimizer, training, fit, seed, fit.shared_steps):
+        pass
+    return optimizer
+
+
+def run_steps(optimizer: Optimizer, training: TrainingRegions, fit: FitConfig, seed: int, steps: int) -> Iterator[int]:
+    """Learn for so many steps; yields after each how many have been done here."""
+    for done in range(1, steps + 1):
+        rate = learning_rate(optimizer.step, fit.shared_steps + fit.pattern_steps, fit.learning_rate)
+        optimizer.learn(training, fit.batch, rate, seed)
+        yield done
+
+
+def pattern_stage(variant: Variant, optimizer: Optimizer, training: TrainingRegions, fit: FitConfig, seed: int) -> dict[str, float]:
+    """The rest of the steps as the variant has it; returns the mean effective share and the share that changed pattern last."""
+    codes = optimizer.bank[optimizer.seen]
+    found = random_patterns(codes, variant.patterns, seed) if variant.groups == "random" else fit_patterns(codes, variant.patterns, seed)
+    optimizer.branch(found)
+    told = {"effective_share": 1.0, "changed": 0.0}
+    for done in run_steps(optimizer, training, fit, seed, fit.pattern_steps):
+        if variant.groups == "clusters" and variant.patterns > 1 and done % fit.reassign_every == 0:
+            told["changed"] = optimizer.refresh_patterns(seed)
+        if variant.gamma and done % fit.kde_every == 0:
+            told["effective_share"] = float(np.mean(optimizer.refresh_weights(variant.gamma, seed)))
+    return told
+
+
+def clean(data: TrainingRegions, _generator: torch.Generator) -> Seen:
+    """The nearest points of each region as they are."""
+    there = torch.arange(data.points.shape[1]) < data.counts[:, None]
+    distance = data.points.float().norm(dim=2).masked_fill(~there, torch.inf)
+    near, index = distance.topk(MOST, dim=1, largest=False)
+    mask = near < HALO
+    index3 = index[..., None].expand(-1, -1, 3)
+    return Seen(data.points.float().gather(1, index3) * mask[..., None], data.normals.float().gather(1, index3) * mask[..., None], mask)
+
+
+def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:
+    """Points with everything that training does to them."""
+    return scanned(data.points.float(), data.normals.float(), data.counts, generator)
+
+
+Look = Callable[[TrainingRegions, torch.Generator], Seen]
+
+
+def region_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, look: Look, device: torch.device) -> np.ndarray:
+    """(R,) error of each region near the surface, NaN where it has no sample there."""
+    errors = []
+    where = None if patterns is None else patterns.to(device)
+    networks.eval()
+    with torch.inference_mode():
+        for start in range(0, len(data.counts), 512):
+            some = data.at(torch.arange(start, min(start + 512, len(data.counts))))
+            generator = step_generator(2, start)
+            seen = look(some, generator)
+            half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
+            found = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)[0].cpu()
+            near = (some.sdf.abs() < NEAR) & (seen.mask.sum(1, keepdim=True) >= 4)
+            errors.append(((found - some.sdf).abs() * near).sum(1) / near.sum(1))
+    return torch.cat(errors).numpy()
+
+
+def rarity(networks: Networks, training: TrainingRegions, held_out: TrainingRegions) -> np.ndarray:
+    """(R,) decile of each held-out region by the density of its code among the training codes; 0 is the rarest tenth."""
+
+    def codes_of(data: TrainingRegions) -> Tensor:
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(data.counts), 512):
+                seen = clean(data.at(torch.arange(start, min(start + 512, len(data.counts)))), torch.Generator())
+                frames = canonical_frames(seen.points, seen.normals, seen.mask)
+                found.append(networks.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask))
+        return torch.cat(found)
+
+    networks = copy.deepcopy(networks).cpu().eval()
+    some = torch.randperm(len(training.counts), generator=torch.Generator().manual_seed(0))[:RULER]
+    known = codes_of(training.at(some))
+    whitening = fit_whitening(known)
+    reference = whitening.apply(known)
+    asked = whitening.apply(codes_of(held_out))
+    density = log_density(asked, reference, torch.full((len(asked),), -1), median_distance(reference)).numpy()
+    return np.argsort(np.argsort(density)) * DECILES // len(density)
+
+
+def figures(errors: np.ndarray, decile: np.ndarray) -> dict[str, float | list[float]]:
+    """Mean, median, p95; mean and p95 by decile of rarity."""
+    known = np.isfinite(errors)
+
+    def by_decile(reduce: Callable[[np.ndarray], np.floating]) -> list[float]:
+        return [float(reduce(errors[known & (decile == k)])) for k in range(DECILES)]
+
+    return {
+        "mean": float(errors[known].mean()),
+        "median": float(np.median(errors[known])),
+        "p95": float(np.quantile(errors[known], 0.95)),
+        "decile_mean": by_decile(np.mean),
+        "decile_p95": by_decile(lambda part: np.quantile(part, 0.95)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--workspace", type=Path, default=Path("lpdif-workspace"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=[variant.name for variant in VARIANTS])
+    parser.add_argument("--config", type=Path, default=RECIPE)
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    fit = resolve_settings("fit", {}, args.config, {}).config.fit
+    device = resolve(args.device)
+    training, held_out = load_regions(Workspace(args.workspace))
+    print(f"{len(training.counts)} regions to learn from, {len(held_out.counts)} held out")
+    chosen = [variant for variant in VARIANTS if not args.only or variant.name in args.only]
+    with repeatable():
+        for seed in range(args.seeds):
+            run_seed(seed, chosen, training, held_out, fit, device, args.output)
+
+
+def run_seed(
+    seed: int, chosen: list[Variant], training: TrainingRegions, held_out: TrainingRegions, fit: FitConfig, device: torch.device, folder: Path
+) -> None:
+    """All variants of one seed that have no result yet."""
+    ready: dict[tuple[int, bool, bool], Optimizer] = {}
+    ruler = folder / "rarity.npy"
+    for variant in sorted(chosen, key=lambda v: v.shared != Variant("").shared):
+        result = folder / f"{variant.name.replace(', ', '-').replace(' ', '_')}.{seed}.json"
+        if result.exists():
+            continue
+        started = time.monotonic()
+        with parts_of(variant):
+            if variant.shared not in ready:
+                ready[variant.shared] = shared_stage(variant, training, fit, seed, device)
+            if not ruler.exists():
+                if variant.shared != Variant("").shared:
+                    raise SystemExit("the ruler of rarity is missing: run a variant with frames, jets and the plain width first")
+                np.save(ruler, rarity(ready[variant.shared].mean, training, held_out))
+            optimizer = copy.deepcopy(ready[variant.shared])
+            told = pattern_stage(variant, optimizer, training, fit, seed)
+            row = {"variant": variant.name, "seed": seed, "parameters": parameters(optimizer.networks.decoder), **told}
+            for look in (clean, as_in_training):
+                errors = region_errors(optimizer.mean, optimizer.patterns, held_out, look, device)
+                row[look.__name__] = figures(errors, np.load(ruler))
+        row["seconds"] = round(time.monotonic() - started, 1)
+        result.write_text(json.dumps(row, indent=1) + "\n")
+        means = ", ".join(f"{look} {row[look]['mean']:.5f}" for look in ("clean", "as_in_training"))
+        print(f"{variant.name}, seed {seed}: {means} ({row['seconds']} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
