@@ -42,6 +42,7 @@ RECIPE = Path(__file__).parent.parent / "models" / "recipes" / "ablation.toml"
 HELD_OUT = 8  # every so many shapes, one is held out
 NEAR = 0.15  # "near the surface", in region sizes
 DECILES = 10
+LOOKED_AT = 8192  # held-out regions, at most
 RULER = 4096  # training codes that the density is taken against
 
 
@@ -121,7 +122,8 @@ def load_regions(workspace: Workspace) -> tuple[TrainingRegions, TrainingRegions
         return TrainingRegions(*(torch.cat([part[name] for part in chosen]) for name in TrainingRegions._fields))
 
     held = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(shards))]
-    return whole([p for p, h in zip(parts, held, strict=True) if not h]), whole([p for p, h in zip(parts, held, strict=True) if h])
+    training, rest = (whole([p for p, h in zip(parts, held, strict=True) if h == wanted]) for wanted in (False, True))
+    return training, rest.at(torch.linspace(0, len(rest.counts) - 1, min(LOOKED_AT, len(rest.counts))).long())
 
 
 def shared_stage(variant: Variant, training: TrainingRegions, fit: FitConfig, seed: int, device: torch.device) -> Optimizer:

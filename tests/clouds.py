@@ -1,0 +1,117 @@
+"""Clouds of points on surfaces known exactly: positions and outward unit normals, in spatial order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from shapes import rotation, sphere_points
+
+from lpdif.outward import Cloud
+from lpdif.spacing import local_spacing, nearest, search_tree, typical_spacing
+
+FloatArray = NDArray[np.float64]
+
+
+class Samples(NamedTuple):
+    """points (N, 3), unit normals (N, 3) out of the solid, and the area of the whole surface."""
+
+    points: FloatArray
+    normals: FloatArray
+    area: float
+
+    @property
+    def spacing(self) -> float:
+        """Square root of the area per point."""
+        return float(np.sqrt(self.area / len(self.points)))
+
+
+def ordered(points: FloatArray, normals: FloatArray, area: float) -> Samples:
+    order = search_tree(points).indices
+    return Samples(points[order], normals[order], area)
+
+
+def joined(*parts: Samples) -> Samples:
+    return ordered(np.concatenate([p.points for p in parts]), np.concatenate([p.normals for p in parts]), sum(p.area for p in parts))
+
+
+def shifted(samples: Samples, shift: tuple[float, float, float]) -> Samples:
+    return samples._replace(points=samples.points + np.array(shift))
+
+
+def turned(samples: Samples, seed: int) -> Samples:
+    turn = rotation(seed)
+    return samples._replace(points=samples.points @ turn.T, normals=samples.normals @ turn.T)
+
+
+def noisy(samples: Samples, sigma: float, seed: int = 1) -> Samples:
+    """With normal noise of this standard deviation along every axis."""
+    return samples._replace(points=samples.points + sigma * np.random.default_rng(seed).normal(size=samples.points.shape))
+
+
+def sphere(count: int, radius: float = 1.0, seed: int = 0) -> Samples:
+    return ordered(*sphere_points(count, radius, seed), 4 * np.pi * radius**2)
+
+
+def hemisphere(count: int, seed: int = 0) -> Samples:
+    """The upper half of the unit sphere, without a floor."""
+    normals = sphere_points(count, seed=seed)[1]
+    normals[:, 2] = np.abs(normals[:, 2])
+    return ordered(normals.copy(), normals, 2 * np.pi)
+
+
+def plane(count: int, seed: int = 0) -> Samples:
+    """The square from -1 to 1 at height 0."""
+    points = np.random.default_rng(seed).uniform(-1, 1, (count, 3)) * [1, 1, 0]
+    return ordered(points, np.tile([0.0, 0.0, 1.0], (count, 1)), 4.0)
+
+
+def torus(count: int, major: float = 1.0, minor: float = 0.4, seed: int = 0) -> Samples:
+    rng = np.random.default_rng(seed)
+    small, large = rng.uniform(0, 2 * np.pi, (2, 4 * count))
+    kept = rng.random(4 * count) < (major + minor * np.cos(small)) / (major + minor)
+    small, large = small[kept][:count], large[kept][:count]
+    normals = np.column_stack([np.cos(small) * np.cos(large), np.cos(small) * np.sin(large), np.sin(small)])
+    ring = np.column_stack([np.cos(large), np.sin(large), np.zeros(len(large))])
+    return ordered(major * ring + minor * normals, normals, 4 * np.pi**2 * major * minor)
+
+
+def box(count: int, size: tuple[float, float, float] = (1.0, 1.0, 1.0), seed: int = 0) -> Samples:
+    """The surface of a box around the origin."""
+    rng = np.random.default_rng(seed)
+    areas = np.repeat([size[1] * size[2], size[0] * size[2], size[0] * size[1]], 2)
+    face = rng.choice(6, count, p=areas / areas.sum())
+    points, normals, rows = rng.uniform(-0.5, 0.5, (count, 3)), np.zeros((count, 3)), np.arange(count)
+    normals[rows, face // 2] = 1.0 - 2.0 * (face % 2)
+    points[rows, face // 2] = normals[rows, face // 2] / 2
+    return ordered(points * size, normals, float(areas.sum()))
+
+
+def shell(count: int, inner: float = 0.6, seed: int = 0) -> Samples:
+    """A ball of radius 1 with a hollow: the normals of the hollow point to its middle."""
+    share = 1 / (1 + inner**2)
+    hollow = sphere(count - int(share * count), inner, seed + 1)
+    return joined(sphere(int(share * count), 1.0, seed), hollow._replace(normals=-hollow.normals))
+
+
+def two_balls(count: int, seed: int = 0) -> Samples:
+    return joined(sphere(count // 2, 1.0, seed), shifted(sphere(count // 2, 1.0, seed + 1), (3.0, 0.5, 0.0)))
+
+
+def surroundings(samples: Samples, noise: float = 0.0) -> Cloud:
+    """What preparation knows of a clean cloud before it looks for normals."""
+    near = nearest(search_tree(samples.points), samples.points, 12)
+    local = local_spacing(near.reach, near.indices.shape[1], noise)
+    return Cloud(samples.points, near, local, typical_spacing(local, near.indices.shape[1]), noise, np.zeros(3), 1)
+
+
+def degrees(one: FloatArray, other: FloatArray) -> FloatArray:
+    """(N,) angles between rows of unit vectors."""
+    return np.asarray(np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(one - other, axis=1) / 2, 0, 1))))
+
+
+def axis_degrees(one: FloatArray, other: FloatArray) -> FloatArray:
+    """(N,) angles between lines along rows of unit vectors."""
+    angle = degrees(one, other)
+    return np.minimum(angle, 180 - angle)

@@ -1,0 +1,230 @@
+"""Slow, obvious twins of what prepares a scan: one point, pair, place or block at a time.
+
+Letters as in the modules they stand beside: N points, k neighbours, M places or blocks, T targets, P pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+# --- cleaning, spacing ----------------------------------------------------------------------------------------------------------
+
+
+def finite_rows(points: FloatArray) -> list[int]:
+    return [i for i, p in enumerate(points.tolist()) if all(math.isfinite(c) for c in p)]
+
+
+def distinct_rows(points: FloatArray) -> list[int]:
+    """The first row of each point, sorted by position."""
+    first: dict[tuple[float, ...], int] = {}
+    for i, p in enumerate(points.tolist()):
+        first.setdefault(tuple(p), i)
+    return [first[p] for p in sorted(first)]
+
+
+def plane_offset(near: FloatArray) -> tuple[float, float]:
+    """Distance of the origin from the best plane through points (k, 3), and their scatter about it."""
+    middle = near.mean(axis=0)
+    normal = np.linalg.svd(near - middle)[2][2]
+    return abs(float(middle @ normal)), math.sqrt(float((((near - middle) @ normal) ** 2).mean()))
+
+
+def nearest(tree_points: FloatArray, point: FloatArray, k: int) -> tuple[list[int], list[float]]:
+    """The k nearest others of one point, and their distances."""
+    distances = [float(np.linalg.norm(p - point)) for p in tree_points]
+    order = sorted(range(len(distances)), key=lambda i: distances[i])[1 : k + 1]
+    return order, [distances[i] for i in order]
+
+
+def lifted_spacing(reach: float, k: int, noise: float) -> float:
+    """Local spacing from one reach: the mean over the heights between two points, by a sum over fine steps."""
+    spread = math.sqrt(2) * noise
+    heights = (np.arange(40_000) + 0.5) / 40_000 * 8 * spread
+    density = np.exp(-0.5 * (heights / spread) ** 2)
+    squared = float((density * np.maximum(reach**2 - heights**2, 0)).sum() / density.sum())
+    return math.sqrt(math.pi * squared / k)
+
+
+def quadric_residuals(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Heights (k,) of the points of one place over their quadric, up to one common sign; and the axis (3,), up to sign."""
+    total = weights.sum()
+    middle = sum((w * p for w, p in zip(weights, near, strict=True)), np.zeros(3)) / total
+    spread = sum((w * np.outer(p - middle, p - middle) for w, p in zip(weights, near, strict=True)), np.zeros((3, 3)))
+    height, x, y = np.linalg.eigh(spread)[1].T
+    rows = [[1.0, p @ x, p @ y, (p @ x) ** 2, (p @ x) * (p @ y), (p @ y) ** 2] for p in near - middle]
+    heights = (near - middle) @ height
+    root = np.sqrt(weights)
+    terms = np.concatenate([np.array(rows) * root[:, None], math.sqrt(1e-9) * np.eye(6)])
+    wanted = np.concatenate([heights * root, np.zeros(6)])
+    return heights - np.array(rows) @ np.linalg.lstsq(terms, wanted, rcond=None)[0], height
+
+
+def coordinate_step(values: Sequence[float], crowd: int) -> float:
+    """Median, over the values, of the gap above each; that below for the largest."""
+    levels = sorted(set(values))
+    if not 2 < len(levels) < len(values) / crowd:
+        return 0.0
+    place = {level: i for i, level in enumerate(levels)}
+    gaps = [b - a for a, b in itertools.pairwise(levels)]
+    return float(np.median([gaps[min(place[v], len(gaps) - 1)] for v in values]))
+
+
+# --- normals --------------------------------------------------------------------------------------------------------------------
+
+
+def unit_normal(vector: Sequence[float]) -> tuple[list[float], bool]:
+    largest = max(abs(c) for c in vector)
+    if not all(math.isfinite(c) for c in vector) or largest == 0:
+        return [0.0, 0.0, 0.0], False
+    scaled = [c / largest for c in vector]
+    return [c / math.hypot(*scaled) for c in scaled], True
+
+
+def weighted_plane(near: FloatArray, weights: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+    """Axis and centre of the plane through points (k, 3)."""
+    middle = sum((w * p for w, p in zip(weights, near, strict=True)), np.zeros(3)) / sum(weights)
+    spread = sum((w * np.outer(p - middle, p - middle) for w, p in zip(weights, near, strict=True)), np.zeros((3, 3)))
+    return np.linalg.eigh(spread)[1][:, 0], middle
+
+
+def estimate_axes(points: FloatArray, indices: IntArray, local: FloatArray, noise: float) -> FloatArray:
+    """(N, 3) axes by repeated plane fits, with the numbers of lpdif.normals written out."""
+    widths = [0.5 * s * math.sqrt((18 + 92 * min(noise / s, 1)) / math.pi) for s in local]
+    axes, centres = np.zeros_like(points), np.zeros_like(points)
+    for i, p in enumerate(points):
+        near = points[indices[i]] - p
+        axes[i], centres[i] = weighted_plane(near, [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near])
+    for least in (0.5, 0.2, 0.0):
+        last = axes.copy()
+        for i, p in enumerate(points):
+            near = points[indices[i]] - p
+            allowed = max(4.0 * math.hypot(noise, 0.05 * local[i]), least * widths[i])
+            bend = math.hypot(0.28, 0.7 * noise / local[i])
+            weights = []
+            for j, d in zip(indices[i], near, strict=True):
+                off = float((d - centres[i]) @ last[i]) / allowed
+                turn = (1 - abs(float(last[j] @ last[i]))) / bend**2
+                weights.append(math.exp(-0.5 * float(d @ d) / widths[i] ** 2 - 0.5 * off**2 - turn) + 1e-9)
+            axes[i], centres[i] = weighted_plane(near, weights)
+    return axes
+
+
+def normals_variance(points: FloatArray, normals: FloatArray, row: int, indices: Sequence[int]) -> float | None:
+    """Variance of the normals around one point, along each tangent, about a linear fit to those on its side."""
+    z = normals[row]
+    x = np.linalg.svd(z[None])[2][1]
+    y = np.cross(z, x)
+    rows = [j for j in indices if normals[j] @ z > 0]
+    if len(rows) - 3 < 3:
+        return None
+    terms = np.array([[1.0, (points[j] - points[row]) @ x, (points[j] - points[row]) @ y] for j in rows])
+    lean = np.array([[normals[j] @ x, normals[j] @ y] for j in rows])
+    left = lean - terms @ np.linalg.lstsq(terms, lean, rcond=None)[0]
+    return float((left**2).sum()) / (2 * (len(rows) - 3))
+
+
+# --- orientation ----------------------------------------------------------------------------------------------------------------
+
+
+def agreement(p: FloatArray, q: FloatArray, m: FloatArray, n: FloatArray, reach: float) -> float:
+    d = q - p
+    return float(m @ n) - 2 * float(m @ d) * float(n @ d) / (float(d @ d) + reach**2)
+
+
+class Groups:
+    """Sets of numbers that grow together."""
+
+    def __init__(self, count: int) -> None:
+        self.of = list(range(count))
+
+    def join(self, a: int, b: int) -> bool:
+        """Whether they were apart."""
+        old, new = self.of[b], self.of[a]
+        self.of = [new if g == old else g for g in self.of]
+        return old != new
+
+
+def strongest_forest(pairs: Sequence[tuple[int, int]], weights: Sequence[float], count: int) -> list[int]:
+    """Numbers of the pairs of the spanning forest of the greatest weight."""
+    groups = Groups(count)
+    return [p for p in sorted(range(len(pairs)), key=lambda p: -weights[p]) if groups.join(*pairs[p])]
+
+
+def spanning_signs(count: int, pairs: Sequence[tuple[int, int]], agreements: Sequence[float]) -> list[float]:
+    """Signs along the forest of the strongest agreements; the lowest of each tree is +1."""
+    beside: dict[int, list[tuple[int, float]]] = {i: [] for i in range(count)}
+    for number in strongest_forest(pairs, [abs(a) for a in agreements], count):
+        (a, b), sign = pairs[number], -1.0 if agreements[number] < 0 else 1.0
+        beside[a].append((b, sign))
+        beside[b].append((a, sign))
+    signs: dict[int, float] = {}
+    for root in range(count):
+        waiting = [] if root in signs else [(root, 1.0)]
+        while waiting:
+            node, sign = waiting.pop()
+            signs[node] = sign
+            waiting.extend((other, sign * s) for other, s in beside[node] if other not in signs)
+    return [signs[i] for i in range(count)]
+
+
+def blocks(points: FloatArray, indices: IntArray, accordance: NDArray[np.float32], extent: float, sure: float) -> set[frozenset[int]]:
+    """What hangs together within the cubes of a lattice."""
+    low = points.min(axis=0)
+    cubes = [tuple(math.floor(c / extent) for c in p - low) for p in points]
+    groups = Groups(len(points))
+    for i, near in enumerate(indices.tolist()):
+        for j, a in zip(near, accordance[i], strict=True):
+            if a >= sure and cubes[i] == cubes[j]:
+                groups.join(i, j)
+    return {frozenset(i for i in range(len(points)) if groups.of[i] == g) for g in set(groups.of)}
+
+
+def accord(signs: FloatArray, indices: IntArray, agreements: FloatArray) -> list[float]:
+    found = []
+    for i, near in enumerate(indices.tolist()):
+        pull = sum(signs[i] * signs[j] * a for j, a in zip(near, agreements[i], strict=True))
+        found.append(pull / max(sum(abs(a) for a in agreements[i]), 1e-6))
+    return found
+
+
+# --- winding number, branches ---------------------------------------------------------------------------------------------------
+
+
+def dipole_field(offset: FloatArray, dipole: FloatArray, softening: float) -> float:
+    return float(offset @ dipole) / (4 * math.pi * (float(offset @ offset) + softening**2) ** 1.5)
+
+
+def block_influence(
+    points: FloatArray, dipoles: FloatArray, areas: FloatArray, block: IntArray, count: int, near: float, softening: float, targets: FloatArray
+) -> FloatArray:
+    """(T, M): blocks whose centres are within `near` count point by point, the others as one dipole."""
+    found = np.zeros((len(targets), count))
+    for m in range(count):
+        rows = [i for i, b in enumerate(block) if b == m]
+        total = sum(areas[i] for i in rows)
+        centre = sum((areas[i] * points[i] for i in rows), np.zeros(3)) / max(total, 1e-300)
+        for t, target in enumerate(targets):
+            if np.linalg.norm(target - centre) <= near:
+                found[t, m] = sum(dipole_field(points[i] - target, dipoles[i], softening) for i in rows)
+            else:
+                found[t, m] = dipole_field(centre - target, sum((dipoles[i] for i in rows), np.zeros(3)), softening)
+    return found
+
+
+def energy(
+    fields: FloatArray, goal: FloatArray, pairs: Sequence[tuple[int, int]], bonds: Sequence[float], leaning: FloatArray, signs: FloatArray
+) -> float:
+    """The energy of lpdif.branches, term by term."""
+    value = sum((float(row @ signs) - g) ** 2 for row, g in zip(fields, goal, strict=True))
+    value -= sum(bond * signs[a] * signs[b] for (a, b), bond in zip(pairs, bonds, strict=True))
+    return value - float(leaning @ signs)

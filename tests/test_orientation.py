@@ -1,0 +1,258 @@
+"""Signs for axes: outward on solids, hollows and open surfaces, whatever signs the axes come with."""
+
+from __future__ import annotations
+
+import itertools
+
+import naive_preparation as naive
+import numpy as np
+import pytest
+from clouds import FloatArray, Samples, box, hemisphere, joined, noisy, plane, shell, shifted, sphere, surroundings, torus, turned, two_balls
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapes import rotation
+
+from lpdif.orientation import (
+    NEIGHBOURS,
+    SURE,
+    Orientation,
+    accord,
+    agreement,
+    all_agreements,
+    follow_neighbours,
+    gather_blocks,
+    mirror_reach,
+    orient,
+    spanning_signs,
+)
+from lpdif.spacing import nearest, search_tree
+
+SOLIDS = {
+    "sphere": sphere(1500),
+    "torus": torus(2000),
+    "balls": two_balls(2000),
+    "shell": shell(2500),
+    "box": box(2000),
+    "sheet": box(3000, (1.0, 1.0, 0.12)),
+}
+OPEN = {"hemisphere": hemisphere(1500), "plane": plane(1500)}
+
+
+def random_signs(count: int, seed: int = 0) -> FloatArray:
+    return np.where(np.random.default_rng(seed).random(count) < 0.5, -1.0, 1.0)
+
+
+def oriented(samples: Samples, signs: FloatArray, start: FloatArray | None = None, votes: FloatArray | None = None) -> Orientation:
+    """Signs of the true normals times `signs`."""
+    cloud = surroundings(samples)
+    axes = samples.normals * signs[:, None]
+    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.noise, start, votes)
+
+
+def outward_share(samples: Samples, signs: FloatArray, **more: FloatArray) -> float:
+    return float((oriented(samples, signs, **more).signs * signs > 0).mean())
+
+
+def pairs_of(count: int, k: int = 6, seed: int = 0) -> tuple[FloatArray, FloatArray, np.ndarray]:
+    """Random places with random axes, and nearest neighbours."""
+    rng = np.random.default_rng(seed)
+    points, axes = rng.normal(size=(2, count, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    return points, axes, nearest(search_tree(points), points, k).indices
+
+
+def test_reach_grows_with_spacing_and_noise() -> None:
+    assert mirror_reach(2.0, 0.0) == pytest.approx(0.6)
+    assert mirror_reach(0.0, 0.5) == pytest.approx(1.5)
+    assert mirror_reach(2.0, 0.5) == pytest.approx(np.hypot(0.6, 1.5))
+
+
+@pytest.mark.parametrize("angle", [0.01, 1.0, np.pi / 2, 3.0, np.pi])
+def test_axes_on_an_arc_agree_wholly(angle: float) -> None:
+    """However sharply it turns: up to the two faces of a sheet."""
+    start = np.array([1.0, 0.0, 0.0])
+    end = np.array([np.cos(angle), np.sin(angle), 0.0])
+    points = np.stack([start, end]) @ rotation(1).T
+    assert agreement(points, points, np.array([0]), np.array([1]), 0.0)[0] == pytest.approx(1)
+    assert agreement(points, points * [[1], [-1]], np.array([0]), np.array([1]), 0.0)[0] == pytest.approx(-1)
+    straight = float(start @ end)
+    assert agreement(points, points, np.array([0]), np.array([1]), 1e6)[0] == pytest.approx(straight, abs=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 9, 80])
+@pytest.mark.parametrize("k", [1, 6])
+@pytest.mark.parametrize("reach", [0.0, 0.7])
+def test_agreements_agree_with_one_pair_at_a_time(count: int, k: int, reach: float) -> None:
+    points, axes, indices = pairs_of(count, k)
+    found = all_agreements(points, axes, indices, reach)
+    assert found.dtype == np.float32
+    for i, near in enumerate(indices):
+        for place, j in enumerate(near):
+            assert found[i, place] == pytest.approx(naive.agreement(points[i], points[j], axes[i], axes[j], reach), abs=1e-6)
+    one, other = np.arange(count)[:, None], indices
+    np.testing.assert_allclose(agreement(points, axes, one, other, reach), agreement(points, axes, other, one, reach), atol=1e-12)
+    assert np.abs(found).max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("count", [2, 15, 90])
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_spanning_signs_follow_the_strongest_pairs(count: int, k: int) -> None:
+    points, axes, indices = pairs_of(count, k, seed=count)
+    agreements = all_agreements(points, axes, indices, 0.3)
+    pairs = [(i, int(j)) for i, near in enumerate(indices) for j in near]
+    expected = naive.spanning_signs(count, pairs, agreements.ravel().tolist())
+    assert spanning_signs(points, axes, indices, agreements, 0.3).tolist() == expected
+
+
+@pytest.mark.parametrize("count", [10, 120])
+@pytest.mark.parametrize("spacing", [0.05, 0.3])
+def test_blocks_agree_with_growing_sets(count: int, spacing: float) -> None:
+    points, axes, indices = pairs_of(count, 6, seed=1)
+    accordance = all_agreements(points, axes, indices, 0.1)
+    block, extent = gather_blocks(points, indices, accordance, spacing)
+    assert extent == pytest.approx(2.5 * spacing)
+    found = {frozenset(np.flatnonzero(block == b).tolist()) for b in np.unique(block)}
+    assert found == naive.blocks(points, indices, accordance, extent, SURE)
+
+
+def test_blocks_of_a_thin_sheet_do_not_hold_both_faces() -> None:
+    sheet = box(3000, (1.0, 1.0, 0.05))
+    cloud = surroundings(sheet)
+    agreements = all_agreements(cloud.points, sheet.normals, cloud.around, 0.0)
+    straight = np.where(np.einsum("nki,ni->nk", sheet.normals[cloud.around], sheet.normals) > 0, agreements, -1).astype(np.float32)
+    block, _ = gather_blocks(cloud.points, cloud.around, straight, cloud.spacing)
+    for b in np.unique(block):
+        assert len(np.unique(np.sign(sheet.normals[block == b, 2]))) == 1
+
+
+@pytest.mark.parametrize("count", [2, 40])
+@pytest.mark.parametrize("k", [1, 6])
+def test_accord_agrees_with_a_loop(count: int, k: int) -> None:
+    points, axes, indices = pairs_of(count, k, seed=3)
+    agreements, signs = all_agreements(points, axes, indices, 0.2), random_signs(count)
+    found = accord(signs, indices, agreements)
+    np.testing.assert_allclose(found, naive.accord(signs, indices, agreements.astype(float)), atol=1e-5)
+    assert np.abs(found).max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.9])
+def test_unsettled_points_follow_their_neighbours(share: float) -> None:
+    samples = torus(1500)
+    cloud = surroundings(samples)
+    wrong = random_signs(1500)
+    settled = np.random.default_rng(4).random(1500) < share
+    agreements = all_agreements(samples.points, samples.normals, cloud.around, cloud.reach)
+    signs = np.where(settled, 1.0, wrong)
+    follow_neighbours(signs, settled, cloud.around, agreements)
+    assert (signs[settled] == 1).all()
+    assert signs[~settled].mean() > 0.99
+
+
+@pytest.mark.parametrize("shape", list(SOLIDS))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_scattered_signs_of_solids_turn_outward(shape: str, seed: int) -> None:
+    samples = SOLIDS[shape]
+    signs = random_signs(len(samples.points), seed)
+    found = oriented(samples, signs)
+    assert (found.signs * signs > 0).mean() > (0.999 if shape not in {"box", "sheet"} else 0.98)
+    assert set(np.abs(found.signs).tolist()) == {1.0}
+    assert np.median(found.accord) > 0.95
+    sizes = np.bincount(found.part, minlength=len(found.winding))
+    assert found.winding[sizes.argmax()] == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("shape", list(OPEN))
+def test_scattered_signs_of_open_surfaces_become_consistent(shape: str) -> None:
+    samples = OPEN[shape]
+    signs = random_signs(len(samples.points))
+    found = oriented(samples, signs)
+    agreed = abs((found.signs * signs).mean())
+    assert agreed > 0.99
+    assert np.abs(found.winding).max() < 0.45
+
+
+def test_a_bowl_bulges_outward() -> None:
+    assert outward_share(OPEN["hemisphere"], random_signs(1500)) > 0.99
+
+
+@pytest.mark.parametrize("shape", ["shell", "balls"])
+def test_parts_are_told_apart(shape: str) -> None:
+    samples = SOLIDS[shape]
+    found = oriented(samples, random_signs(len(samples.points)))
+    side = np.linalg.norm(samples.points, axis=1) < 0.8 if shape == "shell" else samples.points[:, 0] < 1.5
+    assert not set(found.part[side]) & set(found.part[~side])
+    for own in (found.part[side], found.part[~side]):
+        assert np.bincount(own).max() > 0.98 * len(own)
+
+
+def test_three_nested_spheres_turn_by_turns() -> None:
+    hollow, core = shell(3000, 0.7), sphere(700, 0.4)
+    samples = joined(hollow, core)
+    assert outward_share(samples, random_signs(len(samples.points))) > 0.999
+
+
+@pytest.mark.parametrize("noise", [0.2, 0.5])
+def test_noise_does_not_turn_a_solid_inside_out(noise: float) -> None:
+    clean = torus(3000)
+    samples = noisy(clean, noise * clean.spacing)
+    cloud = surroundings(samples, noise * clean.spacing)
+    signs = random_signs(3000)
+    found = orient(cloud.points, samples.normals * signs[:, None], cloud.areas, cloud.around, cloud.spacing, cloud.noise)
+    assert (found.signs * signs > 0).mean() > 0.99
+
+
+def test_a_start_that_is_right_stays_and_one_that_is_inside_out_turns() -> None:
+    samples = SOLIDS["torus"]
+    plus = np.ones(len(samples.points))
+    assert (oriented(samples, plus, start=plus).signs > 0).all()
+    assert (oriented(samples, -plus, start=plus).signs < 0).mean() > 0.999
+
+
+@pytest.mark.parametrize("way", [-1.0, 1.0])
+def test_votes_decide_on_a_plane(way: float) -> None:
+    samples, signs = OPEN["plane"], random_signs(1500, 3)
+    found = oriented(samples, signs, votes=0.3 * way * signs)
+    assert (found.signs * signs == way).mean() > 0.999
+
+
+def test_votes_of_a_few_do_not_tear_a_solid() -> None:
+    samples, signs = SOLIDS["sphere"], random_signs(1500, 3)
+    votes = np.where(samples.points[:, 2] > 0.8, -0.2, 0.0) * signs
+    assert outward_share(samples, signs, votes=votes) > 0.999
+
+
+@pytest.mark.parametrize("shape", ["sphere", "torus", "shell"])
+def test_order_of_the_points_does_not_matter(shape: str) -> None:
+    samples = SOLIDS[shape]
+    order = np.random.default_rng(2).permutation(len(samples.points))
+    shuffled = samples._replace(points=samples.points[order], normals=samples.normals[order])
+    assert outward_share(shuffled, random_signs(len(order))) > 0.999
+
+
+@settings(derandomize=True, deadline=None, max_examples=6)
+@given(seed=st.integers(0, 40), exponent=st.floats(-6, 6), shape=st.sampled_from(["torus", "shell"]))
+def test_turning_and_scaling_change_nothing(seed: int, exponent: float, shape: str) -> None:
+    samples = turned(SOLIDS[shape], seed)
+    moved = samples._replace(points=samples.points * 10.0**exponent)
+    assert outward_share(moved, random_signs(len(moved.points), seed)) > 0.999
+
+
+def test_a_crumb_far_from_any_block_gets_signs_too() -> None:
+    crumb = shifted(plane(3), (5.0, 0.0, 0.0))
+    samples = joined(sphere(800), crumb._replace(points=crumb.points * [1, 1, 0]))
+    found = oriented(samples, np.ones(803))
+    assert found.part.shape == found.accord.shape == (803,)
+    assert (found.signs[np.linalg.norm(samples.points, axis=1) < 1.1] > 0).all()
+    assert set(np.abs(found.signs).tolist()) == {1.0}
+
+
+@pytest.mark.parametrize("count", [11, 12, 40])
+def test_few_points_on_a_sphere_turn_outward(count: int) -> None:
+    samples = sphere(count)
+    near = nearest(search_tree(samples.points), samples.points, NEIGHBOURS)
+    areas = np.full(count, samples.spacing**2)
+    signs = random_signs(count)
+    found = orient(samples.points, samples.normals * signs[:, None], areas, near.indices, samples.spacing, 0.0)
+    assert (found.signs * signs).tolist() == [1.0] * count
+    for a, b in itertools.pairwise(found.part.tolist()):
+        assert a == b

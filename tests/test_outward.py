@@ -1,0 +1,200 @@
+"""Outward normals of scans: estimated, kept, mended or turned, by shape, given normals and sensor; and said so."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from clouds import FloatArray, Samples, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, two_balls
+
+from lpdif.preparation import Prepared, prepare
+from lpdif.scans import Scan
+
+SHAPES = {"sphere": sphere(1500), "torus": torus(2000), "balls": two_balls(2000), "shell": shell(2500)}
+LARGE = sphere(9000)
+
+
+def outward_share(found: Prepared, samples: Samples) -> float:
+    return float((np.einsum("ni,ni->n", found.normals, samples.normals[found.kept]) > 0).mean())
+
+
+def flips(count: int, share: float = 0.5) -> FloatArray:
+    return np.where(np.random.default_rng(1).random(count) < share, -1.0, 1.0)[:, None]
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_estimated_normals_point_outward(shape: str, noise: float) -> None:
+    clean = SHAPES[shape]
+    found = prepare(Scan(noisy(clean, noise * clean.spacing).points))
+    assert found.facts["normals"] == "estimated"
+    assert outward_share(found, clean) > (0.998 if noise == 0 else 0.98)
+    assert np.median(degrees(found.normals, clean.normals[found.kept])) < (4 if noise == 0 else 12)
+    assert found.ambiguous_share < 0.05
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_given_normals_of_solids_are_kept(shape: str) -> None:
+    samples = SHAPES[shape]
+    found = prepare(Scan(samples.points, samples.normals))
+    np.testing.assert_allclose(found.normals, samples.normals[found.kept], atol=1e-12)
+    assert found.facts["normals"] == "given"
+    assert found.ambiguous_share < 0.01
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+def test_inward_normals_of_solids_are_turned_over(shape: str) -> None:
+    samples = SHAPES[shape]
+    found = prepare(Scan(samples.points, -samples.normals))
+    np.testing.assert_allclose(found.normals, samples.normals[found.kept], atol=1e-12)
+    assert found.facts["normals"] == "given, turned over"
+
+
+@pytest.mark.parametrize("shape", list(SHAPES))
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_scattered_signs_are_mended_and_axes_kept(shape: str, share: float) -> None:
+    samples = SHAPES[shape]
+    found = prepare(Scan(samples.points, samples.normals * flips(len(samples.points), share)))
+    assert found.facts["normals"] == "given, signs made anew"
+    assert outward_share(found, samples) > 0.999
+    right = np.einsum("ni,ni->n", found.normals, samples.normals[found.kept]) > 0
+    np.testing.assert_allclose(found.normals[right], samples.normals[found.kept][right], atol=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "cut"), [("sphere", 0.1), ("sphere", 0.5), ("torus", 0.1), ("torus", 0.9)])
+def test_the_side_that_is_turned_over_is_turned_back(shape: str, cut: float) -> None:
+    samples = SHAPES[shape]
+    side = np.where(samples.points[:, 0] > cut, -1.0, 1.0)[:, None]
+    found = prepare(Scan(samples.points, samples.normals * side))
+    assert found.facts["normals"] == "given, partly turned over"
+    assert outward_share(found, samples) > 0.999
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-3, 127.0, 1e200])
+def test_length_of_given_normals_does_not_matter(size: float) -> None:
+    samples = SHAPES["sphere"]
+    lengths = size * np.random.default_rng(0).uniform(0.5, 2, (1500, 1))
+    found = prepare(Scan(samples.points, samples.normals * lengths))
+    np.testing.assert_allclose(found.normals, samples.normals[found.kept], atol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+def test_missing_normals_are_filled_in(bad: float) -> None:
+    samples = SHAPES["torus"]
+    missing = np.random.default_rng(0).random(2000) < 0.3
+    found = prepare(Scan(samples.points, np.where(missing[:, None], bad, samples.normals)))
+    angle = degrees(found.normals, samples.normals[found.kept])
+    own = ~missing[found.kept]
+    np.testing.assert_allclose(angle[own], 0, atol=1e-5)
+    assert angle[~own].max() < 30
+    assert np.median(angle[~own]) < 6
+    assert str(found.facts["normals"]).startswith("given")
+
+
+def test_normals_that_most_points_lack_are_estimated() -> None:
+    samples = SHAPES["sphere"]
+    few = np.arange(1500)[:, None] % 3 == 0
+    found = prepare(Scan(samples.points, np.where(few, samples.normals, 0.0)))
+    assert found.facts["normals"] == "estimated"
+    assert outward_share(found, samples) == 1
+
+
+@pytest.mark.parametrize("wrong", ["random", "constant", "zero"])
+def test_normals_of_something_else_are_replaced(wrong: str, caplog: pytest.LogCaptureFixture) -> None:
+    samples = SHAPES["sphere"]
+    normals = {
+        "random": np.random.default_rng(0).normal(size=(1500, 3)),
+        "constant": np.tile([0.0, 1.0, 0.0], (1500, 1)),
+        "zero": np.zeros((1500, 3)),
+    }[wrong]
+    with caplog.at_level(logging.INFO, "lpdif"):
+        found = prepare(Scan(samples.points, normals))
+    assert found.facts["normals"] == "estimated"
+    assert outward_share(found, samples) == 1
+    assert ("none given; estimated" if wrong == "zero" else "they do not fit the points") in caplog.text
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.2])
+def test_error_of_given_normals_is_told(sigma: float) -> None:
+    samples = torus(3000)
+    tilted = samples.normals + sigma * np.random.default_rng(0).normal(size=(3000, 3))
+    assert prepare(Scan(samples.points, tilted)).normals_noise == pytest.approx(sigma, rel=0.25)
+
+
+@pytest.mark.parametrize("height", [-5.0, 5.0])
+@pytest.mark.parametrize("given", [None, -1.0, 1.0])
+def test_sensor_decides_the_side_of_a_plane(height: float, given: float | None) -> None:
+    samples = plane(1500)
+    normals = None if given is None else given * samples.normals
+    found = prepare(Scan(samples.points, normals), sensor=(0.3, 0.1, height))
+    np.testing.assert_allclose(found.normals, [[0, 0, np.sign(height)]] * len(found.normals), atol=1e-9)
+
+
+def test_sensor_of_the_file_counts_unless_another_is_said() -> None:
+    samples = plane(1500)
+    below = np.array([0.0, 0.0, -3.0])
+    assert (prepare(Scan(samples.points, sensor=below)).normals[:, 2] < 0).all()
+    assert (prepare(Scan(samples.points, sensor=below), sensor=(0.0, 0.0, 3.0)).normals[:, 2] > 0).all()
+
+
+def test_each_point_has_its_own_sensor_whatever_the_order() -> None:
+    """A floor seen from above and a ceiling from below, far from the origin."""
+    floor, ceiling = plane(1000), shifted(plane(1000, 1), (0.0, 0.0, 1.0))
+    points = np.concatenate([floor.points, ceiling.points]) + np.array([1000.0, 0.0, 500.0])
+    order = np.random.default_rng(0).permutation(2000)
+    sensors = np.array([1000.0, 0.0, 500.5]) + np.random.default_rng(1).uniform(-0.2, 0.2, (2000, 3))
+    found = prepare(Scan(points[order], sensor=sensors[order]))
+    upward = np.where(order[found.kept] < 1000, 1.0, -1.0)
+    assert (found.normals[:, 2] * upward > 0).mean() > 0.99
+    assert found.facts["sensor"] == "used"
+
+
+@pytest.mark.parametrize("place", [(5.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
+def test_a_sensor_that_cannot_have_seen_a_solid_is_not_used(place: tuple[float, float, float], caplog: pytest.LogCaptureFixture) -> None:
+    found = prepare(Scan(LARGE.points), sensor=place)
+    assert outward_share(found, LARGE) == 1
+    assert "cannot be seen from the sensor's position; it is not used" in caplog.text
+    assert "sensor" not in found.facts
+
+
+def test_a_bowl_without_sensor_bulges_outward_and_with_one_faces_it() -> None:
+    bowl = hemisphere(1500)
+    assert outward_share(prepare(Scan(bowl.points)), bowl) > 0.98
+    assert outward_share(prepare(Scan(bowl.points), sensor=(0.0, 0.0, -0.3)), bowl) < 0.02
+
+
+@pytest.mark.parametrize("turn", [1.0, -1.0])
+def test_land_without_normals_is_seen_from_above(turn: float, caplog: pytest.LogCaptureFixture) -> None:
+    land = plane(1500)
+    height = turn * np.cos(2 * land.points[:, :1]) * np.cos(2 * land.points[:, 1:2])
+    hills = land.points + height * [0, 0, 0.2] + [5e5, 4e6, 100.0]
+    with caplog.at_level(logging.INFO, "lpdif"):
+        assert (prepare(Scan(hills)).normals[:, 2] > 0).all()
+    assert "the upper side, as from above" in caplog.text
+
+
+def test_a_range_image_without_normals_faces_its_origin() -> None:
+    ball = shifted(sphere(3000), (0.0, 3.0, -0.5))
+    seen = np.einsum("ni,ni->n", ball.normals, -ball.points) > 0.3
+    half = Samples(ball.points[seen], ball.normals[seen], ball.area)
+    assert outward_share(prepare(Scan(half.points)), half) > 0.99
+    inside_out = Scan(half.points @ np.diag([1.0, 1.0, -1.0]))
+    found = prepare(inside_out)
+    assert (np.einsum("ni,ni->n", found.normals, found.points + found.origin) < 0).mean() > 0.99
+
+
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_given_normals_of_an_open_plane_are_left_alone(way: float) -> None:
+    samples = plane(1500)
+    found = prepare(Scan(samples.points, way * samples.normals))
+    np.testing.assert_array_equal(found.normals, way * samples.normals[found.kept])
+    assert found.facts["normals"] == "given"
+
+
+def test_one_ball_of_two_that_is_inside_out_is_turned() -> None:
+    samples = joined(sphere(7000), shifted(sphere(4500, 0.8, 1), (3.0, 0.0, 0.0)))
+    wrong = np.where(samples.points[:, 0] > 1.5, -1.0, 1.0)[:, None]
+    found = prepare(Scan(samples.points, samples.normals * wrong))
+    assert outward_share(found, samples) > 0.999
+    assert found.facts["normals"] == "given, partly turned over"

@@ -1,0 +1,142 @@
+"""What speaks for a side: given normals are judged rightly, sensors and views are found and counted."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+from clouds import FloatArray, Samples, hemisphere, noisy, plane, shell, sphere, surroundings, torus, turned, two_balls
+from shapes import rotation
+
+from lpdif.votes import GRAZING, Trust, likely_view, sensor_votes, surface_winding, trust_in
+
+ORIGIN = np.zeros(3)
+
+
+def trust(samples: Samples, normals: FloatArray) -> Trust:
+    cloud = surroundings(samples)
+    return trust_in(samples.points, normals, cloud.areas, cloud.near.indices, cloud.spacing, cloud.reach)
+
+
+def flips(count: int, share: float) -> FloatArray:
+    return np.where(np.random.default_rng(1).random(count) < share, -1.0, 1.0)[:, None]
+
+
+def sight_of(samples: Samples, eye: FloatArray) -> Samples:
+    """What is seen from there."""
+    seen = np.einsum("ni,ni->n", samples.normals, eye - samples.points) > 0.1
+    return samples._replace(points=samples.points[seen], normals=samples.normals[seen])
+
+
+@pytest.mark.parametrize("shape", ["sphere", "torus", "balls", "shell"])
+def test_normals_of_solids_are_trusted_and_inward_ones_known(shape: str) -> None:
+    samples = {"sphere": sphere, "torus": torus, "balls": two_balls, "shell": shell}[shape](3000)
+    good, inward = trust(samples, samples.normals), trust(samples, -samples.normals)
+    assert good.fit > 0.99
+    assert good.at_odds < 0.02
+    assert good.alone < 0.005
+    assert (good.outward, good.inward) == (pytest.approx(1, abs=0.03), 0)
+    assert (inward.outward, inward.inward) == (0, pytest.approx(1, abs=0.1))
+    assert not good.flipped
+    assert not inward.flipped
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_scattered_signs_are_noticed(share: float) -> None:
+    samples = sphere(2000)
+    found = trust(samples, samples.normals * flips(2000, share))
+    assert found.flipped
+    assert found.fit > 0.99
+    assert found.at_odds == pytest.approx(2 * share * (1 - share), abs=0.06)
+
+
+def test_one_half_turned_over_is_not_scattered() -> None:
+    samples = sphere(3000)
+    found = trust(samples, samples.normals * np.where(samples.points[:, 2] > 0, 1.0, -1.0)[:, None])
+    assert not found.flipped
+    assert found.inward < 0.8
+    assert found.outward < 0.9
+
+
+def test_normals_of_something_else_do_not_fit() -> None:
+    samples = sphere(2000)
+    found = trust(samples, sphere(2000, seed=9).normals[np.random.default_rng(0).permutation(2000)])
+    assert found.fit == pytest.approx(0.5, abs=0.08)
+    assert trust(samples, np.tile([0.0, 0.0, 1.0], (2000, 1))).fit < 0.6
+
+
+def test_an_open_plane_is_neither_outward_nor_inward() -> None:
+    samples = plane(1500)
+    found = trust(samples, samples.normals)
+    assert (found.outward, found.inward) == (0, 0)
+    assert found.fit == pytest.approx(1)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_trust_does_not_depend_on_the_unit(factor: float) -> None:
+    samples = noisy(torus(1500), 0.02)
+    large = Samples(samples.points * factor, samples.normals, samples.area * factor**2)
+    normals = samples.normals * flips(1500, 0.2)
+    np.testing.assert_allclose(astuple(trust(large, normals)), astuple(trust(samples, normals)), atol=0.01)
+
+
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_winding_number_on_a_surface(way: float) -> None:
+    for samples, expected in ((sphere(3000), 0.5), (torus(3000), 0.5), (plane(3000), 0.0), (hemisphere(3000), 0.31)):
+        cloud = surroundings(samples)
+        found = surface_winding(samples.points, way * samples.normals, cloud.areas, cloud.spacing)
+        assert found.shape == (50,)
+        assert found.mean() == pytest.approx(way * expected, abs=0.05)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_sensor_votes_agree_with_one_sight_at_a_time(each: bool) -> None:
+    rng = np.random.default_rng(0)
+    points, axes = rng.normal(size=(2, 60, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    sensor = rng.normal(size=(60, 3) if each else 3)
+    found = sensor_votes(points, axes, sensor)
+    for i in range(60):
+        sight = (sensor[i] if each else sensor) - points[i]
+        cosine = float(axes[i] @ sight) / float(np.linalg.norm(sight))
+        assert found[i] == pytest.approx(max(-1.0, min(1.0, cosine / GRAZING)))
+    assert (np.abs(found) < 1).any()
+    assert {-1.0, 1.0} <= set(found.tolist())
+
+
+def test_a_point_at_the_sensor_has_no_vote() -> None:
+    assert sensor_votes(np.ones((1, 3)), np.array([[0.0, 0.0, 1.0]]), np.ones(3)).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2])
+@pytest.mark.parametrize("shape", ["sphere", "ring"])
+def test_a_range_image_was_seen_from_its_origin(turn: int, shape: str) -> None:
+    eye = np.array([0.2, 0.1, 4.0])
+    seen = turned(sight_of(sphere(3000) if shape == "sphere" else torus(3000), eye), turn)
+    place = rotation(turn) @ eye
+    found = likely_view(seen.points, -place)
+    assert found is not None
+    assert found[1] == "origin"
+    np.testing.assert_allclose(found[0], place)
+
+
+def test_land_is_seen_from_above() -> None:
+    land = plane(2000)
+    hills = land._replace(points=land.points + np.sin(3 * land.points[:, :1]) * [0, 0, 0.2])
+    found = likely_view(hills.points, np.array([1e3, 2e3, 0.0]))
+    assert found is not None
+    assert found[1] == "above"
+    assert found[0].tolist() == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("origin", [(0.0, 0.0, 0.0), (5.0, 1.0, 0.0), (300.0, 0.0, 0.0)])
+def test_a_whole_solid_has_no_view(origin: tuple[float, float, float]) -> None:
+    assert likely_view(torus(3000).points, np.array(origin)) is None
+    assert likely_view(shell(3000).points, np.array(origin)) is None
+
+
+def test_a_wall_that_stands_upright_has_no_view_from_above() -> None:
+    wall = plane(2000).points[:, [0, 2, 1]]
+    layered = np.concatenate([wall, wall + np.array([0.003, 1.0, 0.001])])
+    assert likely_view(layered, ORIGIN) is None
