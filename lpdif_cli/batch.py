@@ -12,7 +12,7 @@ from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
 from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, expand
-from lpdif_cli.outputs import check_mesh_output
+from lpdif_cli.outputs import check_inside, check_mesh_output
 
 FAILED = "failed.jsonl"
 
@@ -83,7 +83,7 @@ def reconstruct_many(
     done = []
     for number, (scan, target) in enumerate(waiting, 1):
         console.say(f"{scan} ({number} of {len(waiting)})")
-        done.append(attempt(mesh_of, scan, target, console, overwrite))
+        done.append(attempt(mesh_of, scan, target, folder, console, overwrite))
     finish([*kept, *done], folder, console)
 
 
@@ -103,12 +103,15 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
     return [(scan, target) for target, scan in jobs.items()]
 
 
-def attempt(mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, console: Console, overwrite: bool) -> Outcome:
-    """One scan of a batch. What goes wrong with it is its own affair, an error of lpdif and a lack of memory included; what would
-    stop every scan (the model, the disk) is raised."""
+def attempt(
+    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, folder: Path, console: Console, overwrite: bool
+) -> Outcome:
+    """One scan of a batch, whose meshes stay below `folder`. What goes wrong with it is its own affair, an error of lpdif and a lack of
+    memory included; what would stop every scan (the model, the disk) is raised."""
     began = console.elapsed()
     writing = False
     try:
+        check_inside(target, folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         check_mesh_output(target, overwrite, scan)
         made = mesh_of(lpdif.load_scan(scan))

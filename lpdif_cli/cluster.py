@@ -10,6 +10,7 @@ import typer
 
 import lpdif
 from lpdif.errors import UsageError
+from lpdif.locking import check_free
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration, table
 from lpdif_cli.settings import resolve, workspace_words
@@ -54,8 +55,10 @@ def cluster(
     chosen = resolve("cluster", flags, config)
     place = Path(chosen.config.workspace)
     gallery = lpdif.Workspace(place).gallery
-    if gallery.exists() and not overwrite:
-        raise UsageError(f"{gallery}: already there", "pass --overwrite to group the codes anew")
+    if not overwrite:
+        check_free(place)
+        if gallery.exists():
+            raise UsageError(f"{gallery}: already there", "pass --overwrite to group the codes anew")
     if dry_run:
         console.say(f"would group the codes of {place} into {chosen.config.cluster.patterns} patterns; nothing was done")
         console.result({"dry_run": True, "workspace": str(place), **dataclasses.asdict(chosen.config.cluster)}, str(place))

@@ -10,6 +10,7 @@ import typer
 
 import lpdif
 from lpdif.errors import UsageError
+from lpdif.locking import check_free
 from lpdif_cli import options
 from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.settings import resolve, workspace_words
@@ -74,11 +75,12 @@ def fit(
 
 
 def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
-    """Raises UsageError where a new fit would replace an earlier one unasked."""
+    """Raises UsageError where a new fit would replace an earlier one unasked, BusyError where that one is still at work."""
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude each other", "choose one")
     if overwrite or resume:
         return
+    check_free(place.root)
     if place.model.exists():
         raise UsageError(f"{place.model}: already there", "pass --overwrite to fit anew")
     if place.snapshot.exists():

@@ -140,9 +140,8 @@ def folder(path: Path) -> tuple[Facts, list[str]]:
     place = lpdif.Workspace(path)
     facts: Facts = {"kind": "workspace"}
     if place.manifest.exists():
-        about = json_text.loads(place.manifest.read_text())
-        facts |= {"scans": len(about["kept"]), "regions": sum(row["regions"] for row in about["kept"])}
-        facts["left out"] = len(about["left_out"])
+        kept, left_out = place.contents()
+        facts |= {"scans": len(kept), "regions": sum(shard.regions for shard in kept), "left out": left_out}
     if place.metrics.exists():
         facts |= {f"run {name}": value for name, value in run(place.metrics).items() if name != "kind"}
     if place.snapshot.exists():

@@ -7,6 +7,13 @@ from pathlib import Path
 from lpdif.errors import UsageError
 
 
+def check_inside(path: Path, folder: Path) -> None:
+    """Raises UsageError where a link in its folders would lead `path`, which lies below `folder`, out of it."""
+    if not path.parent.resolve().is_relative_to(folder.resolve()):
+        where = path.parent.resolve()
+        raise UsageError(f"{path}: a symbolic link leads out of {folder}, to {where}", "remove the link, or name that folder with -o")
+
+
 def check_mesh_output(path: Path, overwrite: bool, source: Path | None) -> None:
     """Raises UsageError unless a mesh can be written to `path`: a known format, not the scan `source` itself, no link, no file
     that would be replaced unasked, no folder that is missing or closed."""

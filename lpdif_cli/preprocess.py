@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json as json_text
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import lpdif
-from lpdif.errors import BatchError, UsageError
+from lpdif.errors import BatchError, InputError, UsageError
+from lpdif.locking import check_free
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration
 from lpdif_cli.inputs import expand
@@ -48,7 +48,7 @@ def preprocess(
     place = lpdif.Workspace(chosen.config.workspace)
     paths = [source.path for source in expand(scans)]
     if not overwrite:
-        check_kept(place, paths)
+        check_kept(place, paths, console)
     if dry_run:
         console.say(f"would read {len(paths)} files and write samples to {place.samples}; nothing was done")
         console.result({"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths]}, *map(str, paths))
@@ -63,11 +63,17 @@ def preprocess(
         raise BatchError(f"{len(left_out)} of {len(paths)} files were left out", "the reasons are above; the others are done")
 
 
-def check_kept(place: lpdif.Workspace, paths: list[Path]) -> None:
-    """Raises UsageError where samples of scans that are not among `paths` would be dropped."""
+def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> None:
+    """Raises UsageError where samples of scans that are not among `paths` would be dropped, BusyError where another run makes some.
+    A damaged list of samples is told, and no reason to stop: it is made anew."""
+    check_free(place.root)
     if not place.manifest.exists():
         return
-    earlier = {row["source"] for row in json_text.loads(place.manifest.read_text())["kept"]}
+    try:
+        earlier = {shard.source for shard in place.contents().kept}
+    except InputError as error:
+        console.warn(f"{error.message}; it is made anew, of these scans alone")
+        return
     dropped = sorted(earlier - {path.name for path in paths})
     if dropped:
         raise UsageError(

@@ -102,9 +102,27 @@ def test_a_line_along_an_axis_is_refused(axis: int) -> None:
         check_extent(points, "scan")
 
 
-def test_a_ribbon_is_no_line() -> None:
+@pytest.mark.parametrize("direction", [(1.0, 2.0, 3.0), (0.3, -0.7, 0.1), (1.0, 1e-3, 1e-9)])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 1e6, -3e9])
+@pytest.mark.parametrize("count", [50, 3000])
+def test_a_line_in_any_direction_is_refused_however_far(direction: tuple[float, float, float], shift: float, count: int) -> None:
+    points = np.outer(np.linspace(0, 1, count), direction) + shift
+    with pytest.raises(InputError, match=f"all {count} points lie on one line"):
+        check_extent(points, "scan")
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_a_line_of_single_precision_is_refused(shift: float) -> None:
+    points = np.outer(np.linspace(0, 1, 50), [1.0, 2.0, 3.0]) + shift
+    with pytest.raises(InputError, match="lie on one line"):
+        check_extent(points.astype(np.float32).astype(np.float64), "scan")
+
+
+@pytest.mark.parametrize(("width", "shift"), [(1e-6, 0.0), (1e-6, 100.0), (1e-4, 1e6)])
+def test_a_ribbon_is_no_line(width: float, shift: float) -> None:
     rng = np.random.default_rng(0)
-    check_extent(np.column_stack([np.linspace(0, 1, 50), 1e-6 * rng.normal(size=50), np.zeros(50)]) @ rotation(0).T, "scan")
+    ribbon = np.column_stack([np.linspace(0, 1, 50), width * rng.normal(size=50), np.zeros(50)])
+    check_extent(ribbon @ rotation(0).T + shift, "scan")
 
 
 @pytest.mark.parametrize("places", [1, 2, 40])
@@ -151,6 +169,17 @@ def test_points_that_hover_over_a_surface_go(lift: float) -> None:
     clean = noisy(plane(1500), 0.05 * plane(1500).spacing)
     rows = np.arange(50, 1500, 100)
     points, stray = with_strays(clean.points, clean.points[rows] + [0.0, 0.0, lift * clean.spacing])
+    kept = inliers(points)
+    assert not kept[stray].any()
+    assert kept[~stray].mean() > 0.99
+
+
+def test_outliers_that_hide_behind_others_go() -> None:
+    """The upper of two makes the surface under the lower look rough, until it has gone itself."""
+    clean = noisy(plane(1500), 0.05 * plane(1500).spacing)
+    rows = np.arange(50, 1500, 100)
+    towers = [clean.points[rows] + [0.0, 0.0, lift * clean.spacing] for lift in (1.5, 3.3)]
+    points, stray = with_strays(clean.points, np.concatenate(towers))
     kept = inliers(points)
     assert not kept[stray].any()
     assert kept[~stray].mean() > 0.99

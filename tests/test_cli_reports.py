@@ -79,7 +79,7 @@ def test_inspect_tells_of_a_model_and_a_workspace(cli: Cli) -> None:
     assert (ran.document["kind"], ran.document["steps"], ran.document["sizes.patterns"]) == ("model", 40, 2)
     assert ran.lines[-1] == f"next: lpdif reconstruct SCAN -o MESH.ply --model {model}"
 
-    about = {"kept": [{"regions": 10}, {"regions": 20}], "left_out": [["bad.ply", "no points"]]}
+    about = {"kept": [{"shard": "a", "regions": 10}, {"shard": "b", "regions": 20}], "left_out": [["bad.ply", "no points"]]}
     (model.parent / "samples/manifest.json").write_text(json.dumps(about))
     (model.parent / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "loss": 0.5}\n')
     document = cli("inspect", "lpdif-workspace", "--json").document

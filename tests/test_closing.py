@@ -12,7 +12,19 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lpdif.closing import close, crossings, is_outward, known_sides, smoothstep, surface_cells, unit, vertex_normals, winding_numbers
+from lpdif.closing import (
+    close,
+    crossings,
+    is_outward,
+    known_sides,
+    outer_skins,
+    smoothstep,
+    surface_cells,
+    unit,
+    vertex_normals,
+    winding_numbers,
+)
+from lpdif.errors import InputError
 from lpdif.isosurface import Surface
 from lpdif.manifold import border_vertices, is_closed_manifold
 from lpdif.regions import unpack_keys
@@ -203,6 +215,48 @@ def test_a_room_with_a_door_gets_walls() -> None:
     assert rows(inland(room, 1.0)) <= rows(shape.vertices)
 
 
+def test_a_closed_room_seen_from_within_gets_walls() -> None:
+    """Also with something closed in it: the wall's outer side, which nothing was scanned of, belongs to it."""
+    for content in ([], [on_lattice(ball(0.25))]):
+        room = together(inside_out(whole()), *content)
+        walls = close(room, SPACING, STEP)
+        shape = assert_closed(walls)
+        assert len(bodies(walls)) == 2 + len(content)
+        assert bodies(walls)[0].volume == pytest.approx(-as_trimesh(whole()).volume, rel=1e-3)
+        off = np.linalg.norm(shape.vertices - CENTER, axis=1).max()
+        assert 1 + 2 * SPACING < off < 1 + 4.5 * SPACING
+        assert bodies(walls)[-1].volume == pytest.approx(BALL * off**3, rel=0.05)
+        part = np.abs(whole().vertices / STEP - np.rint(whole().vertices / STEP))
+        assert rows(whole().vertices[((part < 1e-6) | (part > 2e-3)).all(1)]) <= rows(shape.vertices)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+def test_every_void_has_the_skin_around_it(shift: float) -> None:
+    shells = [whole(), inside_out(on_lattice(ball(0.7))), on_lattice(ball(0.4)), inside_out(on_lattice(ball(0.15, (0.2, 0, 0))))]
+    aside = Surface(whole().vertices + np.array([3.0, 0, 0]), whole().faces)
+    speck = inside_out(on_lattice(ball(0.05, (-0.15, 0, 0))))
+    solid = together(*shells, aside, speck)
+    solid = Surface(solid.vertices + shift, solid.faces)
+    parts = np.repeat(np.arange(6), [len(s.faces) for s in (*shells, aside, speck)])
+    assert outer_skins(solid, parts).tolist() == [0, 0, 2, 2, 4, 2]
+    order = np.random.default_rng(0).permutation(len(parts))
+    assert outer_skins(Surface(solid.vertices, solid.faces[order]), parts[order]).tolist() == [0, 0, 2, 2, 4, 2]
+
+
+BAD = {
+    "no faces": (Surface(np.eye(3), np.zeros((0, 3), np.int64)), "without faces"),
+    "one large face": (Surface(np.eye(3), np.array([[0, 1, 2]])), "too coarse"),
+    "one small face": (Surface(0.05 * np.eye(3), np.array([[0, 1, 2]])), "too small"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_closed_is_refused_with_a_remedy(name: str) -> None:
+    with pytest.raises(InputError, match=BAD[name][1]) as raised:
+        close(BAD[name][0], SPACING, STEP)
+    assert raised.value.hint
+
+
 def test_two_parts_stay_two() -> None:
     low, high = (-30, -15, -15), (30, 15, 15)
     left, right = on_lattice(ball(0.9, (-1.2, 0, 0)), low, high), on_lattice(ball(0.7, (1.4, 0, 0)), low, high)
@@ -256,7 +310,8 @@ def test_winding_numbers_of_a_ball_and_of_half_of_it() -> None:
     assert half[0] == pytest.approx(0.5, abs=0.03)
     assert half[1] > 0.8
     assert half[2] == pytest.approx((1 - 0.9 / np.sqrt(1.81)) / 2, abs=0.03)  # the solid angle of the disc
-    assert winding_numbers(whole(), np.zeros((0, 3))).shape == (0,)
+    for count in range(3):
+        assert winding_numbers(whole(), points[:count]).shape == (count,)
 
 
 def test_vertex_normals_of_a_ball_point_outward() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from shapes import even_sphere_points, random_field, tiny_model
 
-from lpdif.device import available_threads, repeatable, resolve, use_threads
+import lpdif
+from lpdif.device import available_threads, halving, repeatable, resolve, use_threads
 from lpdif.errors import ResourceError, UsageError
+from lpdif.field import LocalField
+from lpdif.stages import reconstruct as stage
 
 
 def test_cpu_is_cpu() -> None:
@@ -64,3 +71,82 @@ def test_sums_do_not_depend_on_threads() -> None:
     finally:
         torch.set_num_threads(before)
     assert len(set(found)) == 1
+
+
+# --- where memory is short
+
+
+@pytest.mark.parametrize(("fits", "parts"), [(100, 1), (10, 1), (9, 2), (4, 4), (1, 10)])
+def test_work_is_halved_until_it_fits(fits: int, parts: int) -> None:
+    asked: list[int] = []
+
+    def work(some: slice) -> list[int]:
+        asked.append(some.stop - some.start)
+        if asked[-1] > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return list(range(100)[some])
+
+    found = halving(work, slice(20, 30))
+    assert len(found) == parts
+    assert [item for part in found for item in part] == list(range(20, 30))
+    assert asked[0] == 10
+    assert len(asked) == 2 * parts - 1
+    assert halving(work, slice(5, 5)) == [[]]
+
+
+def test_one_item_that_does_not_fit_is_a_lack_of_memory() -> None:
+    asked: list[int] = []
+
+    def work(some: slice) -> None:
+        asked.append(some.stop - some.start)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    with pytest.raises(ResourceError, match="out of memory: CUDA out of memory") as caught:
+        halving(work, slice(0, 8))
+    assert "--device cpu" in caught.value.hint
+    assert asked == [8, 4, 2, 1]
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    def work(_: slice) -> None:
+        raise RuntimeError("no kernel image")
+
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        halving(work, slice(0, 8))
+
+
+def test_a_field_asked_in_halves_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = random_field(np.random.default_rng(0).uniform(-1, 1, (40, 3)), 0.3, patterns=3, levels=2)
+    place = np.random.default_rng(1).uniform(-1, 1, (1000, 3))
+    whole = field.local_sdf(place)
+    real, asked = LocalField.decode_at_once, []
+
+    def short(self: LocalField, points: Any, region: Any) -> Any:
+        asked.append(len(region))
+        if len(region) > 100:
+            raise torch.OutOfMemoryError
+        return real(self, points, region)
+
+    monkeypatch.setattr(LocalField, "decode_at_once", short)
+    np.testing.assert_array_equal(field.local_sdf(place), whole)
+    assert max(asked) > 400
+
+
+def test_regions_encoded_in_halves_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan, model = lpdif.Scan(*even_sphere_points(400)), tiny_model()
+    whole = lpdif.reconstruct(scan, model, device="cpu", threads=1).field
+    real, asked = stage.encode_chunk, []
+
+    def short(seen: Any, centers: Any, *more: Any) -> Any:
+        asked.append(len(centers))
+        if len(centers) > 100:
+            raise torch.OutOfMemoryError
+        return real(seen, centers, *more)
+
+    monkeypatch.setattr(stage, "encode_chunk", short)
+    parts = lpdif.reconstruct(scan, model, device="cpu", threads=1).field
+    assert max(asked) > 200
+    np.testing.assert_array_equal(parts.codes.center, whole.codes.center)
+    assert torch.equal(parts.codes.pattern, whole.codes.pattern)
+    torch.testing.assert_close(parts.codes.code, whole.codes.code, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(parts.sdf(scan.points), whole.sdf(scan.points), atol=1e-5)

@@ -206,16 +206,32 @@ def test_nothing_is_written_through_a_link(cli: Cli, tmp_path_factory: pytest.Te
     assert target.read_bytes() == OLD
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "snapshot.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "snapshot.safetensors", "metrics.jsonl"])
 def test_fit_writes_through_no_link_either(cli: Cli, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     target = tmp_path_factory.mktemp("elsewhere") / "precious"
     target.write_bytes(OLD)
     write_samples()
     (PLACE.root / name).unlink(missing_ok=True)
     (PLACE.root / name).symlink_to(target)
-    ran = cli("fit", "--overwrite")
-    assert (ran.code, ran.lines[-2]) == (2, f"error: lpdif-workspace/{name}: is a symbolic link, and is not written through")
+    ran = refused(cli, 2, "fit", "--overwrite")
+    assert ran.lines[-2] == f"error: lpdif-workspace/{name}: is a symbolic link, and is not written through"
     assert target.read_bytes() == OLD
+    target.unlink()
+    assert refused(cli, 2, "fit", "--overwrite").lines == ran.lines
+    assert len(ran.lines) == 2  # nothing was begun
+
+
+def test_a_batch_writes_through_no_linked_folder(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
+    target = tmp_path_factory.mktemp("elsewhere")
+    for name in ("a", "deep/b", "deep/er/c"):
+        Path("scans", name).parent.mkdir(parents=True, exist_ok=True)
+        lpdif.write_scan(f"scans/{name}.ply", lpdif.Scan(*ball()))
+    Path("out").mkdir()
+    Path("out/deep").symlink_to(target)
+    ran = cli("reconstruct", "scans", "-o", "out", "--json")
+    assert (ran.code, [scan["state"] for scan in ran.document["scans"]]) == (7, ["done", "failed", "failed"])
+    assert f"warning: scans/deep/b.ply failed: out/deep/b.ply: a symbolic link leads out of out, to {target}" in ran.lines
+    assert list(target.iterdir()) == []
 
 
 # --- models
@@ -350,11 +366,11 @@ def test_out_of_memory_in_reconstruct_leaves_the_old_mesh(cli: Cli, monkeypatch:
 
     monkeypatch.setattr("lpdif.stages.reconstruct.encode_chunk", fail)  # within a pool of threads
     ran = refused(cli, 5, "reconstruct", "scan.ply", "-o", "mesh.ply", "--overwrite")
-    assert ran.lines[-2].startswith(f"error: out of memory: {MEMORY[kind]} (")
-    assert ran.lines[-2].endswith(" MiB in use at most)")
-    assert ran.lines[-1] == (
-        "  hint: close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU"
-    )
+    assert ran.lines[-2].startswith(f"error: out of memory: {MEMORY[kind]}")
+    assert ran.lines[-2].endswith(" MiB in use at most)") == (kind != "cuda")
+    assert ran.lines[-1].startswith("  hint: close other programs")
+    assert "ask for less: a larger --resolution or --region-size; " in ran.lines[-1]
+    assert "--device cpu" in ran.lines[-1]
 
 
 def test_out_of_memory_in_fit_leaves_a_snapshot_to_go_on_from(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cli
+from conftest import Cli, Ran
 from forked import Server
 from shapes import even_sphere_points, plain_patterns, training_regions
 
@@ -164,6 +165,29 @@ def test_fit_killed_at_any_moment_goes_on_bit_for_bit(
     assert times < 10 or found.count("resumed") >= 3
 
 
+def test_no_worker_outlives_a_preprocess_that_is_killed(server: Server, tmp_path: Path) -> None:
+    """The worker reads a scan that never ends; when it ends itself, nobody reads what is written to the pipe."""
+    os.mkfifo(tmp_path / "scan.ply")
+    run = server.start(tmp_path, "preprocess", "scan.ply", "--threads", "1")
+    until, writing = time.monotonic() + 120, None
+    while writing is None:
+        assert time.monotonic() < until, run.lines
+        with contextlib.suppress(OSError):  # until the worker reads
+            writing = os.open(tmp_path / "scan.ply", os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.01)
+    run.send(signal.SIGKILL)
+    assert run.end() == -signal.SIGKILL
+    until, read = time.monotonic() + 10, True
+    while read:
+        assert time.monotonic() < until, "the worker is still there"
+        time.sleep(0.01)
+        try:
+            os.write(writing, b"\n")
+        except BrokenPipeError:
+            read = False
+    os.close(writing)
+
+
 # --- Ctrl-C and SIGTERM
 
 
@@ -253,6 +277,15 @@ def test_memory_that_does_not_suffice_is_said_with_numbers(server: Server, tmp_p
 # --- two runs, and readers that go away
 
 
+def assert_busy(ran: Ran, pid: int) -> None:
+    """It was told that the fit of process `pid` is at work."""
+    assert ran.code == 6
+    assert ran.lines[-2:] == [
+        f"error: lpdif-workspace: in use by process {pid} on {socket.gethostname()} (lpdif fit)",
+        "  hint: wait for it to end, or pass another folder with --workspace",
+    ]
+
+
 def test_second_run_of_any_stage_is_told_who_has_the_workspace(
     server: Server, cli: Cli, place: Workspace, straight: tuple[bytes, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,15 +294,12 @@ def test_second_run_of_any_stage_is_told_who_has_the_workspace(
     run.said("step 1:")
     run.send(signal.SIGSTOP)  # so that it is at work for as long as the others try
     monkeypatch.chdir(tmp_path / "run")
+    place.gallery.write_bytes(b"what was there before")
     before = {path: path.read_bytes() for path in place.root.rglob("*") if path.is_file()}
     try:
-        for words in (["fit", "--resume"], ["fit", "--overwrite"], ["cluster"], ["preprocess", "scan.ply", "--overwrite"]):
-            ran = cli(*words)
-            assert ran.code == 6
-            assert ran.lines[-2:] == [
-                f"error: lpdif-workspace: in use by process {run.pid} on {socket.gethostname()} (lpdif fit)",
-                "  hint: wait for it to end, or pass another folder with --workspace",
-            ]
+        for words in (["fit"], ["fit", "--resume"], ["cluster"], ["preprocess", "scan.ply"]):
+            for ran in (cli(*words), cli(*words, *["--overwrite"] * ("--resume" not in words))):
+                assert_busy(ran, run.pid)
         assert {path: path.read_bytes() for path in before} == before
     finally:
         run.send(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""What counts as a solid's skin, and how a surface that is none becomes one."""
+"""What counts as a solid's skin, and the sides, fans and borders that decide it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from shapes import as_mesh
 
 from lpdif.isosurface import Surface
-from lpdif.manifold import APART, border_vertices, fans, is_closed_manifold, paired_sides, separated, sides_of
-from lpdif.trimming import edge_numbers, face_parts
+from lpdif.manifold import border_vertices, fans, is_closed_manifold, paired_sides, sides_of
 
 IntArray = NDArray[np.int64]
 
@@ -164,84 +163,3 @@ def test_every_fan_of_faces_has_a_number(surface: Surface, more: int) -> None:
     assert all(len(vertices) == 1 for vertices in owners.values())
     # an edge of four sides pairs none of them, so each of its two ends has one fan a cube
     assert len(owners) == len(surface.vertices) + more
-
-
-def volume(surface: Surface) -> float:
-    return float(trimesh.Trimesh(surface.vertices, surface.faces, process=False).volume)
-
-
-def parts_of(surface: Surface) -> int:
-    return int(face_parts(surface.faces, edge_numbers(surface.faces)[0], np.ones(len(surface.faces), bool)).max()) + 1
-
-
-def test_a_sound_surface_is_left_alone() -> None:
-    for shape in (box(0, 0, 0), trimesh.creation.icosphere(subdivisions=2)):
-        surface = welded(shape)
-        assert separated(surface) is surface
-
-
-@pytest.mark.parametrize(("surface", "shared"), [(AT_A_CORNER, 1), (AT_AN_EDGE, 2)])
-def test_solids_that_touch_become_two(surface: Surface, shared: int) -> None:
-    apart = separated(surface)
-    assert is_closed_manifold(apart.faces)
-    assert parts_of(apart) == 2
-    assert len(apart.vertices) == len(surface.vertices) + shared
-    assert len(np.unique(apart.vertices, axis=0)) == len(apart.vertices)
-    assert volume(apart) == pytest.approx(2, rel=0.05)
-    np.testing.assert_array_less(volume(apart), 2)  # each draws back from the other
-    moved = np.linalg.norm(apart.vertices[apart.faces] - surface.vertices[surface.faces], axis=2)
-    assert 0 < moved.max() < 2 * APART
-    assert len(np.unique(apart.faces[moved > 0])) == 2 * shared
-
-
-def test_voids_that_touch_become_two() -> None:
-    apart = separated(Surface(AT_A_CORNER.vertices, AT_A_CORNER.faces[:, ::-1]))
-    assert is_closed_manifold(apart.faces)
-    assert parts_of(apart) == 2
-    assert volume(apart) == pytest.approx(-2, rel=0.05)
-
-
-def blocks(full: NDArray[np.bool_]) -> Surface:
-    """The skin of the unit cubes that are marked (x, y, z); none lies at the array's border."""
-    quads = []
-    for axis in range(3):
-        step = np.diff(full.astype(np.int8), axis=axis)
-        right, up = np.eye(3, dtype=np.int64)[[(axis + 1) % 3, (axis + 2) % 3]]
-        for place in np.argwhere(step):
-            corner = place + np.eye(3, dtype=np.int64)[axis]
-            ring = [corner, corner + right, corner + right + up, corner + up]  # counter-clockwise seen from the axis' end
-            quads.append(ring if step[tuple(place)] < 0 else ring[::-1])
-    vertices, number = np.unique(np.array(quads).reshape(-1, 3), axis=0, return_inverse=True)
-    quad = number.reshape(-1, 4)
-    return Surface(vertices.astype(np.float64), np.concatenate([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]))
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_random_blocks_become_manifold(seed: int) -> None:
-    """Cubes here and there touch at edges and corners in all ways."""
-    full = np.zeros((6, 6, 6), bool)
-    full[1:5, 1:5, 1:5] = np.random.default_rng(seed).random((4, 4, 4)) < 0.3
-    surface = blocks(full)
-    assert volume(surface) == pytest.approx(full.sum())
-    assert not is_closed_manifold(surface.faces)
-    apart = separated(surface)
-    assert len(apart.faces) == len(surface.faces)
-    assert is_closed_manifold(apart.faces)
-    assert volume(apart) == pytest.approx(full.sum(), rel=0.05)
-    assert len(np.unique(apart.vertices, axis=0)) == len(apart.vertices)
-
-
-def test_fins_go_and_borders_stay() -> None:
-    surface = welded(box(0, 0, 0))
-    back = surface.faces[0, ::-1]
-    pair = np.array([[0, 1, 6], [6, 1, 0]])
-    more = Surface(surface.vertices, np.concatenate([surface.faces, pair, [[0, 0, 1]], surface.faces[3:4]]))
-    np.testing.assert_array_equal(np.sort(separated(more).faces, axis=0), np.sort(surface.faces, axis=0))
-    opened = separated(Surface(surface.vertices, np.concatenate([surface.faces, back[None]])))
-    assert len(opened.faces) == len(surface.faces) - 1
-    assert border_vertices(opened).sum() == 3
-
-
-def test_nothing_is_left_of_a_lone_pair_of_faces() -> None:
-    assert len(separated(Surface(np.eye(3), np.array([[0, 1, 2], [2, 1, 0]]))).faces) == 0
-    assert len(separated(Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int64))).faces) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import naive_preparation as naive
 import numpy as np
@@ -159,6 +160,16 @@ def test_scattered_signs_of_solids_turn_outward(shape: str, seed: int) -> None:
     assert np.median(found.accord) > 0.95
     sizes = np.bincount(found.part, minlength=len(found.winding))
     assert found.winding[sizes.argmax()] == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("shape", [sphere, torus, shell])
+@pytest.mark.parametrize("count", [1000, 3000, 8000])
+def test_winding_number_on_a_closed_part_does_not_hang_on_its_size(shape: Callable[[int], Samples], count: int) -> None:
+    """Although most blocks of few points are too small to take part."""
+    samples = shape(count)
+    found = oriented(samples, random_signs(count))
+    sizes = np.bincount(found.part, minlength=len(found.winding))
+    np.testing.assert_allclose(found.winding[sizes > count // 5], 0.5, atol=0.07)
 
 
 @pytest.mark.parametrize("shape", list(OPEN))

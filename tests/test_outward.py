@@ -12,7 +12,6 @@ from lpdif.preparation import Prepared, prepare
 from lpdif.scans import Scan
 
 SHAPES = {"sphere": sphere(1500), "torus": torus(2000), "balls": two_balls(2000), "shell": shell(2500)}
-LARGE = sphere(9000)
 
 
 def outward_share(found: Prepared, samples: Samples) -> float:
@@ -67,6 +66,17 @@ def test_the_side_that_is_turned_over_is_turned_back(shape: str, cut: float) -> 
     samples = SHAPES[shape]
     side = np.where(samples.points[:, 0] > cut, -1.0, 1.0)[:, None]
     found = prepare(Scan(samples.points, samples.normals * side))
+    assert found.facts["normals"] == "given, partly turned over"
+    assert outward_share(found, samples) > 0.999
+
+
+@pytest.mark.parametrize("count", [2000, 8000])
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_either_half_that_is_turned_over_is_turned_back(count: int, way: float) -> None:
+    """One of them is just more than half of its part."""
+    samples = torus(count)
+    half = np.where(samples.points[:, :1] > 0, way, -way)
+    found = prepare(Scan(samples.points, samples.normals * half))
     assert found.facts["normals"] == "given, partly turned over"
     assert outward_share(found, samples) > 0.999
 
@@ -151,9 +161,13 @@ def test_each_point_has_its_own_sensor_whatever_the_order() -> None:
 
 
 @pytest.mark.parametrize("place", [(5.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
-def test_a_sensor_that_cannot_have_seen_a_solid_is_not_used(place: tuple[float, float, float], caplog: pytest.LogCaptureFixture) -> None:
-    found = prepare(Scan(LARGE.points), sensor=place)
-    assert outward_share(found, LARGE) == 1
+@pytest.mark.parametrize("count", [300, 3000, 9000])
+def test_a_sensor_that_cannot_have_seen_a_solid_is_not_used(
+    place: tuple[float, float, float], count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    ball = sphere(count)
+    found = prepare(Scan(ball.points), sensor=place)
+    assert outward_share(found, ball) == 1
     assert "cannot be seen from the sensor's position; it is not used" in caplog.text
     assert "sensor" not in found.facts
 
@@ -174,6 +188,15 @@ def test_land_without_normals_is_seen_from_above(turn: float, caplog: pytest.Log
     assert "the upper side, as from above" in caplog.text
 
 
+@pytest.mark.parametrize("height", [-60.0, -20.0, 5.0, 20.0, 40.0])
+@pytest.mark.parametrize("origin", [(5e5, 4e6), (500.0, 4000.0)])
+def test_steep_land_far_from_its_origin_is_seen_from_above(height: float, origin: tuple[float, float]) -> None:
+    """From the origin it may well show one surface, but at grazing sight."""
+    x, y = 100 * plane(3000).points[:, :2].T
+    hills = np.column_stack([x + origin[0], y + origin[1], height * np.sin(3 * x / 100) + 100])
+    assert (prepare(Scan(hills)).normals[:, 2] > 0).all()
+
+
 def test_a_range_image_without_normals_faces_its_origin() -> None:
     ball = shifted(sphere(3000), (0.0, 3.0, -0.5))
     seen = np.einsum("ni,ni->n", ball.normals, -ball.points) > 0.3
@@ -192,8 +215,9 @@ def test_given_normals_of_an_open_plane_are_left_alone(way: float) -> None:
     assert found.facts["normals"] == "given"
 
 
-def test_one_ball_of_two_that_is_inside_out_is_turned() -> None:
-    samples = joined(sphere(7000), shifted(sphere(4500, 0.8, 1), (3.0, 0.0, 0.0)))
+@pytest.mark.parametrize(("large", "small"), [(1500, 1000), (7000, 4500)])
+def test_one_ball_of_two_that_is_inside_out_is_turned(large: int, small: int) -> None:
+    samples = joined(sphere(large), shifted(sphere(small, 0.8, 1), (3.0, 0.0, 0.0)))
     wrong = np.where(samples.points[:, 0] > 1.5, -1.0, 1.0)[:, None]
     found = prepare(Scan(samples.points, samples.normals * wrong))
     assert outward_share(found, samples) > 0.999

@@ -168,11 +168,16 @@ def test_the_whole_surface_is_followed_from_one_cell(radius: float) -> None:
     low, high = np.full(3, -16), np.full(3, 16)
     whole = crossed(lattice_of(all_cells(low, high), value))[0]
 
+    asked: set[int] = set(whole[:1].tolist())
+
     def evaluate(cells: IntArray) -> SparseLattice:
         assert cells.tolist() == sorted(set(cells.tolist()))
+        assert asked.isdisjoint(cells.tolist())  # no cell twice
+        asked.update(cells.tolist())
         return lattice_of(cells, value)
 
     found = followed(lattice_of(whole[:1], value), evaluate, low, high)
+    assert asked <= set(all_cells(low, high).tolist())
     np.testing.assert_array_equal(found.cells, whole)
     np.testing.assert_allclose(found.value, value(unpack_keys(found.corners).astype(np.float64)))
 
@@ -221,6 +226,11 @@ def test_marching_cubes_agrees_with_the_whole_box(shape: str, shift: Place) -> N
     assert is_closed_manifold(found.faces)
     again = marching_cubes(lattice)
     assert triangles(again) == triangles(found)
+
+
+def test_no_cells_give_no_faces() -> None:
+    surface = marching_cubes(lattice_of(np.zeros(0, np.int64), ball(1)))
+    assert surface.vertices.shape == surface.faces.shape == (0, 3)
 
 
 def test_faces_are_outward_where_negative_is_inside() -> None:

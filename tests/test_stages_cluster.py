@@ -98,13 +98,14 @@ def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
     ran = cli("cluster", "--patterns", str(patterns), "--json")
     assert ran.code == 0
     rows = ran.document["patterns"]
-    assert [row["pattern"] for row in rows] == list(range(patterns))
+    assert sorted(row["pattern"] for row in rows) == list(range(patterns))
+    assert [row["share"] for row in rows] == sorted((row["share"] for row in rows), reverse=True)
     assert all(set(row) == {"pattern", "share", "error", "flatness", "spread"} for row in rows)
     assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-6)
     state, _ = snapshot()
     owners = state["pattern"][state["seen"]]
     counted = torch.bincount(owners, minlength=patterns) / len(owners)
-    assert [row["share"] for row in rows] == pytest.approx(counted.tolist(), abs=1e-6)
+    assert [row["share"] for row in rows] == pytest.approx([float(counted[row["pattern"]]) for row in rows], abs=1e-6)
     assert all(row["share"] > 0 and 0 < row["flatness"] <= 1 and row["spread"] >= 0 for row in rows)
     assert all(row["error"] is None or 0 < row["error"] < 1 for row in rows)
     assert any(row["error"] is not None for row in rows)
@@ -115,7 +116,7 @@ def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
 def test_the_table_is_also_printed_in_columns(cli: Cli) -> None:
     lines = cli("cluster", "--patterns", "4", "--sweep", "2,3").out.splitlines()
     assert lines[0].split() == ["pattern", "share", "error", "flatness", "spread"]
-    assert [line.split()[0] for line in lines[1:5]] == ["0", "1", "2", "3"]
+    assert sorted(line.split()[0] for line in lines[1:5]) == ["0", "1", "2", "3"]
     assert sum(float(line.split()[1]) for line in lines[1:5]) == pytest.approx(1, abs=0.002)
     assert lines[5] == ""
     assert lines[6].split() == ["patterns", "score"]
@@ -282,6 +283,59 @@ def test_a_full_disk_leaves_the_fit_as_it_was(cli: Cli, monkeypatch: pytest.Monk
     assert "patterns.png: disk full: " in ran.lines[-2]
     assert {path: path.read_bytes() for path in PLACE.root.rglob("*") if path.is_file()} == before
     assert cli("cluster", "--patterns", "4").code == 0
+
+
+@pytest.mark.parametrize(
+    ("tensors", "config", "said"),
+    [
+        ({"bank": torch.zeros(3, 17)}, {}, "bank: expected float32 [3, 16], found float32 [3, 17]"),
+        ({"seen": torch.zeros(5, dtype=torch.bool)}, {}, "seen: expected bool [709], found bool [5]"),
+        ({"pattern": torch.zeros(709)}, {}, "pattern: expected int64 [709], found float32 [709]"),
+        ({"patterns.centroids": torch.zeros(3)}, {}, "patterns.centroids: expected float32 [3, 0], found float32 [3]"),
+        ({"mean.decoder.out.bias": torch.full((3, 1, 1), torch.nan)}, {}, "mean.decoder.out.bias: expected finite numbers, found nan"),
+        ({"more": torch.zeros(2)}, {}, "more: expected no such tensor, found float32 [2]"),
+        ({}, {"width": 9}, "expected float32 ["),
+        ({}, {"width": 10**12}, "expected the settings of a fit in its card, found {"),
+        ({}, {"width": "wide"}, "expected the settings of a fit in its card, found {"),
+        ({}, {"features": None}, "expected the settings of a fit in its card, found {"),
+    ],
+)
+def test_a_snapshot_that_does_not_fit_is_told_with_what_was_expected(
+    cli: Cli, tensors: dict[str, Tensor], config: dict[str, Any], said: str
+) -> None:
+    state, card = snapshot()
+    save_tensors(PLACE.snapshot, SNAPSHOT, state | tensors, {"config": card["config"] | config})
+    before = {path: path.read_bytes() for path in PLACE.root.rglob("*") if path.is_file()}
+    for words in (["cluster"], ["fit", "--resume"]):
+        ran = cli(*words)
+        assert ran.code == 4
+        assert ran.lines[-2].startswith(f"error: {PLACE.snapshot}: ")
+        assert said in ran.lines[-2]
+        assert ran.lines[-1].endswith("start anew: lpdif fit --overwrite")
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_snapshot_of_next_to_nothing_is_refused_too(cli: Cli) -> None:
+    save_tensors(PLACE.snapshot, SNAPSHOT, {"bank": torch.zeros(3, 16)}, {"config": {}})
+    for words in (["cluster"], ["fit", "--resume"]):
+        ran = cli(*words)
+        assert ran.code == 4
+        assert ran.lines[-2].startswith(f'error: {PLACE.snapshot}: expected the settings of a fit in its card, found {{"config": {{}}}} (')
+
+
+def test_settings_that_no_fit_has_are_named(cli: Cli) -> None:
+    state, card = snapshot()
+    for odd, said in (({"speed": 3}, "speed = 3"), ({"shared_steps": "all"}, "shared_steps = 'all'")):
+        save_tensors(PLACE.snapshot, SNAPSHOT, state, {"config": card["config"] | odd})
+        ran = cli("cluster")
+        assert (ran.code, ran.lines[-2]) == (4, f"error: {PLACE.snapshot}: expected the settings of a fit, found {said}")
+
+
+def test_a_gallery_that_is_a_link_is_refused_before_the_work(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLACE.gallery.symlink_to("elsewhere.png")
+    monkeypatch.setattr("lpdif.stages.cluster.fit_patterns", None)
+    ran = cli("cluster")
+    assert (ran.code, ran.lines[-2]) == (2, f"error: {PLACE.gallery}: is a symbolic link, and is not written through")
 
 
 def test_no_fit_no_patterns(cli: Cli) -> None:

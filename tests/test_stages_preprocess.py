@@ -6,6 +6,8 @@ import dataclasses
 import gzip
 import json
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -336,7 +338,31 @@ def test_processes_at_work_give_the_same_bytes_and_are_gone_afterwards(cli: Cli,
     assert multiprocessing.active_children() == []
 
 
+def killed(*_: object) -> None:
+    """What happens to a worker when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "preprocess_file", killed)
+    ran = cli("preprocess", *[write(f"scans/{name}.ply", ball()) for name in "ab"], "--threads", 2)
+    assert (ran.code, ran.lines[-1]) == (5, "  hint: close other programs, or have fewer at work: --threads 1; samples that are done are kept")
+    assert ran.lines[-2].startswith("error: one of 2 processes at work ended before its file was done")
+
+
 # --- the manifest
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"kept": [1]}', "\x00"])
+def test_a_damaged_manifest_is_made_anew_aloud(cli: Cli, here: None, damaged: str) -> None:
+    write("scans/a.ply", box(1, 2, 3))
+    PLACE.samples.mkdir(parents=True)
+    PLACE.manifest.write_text(damaged)
+    ran = cli("inspect", "lpdif-workspace")
+    assert (ran.code, ran.lines) == (3, [f"error: {PLACE.manifest}: not a list of samples", "  hint: run `lpdif preprocess` again"])
+    ran = cli("preprocess", "scans")
+    assert (ran.code, ran.lines[0]) == (0, f"warning: {PLACE.manifest}: not a list of samples; it is made anew, of these scans alone")
+    assert cli("inspect", "lpdif-workspace", "--json").document["scans"] == 1
 
 
 def test_the_manifest_says_what_there_is(cli: Cli, here: None) -> None:

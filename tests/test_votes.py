@@ -9,7 +9,7 @@ import pytest
 from clouds import FloatArray, Samples, hemisphere, noisy, plane, shell, sphere, surroundings, torus, turned, two_balls
 from shapes import rotation
 
-from lpdif.votes import GRAZING, Trust, likely_view, sensor_votes, surface_winding, trust_in
+from lpdif.votes import GRAZING, Trust, likely_views, sensor_votes, surface_winding, trust_in
 
 ORIGIN = np.zeros(3)
 
@@ -115,28 +115,30 @@ def test_a_range_image_was_seen_from_its_origin(turn: int, shape: str) -> None:
     eye = np.array([0.2, 0.1, 4.0])
     seen = turned(sight_of(sphere(3000) if shape == "sphere" else torus(3000), eye), turn)
     place = rotation(turn) @ eye
-    found = likely_view(seen.points, -place)
-    assert found is not None
-    assert found[1] == "origin"
-    np.testing.assert_allclose(found[0], place)
+    found, view = next(likely_views(seen.points, -place))
+    assert view == "origin"
+    np.testing.assert_allclose(found, place)
 
 
 def test_land_is_seen_from_above() -> None:
     land = plane(2000)
     hills = land._replace(points=land.points + np.sin(3 * land.points[:, :1]) * [0, 0, 0.2])
-    found = likely_view(hills.points, np.array([1e3, 2e3, 0.0]))
-    assert found is not None
-    assert found[1] == "above"
-    assert found[0].tolist() == [0.0, 0.0, 1.0]
+    ((found, view),) = likely_views(hills.points, np.array([1e3, 2e3, 0.0]))
+    assert view == "above"
+    assert found.tolist() == [0.0, 0.0, 1.0]
+
+
+def test_land_under_its_origin_may_have_been_seen_from_there_or_from_above() -> None:
+    assert [view for _, view in likely_views(plane(2000).points, np.array([0.1, 0.2, -3.0]))] == ["origin", "above"]
 
 
 @pytest.mark.parametrize("origin", [(0.0, 0.0, 0.0), (5.0, 1.0, 0.0), (300.0, 0.0, 0.0)])
 def test_a_whole_solid_has_no_view(origin: tuple[float, float, float]) -> None:
-    assert likely_view(torus(3000).points, np.array(origin)) is None
-    assert likely_view(shell(3000).points, np.array(origin)) is None
+    assert not list(likely_views(torus(3000).points, np.array(origin)))
+    assert not list(likely_views(shell(3000).points, np.array(origin)))
 
 
 def test_a_wall_that_stands_upright_has_no_view_from_above() -> None:
     wall = plane(2000).points[:, [0, 2, 1]]
     layered = np.concatenate([wall, wall + np.array([0.003, 1.0, 0.001])])
-    assert likely_view(layered, ORIGIN) is None
+    assert not list(likely_views(layered, ORIGIN))

@@ -17,7 +17,7 @@ from lpdif.atomic import write_bytes
 from lpdif.encoder import Encoder
 from lpdif.errors import InputError, ModelError
 from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import Networks, TrainingRegions, pattern_tensors, read_patterns
+from lpdif.optimizer import Networks, TrainingRegions, expected_state, pattern_tensors, read_patterns
 from lpdif.patterns import Patterns
 from lpdif.workspace import Workspace
 
@@ -108,6 +108,35 @@ def fitting(patterns: Patterns, count: int, code_size: int) -> bool:
     dimensions = patterns.whitening.projection.shape[-1]
     shapes = [(*patterns.whitening.mean.shape,), (*patterns.whitening.projection.shape,), (*patterns.centroids.shape,)]
     return count > 0 and shapes == [(code_size,), (code_size, dimensions), (count, dimensions)]
+
+
+def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a fit has left: the state of its optimizer (`Optimizer.tensors`), and its settings.
+
+    Raises ModelError, naming what was expected and what found, where the state is not that of a fit with such settings.
+    """
+    hint = "the file is damaged or its training diverged; start anew: lpdif fit --overwrite"
+    state, card = load_tensors(path, SNAPSHOT)
+    none = torch.empty(0)
+    try:
+        config = dict(card["config"])
+        count, dimensions, *_ = (*state.get("patterns.centroids", none).shape, 0, 0)
+        expected = expected_state(config["features"], config["width"], len(state.get("bank", none)), count, dimensions)
+    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ModelError(f"{path}: expected the settings of a fit in its card, found {json.dumps(card):.80} ({why})", hint) from None
+    for name in sorted(expected | state):
+        wanted, found = kind_of(expected.get(name)), kind_of(state.get(name))
+        if wanted != found:
+            raise ModelError(f"{path}: {name}: expected {wanted}, found {found}", hint)
+        if not bool(torch.isfinite(state[name]).all()):
+            raise ModelError(f"{path}: {name}: expected finite numbers, found {state[name][~state[name].isfinite()][0]}", hint)
+    return state, config
+
+
+def kind_of(tensor: Tensor | None) -> str:
+    """Shape and type in words."""
+    return "no such tensor" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:

@@ -17,7 +17,7 @@ BoolArray = NDArray[np.bool_]
 MINIMUM_POINTS = 32  # distinct points a scan must have
 LONGEST = 1e30  # extents and coordinates beyond this overflow when squared and cubed
 FINEST = 2.0**-40  # extent over largest coordinate: below this float64 cannot tell the points apart
-FLAT = 1e-9  # second singular value over the first: below this all points lie on one line
+FLAT = 2e-7  # second singular value over the first: below this, which single precision may leave, all points lie on one line
 
 OUTLIER_NEIGHBOURS = 12
 MEAN_REACH = 1.30  # mean distance of the 12 nearest of a point in a plane, in spacings
@@ -69,9 +69,12 @@ def check_extent(points: FloatArray, name: str) -> None:
             f"{name}: extent {extent:.3g} at coordinates of {largest:.3g}: the points cannot be told apart",
             "export the scan with a local origin, or check its unit",
         )
-    scaled = (points - (low + high) / 2) / extent
-    singular = np.linalg.eigvalsh(scaled.T @ scaled)
-    if singular[1] <= FLAT**2 * singular[2]:
+    scaled = (points - low) / extent
+    scaled -= scaled.mean(axis=0)
+    # Not from the matrix of squares, whose rounding would hide all below 1e-8
+    singular = np.linalg.svd(np.linalg.qr(scaled, mode="r"), compute_uv=False)
+    rounding = np.finfo(np.float64).eps * largest / extent * np.sqrt(len(points))
+    if singular[1] <= max(FLAT * singular[0], rounding):
         raise InputError(f"{name}: all {len(points)} points lie on one line", "a surface needs points that spread in two directions")
 
 

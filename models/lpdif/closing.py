@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_array, diags
 from scipy.spatial import cKDTree
 
+from lpdif.errors import InputError
 from lpdif.isosurface import Surface
 from lpdif.manifold import border_vertices, is_closed_manifold, sides_of
 from lpdif.regions import pack_keys, unpack_keys
@@ -57,6 +58,7 @@ COARSE = 32  # lattice cells along the longest axis at first
 SURE = 0.35  # a cell of edge e whose corners all have |f| > SURE e and one sign is left out; what it holds is found by following
 SMOOTH = 8.0  # from this many cells off the surface, w at a midpoint is the mean of its neighbours
 MOST_CELLS = 12_000_000  # cells that are held at once: beyond it the lattice stays coarser
+LONGEST = 3.0  # spacings or lattice steps, the larger, that a face's side may measure: beyond it the nearest vertex says little of the surface
 LEAST = 1e-3  # values nearer to zero, in h, are moved off it, and vertices nearer to a lattice point are not taken over
 
 
@@ -66,9 +68,13 @@ def close(surface: Surface, spacing: float, step: float, threads: int = 1) -> Su
     surface: oriented triangles, best the marching-cubes surface of the lattice with this step h: then its vertices, but for those at its
     rim, are vertices of the result; any other surface is sampled anew on the lattice. spacing: distance of the points it was made from.
     Closed surfaces whose parts are all outward (voids inward) come back unchanged. The result does not depend on `threads`.
+
+    Raises InputError where there are no faces, where they are much larger than spacing and step, and where the lattice is too coarse to
+    see anything of them.
     """
     if is_closed_manifold(surface.faces) and is_outward(surface, LEAST * step):
         return surface
+    check_faces(surface, LONGEST * max(spacing, step))
     skin = Skin(surface, spacing, step, threads)
     lattice, stride = find_cells(skin, step)
     if stride > 1:
@@ -79,7 +85,20 @@ def close(surface: Surface, spacing: float, step: float, threads: int = 1) -> Su
         for old, new in zip(crossings(surface, step), crossings(Surface(placed, faces), step), strict=True):
             from_old, to_new = common_rows(old.edge, new.edge)
             placed[new.vertex[to_new]] = surface.vertices[old.vertex[from_old]]
-    return supported_parts(Surface(placed, faces), surface, step * stride)
+    solid = supported_parts(Surface(placed, faces), surface, step * stride)
+    if len(solid.faces) == 0:
+        raise InputError(f"the surface is too small to be closed at resolution {step * stride:.3g}", "give a smaller --resolution")
+    return solid
+
+
+def check_faces(surface: Surface, longest: float) -> None:
+    """Raises InputError for a surface without faces, and for one with a side longer than `longest`."""
+    if len(surface.faces) == 0:
+        raise InputError("a surface without faces cannot be closed", "give a surface with faces")
+    start, end = sides_of(surface.faces)
+    length = float(np.linalg.norm(surface.vertices[end] - surface.vertices[start], axis=1).max())
+    if length > longest:
+        raise InputError(f"a surface with faces {length:.3g} long is too coarse to be closed", f"split its faces to at most {longest:.3g}")
 
 
 def is_outward(surface: Surface, offset: float) -> bool:
@@ -99,10 +118,11 @@ def is_outward(surface: Surface, offset: float) -> bool:
 
 
 def winding_numbers(surface: Surface, points: FloatArray) -> FloatArray:
-    """(Q,) generalized winding number of the surface, to about 0.003."""
+    """(Q,) generalized winding number of the surface at points (Q, 3), to about 0.02; most to 0.002."""
     if len(points) == 0:
         return np.zeros(0)
-    return np.asarray(pcu.triangle_soup_fast_winding_number(surface.vertices, surface.faces, np.ascontiguousarray(points)), np.float64)
+    found = pcu.triangle_soup_fast_winding_number(surface.vertices, surface.faces, np.ascontiguousarray(points))
+    return np.asarray(found, np.float64).reshape(len(points))  # of one point it comes without an axis
 
 
 def vertex_normals(surface: Surface) -> FloatArray:
@@ -266,10 +286,34 @@ def evaluate(skin: Skin, cells: IntArray, step: float, stride: int, box: IntArra
 
 
 def supported_parts(solid: Surface, surface: Surface, edge: float) -> Surface:
-    """The connected parts of the solid that share a lattice cell of this edge with the surface: the others stand for nothing in the scan."""
+    """The connected solids that share a lattice cell of this edge with the surface, each with all its voids: the others stand for nothing."""
     held = surface_cells(surface, edge)
     cells = pack_keys(np.floor(solid.vertices[solid.faces].mean(1) / edge).astype(np.int64))
     number, _ = edge_numbers(solid.faces)
     parts = face_parts(solid.faces, number, np.ones(len(solid.faces), bool))
-    good = np.bincount(parts, contains(held, cells)) > 0
-    return keep_faces(solid, good[parts])[0]
+    skin = outer_skins(solid, parts)[parts]
+    good = np.bincount(skin, contains(held, cells)) > 0
+    return keep_faces(solid, good[skin])[0]
+
+
+def outer_skins(solid: Surface, parts: IntArray) -> IntArray:
+    """(P,) the part that is the outer skin of what each part bounds: of a void the least outward part around it, else the part itself.
+
+    solid: closed parts that do not meet, turned outward and inward by turns from the outside on; parts (F,): the part of each face.
+    """
+    order = np.argsort(parts, kind="stable")
+    begin = np.flatnonzero(np.diff(parts[order], prepend=-1))
+    corners = solid.vertices[solid.faces[order]]
+    probe = corners[begin, 0]
+    low, high = np.minimum.reduceat(corners.min(1), begin), np.maximum.reduceat(corners.max(1), begin)
+    a, b, c = (corners - probe[parts[order]][:, None]).transpose(1, 0, 2)  # else rounding could turn a speck far from the origin
+    volume = np.bincount(parts[order], np.einsum("ij,ij->i", a, np.cross(b, c)))
+    found = np.arange(len(volume))
+    voids = np.flatnonzero(volume < 0)
+    for part in np.argsort(volume)[len(voids) :]:
+        inside = voids[(low[voids] > low[part]).all(1) & (high[voids] < high[part]).all(1)]
+        if len(inside):
+            inside = inside[winding_numbers(keep_faces(solid, parts == part)[0], probe[inside]) > 0.5]
+            found[inside] = part
+            voids = np.setdiff1d(voids, inside)
+    return found

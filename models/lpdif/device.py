@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lpdif.errors import ResourceError, UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lpdif")
 
+Part = TypeVar("Part")
 _NAME = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -75,6 +76,23 @@ def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
     import torch
 
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def halving(work: Callable[[slice], Part], items: slice) -> list[Part]:
+    """What `work` gives of `items`, in order: one part, or several where the memory of the device does not suffice for all at once.
+    Then halves of them are tried, down to one item. Raises ResourceError where that is too much as well."""
+    import torch
+
+    try:
+        return [work(items)]
+    except torch.OutOfMemoryError as error:
+        if items.stop - items.start <= 1:
+            hint = "close other programs on the GPU, or ask for less: a larger --resolution or --region-size; or --device cpu"
+            raise ResourceError(f"out of memory: {error}", hint) from error
+    # out of the except block: the error holds on to what the work had allocated
+    middle = (items.start + items.stop) // 2
+    log.debug("out of memory with %d items at once; trying half of them", items.stop - items.start)
+    return halving(work, slice(items.start, middle)) + halving(work, slice(middle, items.stop))
 
 
 @contextmanager

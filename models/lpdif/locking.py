@@ -71,8 +71,7 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
             f"{workspace}: cannot hold the workspace ({error.strerror})", "pass a folder you can write to with --workspace"
         ) from error
     try:
-        if not _take(descriptor):
-            raise BusyError(f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace")
+        _take_or_tell(descriptor, workspace)
         _close_in_children(descriptor)
         left = _read(descriptor)
         if left:
@@ -86,6 +85,25 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
     finally:
         _HELD.discard(descriptor)
         os.close(descriptor)
+
+
+def check_free(workspace: Path) -> None:
+    """Raises BusyError, naming process, host and command, if a run holds `workspace` now. Makes nothing and keeps nothing, so what
+    a first look at the folder finds is not taken for what an earlier run has left."""
+    try:
+        descriptor = os.open(workspace / LOCK_NAME, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:  # no lock that could be held; whoever takes it will say what is wrong with it
+        return
+    try:
+        _take_or_tell(descriptor, workspace)
+    finally:
+        os.close(descriptor)
+
+
+def _take_or_tell(descriptor: int, workspace: Path) -> None:
+    """Take the lock, or raise BusyError with the name of its holder."""
+    if not _take(descriptor):
+        raise BusyError(f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace")
 
 
 def _close_in_children(descriptor: int) -> None:

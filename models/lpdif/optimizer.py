@@ -240,6 +240,30 @@ class Optimizer:
         self.step = int(state["step"])
 
 
+def expected_state(features: int, width: int, regions: int, patterns: int, dimensions: int) -> dict[str, Tensor]:
+    """What `Optimizer.tensors` gives after a step, by name, as tensors on "meta": shapes and types without memory.
+
+    patterns: K, 0 in the shared stage; dimensions: of the whitened codes.
+    """
+    with torch.device("meta"):
+        encoder = Encoder(features)
+        networks = Networks(encoder, MultiDecoder(max(1, patterns), encoder.code_size, width))
+        weights = networks.state_dict()
+        state = {f"{part}.{k}": v for part in ("networks", "mean") for k, v in weights.items()}
+        state |= {f"adam.{k}.{moment}": v for moment in ("exp_avg", "exp_avg_sq") for k, v in weights.items()}
+        state |= {f"adam.{k}.step": torch.empty(()) for k in weights}
+        if patterns:
+            whitening = Whitening(torch.empty(encoder.code_size), torch.empty(encoder.code_size, dimensions))
+            state |= pattern_tensors(Patterns(whitening, torch.empty(patterns, dimensions)))
+        return state | {
+            "bank": torch.empty(regions, encoder.code_size),
+            "seen": torch.empty(regions, dtype=torch.bool),
+            "pattern": torch.empty(regions, dtype=torch.int64),
+            "weight": torch.empty(regions),
+            "step": torch.empty((), dtype=torch.int64),
+        }
+
+
 def pattern_tensors(patterns: Patterns) -> dict[str, Tensor]:
     """Patterns as named tensors for a file."""
     return {

@@ -8,7 +8,7 @@ The method, from the small to the large:
    brings the winding number on the surface closer to 1/2, as on the surface of a solid, or neighbours and votes
    into better accord (`branches`). That mends the tree where it took a wrong turn, and finds every part's outside,
    nested shells included;
-4. the points too scattered for any block follow their neighbours.
+4. the points too scattered for any block follow their neighbours, which stand for them in the winding number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REACH_SPACING = 0.3  # than this share of the spacing, say nothing about the sur
 SURE = 0.5  # agreement from which two points belong into one block
 BLOCKS = 1200  # blocks aimed at
 MOST_BLOCKS = 2500  # and never exceeded: the least are left to their neighbours' vote
-LEAST_BLOCK = 4  # points of a block that takes part
+LEAST_BLOCK = 4  # points of a block that takes part; for those of lesser ones their neighbours stand
 BLOCK_EXTENT = 2.5  # spacings: the smallest extent of a block
 TARGETS = 1500  # places at which the winding number is held against 1/2
 SOURCES = 60_000  # points that stand for all in the winding number
@@ -152,11 +152,12 @@ def orient(
     first, second, strength = _block_pairs(block, count, indices, accordance)
 
     inside = np.flatnonzero(block >= 0)
+    stood_for = _stood_for(block >= 0, indices)
     targets = inside[np.argsort(block[inside], kind="stable")]
     targets = targets[even_rows(len(targets), TARGETS)]
     sources = inside[even_rows(len(inside), SOURCES)]
     thinned = len(inside) / len(sources)
-    share = areas[sources] * thinned
+    share = areas[sources] * stood_for[sources] * thinned
     influence = block_influence(
         points[sources], axes[sources] * (signs[sources] * share)[:, None], share, block[sources], count,
         extent, spacing * float(np.sqrt(thinned)), points[targets],
@@ -184,6 +185,15 @@ def orient(
     means = summed(part[targets], winding, parts) / np.maximum(np.bincount(part[targets], minlength=parts), 1)
     follow_neighbours(signs, block >= 0, indices, agreements)
     return Orientation(signs, accord(signs, indices, agreements), part, means)
+
+
+def _stood_for(taking_part: NDArray[np.bool_], indices: IndexArray) -> FloatArray:
+    """(N,) how many points each one stands for: itself and an even share of every neighbour that takes no part; or none."""
+    absent = np.flatnonzero(~taking_part)
+    near = indices[absent].astype(np.int64)
+    heirs = np.take(taking_part, near)
+    share = heirs / np.maximum(heirs.sum(axis=1, keepdims=True), 1)
+    return taking_part + summed(near.ravel(), share.ravel(), len(taking_part))
 
 
 def _field(influence: Float32Array, signs: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noi
 from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, mirror_reach, orient
 from lpdif.scans import FloatArray
 from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
-from lpdif.votes import FITTING, GIVEN_VOTE, SCATTERED_VOTE, SOLID, SOLID_INSIDE_OUT, VIEW_VOTE, likely_view, sensor_votes, trust_in
+from lpdif.votes import FITTING, GIVEN_VOTE, SCATTERED_VOTE, SOLID, SOLID_INSIDE_OUT, VIEW_VOTE, likely_views, sensor_votes, trust_in
 
 log = logging.getLogger("lpdif")
 
@@ -26,6 +26,7 @@ ENOUGH = 0.5  # share of the points that must have a normal for the given ones t
 AMBIGUOUS = 0.3  # accord with its neighbours below which the side of a point is a guess
 AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
 FACING = 0.9  # share of the points that must be able to face the sensor, or it was not theirs
+IN_SIGHT = 0.5  # share of the points that must be seen clearly, not at grazing sight, for a view to count
 WHOLE = 0.5  # share of a part that must be turned over for the part to be
 CLOSED = 0.42  # winding number on a part from which it is a solid's
 MANY = 0.05  # share of the points from which consistent normals are turned over in places
@@ -123,8 +124,8 @@ def _only_well_founded(found: Orientation) -> Orientation:
     over = found.signs < 0
     whole = np.bincount(found.part, over, minlength=len(found.winding)) > WHOLE * np.bincount(found.part, minlength=len(found.winding))
     other = over & ~whole[found.part]
-    turned = (whole & (found.winding > CLOSED))[found.part] | (other if other.mean() > MANY else np.zeros_like(other))
-    return replace(found, signs=np.where(turned, -1.0, 1.0))
+    well_founded = np.where(whole, found.winding > CLOSED, other.mean() > MANY)
+    return replace(found, signs=np.where(over & well_founded[found.part], -1.0, 1.0))
 
 
 def _oriented(
@@ -132,20 +133,19 @@ def _oriented(
 ) -> tuple[Orientation, str]:
     """Signs for the axes (N, 3), and what view decided where shape does not: "sensor", "origin", "above" or none ("").
 
-    A known sensor decides. Else, and unless the signs `start` are consistent, a view from where the scan shows a single
-    surface counts a little.
+    A known sensor decides. Else, and unless the signs `start` are consistent, the first likely view that
+    sees most of the scan at more than grazing sight, and that most of it can face when the view counts a little, decides.
     """
     if sensor is not None:
         return _turned_to_sensor(cloud, axes, start, votes, sensor, facts)
-    seen = likely_view(cloud.points, cloud.origin) if start is None else None
-    if seen is None:
-        return _orient(cloud, axes, start, votes), ""
-    place, view = seen
-    sight = sensor_votes(cloud.points, axes, place if view == "origin" else cloud.points + place)
-    found = _orient(cloud, axes, start, VIEW_VOTE * sight if votes is None else VIEW_VOTE * sight + votes)
-    if _facing(found, sight) < FACING:
-        return found, ""
-    return _faced(cloud, axes, found, sight), view
+    for place, view in likely_views(cloud.points, cloud.origin) if start is None else ():
+        sight = sensor_votes(cloud.points, axes, place if view == "origin" else cloud.points + place)
+        if (np.abs(sight) == 1).mean() < IN_SIGHT:
+            continue
+        found = _orient(cloud, axes, start, VIEW_VOTE * sight if votes is None else VIEW_VOTE * sight + votes)
+        if _facing(found, sight) >= FACING:
+            return _faced(cloud, axes, found, sight), view
+    return _orient(cloud, axes, start, votes), ""
 
 
 def _turned_to_sensor(

@@ -109,30 +109,34 @@ def crossed(lattice: SparseLattice) -> tuple[IntArray, IntArray]:
 def followed(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, high: IntArray) -> SparseLattice:
     """All cells that the zero surface runs through, of those given and of all that can be reached from them along it.
 
-    evaluate: sorted cells that are not held yet -> what is known of them. low, high (3,): cells from low to below high are looked at; the
-    values at the corners of this box must be positive. The zero surface of the result has no border.
+    evaluate: sorted cells -> what is known of them; it is asked for no cell twice. low, high (3,): cells from low to below high are looked
+    at; the values at the corners of this box must be positive. The zero surface of the result has no border.
     """
+    cells, beyond = crossed(lattice)
+    lattice = reduced(lattice, cells)
     ahead = 1
-    while True:
-        cells, beyond = crossed(lattice)
-        lattice = reduced(lattice, cells)
-        missing = beyond[~contains(cells, beyond)]
-        if len(missing) == 0:
-            return lattice
-        near = np.array(list(np.ndindex(*[2 * ahead + 1] * 3)), dtype=np.int64) - ahead
-        around = (unpack_keys(missing)[:, None] + near).reshape(-1, 3)
-        around = around[((around >= low) & (around < high)).all(1)]
-        fresh = distinct(pack_keys(around))
-        lattice = joined(lattice, evaluate(fresh[~contains(cells, fresh)]))
+    while len(missing := beyond[~contains(lattice.cells, beyond)]):
+        fresh = missing
+        for axis in AXES:
+            fresh = distinct(fresh[:, None] + axis * np.arange(-ahead, ahead + 1))
+        place = unpack_keys(fresh)
+        fresh = fresh[((place >= low) & (place < high)).all(1) & ~contains(lattice.cells, fresh)]
+        # what the surface does not run through is held too until the end: so nothing is asked for again, and no value ever changes
+        lattice = joined(lattice, evaluate(fresh))
+        found, beyond = crossed(lattice._replace(cells=fresh))
+        cells = np.concatenate([cells, found])
         ahead = min(2 * ahead, WIDEST)
+    return reduced(lattice, np.sort(cells))
 
 
 def marching_cubes(lattice: SparseLattice) -> Surface:
     """Zero surface in the cells, vertices in lattice units, faces outward where values are negative inside; no value may be zero.
 
     Each lattice edge has at most one vertex and each face of a cell is cut alike from both sides, so where no cell is missing the
-    surface is a closed 2-manifold.
+    surface is a closed 2-manifold. No cells give no faces.
     """
+    if len(lattice.cells) == 0:
+        return weld([])
     cells = unpack_keys(lattice.cells)
     tile = pack_keys(cells // TILE)
     order = np.argsort(tile, kind="stable")

@@ -7,6 +7,7 @@ winding number 1/2 (see `orientation.orient`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,12 +115,12 @@ def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray) -> Fl
     return np.asarray(np.clip(cosine / GRAZING, -1, 1))
 
 
-def likely_view(points: FloatArray, origin: FloatArray) -> tuple[FloatArray, str] | None:
-    """Where a scan without normals was probably seen from: a direction (3,) or a place (3,), and which of the two; or None.
+def likely_views(points: FloatArray, origin: FloatArray) -> Iterator[tuple[FloatArray, str]]:
+    """Where a scan without normals may have been seen from, the likeliest first: a place (3,) or a direction (3,), and which.
 
     points (N, 3) in coordinates in which the file's own origin is at -origin. Range images are often stored in the scanner's
-    frame, and aerial scans with z up. A scan counts as one of them if it shows a single surface from there: no two
-    neighbours in the image lie far apart in space, but for a few at silhouettes.
+    frame ("origin", a place), and aerial scans with z up ("above", a direction). A scan counts as one of them if it shows a
+    single surface from there: no two neighbours in the image lie far apart in space, but for a few at silhouettes.
     """
     some = points[even_rows(len(points), VIEW_PLACES)]
     eye = -origin
@@ -131,10 +132,9 @@ def likely_view(points: FloatArray, origin: FloatArray) -> tuple[FloatArray, str
     if (depth > VIEW_ANGLE * distance).all() and (distance > 0).all():
         across = np.linalg.qr(middle[:, None], mode="complete")[0][:, 1:]
         if _shows_one_surface(sight @ across / depth[:, None], some):
-            return eye, "origin"
+            yield eye, "origin"
     if _shows_one_surface(some[:, :2], some):
-        return np.array([0.0, 0.0, 1.0]), "above"
-    return None
+        yield np.array([0.0, 0.0, 1.0]), "above"
 
 
 def _shows_one_surface(image: FloatArray, points: FloatArray) -> bool:

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 from lpdif.errors import InputError
+
+
+class Shard(NamedTuple):
+    """A sample file, the name of the scan it was made of, and the number of regions in it."""
+
+    path: Path
+    source: str
+    regions: int
+
+
+class Contents(NamedTuple):
+    """What a manifest says: the sample files, in its order, and how many scans were left out."""
+
+    kept: list[Shard]
+    left_out: int
 
 
 class Workspace:
@@ -20,14 +36,20 @@ class Workspace:
         self.metrics = self.root / "metrics.jsonl"
         self.gallery = self.root / "patterns.png"
 
-    def shards(self) -> list[Path]:
-        """The sample files that the manifest names, in its order."""
+    def contents(self) -> Contents:
+        """What the manifest says. Raises InputError where there is none, or it is something else."""
         if not self.manifest.exists():
             raise InputError(
                 f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})",
                 "make some: lpdif preprocess SCANS",
             )
         try:
-            return [self.samples / row["shard"] for row in json.loads(self.manifest.read_text())["kept"]]
-        except (ValueError, KeyError, TypeError):
+            about = json.loads(self.manifest.read_text())
+            kept = [Shard(self.samples / row["shard"], str(row.get("source", "")), int(row.get("regions", 0))) for row in about["kept"]]
+            return Contents(kept, len(about.get("left_out", ())))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{self.manifest}: not a list of samples", "run `lpdif preprocess` again") from None
+
+    def shards(self) -> list[Path]:
+        """The sample files that the manifest names, in its order. Raises InputError as `contents` does."""
+        return [shard.path for shard in self.contents().kept]

@@ -7,6 +7,7 @@ import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mcubes
 import numpy as np
@@ -14,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.artifacts import SNAPSHOT, load_samples, load_tensors, save_tensors
-from lpdif.atomic import write_bytes
+from lpdif.artifacts import SNAPSHOT, load_samples, load_snapshot, save_tensors
+from lpdif.atomic import check_output, write_bytes
 from lpdif.config import ClusterConfig, FitConfig
 from lpdif.density import REFERENCE, median_distance
 from lpdif.device import resolve
@@ -27,7 +28,7 @@ from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
 from lpdif.rendering import draw_mesh, sheet, view_axes
 from lpdif.sampling import SUPPORT
-from lpdif.stages.fit import held_out_errors, split_regions
+from lpdif.stages.fit import held_out_errors, remembered, split_regions
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
@@ -61,7 +62,7 @@ class ClusterReport:
 
 
 def cluster(workspace: Path, config: ClusterConfig | None = None, device: str = "auto", progress: Progress = silent) -> ClusterReport:
-    """Group the codes of the workspace's fit anew. Raises ModelError where there is no fit."""
+    """Group the codes of the workspace's fit anew. Raises ModelError where there is no fit, or its snapshot is damaged."""
     config = config or ClusterConfig()
     place = Workspace(workspace)
     if not place.snapshot.exists():
@@ -72,8 +73,10 @@ def cluster(workspace: Path, config: ClusterConfig | None = None, device: str = 
 
 def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress: Progress) -> ClusterReport:
     """The stage itself, with the workspace's lock held."""
-    state, card = load_tensors(place.snapshot, SNAPSHOT)
-    settings = FitConfig(**card["config"])
+    for path in (place.gallery, place.snapshot):
+        check_output(path, overwrite=True)
+    state, found = load_snapshot(place.snapshot)
+    settings = fitted_settings(place.snapshot, found)
     on = resolve(device)
     optimizer = Optimizer(make_networks(settings.features, settings.width, settings.seed), len(state["bank"]), on)
     optimizer.restore(state)
@@ -94,9 +97,18 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
     rows = table(patterns, codes, errors, held_codes)
     picture = gallery(optimizer.mean, patterns, codes, rows)
     write_bytes(place.gallery, picture, overwrite=True)
-    kept = {**card["config"], "patterns": len(patterns.centroids)}
-    save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {**card, "config": kept})
+    kept = {**found, "patterns": len(patterns.centroids)}
+    save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": kept})
     return ClusterReport(rows, place.gallery, sweep)
+
+
+def fitted_settings(snapshot: Path, found: dict[str, Any]) -> FitConfig:
+    """The settings `found` in a snapshot. Raises ModelError where a fit has no such settings."""
+    expected = remembered(FitConfig())
+    odd = [f"{k} = {v!r}" for k, v in found.items() if k not in expected or not isinstance(v, int | type(expected[k]))]
+    if odd:
+        raise ModelError(f"{snapshot}: expected the settings of a fit, found {odd[0]}", "use the lpdif that wrote it, or fit anew")
+    return FitConfig(**found)
 
 
 def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
@@ -111,7 +123,7 @@ def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
 
 
 def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor) -> list[PatternRow]:
-    """A row for each pattern, the largest first in share but numbered as the decoders are."""
+    """A row for each pattern, the largest in share first; each bears the number of its decoder."""
     owner, held = patterns.assign(codes), patterns.assign(held_codes)
     white = patterns.whitening.apply(codes)
     curvature = codes[:, 3:6].norm(dim=1) * 2 / RADIUS**2  # second derivatives of the jet
@@ -128,7 +140,7 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
                 spread=median_distance(white[mine][:REFERENCE]),
             )
         )
-    return rows
+    return sorted(rows, key=lambda row: -row.share)
 
 
 def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[PatternRow]) -> bytes:
@@ -136,7 +148,7 @@ def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[Pa
     white = patterns.whitening.apply(codes)
     owner = patterns.assign(codes)
     lines = []
-    for row in sorted(rows, key=lambda r: -r.share):
+    for row in rows:
         members = torch.nonzero(owner == row.pattern)[:, 0]
         away = (white[members] - patterns.centroids[row.pattern]).norm(dim=1)
         typical = members[away.argsort()[:TYPICAL]]

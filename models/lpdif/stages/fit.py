@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdif.artifacts import SNAPSHOT, Model, append_metrics, load_samples, load_tensors, save_model, save_tensors
+from lpdif.artifacts import SNAPSHOT, Model, append_metrics, load_samples, load_snapshot, save_model, save_tensors
+from lpdif.atomic import check_output
 from lpdif.augment import scanned
 from lpdif.config import FitConfig
 from lpdif.device import resolve
@@ -63,6 +64,8 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
     """The stage itself, with the workspace's lock held."""
     if config.shared_steps < 1:
         raise UsageError(f"shared_steps {config.shared_steps}: patterns are found in the codes of shared steps", "take one or more")
+    for path in (place.model, place.snapshot, place.metrics):
+        check_output(path, overwrite=True)
     training, held_out = split_regions(load_samples(place)[0])
     networks = make_networks(config.features, config.width, config.seed)
     optimizer = Optimizer(networks, len(training.counts), device)
@@ -119,14 +122,14 @@ def remembered(config: FitConfig) -> dict[str, Any]:
 
 
 def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> None:
-    """Take up the snapshot of the workspace. Raises ModelError where its settings differ."""
+    """Take up the snapshot of the workspace. Raises ModelError where it is damaged or its settings differ."""
     if not place.snapshot.exists():
         raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
-    state, card = load_tensors(place.snapshot, SNAPSHOT)
+    state, earlier = load_snapshot(place.snapshot)
     wanted = remembered(config)
     if "patterns.centroids" in state:  # grouped already, by the fit or by `lpdif cluster`: their number stands
         del wanted["patterns"]
-    different = [f"{k} {card['config'].get(k)} -> {v}" for k, v in wanted.items() if card["config"].get(k) != v]
+    different = [f"{k} {earlier.get(k)} -> {v}" for k, v in wanted.items() if earlier.get(k) != v]
     if different:
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew")
     if len(state["bank"]) != len(optimizer.bank):

@@ -13,9 +13,11 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from lpdif.atomic import write_bytes
+from lpdif.atomic import check_output, write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.errors import InputError, LpdifError, ResourceError
 from lpdif.locking import workspace_lock
@@ -54,7 +56,8 @@ def preprocess(
 ) -> PreprocessReport:
     """Samples of every scan and mesh under `paths` (files and folders), written to the workspace.
 
-    threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region.
+    threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region, ResourceError where a
+    process at work is ended from outside.
     """
     config = config or PreprocessConfig()
     files = list(scan_files(paths))
@@ -63,6 +66,7 @@ def preprocess(
     place = Workspace(workspace)
     with workspace_lock(place.root, "preprocess"):
         place.samples.mkdir(parents=True, exist_ok=True)
+        check_output(place.manifest, overwrite=True)
         return preprocess_files(files, place, config, threads, progress)
 
 
@@ -84,6 +88,12 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
                 left_out.append((str(file), error.message.removeprefix(f"{file.name}: ")))
                 log.warning("%s left out: %s", file.name, left_out[-1][1])
             progress("preprocess", done, len(files))
+    except BrokenProcessPool:
+        fewer = f", or have fewer at work: --threads {workers // 2}" if workers > 1 else ""
+        raise ResourceError(
+            f"one of {workers} processes at work ended before its file was done, as happens where memory runs out",
+            f"close other programs{fewer}; samples that are done are kept",
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
     kept.sort(key=lambda row: str(row["shard"]))
@@ -107,12 +117,21 @@ def scan_files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def begin_work() -> None:
-    """A worker process leaves the other cores to its siblings, and Ctrl-C to its parent, which lets it finish its file."""
+    """A worker process leaves the other cores to its siblings, and Ctrl-C to its parent, which lets it finish its file. It ends
+    when its parent does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
     torch.set_num_threads(1)
+
+
+def end_with_parent() -> None:
+    """Waits for the end of the process that started this one, and ends this one with it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # whatever the other threads do: nobody waits for it
 
 
 def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[str, Any]:
@@ -128,7 +147,7 @@ def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[
         try:
             card = load_tensors(shard, SAMPLES)[1]
             return {"shard": shard.name, "source": file.name, "regions": card["regions"], "kind": card["kind"]}
-        except ModelError:
+        except (ModelError, KeyError, TypeError):
             log.info("%s: its shard is damaged and made again", file.name)
     rng = np.random.default_rng([config.seed, zlib.crc32(file.name.encode())])
     samples, kind = file_regions(load_scan(file), config, rng)

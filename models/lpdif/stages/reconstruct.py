@@ -16,7 +16,7 @@ from lpdif.augment import HALO, MOST
 from lpdif.closing import close, vertex_normals
 from lpdif.confidence import confidence
 from lpdif.config import ReconstructConfig
-from lpdif.device import available_threads, repeatable, resolve, single_threaded_pool
+from lpdif.device import available_threads, halving, repeatable, resolve, single_threaded_pool
 from lpdif.errors import InputError
 from lpdif.field import LocalField, RegionCodes
 from lpdif.frames import canonical_frames
@@ -175,18 +175,22 @@ def encode(
     jobs = [(lattice, part) for lattice in lattices for part in slices(len(lattice.keys), CHUNK)]
     most = MOST if ready.noise > 0.3 * NOISY * ready.spacing else MOST // 2
 
-    def work(job: tuple[RegionLattice, slice]) -> RegionCodes:
-        lattice, part = job
-        centers = np.asarray(lattice.corners[part] * lattice.size, dtype=np.float64)
+    def work(job: tuple[RegionLattice, slice]) -> list[RegionCodes]:
+        lattice, chunk = job
         unit = overlap(ready) * lattice.size
-        seen = gather_points(tree, ready.points, ready.normals, centers, unit, HALO, most)
-        return encode_chunk(seen, centers, unit, networks, patterns, device, config.refine, config.seed)
+
+        def coded(part: slice) -> RegionCodes:
+            centers = np.asarray(lattice.corners[part] * lattice.size, dtype=np.float64)
+            seen = gather_points(tree, ready.points, ready.normals, centers, unit, HALO, most)
+            return encode_chunk(seen, centers, unit, networks, patterns, device, config.refine, ready.noise / unit)
+
+        return halving(coded, chunk)
 
     found: list[RegionCodes] = []
     with single_threaded_pool(threads) as pool:
-        for codes in pool.map(work, jobs):
-            found.append(codes)
-            progress("encode", len(found), len(jobs))
+        for done, codes in enumerate(pool.map(work, jobs), 1):
+            found += codes
+            progress("encode", done, len(jobs))
     center = np.concatenate([codes.center for codes in found])
     rest = {name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")}
     return LocalField(lattices, RegionCodes(center=center, **rest), networks.decoder, ready.origin)
@@ -205,9 +209,10 @@ def encode_chunk(
     patterns: Patterns,
     device: torch.device,
     refine: int = 0,
-    seed: int = 0,
+    noise: float = 0.0,
 ) -> RegionCodes:
-    """Codes of regions of one size at `centers` (R, 3) from what was gathered around them, after `refine` steps on their points.
+    """Codes of regions of one size at `centers` (R, 3) from what was gathered around them, after `refine` steps on their points, whose noise
+    is given in region sizes.
 
     Regions are encoded in bands of similar numbers of points, so that little of the work is padding.
     """
@@ -222,8 +227,7 @@ def encode_chunk(
             code = networks.encoder(frames.inward(points) * mask[..., None], frames.turned(normals), mask)
             pattern = patterns.assign(code)
             if refine:
-                inside, facing = frames.inward(points), frames.turned(normals)
-                code = refine_codes(networks.decoder, code, pattern, inside, facing, mask, refine, seed)
+                code = refine_codes(networks.decoder, code, pattern, frames.inward(points), mask, noise, refine)
             support = (mask.sum(1).float() / BACKED).clamp(0.01, 1.0)
             found.append((frames.origin, frames.axes, code, pattern, support))
         back = torch.from_numpy(np.argsort(order)).to(device)

@@ -1,0 +1,79 @@
+"""The ablation's own parts: equal parameters, parts left out, errors and rarity of regions."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from shapes import wavy_regions
+
+from lpdif.jets import fit_jets
+from lpdif.multi_decoder import MultiDecoder
+from lpdif.optimizer import TrainingRegions, make_networks
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import ablation
+
+
+@pytest.mark.parametrize("width", [8, 48])
+@pytest.mark.parametrize("times", [2, 8])
+def test_the_wide_decoder_has_the_parameters_of_many(width: int, times: int) -> None:
+    wanted = ablation.parameters(MultiDecoder(times, 20, width))
+    wide = ablation.wide_width(20, width, times)
+    assert ablation.parameters(MultiDecoder(1, 20, wide)) >= wanted > ablation.parameters(MultiDecoder(1, 20, wide - 1))
+
+
+def regions(count: int, bend: float = 0.3) -> TrainingRegions:
+    """Wavy regions whose samples lie on their points, so that the true distance is 0."""
+    points, normals = (part.float() for part in wavy_regions(count, 160))
+    points = points * torch.tensor([1.0, 1.0, bend])
+    return TrainingRegions(points, normals, torch.full((count,), 160), points[:, :8], torch.zeros(count, 8))
+
+
+def test_errors_are_those_near_the_surface() -> None:
+    """A fresh decoder says what the jet says: exactly right on a plane, and off by what the samples are moved."""
+    networks = make_networks(4, 8, 0)
+    flat = regions(5, 0.0)
+    flat = flat._replace(normals=torch.tensor([0.0, 0.0, 1.0]).expand_as(flat.points))
+    assert ablation.region_errors(networks, None, flat, ablation.clean, torch.device("cpu")) == pytest.approx(np.zeros(5), abs=1e-4)
+    lifted = flat._replace(queries=flat.queries + torch.tensor([0.0, 0.0, 0.05]))
+    assert ablation.region_errors(networks, None, lifted, ablation.clean, torch.device("cpu")) == pytest.approx(np.full(5, 0.05), abs=1e-3)
+    far = lifted._replace(sdf=torch.full((5, 8), 0.3))
+    assert np.isnan(ablation.region_errors(networks, None, far, ablation.clean, torch.device("cpu"))).all()
+
+
+def test_what_is_left_out_is_left_out() -> None:
+    data = regions(4)
+    networks = make_networks(4, 8, 0)
+    with_all = ablation.region_errors(networks, None, data, ablation.clean, torch.device("cpu"))
+    with ablation.parts_of(ablation.Variant("", jets=False)):
+        without = ablation.region_errors(networks, None, data, ablation.clean, torch.device("cpu"))
+    assert (without > with_all).all()
+    mask = torch.ones(4, 160, dtype=torch.bool)
+    frames = ablation.fixed_frames(data.points, data.normals, mask)
+    assert torch.equal(frames.inward(data.points), data.points)
+    weights = torch.ones(4, 160)
+    assert ablation.no_jets(data.points, data.normals, weights, weights, torch.ones(10)).abs().max() == 0
+    assert fit_jets(data.points, data.normals, weights, weights, torch.full((10,), 1e-6)).abs().max() > 0
+
+
+def test_rare_regions_come_first() -> None:
+    """Among height fields, clouds without any surface are the rare ones."""
+    common, rare = regions(190), regions(5)
+    rare = rare._replace(points=torch.randn(5, 160, 3, generator=torch.Generator().manual_seed(0)))
+    known, unknown = common.at(torch.arange(0, 190, 2)), common.at(torch.arange(1, 190, 2))
+    data = TrainingRegions(*(torch.cat(pair) for pair in zip(unknown, rare, strict=True)))
+    decile = ablation.rarity(make_networks(4, 8, 0), known, data)
+    assert np.bincount(decile).tolist() == [10] * 10
+    assert decile[95:].mean() < 1.5
+
+
+def test_figures_by_decile() -> None:
+    errors = np.array([*np.arange(20) / 100, np.nan])
+    decile = np.array([*np.repeat(np.arange(10), 2), 9])
+    found = ablation.figures(errors, decile)
+    assert found["mean"] == pytest.approx(0.095)
+    assert found["decile_mean"] == pytest.approx([0.005 + 0.02 * k for k in range(10)])
