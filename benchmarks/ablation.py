@@ -49,7 +49,8 @@ RULER = 4096  # training codes that the density is taken against
 @dataclass(frozen=True)
 class Variant:
     """One row of the table. patterns: decoders; gamma: exponent of the density weights; groups: how patterns are found; wide: one
-    decoder with the parameters of so many; frames, jets: whether regions are turned into their frames, and start from a fitted jet."""
+    decoder with the parameters of so many; frames, jets: whether regions are turned into their frames, and start from a fitted jet;
+    common: how much of the decoders' mean gradient each of them takes besides its own."""
 
     name: str
     patterns: int = 1
@@ -58,6 +59,7 @@ class Variant:
     wide: int = 1
     frames: bool = True
     jets: bool = True
+    common: float = 0.0
 
     @property
     def shared(self) -> tuple[int, bool, bool]:
@@ -73,6 +75,8 @@ VARIANTS = [
     Variant("one wide decoder", wide=8),
     Variant("8 random groups", 8, groups="random"),
     Variant("8 fixed patterns, KDE", 8, 0.5, groups="fixed"),
+    Variant("8 patterns, common", 8, common=1.0),
+    Variant("8 patterns, KDE, common", 8, 0.5, common=1.0),
     *(Variant(f"{count} patterns, KDE", count, 0.5) for count in (2, 4, 16, 32)),
     Variant("one decoder, no jet", jets=False),
     Variant("one decoder, no jet, no frame", frames=False, jets=False),
@@ -150,9 +154,12 @@ def pattern_stage(variant: Variant, optimizer: Optimizer, training: TrainingRegi
     codes = optimizer.bank[optimizer.seen]
     found = random_patterns(codes, variant.patterns, seed) if variant.groups == "random" else fit_patterns(codes, variant.patterns, seed)
     optimizer.branch(found)
+    if variant.common:
+        for parameter in optimizer.networks.decoder.parameters():
+            parameter.register_hook(lambda gradient: gradient + variant.common * gradient.mean(0, keepdim=True))
     told = {"effective_share": 1.0, "changed": 0.0}
     for done in run_steps(optimizer, training, fit, seed, fit.pattern_steps):
-        if variant.groups == "clusters" and variant.patterns > 1 and done % fit.reassign_every == 0:
+        if variant.groups == "clusters" and variant.patterns > 1 and done % fit.reassign_every == 0 and done < fit.pattern_steps:
             told["changed"] = optimizer.refresh_patterns(seed)
         if variant.gamma and done % fit.kde_every == 0:
             told["effective_share"] = float(np.mean(optimizer.refresh_weights(variant.gamma, seed)))

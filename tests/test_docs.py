@@ -65,6 +65,10 @@ def test_commands_exist_and_their_help_is_what_is_printed(cli: Cli, page: Path, 
         if output.strip() and words[-1:] in (["--help"], ["--version"]):
             wanted = re.escape(output.strip()).replace(r"\.\.\.", ".*")
             assert re.fullmatch(wanted, run_here(*words).out.strip(), re.S), f"{command} prints something else"
+    if command.startswith("python "):
+        script, *rest = shlex.split(command)[1:]
+        source = (ROOT / script).read_text()
+        assert all(f'"{word}"' in source for word in rest if word.startswith("-")), command
     if command.startswith("make "):
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
         assert set(command.split()[1:]) <= set(targets)

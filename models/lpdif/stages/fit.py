@@ -83,7 +83,7 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         row: dict[str, Any] = {"step": step, "loss": round(smooth, 6), "seconds": round(time.monotonic() - started, 1)}
         if optimizer.patterns is not None:
             since = step - config.shared_steps
-            if config.reassign_every and since % config.reassign_every == 0:
+            if config.reassign_every and since % config.reassign_every == 0 and step < steps:  # a decoder must learn what it is given
                 row["changed_pattern"] = round(optimizer.refresh_patterns(config.seed), 4)
             if since % config.kde_every == 0:
                 row["effective_share"] = [round(share, 4) for share in optimizer.refresh_weights(config.kde_gamma, config.seed)]

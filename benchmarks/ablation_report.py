@@ -1,0 +1,103 @@
+"""Table and plots of what benchmarks/ablation.py found.
+
+    python benchmarks/ablation_report.py FOLDER [-o PICTURES]
+
+Prints the table: per variant the mean over seeds and, after +-, their standard deviation. Writes ablation.png to the folder: error by decile of
+rarity, relative to one decoder, and error by the number of patterns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BASE = "one decoder"
+ORDER = ["one decoder", "one wide decoder", "8 patterns", "8 random groups"]
+LOOKS = ("clean", "as_in_training")
+
+Row = dict[str, Any]
+
+
+def load_rows(folder: Path) -> dict[str, list[Row]]:
+    """Results by variant, seeds in order."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for path in sorted(folder.glob("*.json")):
+        row = json.loads(path.read_text())
+        rows[row["variant"]].append(row)
+    return {name: rows[name] for name in sorted(rows, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))}
+
+
+def spread(values: list[float]) -> str:
+    """Mean and, of several, standard deviation, in thousandths."""
+    found = np.array(values) * 1000
+    return f"{found.mean():.2f} ± {found.std(ddof=1):.2f}" if len(found) > 1 else f"{found.mean():.2f}"
+
+
+def table(rows: dict[str, list[Row]]) -> str:
+    """Markdown: errors in thousandths of a region; rare: the rarest tenth of the regions."""
+    lines = ["| variant | seeds | clean mean | clean p95 | rarest tenth, mean | rarest tenth, p95 | noisy mean | noisy p95 |"]
+    lines.append("|" + "---|" * 8)
+    for name, found in rows.items():
+        columns = [
+            [row["clean"]["mean"] for row in found],
+            [row["clean"]["p95"] for row in found],
+            [row["clean"]["decile_mean"][0] for row in found],
+            [row["clean"]["decile_p95"][0] for row in found],
+            [row["as_in_training"]["mean"] for row in found],
+            [row["as_in_training"]["p95"] for row in found],
+        ]
+        lines.append(f"| {name} | {len(found)} | " + " | ".join(map(spread, columns)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def against(rows: dict[str, list[Row]], name: str, base: str = BASE) -> np.ndarray:
+    """(seeds, 10) mean error by decile over that of the base with the same seed."""
+    known = {row["seed"]: np.array(row["clean"]["decile_mean"]) for row in rows[base]}
+    return np.array([np.array(row["clean"]["decile_mean"]) / known[row["seed"]] for row in rows[name] if row["seed"] in known])
+
+
+def plot(rows: dict[str, list[Row]], path: Path) -> None:
+    """Two plots side by side."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2))
+    for name in rows:
+        if name == BASE or "no jet" in name or (name.split()[0].isdigit() and not name.startswith("8 ")):
+            continue
+        ratio = against(rows, name)
+        left.plot(np.arange(1, 11), ratio.mean(0), marker="o", markersize=3, label=name)
+    left.axhline(1, color="#888888", linewidth=0.8)
+    left.set(xlabel="decile of rarity (1: rarest)", ylabel="error over that of one decoder")
+    left.legend(fontsize=7)
+    swept = [name for name in rows if name == "one decoder, KDE" or name.endswith("patterns, KDE")]
+    counts = sorted((int(name.split()[0]) if name[0].isdigit() else 1, name) for name in swept)
+    for look in LOOKS:
+        means = [float(np.mean([row[look]["mean"] for row in rows[name] if row["seed"] == 0])) for _, name in counts]
+        right.plot([count for count, _ in counts], np.array(means) / means[0], marker="o", markersize=3, label=look.replace("_", " "))
+    right.set_xscale("log", base=2)
+    right.set(xlabel="patterns, with KDE weights", ylabel="error over that of one pattern (first seed)")
+    right.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="where ablation.png goes [FOLDER]")
+    args = parser.parse_args()
+    rows = load_rows(args.folder)
+    print(table(rows))
+    plot(rows, (args.output or args.folder) / "ablation.png")
+
+
+if __name__ == "__main__":
+    main()
