@@ -15,10 +15,10 @@ from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
 from lpdif.isosurface import Surface
-from lpdif.manifold import border_vertices
 from lpdif.trimming import edge_numbers, face_areas, face_parts, keep_faces
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 NEAREST = 32  # K
 SIGMA = 1.25  # of the Gaussian, in spacings: K points inland reach 2.5 sigma
@@ -36,7 +36,7 @@ def even_rim(
     tree: of the points (N, 3), with unit normals (N, 3) and local spacing (N,). Only what hangs together with the surface's own border is
     cut, or is larger than `largest_hole` (world units squared): a thin spot amid the points is no rim.
     """
-    border = border_vertices(surface)
+    border = open_vertices(surface.faces, len(surface.vertices))
     if not border.any():
         return surface
     nearest = tree.query(surface.vertices, workers=threads)[1]
@@ -47,6 +47,17 @@ def even_rim(
     past[close] = border_distance(surface.vertices[close], tree, normals, around[close], threads)
     past[inland(surface, past >= beyond, largest_hole)] = np.nextafter(beyond, -np.inf)
     return cut_at(surface, past, beyond)
+
+
+def open_vertices(faces: IntArray, count: int) -> NDArray[np.bool_]:
+    """(V,) True at the border of consistently wound faces, without a search for edges.
+
+    Around a vertex amid faces every neighbour is walked to once and come from once, so any number given to neighbours sums up to the same both
+    ways. The numbers are whole, so the sums are exact; that a border cancels by chance is one in a million.
+    """
+    number = (np.arange(count, dtype=np.int64) * 2_654_435_761 % 1_048_573 + 1).astype(np.float64)
+    start, end = faces.T.reshape(-1), np.roll(faces, -1, axis=1).T.reshape(-1)
+    return np.asarray(np.bincount(start, number[end], count) != np.bincount(end, number[start], count))
 
 
 def border_distance(vertices: FloatArray, tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:

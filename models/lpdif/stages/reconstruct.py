@@ -240,17 +240,18 @@ def finish(
 ) -> Mesh:
     """Trim to the data, drop crumbs, close and simplify if asked, carry attributes, go back to world coordinates."""
     distance, nearest = tree.query(surface.vertices, workers=threads)
+    hole = HOLE * ready.spacing**2
     if config.max_distance is None:
-        hole = HOLE * ready.spacing**2
-        surface, _ = keep_faces(surface, trim(surface, distance <= FAR * ready.local_spacing[nearest], hole))
-        surface = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
+        kept = trim(surface, distance <= FAR * ready.local_spacing[nearest], hole)
     else:
-        surface, _ = keep_faces(surface, (distance <= config.max_distance)[surface.faces].all(1))
-    if len(surface.faces) == 0:
+        kept = (distance <= config.max_distance)[surface.faces].all(1)
+    if not kept.any():
         raise InputError(f"{scan.name}: no surface within the maximum distance of its points", "give a larger --max-distance")
-    nearest = tree.query(surface.vertices, workers=threads)[1]
-    stands_for = face_areas(surface) / np.square(ready.local_spacing[nearest][surface.faces[:, 0]])
+    surface, used = keep_faces(surface, kept)
+    stands_for = face_areas(surface) / np.square(ready.local_spacing[nearest[used]][surface.faces[:, 0]])
     surface, _ = keep_faces(surface, large_parts(surface, stands_for, CRUMB))
+    if config.max_distance is None:
+        surface = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
     if config.faces is not None:
