@@ -20,6 +20,7 @@ from lpdif.device import available_threads, halving, repeatable, resolve, single
 from lpdif.errors import InputError
 from lpdif.field import LocalField, RegionCodes
 from lpdif.frames import canonical_frames
+from lpdif.holes import fill_holes
 from lpdif.isosurface import Surface, extract
 from lpdif.meshes import Mesh
 from lpdif.optimizer import Networks
@@ -252,6 +253,7 @@ def finish(
     surface, _ = keep_faces(surface, large_parts(surface, stands_for, CRUMB))
     if config.max_distance is None:
         surface = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
+        surface = fill_holes(surface, hole)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
     if config.faces is not None:

@@ -1,0 +1,57 @@
+"""Small holes: where the surface lacks a few cells, at a crease or a thin spot, the loop around them is closed by a fan of faces.
+
+Letters: V vertices, F faces, S sides of faces that have no other face, L loops of such sides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from lpdif.isosurface import Surface
+from lpdif.manifold import sides_of
+from lpdif.trimming import edge_numbers
+
+FloatArray = NDArray[np.float64]
+
+
+def fill_holes(surface: Surface, largest: float) -> Surface:
+    """The surface with its small holes closed, each by faces around a new vertex in the middle of its loop.
+
+    A loop is a hole if a circle of its length has an area of at most `largest` (world units squared), every vertex is walked through once,
+    and the faces that would close it look the way of the faces around it: those over the outer rim of a small patch would look back.
+    """
+    vertices, faces = surface
+    number, count = edge_numbers(faces)
+    open_ = count[number] == 1
+    if not open_.any():
+        return surface
+    start, end = (part[open_] for part in sides_of(faces))
+    around = np.tile(normals_of(surface), (3, 1))[open_]
+    total = len(vertices)
+    graph = coo_matrix((np.ones(len(start), np.int8), (start, end)), shape=(total, total))
+    _, loop = np.unique(connected_components(graph, directed=False)[1][start], return_inverse=True)
+    loops = int(loop.max()) + 1
+    length = np.bincount(loop, np.linalg.norm(vertices[end] - vertices[start], axis=1))
+    sides = np.bincount(loop)
+    middle = np.stack([np.bincount(loop, vertices[start, axis]) for axis in range(3)], 1) / sides[:, None]
+    once = np.bincount(start, minlength=total)[start] == 1
+    once &= np.bincount(end, minlength=total)[start] == 1
+    simple = np.bincount(loop, ~once, loops) == 0
+    closing = np.cross(vertices[start] - middle[loop], vertices[end] - middle[loop])  # looks back: a fan walks the sides the other way
+    facing = [np.stack([np.bincount(loop, part[:, axis], loops) for axis in range(3)], 1) for part in (-closing, around)]
+    hole = simple & (np.square(length) <= 4 * np.pi * largest) & ((facing[0] * facing[1]).sum(1) > 0)
+    if not hole.any():
+        return surface
+    chosen = hole[loop]
+    fresh = total + (np.cumsum(hole) - 1)[loop[chosen]]
+    fans = np.stack([end[chosen], start[chosen], fresh], 1)
+    return Surface(np.concatenate([vertices, middle[hole]]), np.concatenate([faces, fans]))
+
+
+def normals_of(surface: Surface) -> FloatArray:
+    """(F, 3) face normals, as long as twice the area."""
+    a, b, c = (surface.vertices[surface.faces[:, corner]] for corner in range(3))
+    return np.asarray(np.cross(b - a, c - a))

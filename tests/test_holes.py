@@ -1,0 +1,77 @@
+"""Small holes are closed, rims and large holes stay open."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import trimesh
+from numpy.typing import NDArray
+
+from lpdif.holes import fill_holes
+from lpdif.isosurface import Surface
+from lpdif.trimming import keep_faces
+
+
+def ball(subdivisions: int = 3) -> Surface:
+    shape = trimesh.creation.icosphere(subdivisions=subdivisions)
+    return Surface(np.asarray(shape.vertices), np.asarray(shape.faces, dtype=np.int64))
+
+
+def without(surface: Surface, places: NDArray[np.float64], reach: float) -> Surface:
+    """The surface without the faces within reach of the places."""
+    middle = surface.vertices[surface.faces].mean(1)
+    near = (np.linalg.norm(middle[:, None] - places[None], axis=2) < reach).any(1)
+    return keep_faces(surface, ~near)[0]
+
+
+def shape_of(surface: Surface) -> trimesh.Trimesh:
+    return trimesh.Trimesh(surface.vertices, surface.faces, process=False)
+
+
+def test_a_closed_surface_comes_back_as_it_is() -> None:
+    surface = ball()
+    assert fill_holes(surface, 1.0) is surface
+
+
+@pytest.mark.parametrize("holes", [1, 2, 3])
+def test_small_holes_are_closed(holes: int) -> None:
+    surface = without(ball(), np.eye(3)[:holes], 0.3)
+    filled = fill_holes(surface, 0.4)
+    shape = shape_of(filled)
+    assert shape.is_watertight
+    assert shape.is_winding_consistent
+    assert shape.volume == pytest.approx(4.12, rel=0.02)
+    assert len(filled.vertices) == len(surface.vertices) + holes
+    np.testing.assert_array_equal(filled.faces[: len(surface.faces)], surface.faces)
+
+
+def test_only_holes_up_to_the_largest_are_closed() -> None:
+    surface = without(without(ball(), np.eye(3)[:1], 0.2), -np.eye(3)[:1], 0.6)
+    shape = shape_of(fill_holes(surface, 0.3))
+    assert len(shape.outline().entities) == 1
+    assert shape.outline().vertices[shape.outline().entities[0].points, 0].max() < 0
+    assert fill_holes(surface, 1e-4) is surface
+
+
+def test_the_rim_of_a_patch_is_no_hole() -> None:
+    """However small it is: faces over it would look back."""
+    surface = ball()
+    cap = keep_faces(surface, surface.vertices[surface.faces][:, :, 2].min(1) > 0.9)[0]
+    assert fill_holes(cap, 10.0) is cap
+
+
+def test_a_hole_in_a_patch_is_closed_and_its_rim_stays() -> None:
+    surface = without(ball(4), np.eye(3)[2:], 0.15)
+    cap = keep_faces(surface, surface.vertices[surface.faces][:, :, 2].min(1) > 0.6)[0]
+    assert len(shape_of(cap).outline().entities) == 2
+    assert len(shape_of(fill_holes(cap, 0.5)).outline().entities) == 1
+
+
+def test_loops_that_meet_in_a_vertex_stay_open() -> None:
+    surface = ball()
+    corner = surface.faces[0, 0]
+    beside = np.flatnonzero((surface.faces == corner).any(1))
+    kept = np.ones(len(surface.faces), bool)
+    kept[[beside[0], beside[np.argmax([len(set(surface.faces[f]) & set(surface.faces[beside[0]])) == 1 for f in beside])]]] = False
+    opened = keep_faces(surface, kept)[0]
+    assert fill_holes(opened, 10.0) is opened
