@@ -118,14 +118,14 @@ def parts_of(variant: Variant) -> Iterator[None]:
 
 
 def load_regions(workspace: Workspace) -> tuple[TrainingRegions, TrainingRegions]:
-    """(training, held out) by shape."""
-    shards = workspace.shards()
-    parts = [load_tensors(shard, SAMPLES)[0] for shard in shards]
+    """(training, held out) by shape; of closed shapes alone, whose distances are exact."""
+    loaded = [load_tensors(shard, SAMPLES) for shard in workspace.shards()]
+    parts = [tensors for tensors, card in loaded if card["kind"] == "closed"]
 
     def whole(chosen: list[dict[str, Tensor]]) -> TrainingRegions:
         return TrainingRegions(*(torch.cat([part[name] for part in chosen]) for name in TrainingRegions._fields))
 
-    held = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(shards))]
+    held = [number % HELD_OUT == HELD_OUT - 1 for number in range(len(parts))]
     training, rest = (whole([p for p, h in zip(parts, held, strict=True) if h == wanted]) for wanted in (False, True))
     return training, rest.at(torch.linspace(0, len(rest.counts) - 1, min(LOOKED_AT, len(rest.counts))).long())
 
