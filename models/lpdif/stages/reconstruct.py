@@ -236,6 +236,12 @@ def encode_chunk(
         return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)
 
 
+def without_crumbs(surface: Surface, spacing: FloatArray) -> Surface:
+    """The surface without the parts that stand for fewer than CRUMB points, by the spacing (V,) of the points around each vertex."""
+    stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
+    return keep_faces(surface, large_parts(surface, stands_for, CRUMB))[0]
+
+
 def finish(
     surface: Surface, ready: Prepared, scan: Scan, field: LocalField, tree: cKDTree, config: ReconstructConfig, step: float, threads: int
 ) -> Mesh:
@@ -249,11 +255,12 @@ def finish(
     if not kept.any():
         raise InputError(f"{scan.name}: no surface within the maximum distance of its points", "give a larger --max-distance")
     surface, used = keep_faces(surface, kept)
-    stands_for = face_areas(surface) / np.square(ready.local_spacing[nearest[used]][surface.faces[:, 0]])
-    surface, _ = keep_faces(surface, large_parts(surface, stands_for, CRUMB))
+    surface = without_crumbs(surface, ready.local_spacing[nearest[used]])
     if config.max_distance is None:
-        surface = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
-        surface = fill_holes(surface, hole)
+        cut = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
+        if cut is not surface:  # which leaves crumbs of what lay beyond the rim
+            cut = without_crumbs(cut, ready.local_spacing[tree.query(cut.vertices, workers=threads)[1]])
+        surface = fill_holes(cut, hole)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
     if config.faces is not None:
