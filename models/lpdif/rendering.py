@@ -49,8 +49,10 @@ def draw_mesh(
     u, v = np.meshgrid(axis * half, -axis * half)
     depth = float(np.abs((vertices - center) @ axes[2]).max(initial=1.0)) + half
     origin = center + u.reshape(-1, 1) * axes[0] + v.reshape(-1, 1) * axes[1] + depth * axes[2]
-    direction = np.broadcast_to(-axes[2], origin.shape).copy()
-    face, _, distance = pcu.ray_mesh_intersection(vertices, faces.astype(np.int64), origin, direction)
+    rays = np.concatenate([origin, origin[:1]])  # point-cloud-utils answers a lone ray wrongly: none stays alone
+    direction = np.broadcast_to(-axes[2], rays.shape).copy()
+    face, _, distance = pcu.ray_mesh_intersection(vertices, faces.astype(np.int64), rays, direction)
+    face, distance = face[:-1], distance[:-1]
     hit = np.isfinite(distance) & (face >= 0)
     corners = vertices[faces[face[hit]]]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
