@@ -47,10 +47,10 @@ SETTINGS = {
     "dense": Setting(100_000),
     "clean": Setting(20_000),
     "sparse": Setting(3_000),
-    "noisy-dense": Setting(100_000, noise=0.005, tilt=0.2),
+    "noisy-dense": Setting(100_000, noise=0.003, tilt=0.2),
     "noisy": Setting(20_000, noise=0.005, tilt=0.2),
     "uneven": Setting(50_000, noise=0.001, tilt=0.1, contrast=20.0),
-    "outliers": Setting(50_000, noise=0.001, tilt=0.1, outliers=0.05),
+    "outliers": Setting(50_000, noise=0.001, tilt=0.1, outliers=0.02),
     "no-normals": Setting(50_000, noise=0.001, normals=False),
 }
 

@@ -28,6 +28,8 @@ NEEDED = {
     "torch": "torch",
     "scikit-learn": "sklearn",
     "trimesh": "trimesh",
+    "fast-simplification": "fast_simplification",
+    "threadpoolctl": "threadpoolctl",
     "PyMCubes": "mcubes",
     "point-cloud-utils": "point_cloud_utils",
     "safetensors": "safetensors",

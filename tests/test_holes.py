@@ -75,3 +75,12 @@ def test_loops_that_meet_in_a_vertex_stay_open() -> None:
     kept[[beside[0], beside[np.argmax([len(set(surface.faces[f]) & set(surface.faces[beside[0]])) == 1 for f in beside])]]] = False
     opened = keep_faces(surface, kept)[0]
     assert fill_holes(opened, 10.0) is opened
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_ends_of_a_pipe_stay_open(seed: int) -> None:
+    pipe = trimesh.creation.cylinder(1.0, 6.0, sections=24).subdivide()
+    sides = np.abs(pipe.face_normals[:, 2]) < 0.5
+    surface = keep_faces(Surface(np.asarray(pipe.vertices), np.asarray(pipe.faces, dtype=np.int64)), sides)[0]
+    shaken = surface.vertices + 0.02 * np.random.default_rng(seed).normal(size=surface.vertices.shape)
+    assert len(fill_holes(Surface(shaken, surface.faces), 10.0).faces) == len(surface.faces)

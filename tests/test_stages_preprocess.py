@@ -204,7 +204,7 @@ def test_bad_files_are_left_out_with_their_reasons_and_the_rest_is_done(cli: Cli
         "scans/empty.obj": "is empty (0 bytes)",
         "scans/few.xyz": "10 distinct points, at least 32 are needed",
         "scans/packed.ply": "a gzip archive",
-        "scans/thin.ply": "too few points (40) for regions of an eighth of it",
+        "scans/thin.ply": "too few points (40) for regions of 0.125 of its size",
     }
     found = {row["scan"]: row["reason"] for row in ran.document["left_out"]}
     assert found.keys() == expected.keys()

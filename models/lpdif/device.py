@@ -60,7 +60,7 @@ def available_threads() -> int:
 
 def use_threads(count: int) -> None:
     """Compute with `count` threads from now on, in torch and in the BLAS and OpenMP libraries; 0 leaves their own choice,
-    which heeds OMP_NUM_THREADS. Results do not depend on it."""
+    which heeds OMP_NUM_THREADS. A mesh does not depend on it; a fit repeats bit for bit with the same number only."""
     if count == 0:
         return
     import torch

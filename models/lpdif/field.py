@@ -2,7 +2,8 @@
 
     f(x) = sum_r w_r(x) s_r decoder_{pattern(r)}(code_r, frame_r(x)) / sum_r w_r(x)
 
-The weights of larger regions fade out as those of smaller ones cover x: by 1 - W / COVERED, W the sum of all smaller ones' weights.
+Weights count times the support of their region; those of larger regions fade out as smaller ones cover x: by 1 - W / COVERED, W the sum of all
+smaller ones' weights as they count.
 
 Letters: R regions, Q queries, X (query, region) pairs, C code size, W decoder width. Lengths are in the scan's unit.
 """

@@ -16,12 +16,15 @@ from lpdif.trimming import edge_numbers
 
 FloatArray = NDArray[np.float64]
 
+AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least
+
 
 def fill_holes(surface: Surface, largest: float) -> Surface:
     """The surface with its small holes closed, each by faces around a new vertex in the middle of its loop.
 
     A loop is a hole if a circle of its length has an area of at most `largest` (world units squared), every vertex is walked through once,
-    and the faces that would close it look the way of the faces around it: those over the outer rim of a small patch would look back.
+    and the faces that would close it look the way of the faces around it: those over the outer rim of a small patch would look back, those over
+    the end of a pipe across.
     """
     vertices, faces = surface
     number, count = edge_numbers(faces)
@@ -42,7 +45,9 @@ def fill_holes(surface: Surface, largest: float) -> Surface:
     simple = np.bincount(loop, ~once, loops) == 0
     closing = np.cross(vertices[start] - middle[loop], vertices[end] - middle[loop])  # looks back: a fan walks the sides the other way
     facing = [np.stack([np.bincount(loop, part[:, axis], loops) for axis in range(3)], 1) for part in (-closing, around)]
-    hole = simple & (np.square(length) <= 4 * np.pi * largest) & ((facing[0] * facing[1]).sum(1) > 0)
+    areas = [np.bincount(loop, np.linalg.norm(part, axis=1), loops) for part in (closing, around)]
+    agrees = (facing[0] * facing[1]).sum(1) > AGREEING * areas[0] * areas[1]
+    hole = simple & (np.square(length) <= 4 * np.pi * largest) & agrees
     if not hole.any():
         return surface
     chosen = hole[loop]

@@ -27,6 +27,7 @@ import trimesh
 
 from lpdif.atomic import check_output, write_bytes
 from lpdif.config import PreprocessConfig
+from lpdif.device import available_threads
 from lpdif.errors import InputError, LpdifError, ResourceError
 from lpdif.locking import workspace_lock
 from lpdif.preparation import prepare
@@ -74,7 +75,7 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     """The stage itself, with the workspace's lock held."""
     kept: list[dict[str, Any]] = []
     left_out: list[tuple[str, str]] = []
-    workers = min(len(files), threads or os.cpu_count() or 1)
+    workers = min(len(files), threads or available_threads())
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_work)
     try:
         waiting = {pool.submit(preprocess_file, file, place.samples, config): file for file in files}
@@ -183,7 +184,9 @@ def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator)
         longest = float(np.ptp(ready.points, axis=0).max())
         finest = max(config.finest, SPACINGS * np.sqrt(2) * ready.spacing / longest)
         if finest > config.coarsest:
-            raise InputError(f"{scan.name}: too few points ({len(ready.points)}) for regions of an eighth of it", "give a denser scan")
+            raise InputError(
+                f"{scan.name}: too few points ({len(ready.points)}) for regions of {config.coarsest:.3g} of its size", "give a denser scan"
+            )
         for size in region_sizes(SCALES, finest, config.coarsest, rng):
             parts.append(scan_regions(ready.points / longest, ready.normals, float(size), each, config.points, config.samples, rng))
         kind = "scan"

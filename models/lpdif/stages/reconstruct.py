@@ -258,9 +258,11 @@ def finish(
     surface = without_crumbs(surface, ready.local_spacing[nearest[used]])
     if config.max_distance is None:
         cut = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
+        if len(cut.faces) == 0:
+            raise InputError(f"{scan.name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
         if cut is not surface:  # which leaves crumbs of what lay beyond the rim
             cut = without_crumbs(cut, ready.local_spacing[tree.query(cut.vertices, workers=threads)[1]])
-        surface = fill_holes(cut, hole)
+        surface = cut if config.watertight else fill_holes(cut, hole)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
     if config.faces is not None:
