@@ -17,7 +17,7 @@ log = logging.getLogger("lpdif")
 
 DENSE = 20_000  # vertices from which a mesh may be a scan's own triangulation
 EVEN = 3.0  # 90th percentile of its edges over their median, at most: then vertices stand for the surface
-FEWEST, MOST, EACH = 50_000, 500_000, 4  # points spread over the faces: EACH a vertex, within these bounds
+FEWEST, MOST, EACH = 25_000, 500_000, 4  # points spread over the faces: EACH a vertex, within these bounds
 
 
 @dataclass(frozen=True)
