@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from lpdif.artifacts import SAMPLES, load_tensors
-from lpdif.augment import HALO, MOST, Seen, scanned
+from lpdif.augment import MOST, Seen, nearest_seen, scanned
 from lpdif.config import FitConfig
 from lpdif.density import log_density, median_distance
 from lpdif.device import repeatable, resolve
@@ -169,11 +169,7 @@ def pattern_stage(variant: Variant, optimizer: Optimizer, training: TrainingRegi
 def clean(data: TrainingRegions, _generator: torch.Generator) -> Seen:
     """The nearest points of each region as they are."""
     there = torch.arange(data.points.shape[1]) < data.counts[:, None]
-    distance = data.points.float().norm(dim=2).masked_fill(~there, torch.inf)
-    near, index = distance.topk(MOST, dim=1, largest=False)
-    mask = near < HALO
-    index3 = index[..., None].expand(-1, -1, 3)
-    return Seen(data.points.float().gather(1, index3) * mask[..., None], data.normals.float().gather(1, index3) * mask[..., None], mask)
+    return nearest_seen(data.points.float(), data.normals.float(), there, MOST)
 
 
 def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:

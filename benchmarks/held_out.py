@@ -24,7 +24,9 @@ import point_cloud_utils as pcu
 from scipy.spatial import cKDTree
 
 from lpdif import Scan, load_scan
+from lpdif.isosurface import Surface
 from lpdif.preparation import prepare
+from lpdif.trimming import face_areas
 from lpdif.writing import write_scan
 
 HERE = Path(__file__).parent
@@ -54,8 +56,7 @@ class Row:
 def figures(name: str, vertices: np.ndarray, faces: np.ndarray, unseen: np.ndarray, spacing: float, stood_for: float, seconds: float) -> Row:
     """Row of one mesh."""
     distance = pcu.closest_points_on_mesh(unseen, np.ascontiguousarray(vertices, float), np.ascontiguousarray(faces, np.int64))[0] / spacing
-    a, b, c = vertices[faces].transpose(1, 0, 2)
-    area = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / stood_for
+    area = face_areas(Surface(vertices, faces)).sum() / stood_for
     quantiles = np.quantile(distance, [0.5, 0.95])
     return Row(name, float(quantiles[0]), float(distance.mean()), float(quantiles[1]), float((distance <= 1).mean()), float(area), seconds)
 

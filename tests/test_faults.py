@@ -9,7 +9,7 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,18 +26,11 @@ import lpdif
 from lpdif.artifacts import MODEL, SAMPLES, SNAPSHOT, Model, Workspace, load_tensors, save_model, save_tensors
 from lpdif.optimizer import Optimizer, make_networks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLACE = Workspace("lpdif-workspace")
 FIT = 'device = "cpu"\n[fit]\npatterns = 2\nshared_steps = 3\npattern_steps = 3\nfeatures = 6\nwidth = 8\nbatch = 16\nsnapshot_every = 2\n'
 OLD = b"what was there before"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small products are slow on many threads, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

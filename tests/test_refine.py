@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -19,16 +17,9 @@ from lpdif.refine import KNEE, LOCAL, TRUST, refine_codes
 from lpdif.regions import gather_points
 from lpdif.stages.reconstruct import encode_chunk
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CODE = 14  # of small decoders
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small products are slow on many threads, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def plain_decoder(patterns: int = 1) -> MultiDecoder:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +20,8 @@ from torch import Tensor
 
 from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, load_model, load_tensors, save_tensors
 from lpdif.patterns import fit_whitening
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 STEPS = 12  # of the shared stage, and of the pattern stage
 SETTINGS = f"""
@@ -38,15 +39,6 @@ snapshot_every = 100
 """
 PLACE = Workspace("lpdif-workspace")
 PIXELS, MARGIN, TYPICAL = 150, 190, 6
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small products are slow on many threads, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -69,8 +69,12 @@ def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator
         :, None
     ]
     there_RT &= (points * random_unit((regions,), generator)[:, None]).sum(2) < hole_R1
+    return nearest_seen(points, normals, there_RT, min(MOST, stored, max(FEWEST, int(120 * share * 1.6))))
+
+
+def nearest_seen(points: Tensor, normals: Tensor, there_RT: Tensor, most: int) -> Seen:
+    """The `most` points (R, T, 3) nearest to each region's centre, of those that are there (R, T) and within HALO."""
     distance_RT = points.norm(dim=2).masked_fill(~there_RT, torch.inf)
-    most = min(MOST, stored, max(FEWEST, int(120 * share * 1.6)))
     near_RP, index_RP = distance_RT.topk(most, dim=1, largest=False)
     mask_RP = near_RP < HALO
     index_RP3 = index_RP[..., None].expand(-1, -1, 3)

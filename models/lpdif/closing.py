@@ -42,7 +42,7 @@ from lpdif.sparse_lattice import (
     followed,
     marching_cubes,
 )
-from lpdif.trimming import edge_numbers, face_parts, keep_faces
+from lpdif.trimming import edge_numbers, face_normals, face_parts, keep_faces
 
 log = logging.getLogger("lpdif")
 
@@ -105,8 +105,7 @@ def is_outward(surface: Surface, offset: float) -> bool:
     """Of a closed surface: just inside each part the winding number is 1, just outside 0. `offset`: how far is just."""
     number, _ = edge_numbers(surface.faces)
     parts = face_parts(surface.faces, number, np.ones(len(surface.faces), bool))
-    a, b, c = (surface.vertices[surface.faces[:, i]] for i in range(3))
-    normals = np.cross(b - a, c - a)
+    normals = face_normals(surface)
     area = np.linalg.norm(normals, axis=1)
     order = np.lexsort((-area, parts))
     probe = order[np.unique(parts[order], return_index=True)[1]]  # the largest face of each part
@@ -127,8 +126,7 @@ def winding_numbers(surface: Surface, points: FloatArray) -> FloatArray:
 
 def vertex_normals(surface: Surface) -> FloatArray:
     """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
-    a, b, c = (surface.vertices[surface.faces[:, i]] for i in range(3))
-    normals = np.cross(b - a, c - a)
+    normals = face_normals(surface)
     corner = surface.faces.T.reshape(-1)
     total = np.stack([np.bincount(corner, np.tile(normals[:, axis], 3), len(surface.vertices)) for axis in range(3)], 1)
     return unit(np.asarray(total, dtype=np.float64))

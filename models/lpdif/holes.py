@@ -6,15 +6,12 @@ Letters: V vertices, F faces, S sides of faces that have no other face, L loops 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from lpdif.isosurface import Surface
-from lpdif.manifold import sides_of
-from lpdif.trimming import edge_numbers
-
-FloatArray = NDArray[np.float64]
+from lpdif.manifold import open_vertices, sides_of
+from lpdif.trimming import edge_numbers, face_normals
 
 AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least
 
@@ -27,12 +24,12 @@ def fill_holes(surface: Surface, largest: float) -> Surface:
     the end of a pipe across.
     """
     vertices, faces = surface
+    if not open_vertices(faces, len(vertices)).any():
+        return surface
     number, count = edge_numbers(faces)
     open_ = count[number] == 1
-    if not open_.any():
-        return surface
     start, end = (part[open_] for part in sides_of(faces))
-    around = np.tile(normals_of(surface), (3, 1))[open_]
+    around = np.tile(face_normals(surface), (3, 1))[open_]
     total = len(vertices)
     graph = coo_matrix((np.ones(len(start), np.int8), (start, end)), shape=(total, total))
     _, loop = np.unique(connected_components(graph, directed=False)[1][start], return_inverse=True)
@@ -54,9 +51,3 @@ def fill_holes(surface: Surface, largest: float) -> Surface:
     fresh = total + (np.cumsum(hole) - 1)[loop[chosen]]
     fans = np.stack([end[chosen], start[chosen], fresh], 1)
     return Surface(np.concatenate([vertices, middle[hole]]), np.concatenate([faces, fans]))
-
-
-def normals_of(surface: Surface) -> FloatArray:
-    """(F, 3) face normals, as long as twice the area."""
-    a, b, c = (surface.vertices[surface.faces[:, corner]] for corner in range(3))
-    return np.asarray(np.cross(b - a, c - a))

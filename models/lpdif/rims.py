@@ -15,7 +15,8 @@ from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
 from lpdif.isosurface import Surface
-from lpdif.trimming import edge_numbers, face_areas, face_parts, keep_faces
+from lpdif.manifold import open_vertices
+from lpdif.trimming import keep_faces, pinholes
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -49,17 +50,6 @@ def even_rim(
     return cut_at(surface, past, beyond)
 
 
-def open_vertices(faces: IntArray, count: int) -> NDArray[np.bool_]:
-    """(V,) True at the border of consistently wound faces, without a search for edges.
-
-    Around a vertex amid faces every neighbour is walked to once and come from once, so any number given to neighbours sums up to the same both
-    ways. The numbers are whole, so the sums are exact; that a border cancels by chance is one in a million.
-    """
-    number = (np.arange(count, dtype=np.int64) * 2_654_435_761 % 1_048_573 + 1).astype(np.float64)
-    start, end = faces.T.reshape(-1), np.roll(faces, -1, axis=1).T.reshape(-1)
-    return np.asarray(np.bincount(start, number[end], count) != np.bincount(end, number[start], count))
-
-
 def border_distance(vertices: FloatArray, tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:
     """(V,) u / s: how far vertices lie past the border of the points in the surface that these lie on, in the spacing (V,) there."""
     count = min(NEAREST, tree.n)
@@ -80,19 +70,12 @@ def border_distance(vertices: FloatArray, tree: cKDTree, normals: FloatArray, sp
 
 def inland(surface: Surface, past: NDArray[np.bool_], largest_hole: float) -> NDArray[np.bool_]:
     """(V,) of the vertices that lie past the rim, those whose faces hang together in a small part that does not meet the border."""
-    faces = surface.faces
-    chosen = np.asarray(past[faces].any(1))
-    number, count = edge_numbers(faces)
-    parts = face_parts(faces, number, chosen)[chosen]
-    on_border = (count[number] == 1).reshape(3, -1).any(0)[chosen]
-    total = int(parts.max(initial=-1)) + 1
-    small = np.bincount(parts, face_areas(surface)[chosen], total) <= largest_hole
-    small &= np.bincount(parts[on_border], minlength=total) == 0
-    found = np.zeros(len(surface.vertices), bool)
-    found[faces[chosen][small[parts]]] = True
-    kept = np.zeros(len(surface.vertices), bool)
-    kept[faces[chosen][~small[parts]]] = True
-    return found & ~kept & past
+    chosen = np.asarray(past[surface.faces].any(1))
+    faces, small = surface.faces[chosen], pinholes(surface, chosen, largest_hole)
+    found, others = np.zeros((2, len(past)), bool)
+    found[faces[small]] = True
+    others[faces[~small]] = True
+    return found & ~others & past
 
 
 def cut_at(surface: Surface, values: FloatArray, level: float) -> Surface:

@@ -44,10 +44,15 @@ def face_parts(faces: IntArray, number: IntArray, chosen: NDArray[np.bool_]) -> 
     return parts
 
 
+def face_normals(surface: Surface) -> FloatArray:
+    """(F, 3) normals of the faces, as long as twice their areas."""
+    a, b, c = (surface.vertices[surface.faces[:, corner]] for corner in range(3))
+    return np.asarray(np.cross(b - a, c - a))
+
+
 def face_areas(surface: Surface) -> FloatArray:
     """(F,) areas."""
-    a, b, c = surface.vertices[surface.faces].transpose(1, 0, 2)
-    return np.asarray(0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    return np.asarray(0.5 * np.linalg.norm(face_normals(surface), axis=1))
 
 
 def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
@@ -67,19 +72,27 @@ def trim(surface: Surface, supported: NDArray[np.bool_], largest_hole: float) ->
     kept: NDArray[np.bool_] = np.asarray(supported[surface.faces].all(1))
     if kept.all():
         return kept
-    # only faces around those in question matter: every face at an edge of one of them is there
+    kept[~kept] = pinholes(surface, ~kept, largest_hole)
+    return kept
+
+
+def pinholes(surface: Surface, chosen: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:
+    """Of each chosen face (F,), in their order: whether the part that they form over shared edges has an area of at most `largest` and does not
+    reach the surface's own border."""
+    if not chosen.any():
+        return np.zeros(0, bool)
+    # only faces around them matter: every face at an edge of one of them is there
     involved = np.zeros(len(surface.vertices), bool)
-    involved[surface.faces[~kept]] = True
+    involved[surface.faces[chosen]] = True
     around = np.nonzero(involved[surface.faces].any(1))[0]
-    doubtful = ~kept[around]
+    doubtful = np.asarray(chosen[around])
     number, count = edge_numbers(surface.faces[around])
     parts = face_parts(surface.faces[around], number, doubtful)[doubtful]
     on_border = (count[number] == 1).reshape(3, -1).any(0)[doubtful]
     total = parts.max() + 1
     touches = np.bincount(parts[on_border], minlength=total) > 0
     area = np.bincount(parts, face_areas(Surface(surface.vertices, surface.faces[around[doubtful]])), total)
-    kept[around[doubtful]] = (~touches & (area <= largest_hole))[parts]
-    return kept
+    return np.asarray((~touches & (area <= largest))[parts])
 
 
 def large_parts(surface: Surface, weight: FloatArray, least: float) -> NDArray[np.bool_]:
