@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lpdif
 from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
+from lpdif.words import counted
 from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, expand
@@ -71,9 +72,9 @@ def reconstruct_many(
     waiting = [(scan, target) for scan, target in jobs if overwrite or not target.exists()]
     kept = [Outcome(scan, target, "kept") for scan, target in jobs if not overwrite and target.exists()]
     if kept:
-        console.say(f"{len(kept)} of {len(jobs)} scans are done already and kept; --overwrite does them again")
+        console.say(f"{len(kept)} of {counted(len(jobs), 'scan')} done already and kept; --overwrite does it all again")
     if dry_run:
-        console.say(f"would make {len(waiting)} meshes in {folder}; nothing was written")
+        console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}; nothing was written")
         names = [str(target) for _, target in waiting]
         console.result({"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}, *names)
         return
@@ -143,13 +144,13 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console) -> None:
     for line in table([["scan", "state", "faces", "time"], *(row(outcome) for outcome in outcomes)], right=[2, 3]):
         console.say(line)
     written = [outcome for outcome in outcomes if outcome.state == "done"]
-    console.say(f"wrote {len(written)} meshes to {folder} in {duration(console.elapsed())}")
+    console.say(f"wrote {counted(len(written), 'mesh', 'meshes')} to {folder} in {duration(console.elapsed())}")
     if written:
         console.next("inspect", str(written[0].output))
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes]}
     console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
     if failed:
-        raise BatchError(f"{len(failed)} of {len(outcomes)} scans failed", f"the reasons are in {record}; the others are done")
+        raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", f"the reasons are in {record}; the others are done")
 
 
 def row(outcome: Outcome) -> list[str]:

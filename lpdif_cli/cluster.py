@@ -11,6 +11,7 @@ import typer
 import lpdif
 from lpdif.errors import UsageError
 from lpdif.locking import check_free
+from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration, table
 from lpdif_cli.settings import resolve, workspace_words
@@ -60,7 +61,7 @@ def cluster(
         if gallery.exists():
             raise UsageError(f"{gallery}: already there", "pass --overwrite to group the codes anew")
     if dry_run:
-        console.say(f"would group the codes of {place} into {chosen.config.cluster.patterns} patterns; nothing was done")
+        console.say(f"would group the codes of {place} into {counted(chosen.config.cluster.patterns, 'pattern')}; nothing was done")
         console.result({"dry_run": True, "workspace": str(place), **dataclasses.asdict(chosen.config.cluster)}, str(place))
         return
     lpdif.use_threads(chosen.config.threads)
@@ -69,7 +70,7 @@ def cluster(
     lines = table([tuple(rows[0]), *(tuple(_short(v) for v in row.values()) for row in rows)], right=range(len(rows[0])))
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
-    console.say(f"wrote {report.gallery}: {len(rows)} patterns in {duration(console.elapsed())}")
+    console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")
     console.next("fit", "--resume", "--patterns", str(len(rows)), *workspace_words(place))
     console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
 

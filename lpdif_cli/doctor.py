@@ -17,6 +17,7 @@ import typer
 
 import lpdif
 from lpdif.errors import LpdifError, ResourceError
+from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, size, table
 from lpdif_cli.settings import resolve
@@ -80,7 +81,7 @@ def doctor(
         if finding.remedy:
             console.say(f"{finding.what}: {finding.remedy}")
     if bad:
-        raise ResourceError(f"{len(bad)} of {len(findings)} things need care: {', '.join(f.what for f in bad)}", bad[0].remedy)
+        raise ResourceError(f"{counted(len(bad), 'thing')} to see to, of {len(findings)}: {', '.join(f.what for f in bad)}", bad[0].remedy)
     console.next("demo")
 
 
@@ -152,7 +153,7 @@ def threads() -> Finding:
     from lpdif.device import available_threads
 
     limit = os.environ.get("OMP_NUM_THREADS")
-    return Finding("threads", f"{available_threads()} cores" + (f", OMP_NUM_THREADS={limit}" if limit else ""))
+    return Finding("threads", counted(available_threads(), "core") + (f", OMP_NUM_THREADS={limit}" if limit else ""))
 
 
 def memory() -> Finding:
@@ -165,7 +166,7 @@ def memory() -> Finding:
 def bundled_model() -> str:
     """The model that ships with lpdif."""
     model = lpdif.load_model(None)
-    return f"{len(model.patterns.centroids)} patterns, {model.card.get('steps', '?')} steps"
+    return f"{counted(len(model.patterns.centroids), 'pattern')}, {model.card.get('steps', '?')} steps"
 
 
 def writing(what: str, folder: Path) -> Finding:

@@ -11,6 +11,7 @@ import typer
 import lpdif
 from lpdif.errors import UsageError
 from lpdif.locking import check_free
+from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.settings import resolve, workspace_words
@@ -55,21 +56,21 @@ def fit(
     plan = dataclasses.replace(chosen.config.fit, resume=resume)
     if dry_run:
         steps = f"{plan.shared_steps:,} + {plan.pattern_steps:,} steps"
-        console.say(f"would fit {plan.patterns} patterns to the samples of {scans} scans in {steps}; nothing was done")
+        console.say(f"would fit {counted(plan.patterns, 'pattern')} to the samples of {counted(scans, 'scan')} in {steps}; nothing was done")
         console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, str(place.model))
         return
     lpdif.use_threads(chosen.config.threads)
     with console.interrupts.patient() as stop:
         report = lpdif.fit(place.root, plan, chosen.config.device, progress=console.progress, stop=said_aloud(stop, console))
     if report.stopped:
-        console.say(f"kept a snapshot after {report.steps:,} steps")
+        console.say(f"kept a snapshot after {counted(report.steps, 'step')}")
         console.stop_hint = "go on with: " + command_line("fit", "--resume", *given(patterns, place.root, seed))
         raise KeyboardInterrupt
     console.interrupts.caught = None  # a wish to stop that came with the last step was granted
     console.say("held-out regions, error near the surface in region sizes:")
     for line in table([(name, f"{value:.4f}") for name, value in report.validation.items()], right=[1]):
         console.say("  " + line)
-    console.say(f"wrote {report.model}: {report.steps:,} steps in {duration(console.elapsed())}")
+    console.say(f"wrote {report.model}: {counted(report.steps, 'step')} in {duration(console.elapsed())}")
     console.next("reconstruct", "SCAN", "-o", "MESH.ply", *workspace_words(place.root))
     console.result({"model": str(report.model), "steps": report.steps, "validation": report.validation}, str(report.model))
 

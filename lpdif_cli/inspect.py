@@ -11,6 +11,7 @@ import typer
 
 import lpdif
 from lpdif.errors import InputError, ModelError
+from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, command_line, size, table
 from lpdif_cli.settings import workspace_words
@@ -67,7 +68,7 @@ def surface(path: Path) -> tuple[Facts, list[str]]:
         facts |= {"lowest corner": low, "highest corner": high, "extent": high - low}
     facts |= {"normals": scan.normals is not None, "colours": scan.colors is not None, "bytes": path.stat().st_size}
     if scan.sensor is not None:
-        facts["scanner"] = scan.sensor if scan.sensor.ndim == 1 else f"{len(scan.sensor):,} positions"
+        facts["scanner"] = scan.sensor if scan.sensor.ndim == 1 else counted(len(scan.sensor), "position")
     if scan.extras:
         facts["further values"] = ", ".join(scan.extras)
     if scan.faces is not None:

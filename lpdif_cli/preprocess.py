@@ -10,6 +10,7 @@ import typer
 import lpdif
 from lpdif.errors import BatchError, InputError, UsageError
 from lpdif.locking import check_free
+from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration
 from lpdif_cli.inputs import expand
@@ -50,17 +51,18 @@ def preprocess(
     if not overwrite:
         check_kept(place, paths, console)
     if dry_run:
-        console.say(f"would read {len(paths)} files and write samples to {place.samples}; nothing was done")
+        console.say(f"would read {counted(len(paths), 'file')} and write samples to {place.samples}; nothing was done")
         console.result({"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths]}, *map(str, paths))
         return
     report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
-    console.say(f"wrote {place.samples}: {report.regions:,} regions of {report.kept} scans in {duration(console.elapsed())}")
+    what = f"{counted(report.regions, 'region')} of {counted(report.kept, 'scan')}"
+    console.say(f"wrote {place.samples}: {what} in {duration(console.elapsed())}")
     console.next("fit", "--patterns", str(chosen.config.fit.patterns), *workspace_words(place.root))
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
     document = {"workspace": str(place.root), "kept": report.kept, "regions": report.regions, "left_out": left_out}
     console.result(document, str(place.samples))
     if left_out:
-        raise BatchError(f"{len(left_out)} of {len(paths)} files were left out", "the reasons are above; the others are done")
+        raise BatchError(f"{len(left_out)} of {counted(len(paths), 'file')} left out", "the reasons are above; the others are done")
 
 
 def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> None:
@@ -76,7 +78,8 @@ def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> N
         return
     dropped = sorted(earlier - {path.name for path in paths})
     if dropped:
+        named = f"{dropped[0]}, ..." if dropped[1:] else dropped[0]
         raise UsageError(
-            f"{place.samples}: holds samples of {len(dropped)} other scans ({dropped[0]}, ...), which would be dropped",
+            f"{place.samples}: holds samples of {counted(len(dropped), 'other scan')} ({named}), which would be dropped",
             "pass --overwrite to drop them, give those scans too, or take another folder with --workspace",
         )

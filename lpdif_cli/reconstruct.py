@@ -11,6 +11,7 @@ import typer
 
 import lpdif
 from lpdif.errors import ModelError, UsageError
+from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console, duration, size
@@ -133,7 +134,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
-        console.say(f"would make a mesh of {len(scan.points):,} points ({scan.name}); nothing was written")
+        console.say(f"would make a mesh of {counted(len(scan.points), 'point')} ({scan.name}); nothing was written")
         console.result({"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points)}, str(target or STREAM))
         return
     made = work.mesh_of(scan)
@@ -141,12 +142,12 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
     mesh = made.mesh
     if target is None:
         data = lpdif.encode_mesh(mesh, "ply")
-        console.say(f"writing {len(mesh.faces):,} faces, {size(len(data))} to stdout after {duration(console.elapsed())}")
+        console.say(f"writing {counted(len(mesh.faces), 'face')}, {size(len(data))} to stdout after {duration(console.elapsed())}")
         console.binary_result(data)
         return
     lpdif.write_mesh(target, mesh, overwrite=overwrite)
     written = target.stat().st_size
-    counts = f"{len(mesh.vertices):,} vertices, {len(mesh.faces):,} faces, {size(written)}"
+    counts = f"{counted(len(mesh.vertices), 'vertex', 'vertices')}, {counted(len(mesh.faces), 'face')}, {size(written)}"
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
     console.next("inspect", str(target))
     document = {

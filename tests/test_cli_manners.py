@@ -18,6 +18,7 @@ from cli_fakes import Library, write_points
 from conftest import Cli, process_environment, process_words, run_apart
 
 from lpdif import errors
+from lpdif.words import counted
 from lpdif_cli.console import Console, duration, one_line, size, table
 
 COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "inspect", "doctor", "demo")
@@ -385,6 +386,11 @@ def test_help_is_quick() -> None:
 
 
 # --- small parts
+
+
+def test_counted_nouns() -> None:
+    assert [counted(n, "scan") for n in (0, 1, 2, 1234)] == ["0 scans", "1 scan", "2 scans", "1,234 scans"]
+    assert [counted(n, "vertex", "vertices") for n in (1, 2)] == ["1 vertex", "2 vertices"]
 
 
 def test_words_for_people() -> None:

@@ -180,7 +180,7 @@ def test_next_run_does_only_what_is_missing(cli: Cli, library: Library, scans: P
     ran = cli("reconstruct", "scans", "-o", "out")
     assert ran.code == 0
     assert [call[0] for call in library.calls] == ["bad.ply"]
-    assert "2 of 3 scans are done already and kept; --overwrite does them again" in ran.lines
+    assert "2 of 3 scans done already and kept; --overwrite does it all again" in ran.lines
     assert not Path("out/failed.jsonl").exists()
     cli("reconstruct", "scans", "-o", "out", "--overwrite")
     assert [call[0] for call in library.calls] == ["bad.ply", "a.ply", "bad.ply", "a.ply"]
@@ -216,7 +216,7 @@ def test_meshes_below_the_scans_are_not_taken_for_scans(cli: Cli, library: Libra
     first = cli("reconstruct", "scans", "-o", "scans/meshes")
     again = cli("reconstruct", "scans", "-o", "scans/meshes")
     assert (first.code, again.code) == (0, 0)
-    assert "3 of 3 scans are done already" in again.err
+    assert "3 of 3 scans done already" in again.err
 
 
 def test_missing_scan_of_a_batch_is_one_failure(cli: Cli, library: Library, scans: Path) -> None:
@@ -272,3 +272,10 @@ def test_batch_dry_run(cli: Cli, library: Library, scans: Path) -> None:
 def test_folder_without_scans_is_bad_input(cli: Cli) -> None:
     Path("empty").mkdir()
     assert cli("reconstruct", "empty", "-o", "out").code == 3
+
+
+def test_one_is_counted_as_one(cli: Cli, library: Library) -> None:
+    write_points(Path("scans/a.ply"))
+    assert "would make 1 mesh in out; nothing was written" in cli("reconstruct", "scans", "-o", "out", "--dry-run").lines
+    assert any(line.startswith("wrote 1 mesh to out in ") for line in cli("reconstruct", "scans", "-o", "out").lines)
+    assert "1 of 1 scan done already and kept; --overwrite does it all again" in cli("reconstruct", "scans", "-o", "out").lines

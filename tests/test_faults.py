@@ -334,7 +334,7 @@ def test_a_disk_that_fills_up_in_a_batch_ends_it_and_the_next_run_goes_on(cli: C
     assert [path.name for path in Path("out").iterdir()] == ["a.ply"]
     ran = cli("reconstruct", "scans", "-o", "out")
     assert ran.code == 0
-    assert "1 of 3 scans are done already and kept; --overwrite does them again" in ran.lines
+    assert "1 of 3 scans done already and kept; --overwrite does it all again" in ran.lines
 
 
 def test_a_disk_full_at_the_model_keeps_the_snapshot_and_the_old_model(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,7 +214,7 @@ def test_bad_files_are_left_out_with_their_reasons_and_the_rest_is_done(cli: Cli
         assert not found[scan].startswith(name)
         assert f"warning: {name} left out: {found[scan]}" in ran.lines
     assert (ran.document["kept"], ran.document["regions"]) == (2, 120)
-    assert ran.lines[-2] == "error: 5 of 7 files were left out"
+    assert ran.lines[-2] == "error: 5 of 7 files left out"
     assert sorted(shards()) == ["a.ply", "z.obj"]
     assert manifest()["left_out"] == [[scan, found[scan]] for scan in sorted(found)]
     assert len(load_samples(PLACE)[1]) == 120
