@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, load_model, load_tensors, save_tensors
 from lpdif.patterns import fit_whitening
+from lpdif.words import counted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -172,7 +173,7 @@ def test_the_gallery_is_a_png_with_a_row_for_each_pattern(cli: Cli, patterns: in
         for place in range(TYPICAL):
             region = row[:, MARGIN + place * PIXELS : MARGIN + (place + 1) * PIXELS]
             assert (region < 250).mean() > 0.05  # a surface
-    assert any(line.startswith(f"wrote {PLACE.gallery}: {patterns} patterns in ") for line in ran.lines)
+    assert any(line.startswith(f"wrote {PLACE.gallery}: {counted(patterns, 'pattern')} in ") for line in ran.lines)
 
 
 def test_a_gallery_is_not_replaced_unasked(cli: Cli) -> None:

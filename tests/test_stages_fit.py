@@ -21,12 +21,13 @@ from PIL import Image
 from shapes import as_mesh, sphere_points
 
 import lpdif
-from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, load_model, load_samples, load_tensors, read_metrics
+from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, append_metrics, load_model, load_samples, load_tensors, read_metrics
+from lpdif.augment import Seen
 from lpdif.config import ClusterConfig, FitConfig, PreprocessConfig
 from lpdif.errors import InputError, ModelError, ResourceError, UsageError
-from lpdif.optimizer import Optimizer, make_networks
+from lpdif.optimizer import Optimizer, TrainingRegions, make_networks
 from lpdif.stages.cluster import cluster
-from lpdif.stages.fit import HELD_OUT, FitReport, begin_patterns, fit, split_regions
+from lpdif.stages.fit import HELD_OUT, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions
 from lpdif.stages.preprocess import PreprocessReport, preprocess, scan_files
 
 SAMPLING = PreprocessConfig(regions_per_shape=120, points=48, samples=16, finest=1 / 32)
@@ -178,6 +179,46 @@ def test_a_wish_to_stop_at_the_last_step_is_no_stop(workspace: Path, straight: t
     assert model_bytes(workspace) == model_bytes(straight[0])
 
 
+def test_a_finished_fit_leaves_its_model_alone(workspace: Path, straight: tuple[Path, FitReport]) -> None:
+    shutil.copytree(straight[0], workspace, dirs_exist_ok=True)
+    place = Workspace(workspace)
+
+    def state() -> list[tuple[bytes, int, int]]:
+        files = place.model, place.snapshot, place.metrics
+        return [(path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) for path in files]
+
+    before = state()
+    report = fit(workspace, change(resume=True), "cpu")
+    assert report == dataclasses.replace(straight[1], model=place.model, made=0, written=False)
+    assert state() == before
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"half a mod")])
+def test_a_finished_fit_without_its_model_writes_it(
+    workspace: Path, straight: tuple[Path, FitReport], damage: Callable[[Path], object]
+) -> None:
+    shutil.copytree(straight[0], workspace, dirs_exist_ok=True)
+    damage(Workspace(workspace).model)
+    report = fit(workspace, change(resume=True), "cpu")
+    assert (report.made, report.written, report.validation) == (0, True, straight[1].validation)
+    assert model_bytes(workspace) == model_bytes(straight[0])
+
+
+def test_seconds_of_a_resumed_fit_go_on(workspace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = Workspace(workspace)
+    assert fit(workspace, SHORT, "cpu", stop=stop_at(10)).made == 10
+    assert all(0 < row["seconds"] < 900 for row in read_metrics(place.metrics))
+    append_metrics(place.metrics, {"step": 10, "seconds": 1000.0})
+    assert fit(workspace, change(resume=True), "cpu", stop=stop_at(5)).made == 5
+    assert [row["seconds"] >= 1000 for row in read_metrics(place.metrics) if row["step"] > 10] == [True] * 3
+    place.metrics.write_text("oops\n")
+    report = fit(workspace, change(resume=True), "cpu")
+    assert (report.steps, report.made, report.stopped, report.written) == (18, 3, False, True)
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
+        f"{place.metrics}: not the log of a fit; the seconds of this run are counted from 0"
+    ]
+
+
 def test_snapshots_do_not_change_the_outcome(workspace: Path, straight: tuple[Path, FitReport]) -> None:
     calls: list[tuple[str, int, int]] = []
     before = torch.get_rng_state()
@@ -218,7 +259,7 @@ def test_empty_patterns_are_dropped_aloud(caplog: pytest.LogCaptureFixture) -> N
     optimizer.bank = torch.eye(16)[:3].repeat(14, 1)[:40]
     optimizer.seen[:] = True
     with caplog.at_level(logging.INFO, "lpdif"):
-        begin_patterns(optimizer, change(patterns=8))
+        assert begin_patterns(optimizer, change(patterns=8)) == 3
     assert optimizer.networks.decoder.patterns == 3
     [warning] = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert warning.getMessage() == "only 3 of 8 patterns have regions; the empty ones are dropped"
@@ -235,6 +276,23 @@ def test_held_out_regions_are_no_training_regions(prepared: tuple[Path, Preproce
     assert torch.equal(held_out.sdf, whole.sdf[HELD_OUT - 1 :: HELD_OUT])
     with pytest.raises(InputError, match="only 60 regions: too few"):
         split_regions(whole.at(torch.arange(60)))
+
+
+def test_errors_are_those_of_what_is_seen(prepared: tuple[Path, PreprocessReport]) -> None:
+    """Regions of which nothing is seen have no error; those of which all is seen a smaller one than those seen as in training."""
+    data = split_regions(load_samples(Workspace(prepared[0]))[0])[0]
+    networks = make_networks(6, 8, 0)
+
+    def nothing(some: TrainingRegions, generator: torch.Generator) -> Seen:
+        seen = as_in_training(some, generator)
+        return seen._replace(mask=torch.zeros_like(seen.mask))
+
+    def everything(some: TrainingRegions, generator: torch.Generator) -> Seen:
+        return Seen(some.points.float(), some.normals.float(), torch.arange(some.points.shape[1]) < some.counts[:, None])
+
+    errors = {look: held_out_errors(networks, None, data, look, 0, torch.device("cpu"))[0] for look in (nothing, everything, as_in_training)}
+    assert errors[nothing].isnan().all()
+    assert errors[everything].nanmedian() < errors[as_in_training].nanmedian()
 
 
 def refused(workspace: Path, config: FitConfig) -> ModelError:
@@ -301,7 +359,9 @@ def test_threads_give_the_same_kind_of_run(workspace: Path, straight: tuple[Path
 # --- cluster --------------------------------------------------------------------------------------------------------------------
 
 
-def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(straight: tuple[Path, FitReport], workspace: Path) -> None:
+def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(
+    straight: tuple[Path, FitReport], workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     place = Workspace(workspace)
     shutil.copy(Workspace(straight[0]).snapshot, place.snapshot)
     report = cluster(workspace, ClusterConfig(patterns=4, sweep=(1, 2)), "cpu")
@@ -318,8 +378,23 @@ def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(strai
     assert picture.height == 4 * 150
     state, card = load_tensors(place.snapshot, SNAPSHOT)
     assert card["config"]["patterns"] == len(state["patterns.centroids"]) == 4
-    model = load_model(fit(workspace, change(resume=True), "cpu").model)
-    assert model.networks.decoder.patterns == 4
+    with caplog.at_level(logging.INFO, "lpdif"):
+        report = fit(workspace, change(resume=True), "cpu")  # the settings still say 3
+    assert (report.patterns, report.steps, report.made, report.written) == (4, 18, 9, True)
+    assert next(r.getMessage() for r in caplog.records if r.getMessage().startswith("fit: ")).endswith("18 steps, 4 patterns")
+    model = load_model(report.model)
+    assert model.networks.decoder.patterns == model.card["config"]["patterns"] == 4
+    assert load_tensors(place.snapshot, SNAPSHOT)[1]["config"]["patterns"] == 4
+    assert not fit(workspace, change(resume=True), "cpu").written
+
+
+def test_new_patterns_count_where_no_step_is_left_for_them(workspace: Path) -> None:
+    config = change(patterns=1, pattern_steps=0)
+    fit(workspace, config, "cpu")
+    cluster(workspace, ClusterConfig(patterns=2), "cpu")
+    report = fit(workspace, dataclasses.replace(config, resume=True), "cpu")
+    assert (report.patterns, report.made, report.written) == (2, 0, True)
+    assert load_model(report.model).networks.decoder.patterns == 2
 
 
 def test_no_fit_no_clusters(workspace: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, TrainingRegions, expected_state, pattern_tensors, read_patterns
 from lpdif.patterns import Patterns
 from lpdif.workspace import Workspace
+
+log = logging.getLogger("lpdif")
 
 MODEL, SNAPSHOT, SAMPLES = "lpdif-model", "lpdif-snapshot", "lpdif-samples"
 VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1}
@@ -75,8 +78,12 @@ def save_model(path: Path, model: Model) -> None:
     """Networks in float32, their sizes in the card."""
     networks = model.networks
     sizes = {"features": networks.encoder.features, "width": networks.decoder.width, "patterns": networks.decoder.patterns}
-    tensors = {k: v.float() for k, v in networks.state_dict().items()} | pattern_tensors(model.patterns)
-    save_tensors(path, MODEL, tensors, {**model.card, "sizes": sizes})
+    save_tensors(path, MODEL, model_tensors(model), {**model.card, "sizes": sizes})
+
+
+def model_tensors(model: Model) -> dict[str, Tensor]:
+    """All numbers of a model, by name."""
+    return {k: v.float() for k, v in model.networks.state_dict().items()} | pattern_tensors(model.patterns)
 
 
 def load_model(path: Path | None = None) -> Model:
@@ -157,6 +164,17 @@ def append_metrics(path: Path, row: dict[str, Any]) -> None:
     """One line of metrics.jsonl."""
     with path.open("a") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def seconds_spent(path: Path) -> float:
+    """What the last row of metrics.jsonl says of the time spent on the fit; 0 where there is none yet."""
+    if not path.exists():
+        return 0.0
+    try:
+        return float([row["seconds"] for row in read_metrics(path)][-1])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        log.warning("%s: not the log of a fit; the seconds of this run are counted from 0", path)
+        return 0.0
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

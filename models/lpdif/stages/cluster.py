@@ -28,7 +28,7 @@ from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
 from lpdif.rendering import draw_mesh, sheet, view_axes
 from lpdif.sampling import SUPPORT
-from lpdif.stages.fit import held_out_errors, remembered, split_regions
+from lpdif.stages.fit import as_in_training, held_out_errors, remembered, split_regions
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
@@ -93,7 +93,7 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
     optimizer.regroup(patterns)
     optimizer.step = min(optimizer.step, settings.shared_steps)
     held_out = split_regions(load_samples(place)[0])[1]
-    errors, held_codes = held_out_errors(optimizer.mean, patterns, held_out, settings.seed, on)
+    errors, held_codes = held_out_errors(optimizer.mean, patterns, held_out, as_in_training, settings.seed, on)
     rows = table(patterns, codes, errors, held_codes)
     picture = gallery(optimizer.mean, patterns, codes, rows)
     write_bytes(place.gallery, picture, overwrite=True)

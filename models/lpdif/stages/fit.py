@@ -13,9 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdif.artifacts import SNAPSHOT, Model, append_metrics, load_samples, load_snapshot, save_model, save_tensors
+from lpdif.artifacts import (
+    SNAPSHOT,
+    Model,
+    append_metrics,
+    load_model,
+    load_samples,
+    load_snapshot,
+    model_tensors,
+    save_model,
+    save_tensors,
+    seconds_spent,
+)
 from lpdif.atomic import check_output
-from lpdif.augment import scanned
+from lpdif.augment import Seen, scanned
 from lpdif.config import FitConfig
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError, UsageError
@@ -23,6 +34,7 @@ from lpdif.locking import workspace_lock
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
 from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
+from lpdif.words import counted
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
@@ -31,15 +43,29 @@ HELD_OUT = 64  # every so many regions, one is kept for validation
 NEAR = 0.15  # "near the surface": within this many region sizes
 SHOWN = 4096  # validation regions at most
 
+Look = Callable[[TrainingRegions, torch.Generator], Seen]  # regions -> what is seen of them
+
 
 @dataclass(frozen=True)
 class FitReport:
-    """The model file, steps done, validation errors (in region sizes, near the surface), and whether it was stopped early."""
+    """What a run has come to.
+
+    model       its file
+    patterns    decoders of the model
+    steps       done so far, by this run and those before it
+    made        steps of this run
+    validation  errors near the surface, in region sizes
+    stopped     asked to stop early: there is a snapshot, no model
+    written     the model is new; False too where an earlier run has made every step and its model is still there
+    """
 
     model: Path
+    patterns: int
     steps: int
+    made: int
     validation: dict[str, float]
     stopped: bool
+    written: bool
 
 
 def fit(
@@ -52,7 +78,8 @@ def fit(
     """Train a model on the samples of a workspace and write it there.
 
     `stop` is asked after every step; where it says yes, a snapshot is written and the report says `stopped`. With config.resume
-    the run goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads).
+    the run goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads). Codes that are
+    grouped already, by an earlier run or by `cluster`, stay as they are: their number of patterns stands, whatever the config says.
     """
     place = Workspace(workspace)
     place.shards()  # nothing is locked, or made, where there are no samples
@@ -69,18 +96,21 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
     training, held_out = split_regions(load_samples(place)[0])
     networks = make_networks(config.features, config.width, config.seed)
     optimizer = Optimizer(networks, len(training.counts), device)
+    spent = 0.0  # seconds, by earlier runs
     if config.resume:
-        resume(optimizer, place, config)
-    steps = config.shared_steps + config.pattern_steps
-    log.info("fit: %d regions, %d held out, %d steps, %d patterns", len(training.counts), len(held_out.counts), steps, config.patterns)
+        config = resume(optimizer, place, config)
+        spent = seconds_spent(place.metrics)
+    first, steps = optimizer.step, config.shared_steps + config.pattern_steps
+    of = ", ".join([counted(len(training.counts), "region"), f"{len(held_out.counts):,} held out", counted(steps, "step")])
+    log.info("fit: %s, %s", of, counted(config.patterns, "pattern"))
     started, smooth = time.monotonic(), None
     while optimizer.step < steps:
         if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
-            begin_patterns(optimizer, config)
+            config = dataclasses.replace(config, patterns=begin_patterns(optimizer, config))
         loss = optimizer.learn(training, config.batch, learning_rate(optimizer.step, steps, config.learning_rate), config.seed)
         smooth = loss if smooth is None else 0.99 * smooth + 0.01 * loss
         step = optimizer.step
-        row: dict[str, Any] = {"step": step, "loss": round(smooth, 6), "seconds": round(time.monotonic() - started, 1)}
+        row: dict[str, Any] = {"step": step, "loss": round(smooth, 6), "seconds": round(spent + time.monotonic() - started, 1)}
         if optimizer.patterns is not None:
             since = step - config.shared_steps
             if config.reassign_every and since % config.reassign_every == 0 and step < steps:  # a decoder must learn what it is given
@@ -103,8 +133,9 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
             append_metrics(place.metrics, row)
         progress("fit", step, steps)
         if stopped and step < steps:
-            return FitReport(place.model, step, {k: row[k] for k in ("mean", "median", "p95")}, True)
-    return finish(optimizer, place, config, held_out)
+            validation = {k: row[k] for k in ("mean", "median", "p95")}
+            return FitReport(place.model, config.patterns, step, step - first, validation, stopped=True, written=False)
+    return finish(optimizer, place, config, held_out, steps - first)
 
 
 def split_regions(whole: TrainingRegions) -> tuple[TrainingRegions, TrainingRegions]:
@@ -121,14 +152,16 @@ def remembered(config: FitConfig) -> dict[str, Any]:
     return {k: v for k, v in dataclasses.asdict(config).items() if k not in ("resume", "snapshot_every")}
 
 
-def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> None:
-    """Take up the snapshot of the workspace. Raises ModelError where it is damaged or its settings differ."""
+def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConfig:
+    """Take up the snapshot of the workspace; returns the settings with the number of patterns that it has. Raises ModelError where it is
+    damaged or its settings differ."""
     if not place.snapshot.exists():
         raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
     state, earlier = load_snapshot(place.snapshot)
     wanted = remembered(config)
     if "patterns.centroids" in state:  # grouped already, by the fit or by `lpdif cluster`: their number stands
         del wanted["patterns"]
+        config = dataclasses.replace(config, patterns=len(state["patterns.centroids"]))
     different = [f"{k} {earlier.get(k)} -> {v}" for k, v in wanted.items() if earlier.get(k) != v]
     if different:
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew")
@@ -136,10 +169,11 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> None:
         raise ModelError(f"{place.snapshot}: made from {len(state['bank'])} regions, the samples hold {len(optimizer.bank)}", "start anew")
     optimizer.restore(state)
     log.info("resumed at step %d", optimizer.step)
+    return config
 
 
-def begin_patterns(optimizer: Optimizer, config: FitConfig) -> None:
-    """Cluster the codes of the shared stage and give every pattern its decoder."""
+def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
+    """Cluster the codes of the shared stage and give every pattern its decoder; returns how many there are."""
     patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed)
     found = len(patterns.centroids)
     if found < config.patterns:
@@ -147,12 +181,19 @@ def begin_patterns(optimizer: Optimizer, config: FitConfig) -> None:
     optimizer.branch(patterns)
     shares = torch.bincount(optimizer.pattern[optimizer.seen], minlength=found).double() / int(optimizer.seen.sum())
     log.info("patterns: %d, with shares %s", found, " ".join(f"{share:.1%}" for share in shares.tolist()))
+    return found
+
+
+def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:
+    """Points with everything that training does to them."""
+    return scanned(data.points.float(), data.normals.float(), data.counts, generator)
 
 
 def held_out_errors(
-    networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device
+    networks: Networks, patterns: Patterns | None, data: TrainingRegions, look: Look, seed: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Error of each held-out region near the surface, in region sizes, NaN where it has no sample there; and its code (R, C)."""
+    """Error of each region near the surface, in region sizes, NaN where it has no sample there; and its code (R, C). Of the regions
+    is seen what `look` says."""
     errors, codes = [], []
     where = None if patterns is None else patterns.to(device)
     networks.eval()
@@ -160,9 +201,9 @@ def held_out_errors(
         for start in range(0, len(data.counts), 512):
             some = data.at(torch.arange(start, min(start + 512, len(data.counts))))
             generator = step_generator(seed + 2, start)
-            seen = scanned(some.points.float(), some.normals.float(), some.counts, generator)
+            seen = look(some, generator)
             half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
-            found, code, _ = networks(type(seen)(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
+            found, code, _ = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
             near = (some.sdf.abs() < NEAR) & (seen.mask.sum(1, keepdim=True) >= 4)
             off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
             errors.append(off.sum(1) / near.sum(1))
@@ -173,7 +214,7 @@ def held_out_errors(
 def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:
     """Mean, median and p95 over held-out regions of the error near the surface, in region sizes, under the training's own
     noise."""
-    errors = held_out_errors(networks, patterns, data, seed, device)[0]
+    errors = held_out_errors(networks, patterns, data, as_in_training, seed, device)[0]
     errors = errors[errors.isfinite()]
     if len(errors) == 0:
         return {"mean": float("nan"), "median": float("nan"), "p95": float("nan")}
@@ -184,10 +225,30 @@ def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegion
     }
 
 
-def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions) -> FitReport:
-    """Write the model: the running mean of the weights."""
+def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int) -> FitReport:
+    """Write the model: the running mean of the weights. Where this run has `made` no step, the model is left alone if it is there."""
     patterns = optimizer.patterns or fit_patterns(optimizer.bank[optimizer.seen], 1, config.seed)
-    validation = validate(optimizer.mean, patterns, held_out, config.seed, optimizer.device)
-    card = {"config": remembered(config), "steps": optimizer.step, "validation": validation, "regions": len(optimizer.bank)}
-    save_model(place.model, Model(optimizer.mean.cpu(), patterns, card))
-    return FitReport(place.model, optimizer.step, validation, False)
+    config = dataclasses.replace(config, patterns=len(patterns.centroids))
+    card = {"config": remembered(config), "steps": optimizer.step, "regions": len(optimizer.bank)}
+    model = Model(optimizer.mean, patterns, card)
+    there = None if made else same_model(place.model, model)
+    if there is not None:
+        validation = there.card["validation"]
+    else:
+        validation = validate(optimizer.mean, patterns, held_out, config.seed, optimizer.device)
+        save_model(place.model, dataclasses.replace(model, card={**card, "validation": validation}))
+    return FitReport(place.model, config.patterns, optimizer.step, made, validation, stopped=False, written=there is None)
+
+
+def same_model(path: Path, model: Model) -> Model | None:
+    """The model in a file, with its validation, if it is `model` in all else."""
+    if not path.exists():
+        return None
+    try:
+        there = load_model(path)
+    except ModelError as error:
+        log.warning("%s; it is written anew", error.message)
+        return None
+    ours, theirs = model_tensors(model), model_tensors(there)
+    same = ours.keys() == theirs.keys() and all(torch.equal(ours[name].cpu(), theirs[name]) for name in ours)
+    return there if same and "validation" in there.card and model.card.items() <= there.card.items() else None
