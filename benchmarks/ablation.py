@@ -27,20 +27,20 @@ import torch
 from torch import Tensor
 
 from lpdif.artifacts import SAMPLES, load_tensors
-from lpdif.augment import MOST, Seen, nearest_seen, scanned
+from lpdif.augment import MOST, Seen, nearest_seen
 from lpdif.config import FitConfig
 from lpdif.density import log_density, median_distance
 from lpdif.device import repeatable, resolve
 from lpdif.frames import Frames, canonical_frames
 from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
+from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks
 from lpdif.patterns import Patterns, fit_patterns, fit_whitening, random_patterns
+from lpdif.stages.fit import Look, as_in_training, held_out_errors
 from lpdif.workspace import Workspace
 from lpdif_cli.settings import resolve as resolve_settings
 
 RECIPE = Path(__file__).parent.parent / "models" / "recipes" / "ablation.toml"
 HELD_OUT = 8  # every so many shapes, one is held out
-NEAR = 0.15  # "near the surface", in region sizes
 DECILES = 10
 LOOKED_AT = 8192  # held-out regions, at most
 RULER = 4096  # training codes that the density is taken against
@@ -172,29 +172,9 @@ def clean(data: TrainingRegions, _generator: torch.Generator) -> Seen:
     return nearest_seen(data.points.float(), data.normals.float(), there, MOST)
 
 
-def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:
-    """Points with everything that training does to them."""
-    return scanned(data.points.float(), data.normals.float(), data.counts, generator)
-
-
-Look = Callable[[TrainingRegions, torch.Generator], Seen]
-
-
 def region_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, look: Look, device: torch.device) -> np.ndarray:
-    """(R,) error of each region near the surface, NaN where it has no sample there."""
-    errors = []
-    where = None if patterns is None else patterns.to(device)
-    networks.eval()
-    with torch.inference_mode():
-        for start in range(0, len(data.counts), 512):
-            some = data.at(torch.arange(start, min(start + 512, len(data.counts))))
-            generator = step_generator(2, start)
-            seen = look(some, generator)
-            half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
-            found = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)[0].cpu()
-            near = (some.sdf.abs() < NEAR) & (seen.mask.sum(1, keepdim=True) >= 4)
-            errors.append(((found - some.sdf).abs() * near).sum(1) / near.sum(1))
-    return torch.cat(errors).numpy()
+    """(R,) error of each region near the surface, NaN where it has no sample there; the same draws for every variant and seed."""
+    return held_out_errors(networks, patterns, data, look, 0, device)[0].numpy()
 
 
 def rarity(networks: Networks, training: TrainingRegions, held_out: TrainingRegions) -> np.ndarray:
