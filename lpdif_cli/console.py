@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from lpdif.errors import UsageError
@@ -24,7 +25,20 @@ if TYPE_CHECKING:
 log = logging.getLogger("lpdif")
 
 BAR_AFTER = 1.0  # seconds of work before a bar is worth showing
-LINE_EVERY = 10.0  # seconds between two plain progress lines
+LINE_AFTER = 10.0  # seconds of work before a plain progress line is; and between two of them where they are watched
+LONGEST_PAUSE = 600.0  # elsewhere the pauses double up to this, so that hours leave no long log
+
+
+@dataclass
+class _Work:
+    """A piece of work: when it began, what was done at its first report (all later ones are measured from there) and at its last,
+    when a line was last written, and how long after it the next one is."""
+
+    began: float
+    before: int
+    done: int
+    told: float
+    pause: float = LINE_AFTER
 
 
 class Console:
@@ -43,7 +57,7 @@ class Console:
         self._answered = False
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._work: dict[str, tuple[float, float]] = {}  # what -> (when it began, when a line was last written)
+        self._work: dict[str, _Work] = {}
 
     def setup(self, command: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
         """Take the manners the user asked for."""
@@ -109,20 +123,26 @@ class Console:
             traceback.print_exception(error, file=self.err)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """The Progress that library calls report to: a bar with ETA on a terminal, a line now and then elsewhere."""
+        """The Progress that library calls report to: a bar with the time left on a terminal, a line with it now and then elsewhere."""
         self.interrupts.check()
         now = time.monotonic()
-        began, last = self._work.setdefault(what, (now, now))
+        work = self._work.get(what)
+        if work is None or done < work.done:  # the same work once more: the last one was given up
+            work = self._work[what] = _Work(now, done, done, now)
+        work.done = done
         if self.quiet:
             return
         if done >= total > 0:
             self._forget(what)
         elif self.lively:
-            if now - began >= BAR_AFTER:
+            if now - work.began >= BAR_AFTER:
                 self._move_bar(what, done, total)
-        elif now - last >= LINE_EVERY and (self.verbose or self.err.isatty()):
-            self._work[what] = (began, now)
-            left = f", {duration((now - began) * (total - done) / done)} left" if done and total else ""
+        elif now - work.told >= work.pause:
+            work.told = now
+            if not (self.verbose or self.err.isatty()):
+                work.pause = min(2 * work.pause, LONGEST_PAUSE)
+            made = done - work.before
+            left = f", {duration((now - work.began) * (total - done) / made)} left" if made and total else ""
             share = f" ({100 * done // total} %)" if total else ""
             self._line(f"{what}: {done:,} of {total:,}{share}{left}")
 
@@ -151,7 +171,7 @@ class Console:
             )
             self._bar.start()
         if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(one_line(what), total=total)
+            self._tasks[what] = self._bar.add_task(one_line(what), total=total, completed=done)  # speed counts from here
         self._bar.update(self._tasks[what], completed=done, total=total)
 
     def _forget(self, what: str) -> None:
@@ -243,6 +263,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def figure(value: float, digits: int) -> str:
+    """A number for people, - where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
 def size(count: float) -> str:

@@ -20,7 +20,7 @@ from lpdif.field import COVERED
 from lpdif.frames import OPPOSED, REACH
 from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
 from lpdif.multi_decoder import MultiDecoder
-from lpdif.regions import SUPPORT, RegionLattice
+from lpdif.regions import ASIDE, BACKED, HARDLY, SUPPORT, RegionLattice
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -177,6 +177,14 @@ def covering_pairs(points: FloatArray, lattice: RegionLattice) -> dict[tuple[int
             if weight > 0:
                 found[q, lattice.first + r] = weight
     return found
+
+
+def region_support(count: int, origin: Sequence[float]) -> float:
+    """How well a region is backed by that many points with that mean."""
+    distance = math.sqrt(sum(x * x for x in origin))
+    near, far = ASIDE
+    fade = 1.0 if distance <= near else 0.0 if distance >= far else (far - distance) / (far - near)
+    return max(HARDLY, min(1.0, count / BACKED) ** 3 * fade)
 
 
 def blend(points: FloatArray, lattices: list[RegionLattice], support: FloatArray, distance: Callable[[FloatArray, int], float]) -> FloatArray:

@@ -305,18 +305,54 @@ def test_no_ansi_off_a_terminal_whatever_the_environment_says(tmp_path: Path) ->
     assert "\x1b" not in ran.stdout + ran.stderr
 
 
-def test_plain_progress_lines_now_and_then_when_verbose(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def told(flag: str, first: int, last: int, total: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of a run whose units take half a second each, off a terminal."""
     clock = [0.0]
     monkeypatch.setattr("lpdif_cli.console.time.monotonic", lambda: clock[0])
     console = Console()
-    for verbose in (False, True):
-        console.setup("fit", as_json=False, quiet=False, verbose=verbose)
-        for step in range(1, 101):
-            clock[0] += 0.5
-            console.progress("fit", step, 100)
-    assert capsys.readouterr().err.splitlines() == [
-        f"fit: {done} of 100 ({done} %), {left} left" for done, left in [(21, "37.6 s"), (41, "28.8 s"), (61, "19.2 s"), (81, "9.4 s")]
-    ]
+    console.setup("fit", as_json=False, quiet=flag == "-q", verbose=flag == "-v")
+    for done in range(first, last + 1):
+        clock[0] += 0.5
+        console.progress("fit", done, total)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_plain_progress_lines_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"fit: {done} of 100 ({done} %), {left} left" for done, left in [(21, "39.5 s"), (41, "29.5 s"), (61, "19.5 s"), (81, "9.5 s")]]
+    assert told("-v", 1, 100, 100, capsys, monkeypatch) == lines
+    assert told("", 1, 100, 100, capsys, monkeypatch) == [lines[0], lines[2]]  # after 10 s, 20 s more, 40 s more, ...
+    assert told("-q", 1, 100, 100, capsys, monkeypatch) == []
+    assert len(told("", 1, 40_000, 40_000, capsys, monkeypatch)) == 6 + 32  # 5.5 hours
+
+
+def test_what_an_earlier_run_has_done_is_not_taken_for_speed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = told("", 5001, 5021, 10_021, capsys, monkeypatch)
+    assert line == "fit: 5,021 of 10,021 (50 %), 41 min 40 s left"
+
+
+def test_work_that_was_given_up_does_not_slow_the_next(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("lpdif_cli.console.time.monotonic", lambda: clock[0])
+    console = Console()
+    console.setup("reconstruct", as_json=False, quiet=False, verbose=True)
+    for time, done in [(0, 1), (9, 2), (1000, 1), (1010, 6)]:
+        clock[0] = time
+        console.progress("encode", done, 11)
+    assert capsys.readouterr().err == "encode: 6 of 11 (54 %), 10.0 s left\n"
+
+
+def test_the_bar_of_a_resumed_run_counts_its_own_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from io import StringIO
+
+    monkeypatch.setattr(Console, "lively", True)
+    monkeypatch.setattr("lpdif_cli.console.BAR_AFTER", 0.0)
+    console = Console(err=StringIO())
+    console.progress("fit", 5001, 10_000)
+    console.progress("fit", 5002, 10_000)
+    assert console._bar is not None
+    [task] = console._bar.tasks
+    assert (task.completed, sum(sample.completed for sample in task._progress)) == (5002, 1)
+    console.stop_bar()
 
 
 # --- signals and pipes

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from lpdif.holes import fill_holes
+from lpdif import holes
 from lpdif.isosurface import Surface
 from lpdif.trimming import keep_faces
 
@@ -22,6 +23,13 @@ def without(surface: Surface, places: NDArray[np.float64], reach: float) -> Surf
     middle = surface.vertices[surface.faces].mean(1)
     near = (np.linalg.norm(middle[:, None] - places[None], axis=2) < reach).any(1)
     return keep_faces(surface, ~near)[0]
+
+
+def fill_holes(surface: Surface, largest: float, scanned: Surface | None = None, spacing: float = 0.1) -> Surface:
+    """Filled as if `scanned`, by default the surface itself, had been seen at its vertices."""
+    seen = shape_of(scanned or surface)
+    around = np.full(len(seen.vertices), spacing)
+    return holes.fill_holes(surface, cKDTree(seen.vertices), np.array(seen.vertex_normals), around, largest)
 
 
 def shape_of(surface: Surface) -> trimesh.Trimesh:
@@ -83,4 +91,33 @@ def test_the_ends_of_a_pipe_stay_open(seed: int) -> None:
     sides = np.abs(pipe.face_normals[:, 2]) < 0.5
     surface = keep_faces(Surface(np.asarray(pipe.vertices), np.asarray(pipe.faces, dtype=np.int64)), sides)[0]
     shaken = surface.vertices + 0.02 * np.random.default_rng(seed).normal(size=surface.vertices.shape)
-    assert len(fill_holes(Surface(shaken, surface.faces), 10.0).faces) == len(surface.faces)
+    around, up = np.meshgrid(np.arange(40) * (2 * np.pi / 40), np.linspace(-3, 3, 39))
+    seen = np.stack([np.cos(around), np.sin(around), up], -1).reshape(-1, 3)
+    filled = holes.fill_holes(Surface(shaken, surface.faces), cKDTree(seen), seen * [1, 1, 0], np.full(len(seen), 0.157), 10.0)
+    assert len(filled.faces) == len(surface.faces)
+
+
+def crumpled(surface: Surface, far: float) -> Surface:
+    """The surface with the sides of its holes pulled in, so that what would close them looks away from what is around."""
+    shape = shape_of(surface)
+    rim = np.unique(np.concatenate([entity.points for entity in shape.outline().entities]))
+    vertices = surface.vertices.copy()
+    for _ in range(2):
+        vertices[rim] *= 1 - far
+    return Surface(vertices, surface.faces)
+
+
+def test_a_hole_amid_the_points_is_closed_whatever_is_around_it() -> None:
+    """Where the surface was seen all around, a loop is no rim; where its points end there, it may be one."""
+    whole = ball(4)
+    torn = crumpled(without(whole, np.eye(3)[:1], 0.12), 0.3)
+    assert shape_of(fill_holes(torn, 10.0, scanned=whole, spacing=0.08)).is_watertight
+    seen = without(whole, np.eye(3)[:1], 0.5)
+    assert fill_holes(torn, 10.0, scanned=seen, spacing=0.08) is torn
+
+
+def test_a_tiny_hole_is_closed_whatever_is_around_it() -> None:
+    whole = ball(4)
+    torn, seen = (crumpled(without(whole, np.eye(3)[:1], 0.12), 0.3), without(whole, np.eye(3)[:1], 0.5))
+    assert fill_holes(torn, 10.0, scanned=seen, spacing=0.05) is torn
+    assert shape_of(fill_holes(torn, 10.0, scanned=seen, spacing=0.5)).is_watertight

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapes import as_mesh
 
 from lpdif.isosurface import Surface
-from lpdif.manifold import border_vertices, fans, is_closed_manifold, paired_sides, sides_of
+from lpdif.manifold import border_vertices, fans, is_closed_manifold, open_vertices, paired_sides, sides_of
 
 IntArray = NDArray[np.int64]
 
@@ -136,6 +136,15 @@ def test_border_vertices_are_the_ends_of_lone_sides(name: str) -> None:
     expected = {v for edge, sides in count.items() if sides == 1 for v in edge}
     found = border_vertices(Surface(np.zeros((int(faces.max()) + 1, 3)), faces))
     assert set(np.flatnonzero(found).tolist()) == expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kept", [1, 7, 200, 1279, 1280])
+def test_open_vertices_are_the_border_vertices_of_consistently_wound_faces(kept: int, seed: int) -> None:
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    faces = np.random.default_rng(seed).permutation(np.asarray(ball.faces, np.int64))[:kept]
+    expected = border_vertices(Surface(np.zeros((len(ball.vertices), 3)), faces))
+    np.testing.assert_array_equal(open_vertices(faces, len(ball.vertices)), expected)
 
 
 @pytest.mark.parametrize("name", [*GOOD, *BROKEN])

@@ -5,11 +5,24 @@ from __future__ import annotations
 import naive
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from shapes import even_sphere_points, lattice_of, sphere_points
 
-from lpdif.regions import HALF, SUPPORT, between_points, covering_pairs, gather_points, pack_keys, region_lattices, unpack_keys
+from lpdif.regions import (
+    BACKED,
+    HALF,
+    HARDLY,
+    SUPPORT,
+    between_points,
+    covering_pairs,
+    gather_points,
+    pack_keys,
+    region_lattices,
+    region_support,
+    unpack_keys,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -141,3 +154,19 @@ def test_places_between_points_lie_around_them_in_the_tangent_plane(points: int)
         np.testing.assert_allclose(np.linalg.norm(offsets, axis=1), distance[n])
         np.testing.assert_allclose(offsets @ normals[n], 0, atol=1e-12)
         np.testing.assert_allclose(np.linalg.norm(offsets - np.roll(offsets, 1, 0), axis=1), 2 * distance[n] * np.sin(np.pi / 8))
+
+
+@pytest.mark.parametrize("regions", [1, 2, 40])
+@pytest.mark.parametrize("most", [1, 5, 30])
+def test_support_agrees_with_one_region_at_a_time(regions: int, most: int) -> None:
+    generator = torch.Generator().manual_seed(regions)
+    mask = torch.arange(most) < torch.randint(0, most + 1, (regions, 1), generator=generator)
+    origin = torch.randn((regions, 3), generator=generator)
+    expected = [naive.region_support(int(m.sum()), o.tolist()) for m, o in zip(mask, origin, strict=True)]
+    np.testing.assert_allclose(region_support(mask, origin).numpy(), expected, atol=1e-6)
+
+
+def test_support_counts_points_all_around_in_full_and_points_to_one_side_hardly() -> None:
+    full = torch.ones(1, BACKED, dtype=torch.bool)
+    assert float(region_support(full, torch.tensor([[0.5, 0.5, 0.5]]))) == 1
+    assert float(region_support(full, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(HARDLY)

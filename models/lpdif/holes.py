@@ -6,22 +6,30 @@ Letters: V vertices, F faces, S sides of faces that have no other face, L loops 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from lpdif.isosurface import Surface
 from lpdif.manifold import open_vertices, sides_of
+from lpdif.rims import border_distance
 from lpdif.trimming import edge_numbers, face_normals
 
-AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least
+FloatArray = NDArray[np.float64]
+
+TINY = 2.0  # a hole of so many squared spacings closes whatever is around it: no pipe is as thin
+AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least;
+INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most
 
 
-def fill_holes(surface: Surface, largest: float) -> Surface:
+def fill_holes(surface: Surface, tree: cKDTree, normals: FloatArray, spacing: FloatArray, largest: float, threads: int = 1) -> Surface:
     """The surface with its small holes closed, each by faces around a new vertex in the middle of its loop.
 
-    A loop is a hole if a circle of its length has an area of at most `largest` (world units squared), every vertex is walked through once,
-    and the faces that would close it look the way of the faces around it: those over the outer rim of a small patch would look back, those over
-    the end of a pipe across.
+    tree: of the points (N, 3), with unit normals (N, 3) and local spacing (N,). A loop is a hole if a circle of its length has an area of at
+    most `largest` (world units squared), every vertex is walked through once, and it is tiny, or lies amid the points, or the faces that
+    would close it look the way of the faces around it: those over the outer rim of a small patch would look back, those over the end of a pipe
+    across.
     """
     vertices, faces = surface
     if not open_vertices(faces, len(vertices)).any():
@@ -44,7 +52,13 @@ def fill_holes(surface: Surface, largest: float) -> Surface:
     facing = [np.stack([np.bincount(loop, part[:, axis], loops) for axis in range(3)], 1) for part in (-closing, around)]
     areas = [np.bincount(loop, np.linalg.norm(part, axis=1), loops) for part in (closing, around)]
     agrees = (facing[0] * facing[1]).sum(1) > AGREEING * areas[0] * areas[1]
-    hole = simple & (np.square(length) <= 4 * np.pi * largest) & agrees
+    hole = simple & (np.square(length) <= 4 * np.pi * largest)
+    doubtful = np.flatnonzero((hole & ~agrees)[loop])
+    if len(doubtful):
+        around_it = spacing[tree.query(vertices[start[doubtful]], workers=threads)[1]]
+        past = border_distance(vertices[start[doubtful]], tree, normals, around_it, threads)
+        tiny = np.square(length) <= 4 * np.pi * TINY * np.square(np.bincount(loop[doubtful], around_it, loops) / sides)
+        hole &= agrees | tiny | (np.bincount(loop[doubtful], past, loops) < INLAND * sides)
     if not hole.any():
         return surface
     chosen = hole[loop]

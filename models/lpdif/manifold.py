@@ -44,9 +44,12 @@ def open_vertices(faces: IntArray, count: int) -> BoolArray:
     """(V,) True at the border of consistently wound faces, without a search for edges.
 
     Around a vertex amid faces every neighbour is walked to once and come from once, so any number given to neighbours sums up to the same both
-    ways. The numbers are whole, so the sums are exact; that a border cancels by chance is one in a million.
+    ways. The numbers are whole, so the sums are exact, and mixed up (Steele et al., OOPSLA 2014): that a border cancels by chance is one in a
+    million.
     """
-    number = (np.arange(count, dtype=np.int64) * 2_654_435_761 % 1_048_573 + 1).astype(np.float64)
+    mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (mixed >> np.uint64(40)).astype(np.float64)
     start, end = sides_of(faces)
     return np.asarray(np.bincount(start, number[end], count) != np.bincount(end, number[start], count))
 

@@ -13,11 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 SUPPORT = 0.625  # half-width of what a region speaks for, in s: about two regions cover a query
+BACKED = 12  # a region with this many points counts in full
+ASIDE = (0.9, 1.2)  # from the first distance of its points' mean on a region counts less, from the second hardly, in s
+HARDLY = 1e-6
 AXIS_BITS = 21  # a lattice coordinate takes 21 bits of a packed key
 HALF = 1 << (AXIS_BITS - 1)
 
@@ -103,6 +107,20 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
     mask, index = mask[:, :longest], np.where(mask, index, 0)[:, :longest]
     local = ((points[index] - centers[:, None]) / size).astype(np.float32) * mask[..., None]
     return Gathered(local, normals[index].astype(np.float32) * mask[..., None], mask)
+
+
+def region_support(mask_RP: Tensor, origin_R3: Tensor) -> Tensor:
+    """(R,) in [HARDLY, 1]: how well regions are backed by the points they see, mask (R, P), whose weighted mean is at origin (R, 3), in s.
+
+        min(1, n / BACKED)^3, fading where the mean lies far from the centre
+
+    A region that hangs beside an edge or over a gap sees few points, and all of them to one side. It takes the surface to go on towards it,
+    so it is heard only where no other region knows better.
+    """
+    near, far = ASIDE
+    backed = (mask_RP.sum(1).to(origin_R3.dtype) / BACKED).clamp(max=1.0)
+    beside: Tensor = ((far - origin_R3.norm(dim=1)) / (far - near)).clamp(0.0, 1.0)
+    return (backed * backed * backed * beside).clamp_min(HARDLY)
 
 
 class Pairs(NamedTuple):

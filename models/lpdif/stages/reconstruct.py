@@ -28,7 +28,7 @@ from lpdif.patterns import Patterns
 from lpdif.preparation import Prepared, prepare
 from lpdif.progress import Progress, silent
 from lpdif.refine import refine_codes
-from lpdif.regions import HALF, SUPPORT, Gathered, RegionLattice, between_points, gather_points, region_lattices
+from lpdif.regions import HALF, SUPPORT, Gathered, RegionLattice, between_points, gather_points, region_lattices, region_support
 from lpdif.rims import even_rim
 from lpdif.scans import Scan
 from lpdif.simplify import simplify
@@ -47,7 +47,6 @@ STEP = 0.48  # lattice step of the mesh, in region sizes
 FACES = 10.0  # faces a point, at most
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
 GAP = 1.1  # regions sit around the points and this many spacings beside them
-BACKED = 8  # a region with this many points counts in full
 REACH = 2.2  # the surface is sought this many spacings from the points
 FAR = 1.6  # and kept within this many
 PAST = 0.15  # of which what is more than this many past the border of the points is cut off
@@ -229,8 +228,7 @@ def encode_chunk(
             pattern = patterns.assign(code)
             if refine:
                 code = refine_codes(networks.decoder, code, pattern, frames.inward(points), mask, noise, refine)
-            support = (mask.sum(1).float() / BACKED).clamp(0.01, 1.0)
-            found.append((frames.origin, frames.axes, code, pattern, support))
+            found.append((frames.origin, frames.axes, code, pattern, region_support(mask, frames.origin)))
         back = torch.from_numpy(np.argsort(order)).to(device)
         origin, axes, code, pattern, support = (torch.cat(part)[back] for part in zip(*found, strict=True))
         return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)
@@ -262,7 +260,7 @@ def finish(
             raise InputError(f"{scan.name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
         if cut is not surface:  # which leaves crumbs of what lay beyond the rim
             cut = without_crumbs(cut, ready.local_spacing[tree.query(cut.vertices, workers=threads)[1]])
-        surface = cut if config.watertight else fill_holes(cut, hole)
+        surface = cut if config.watertight else fill_holes(cut, tree, ready.normals, ready.local_spacing, hole, threads)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
     if config.faces is not None:
