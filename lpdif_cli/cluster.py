@@ -13,8 +13,10 @@ from lpdif.errors import UsageError
 from lpdif.locking import check_free
 from lpdif.words import counted
 from lpdif_cli import options
-from lpdif_cli.console import Console, duration, table
-from lpdif_cli.settings import resolve, workspace_words
+from lpdif_cli.cards import read_stand, resume_words
+from lpdif_cli.console import Console, duration, figure, table
+from lpdif_cli.devices import check_device
+from lpdif_cli.settings import resolve
 
 
 def cluster(
@@ -36,10 +38,12 @@ def cluster(
     lpdif cluster --patterns 8 --sweep 2,4,8,16
 
     Groups the codes of a fit into patterns anew, and draws a gallery of their most
-    typical regions. `lpdif fit --resume` goes on from these patterns. The table
-    says of each: share of the regions, error near the surface in region sizes,
-    flatness (1 is a plane), spread of its codes (small is dense). The score of a
-    number of patterns is the silhouette score: 1 is well apart.
+    typical regions. The next `lpdif fit --resume` makes the pattern stage anew
+    from these patterns, that of a finished fit too; until then its model stays.
+    The table says of each: share of the regions, error near the surface in region
+    sizes (- where no held-out region is in it), flatness (1 is a plane), spread of
+    its codes (small is dense). The score of a number of patterns is the silhouette
+    score: 1 is well apart.
 
     Usage: lpdif cluster [OPTIONS]
     """
@@ -54,6 +58,7 @@ def cluster(
         "threads": threads,
     }
     chosen = resolve("cluster", flags, config)
+    check_device(chosen.config.device)
     place = Path(chosen.config.workspace)
     gallery = lpdif.Workspace(place).gallery
     if not overwrite:
@@ -71,10 +76,10 @@ def cluster(
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")
-    console.next("fit", "--resume", "--patterns", str(len(rows)), *workspace_words(place))
+    console.next(*resume_words(read_stand(lpdif.Workspace(place).snapshot), place, config))
     console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
 
 
 def _short(value: object) -> str:
     """A table cell."""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return figure(value, 3) if isinstance(value, float) else str(value)

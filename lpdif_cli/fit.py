@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import typer
 
 import lpdif
-from lpdif.errors import UsageError
+from lpdif.errors import ModelError, UsageError
 from lpdif.locking import check_free
 from lpdif.words import counted
 from lpdif_cli import options
-from lpdif_cli.console import Console, command_line, duration, table
+from lpdif_cli.cards import read_stand
+from lpdif_cli.console import Console, command_line, duration, figure, table
+from lpdif_cli.devices import check_device
 from lpdif_cli.settings import resolve, workspace_words
 
 
@@ -43,20 +44,30 @@ def fit(
     Usage: lpdif fit [OPTIONS]
 
     Ctrl-C finishes the step and keeps a snapshot; --resume goes on from it and
-    ends where the straight run would have ended. `lpdif reconstruct` uses the
-    model from then on.
+    ends where the straight run would have ended. A finished fit has nothing left
+    to do, unless `lpdif cluster` has grouped its codes anew: then --resume makes
+    the pattern stage once more, with that number of patterns. `lpdif reconstruct`
+    uses the model from then on.
     """
     console: Console = context.obj
     console.setup("fit", as_json=json, quiet=quiet, verbose=verbose)
     flags = {"fit.patterns": patterns, "workspace": workspace, "device": device, "seed": seed, "threads": threads}
     chosen = resolve("fit", flags, config)
+    check_device(chosen.config.device)
     place = lpdif.Workspace(chosen.config.workspace)
     check_start(place, overwrite, resume)
     scans = len(place.shards())
     plan = dataclasses.replace(chosen.config.fit, resume=resume)
+    if resume and "fit.patterns" in chosen.origins:
+        tell_patterns(place, plan.patterns, console)
     if dry_run:
-        steps = f"{plan.shared_steps:,} + {plan.pattern_steps:,} steps"
-        console.say(f"would fit {counted(plan.patterns, 'pattern')} to the samples of {counted(scans, 'scan')} in {steps}; nothing was done")
+        if resume:
+            stand = read_stand(place.snapshot)
+            what = f"would go on with {counted(stand.patterns, 'pattern')} after {stand.step:,} of {counted(stand.steps, 'step')}"
+        else:
+            steps = f"{plan.shared_steps:,} + {plan.pattern_steps:,} steps"
+            what = f"would fit {counted(plan.patterns, 'pattern')} to the samples of {counted(scans, 'scan')} in {steps}"
+        console.say(f"{what}; nothing was done")
         console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, str(place.model))
         return
     lpdif.use_threads(chosen.config.threads)
@@ -64,21 +75,32 @@ def fit(
         report = lpdif.fit(place.root, plan, chosen.config.device, progress=console.progress, stop=said_aloud(stop, console))
     if report.stopped:
         console.say(f"kept a snapshot after {counted(report.steps, 'step')}")
-        console.stop_hint = "go on with: " + command_line("fit", "--resume", *given(patterns, place.root, seed))
+        words = [*workspace_words(place.root, config), *given("--patterns", patterns and str(report.patterns)), *given("--seed", seed)]
+        console.stop_hint = "go on with: " + command_line("fit", "--resume", *words)
         raise KeyboardInterrupt
     console.interrupts.caught = None  # a wish to stop that came with the last step was granted
     console.say("held-out regions, error near the surface in region sizes:")
-    for line in table([(name, f"{value:.4f}") for name, value in report.validation.items()], right=[1]):
+    for line in table([(name, figure(value, 4)) for name, value in report.validation.items()], right=[1]):
         console.say("  " + line)
-    console.say(f"wrote {report.model}: {counted(report.steps, 'step')} in {duration(console.elapsed())}")
-    console.next("reconstruct", "SCAN", "-o", "MESH.ply", *workspace_words(place.root))
-    console.result({"model": str(report.model), "steps": report.steps, "validation": report.validation}, str(report.model))
+    steps = counted(report.steps, "step")
+    if report.written:
+        now = f" ({report.made:,} of them now)" if report.made < report.steps else ""
+        what = f"{counted(report.patterns, 'pattern')}, {steps}{now}"
+        console.say(f"wrote {report.model}: {what} in {duration(console.elapsed())}")
+    else:
+        console.say(f"nothing is left to do: all {steps} were done before; {report.model} stays as it is")
+    console.next("reconstruct", "SCAN", "-o", "MESH.ply", *workspace_words(place.root, config))
+    document = {"model": str(report.model), "patterns": report.patterns, "steps": report.steps, "steps_now": report.made}
+    console.result({**document, "validation": report.validation, "written": report.written}, str(report.model))
 
 
 def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
-    """Raises UsageError where a new fit would replace an earlier one unasked, BusyError where that one is still at work."""
+    """Raises UsageError where a new fit would replace an earlier one unasked, BusyError where that one is still at work, ModelError where
+    there is nothing to go on from."""
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude each other", "choose one")
+    if resume and not place.snapshot.exists():
+        raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
     if overwrite or resume:
         return
     check_free(place.root)
@@ -102,8 +124,15 @@ def said_aloud(stop: Callable[[], bool], console: Console) -> Callable[[], bool]
     return asked
 
 
-def given(patterns: str | None, place: Path, seed: str | None) -> list[str]:
-    """The flags of this run that its continuation needs too."""
-    words = [*workspace_words(place)]
-    words += ["--patterns", patterns] if patterns is not None else []
-    return words + (["--seed", seed] if seed is not None else [])
+def tell_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:
+    """Say so where another number of patterns was asked for than the codes of the snapshot are grouped into."""
+    stand = read_stand(place.snapshot)
+    if stand.grouped and stand.patterns != wanted:
+        anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *workspace_words(place.root))
+        has = counted(stand.patterns, "pattern")
+        console.warn(f"{place.snapshot} has {has}, and the fit goes on with these; for {wanted}, group its codes anew first: {anew}")
+
+
+def given(flag: str, value: str | None) -> list[str]:
+    """A flag of this run, if it was given, for its continuation."""
+    return [] if value is None else [flag, value]

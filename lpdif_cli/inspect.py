@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 import lpdif
-from lpdif.errors import InputError, ModelError
+from lpdif.errors import InputError
 from lpdif.words import counted
 from lpdif_cli import options
+from lpdif_cli.cards import Stand, read_card, read_stand, resume_words
 from lpdif_cli.console import Console, command_line, size, table
 from lpdif_cli.settings import workspace_words
 
@@ -107,23 +108,22 @@ def shape(scan: lpdif.Scan) -> Facts:
 
 def tensors(path: Path) -> tuple[Facts, list[str]]:
     """A safetensors file: one of lpdif's kinds, by its own words."""
-    from safetensors import SafetensorError, safe_open
+    card = read_card(path)
+    facts: Facts = {"kind": card.kind, "version": card.version, "arrays": len(card.shapes), "bytes": path.stat().st_size}
+    if card.kind == "snapshot":
+        stand = read_stand(path)
+        return facts | progress(stand) | flat(card.words), resume_words(stand, path.parent) if unfinished(stand, path) else []
+    return facts | flat(card.words), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if card.kind == "model" else []
 
-    try:
-        with safe_open(path, "numpy") as file:
-            about = file.metadata() or {}
-            arrays = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no dict)
-        card = json_text.loads(about.get("card", "{}"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file", "check the path") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file ({error})", "it is damaged, or something else") from error
-    if not about.get("kind", "").startswith("lpdif-"):
-        raise ModelError(f"{path}: a safetensors file of another program", "make a model with `lpdif fit`")
-    facts: Facts = {"kind": about["kind"].removeprefix("lpdif-"), "version": about.get("version", "?"), "arrays": len(arrays)}
-    facts |= {"bytes": path.stat().st_size, **flat(card)}
-    model = facts["kind"] == "model"
-    return facts, ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if model else []
+
+def progress(stand: Stand) -> Facts:
+    """How far a fit has come."""
+    return {"steps done": stand.step, "steps in all": stand.steps, "patterns": stand.patterns if stand.grouped else "none yet"}
+
+
+def unfinished(stand: Stand, snapshot: Path) -> bool:
+    """Whether `lpdif fit --resume` has anything left to do."""
+    return stand.step < stand.steps or not lpdif.Workspace(snapshot.parent).model.exists()
 
 
 def run(path: Path) -> Facts:
@@ -139,21 +139,25 @@ def run(path: Path) -> Facts:
 def folder(path: Path) -> tuple[Facts, list[str]]:
     """A workspace."""
     place = lpdif.Workspace(path)
+    words = workspace_words(path)
     facts: Facts = {"kind": "workspace"}
     if place.manifest.exists():
         kept, left_out = place.contents()
         facts |= {"scans": len(kept), "regions": sum(shard.regions for shard in kept), "left out": left_out}
     if place.metrics.exists():
         facts |= {f"run {name}": value for name, value in run(place.metrics).items() if name != "kind"}
+    following = ["reconstruct", "SCAN", "-o", "MESH.ply", *words] if place.model.exists() else ["fit", *words]
     if place.snapshot.exists():
-        facts["snapshot"] = size(place.snapshot.stat().st_size)
+        stand = read_stand(place.snapshot)
+        facts |= {"snapshot": size(place.snapshot.stat().st_size)}
+        facts |= {f"snapshot {name}": value for name, value in progress(stand).items()}
+        following = resume_words(stand, path) if unfinished(stand, place.snapshot) else following
     if place.model.exists():
         facts |= {f"model {name}": value for name, value in tensors(place.model)[0].items() if name != "kind"}
     if len(facts) == 1:
         hint = f"make one of the scans in it: {command_line('preprocess', str(path))}"
         raise InputError(f"{path}: a folder, but no workspace", hint)
-    words = workspace_words(path)
-    return facts, ["reconstruct", "SCAN", "-o", "MESH.ply", *words] if place.model.exists() else ["fit", *words]
+    return facts, following
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> Facts:

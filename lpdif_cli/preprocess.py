@@ -57,7 +57,7 @@ def preprocess(
     report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
     what = f"{counted(report.regions, 'region')} of {counted(report.kept, 'scan')}"
     console.say(f"wrote {place.samples}: {what} in {duration(console.elapsed())}")
-    console.next("fit", "--patterns", str(chosen.config.fit.patterns), *workspace_words(place.root))
+    console.next("fit", "--patterns", str(chosen.config.fit.patterns), *workspace_words(place.root, config))
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
     document = {"workspace": str(place.root), "kept": report.kept, "regions": report.regions, "left_out": left_out}
     console.result(document, str(place.samples))

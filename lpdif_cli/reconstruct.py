@@ -15,6 +15,7 @@ from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console, duration, size
+from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
 from lpdif_cli.outputs import check_mesh_output
 from lpdif_cli.settings import Settings, resolve
@@ -77,6 +78,7 @@ def reconstruct(
         "threads": threads,
     }
     work = Work(resolve("reconstruct", flags, config), console)
+    check_device(work.settings.config.device)
     if is_many(inputs):
         reconstruct_many(work.mesh_of, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
     else:

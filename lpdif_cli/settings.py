@@ -106,9 +106,10 @@ def describe_keys(stage: str) -> str:
     return "\n".join([head, *lines, line])
 
 
-def workspace_words(place: Path) -> tuple[str, ...]:
-    """What to add to a suggested command so that it finds the workspace."""
-    return () if place == Path(stages.Config.workspace) else ("--workspace", str(place))
+def workspace_words(place: Path, config_file: Path | None = None) -> tuple[str, ...]:
+    """What to add to a suggested command so that it finds the workspace, and the settings file that was named."""
+    where = () if place == Path(stages.Config.workspace) else ("--workspace", str(place))
+    return where if config_file is None else (*where, "--config", str(config_file))
 
 
 def _keys() -> dict[str, type]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,20 @@ def write_points(path: Path, count: int = 50) -> Path:
     header = f"ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
     rows = "".join(" ".join(f"{c:.6f}" for c in row) + "\n" for row in points)
     path.write_text((header if path.suffix == ".ply" else "") + rows)
+    return path
+
+
+def write_snapshot(workspace: Path, step: int, asked: int = 8, grouped: int | None = None, seed: int = 0) -> Path:
+    """What a fit of 30 + 30 steps leaves when it stops after `step`: its card, and no more tensors than tell where it stands."""
+    from safetensors.numpy import save_file
+
+    path = workspace / "snapshot.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {"step": np.array(step, np.int64)}
+    if grouped is not None:
+        tensors["patterns.centroids"] = np.zeros((grouped, 3), np.float32)
+    settings = {"shared_steps": 30, "pattern_steps": 30, "patterns": asked, "seed": seed}
+    save_file(tensors, path, {"kind": "lpdif-snapshot", "version": "1", "card": json.dumps({"config": settings})})
     return path
 
 

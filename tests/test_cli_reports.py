@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import trimesh
-from cli_fakes import TETRAHEDRON, write_points
+from cli_fakes import TETRAHEDRON, write_points, write_snapshot
 from conftest import Cli
 
 import lpdif
@@ -86,6 +86,39 @@ def test_inspect_tells_of_a_model_and_a_workspace(cli: Cli) -> None:
     found = {name: document[name] for name in ("kind", "scans", "regions", "left out", "run loss", "model steps")}
     assert found == {"kind": "workspace", "scans": 2, "regions": 30, "left out": 1, "run loss": 0.5, "model steps": 40}
     assert cli("inspect", model.parent / "metrics.jsonl", "--json").document["rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "grouped", "with_model", "following"),
+    [
+        (10, None, False, "fit --resume --patterns 4 --seed 7 --workspace ws"),
+        (40, 3, True, "fit --resume --patterns 3 --seed 7 --workspace ws"),  # an earlier model does not make it whole
+        (60, 3, False, "fit --resume --patterns 3 --seed 7 --workspace ws"),
+        (60, 3, True, "reconstruct SCAN -o MESH.ply --workspace ws"),
+    ],
+)
+def test_inspect_knows_whether_a_fit_was_stopped(cli: Cli, step: int, grouped: int | None, with_model: bool, following: str) -> None:
+    from safetensors.numpy import save_file
+
+    path = write_snapshot(Path("ws"), step, 4, grouped, seed=7)
+    if with_model:
+        save_file({"a": np.zeros(3)}, "ws/model.safetensors", {"kind": "lpdif-model", "version": "1", "card": "{}"})
+    ran = cli("inspect", "ws", "--json")
+    assert ran.lines == [f"next: lpdif {following}"]
+    found = [ran.document[f"snapshot {name}"] for name in ("steps done", "steps in all", "patterns")]
+    assert found == [step, 60, grouped or "none yet"]
+    ran = cli("inspect", path, "--json")
+    assert (ran.document["kind"], ran.document["steps done"], ran.document["config.patterns"]) == ("snapshot", step, 4)
+    assert ran.lines == ([f"next: lpdif {following}"] if "resume" in following else [])
+
+
+def test_inspect_of_a_snapshot_without_its_settings(cli: Cli) -> None:
+    from safetensors.numpy import save_file
+
+    for card in ("{}", "[1, 2]", '{"config": {"speed": 3}}', '{"config": {"patterns": "many"}}', "oops"):
+        save_file({"step": np.array(3)}, "snapshot.safetensors", {"kind": "lpdif-snapshot", "version": "1", "card": card})
+        ran = cli("inspect", "snapshot.safetensors")
+        assert (ran.code, ran.lines[0][:27]) == (4, "error: snapshot.safetensors")
 
 
 @pytest.mark.parametrize(

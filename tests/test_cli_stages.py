@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_fakes import write_points
+from cli_fakes import write_points, write_snapshot
 from conftest import Cli, process_environment, process_words
 
 import lpdif
@@ -31,7 +31,7 @@ def fit(workspace, config, device, progress, stop):
         time.sleep(0.01)
         progress("fit", step, 1000)
         if stop():
-            return SimpleNamespace(model=None, steps=step, validation={}, stopped=True)
+            return SimpleNamespace(model=None, patterns=4, steps=step, made=step, validation={}, stopped=True, written=False)
 vars(lpdif).update(fit=fit, use_threads=lambda count: None, Workspace=Workspace)
 """
 
@@ -44,9 +44,12 @@ class Report:
     regions: int = 1234
     left_out: list[tuple[str, str]] = field(default_factory=list)
     model: Path = Path("lpdif-workspace/model.safetensors")
+    patterns: int = 4
     steps: int = 40
-    validation: dict[str, float] = field(default_factory=lambda: {"mean": 0.0125, "p95": 0.05})
+    made: int = 40
+    validation: dict[str, float] = field(default_factory=lambda: {"mean": 0.0125, "p95": float("nan")})
     stopped: bool = False
+    written: bool = True
     rows: list[Any] = field(default_factory=list)
     gallery: Path = Path("lpdif-workspace/patterns.png")
     sweep: list[tuple[int, float]] = field(default_factory=list)
@@ -137,7 +140,8 @@ def test_fit_passes_its_settings_and_reports(cli: Cli, stages: Stages) -> None:
     assert (ran.code, ran.out) == (0, "lpdif-workspace/model.safetensors\n")
     workspace, config, device, _ = stages.calls[0]
     assert (workspace, config.patterns, config.resume, device) == (Path("lpdif-workspace"), 4, False, "cpu")
-    assert "  mean  0.0125" in ran.lines
+    assert ran.lines[:3] == ["held-out regions, error near the surface in region sizes:", "  mean  0.0125", "  p95        -"]
+    assert ran.lines[3].startswith("wrote lpdif-workspace/model.safetensors: 4 patterns, 40 steps in ")
     assert ran.lines[-1] == "next: lpdif reconstruct SCAN -o MESH.ply"
 
 
@@ -154,8 +158,8 @@ def test_fit_replaces_nothing_unasked(cli: Cli, stages: Stages, name: str) -> No
     assert cli("fit").code == 2
     assert stages.calls == []
     assert cli("fit", "--overwrite").code == 0
-    assert cli("fit", "--resume").code == 0
-    assert [call[1].resume for call in stages.calls] == [False, True]
+    assert cli("fit", "--resume").code == (0 if name.startswith("snapshot") else 4)
+    assert [call[1].resume for call in stages.calls] == [False, True][: len(stages.calls)]
     assert cli("fit", "--overwrite", "--resume").lines[0] == "error: --overwrite and --resume exclude each other"
 
 
@@ -166,9 +170,73 @@ def test_fit_dry_run(cli: Cli, stages: Stages) -> None:
     assert stages.calls == []
 
 
+def test_there_must_be_a_fit_to_resume(cli: Cli, stages: Stages) -> None:
+    make_samples()
+    for words in (("fit", "--resume"), ("fit", "--resume", "--dry-run")):
+        ran = cli(*words)
+        assert (ran.code, ran.lines[0]) == (4, "error: lpdif-workspace/snapshot.safetensors: nothing to resume")
+    assert stages.calls == []
+
+
+def test_resuming_with_another_number_of_patterns_is_told(cli: Cli, stages: Stages) -> None:
+    """Those of the codes stand, however the other number was asked for; the default of 8 was not asked for."""
+    make_samples()
+    write_snapshot(Path("lpdif-workspace"), 30, asked=8, grouped=16)
+    told = (
+        "warning: lpdif-workspace/snapshot.safetensors has 16 patterns, and the fit goes on with these; "
+        "for 8, group its codes anew first: lpdif cluster --patterns 8 --overwrite"
+    )
+    assert cli("fit", "--resume", "--patterns", "8").lines[0] == told
+    assert "warning" not in cli("fit", "--resume", "--patterns", "16").err
+    assert "warning" not in cli("fit", "--resume").err
+    Path("lpdif.toml").write_text("[fit]\npatterns = 8\n")
+    assert cli("fit", "--resume", "-q").lines == [told]
+    assert cli("fit", "--resume", "--dry-run").lines[1] == "would go on with 16 patterns after 30 of 60 steps; nothing was done"
+    assert len(stages.calls) == 4
+    write_snapshot(Path("lpdif-workspace"), 10, asked=4)  # not grouped yet: the fit itself compares its settings
+    assert "warning" not in cli("fit", "--resume").err
+
+
+def test_a_finished_fit_says_that_nothing_is_left_to_do(cli: Cli, stages: Stages) -> None:
+    make_samples()
+    write_snapshot(Path("lpdif-workspace"), 60, grouped=4)
+    stages.report = Report(made=0, written=False)
+    ran = cli("fit", "--resume")
+    assert (ran.code, ran.out) == (0, "lpdif-workspace/model.safetensors\n")
+    assert ran.lines[-2] == "nothing is left to do: all 40 steps were done before; lpdif-workspace/model.safetensors stays as it is"
+    document = cli("fit", "--resume", "--json").document
+    assert (document["steps"], document["steps_now"], document["patterns"], document["written"]) == (40, 0, 4, False)
+    stages.report = Report(made=1)
+    assert any("safetensors: 4 patterns, 40 steps (1 of them now) in " in line for line in cli("fit", "--resume").lines)
+
+
+@pytest.mark.parametrize("words", [("reconstruct", "no-such-scan.ply"), ("fit",), ("cluster",), ("fit", "--resume")])
+def test_a_device_that_is_not_there_is_told_first(cli: Cli, stages: Stages, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before samples, scans and models are looked for, and in a dry run as well."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for more in (("--device", "cuda"), ("--device", "cuda:1", "--dry-run")):
+        ran = cli(*words, *more)
+        assert (ran.code, ran.lines[0].split(":")[0]) == (5, "error")
+        assert ran.lines[0].startswith(f"error: device '{more[1]}': this")
+    Path("lpdif.toml").write_text("device = 'cuda'\n")
+    assert cli(*words).code == 5
+    assert stages.calls == []
+
+
+def test_looking_for_the_device_leaves_its_name_to_the_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "a device")
+    make_samples()
+    ran = cli("fit", "--device", "cuda", "--dry-run")
+    assert ran.code == 0
+    assert "a device" not in ran.err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    words = process_words(["fit", "--patterns", "4", "--workspace", "my ws"], FIT)
+    (tmp_path / "my.toml").touch()
+    words = process_words(["fit", "--patterns", "4", "--workspace", "my ws", "--config", "my.toml"], FIT)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=process_environment(), cwd=tmp_path)
     with process:
         assert process.stderr is not None
@@ -181,7 +249,7 @@ def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number
     assert lines[1].startswith("kept a snapshot after ")
     assert lines[2:] == [
         f"error: stopped by {number.name}",
-        "  hint: go on with: lpdif fit --resume --workspace 'my ws' --patterns 4",
+        "  hint: go on with: lpdif fit --resume --workspace 'my ws' --config my.toml --patterns 4",
     ]
 
 
@@ -189,13 +257,14 @@ def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number
 
 
 def test_cluster_prints_its_table(cli: Cli, stages: Stages) -> None:
-    stages.report = Report(rows=[Row(0, 0.75), Row(1, 0.25)], sweep=[(2, 0.5), (4, 0.625)])
+    stages.report = Report(rows=[Row(0, 0.75), Row(1, float("nan"))], sweep=[(2, 0.5), (4, 0.625)])
+    write_snapshot(Path("lpdif-workspace"), 30, grouped=2, seed=5)
     ran = cli("cluster", "--patterns", "2", "--sweep", "2,4")
     assert ran.code == 0
     assert ran.out.splitlines() == [
         "pattern  share",
         "      0  0.750",
-        "      1  0.250",
+        "      1      -",
         "",
         "patterns   score",
         "       2  0.5000",
@@ -203,11 +272,13 @@ def test_cluster_prints_its_table(cli: Cli, stages: Stages) -> None:
     ]
     assert stages.calls[0][1].sweep == (2, 4)
     assert ran.lines[0].startswith("wrote lpdif-workspace/patterns.png: 2 patterns in")
+    assert ran.lines[1] == "next: lpdif fit --resume --patterns 2 --seed 5"
+    assert cli("cluster", "--json").document["patterns"][1]["share"] is None
 
 
 def test_cluster_replaces_no_gallery_unasked(cli: Cli, stages: Stages) -> None:
     stages.report = Report(rows=[Row(0, 1.0)])
-    Path("lpdif-workspace").mkdir()
+    write_snapshot(Path("lpdif-workspace"), 30, grouped=1)
     Path("lpdif-workspace/patterns.png").write_bytes(b"")
     assert cli("cluster").code == 2
     assert cli("cluster", "--overwrite").code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,8 @@ def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[Pa
         members = torch.nonzero(owner == row.pattern)[:, 0]
         away = (white[members] - patterns.centroids[row.pattern]).norm(dim=1)
         typical = members[away.argsort()[:TYPICAL]]
-        words = f"pattern {row.pattern}\n{row.share:.1%} of regions\nerror {row.error:.4f}\n"
+        error = f"{row.error:.4f}" if math.isfinite(row.error) else "-"
+        words = f"pattern {row.pattern}\n{row.share:.1%} of regions\nerror {error}\n"
         words += f"flatness {row.flatness:.2f}\nspread {row.spread:.2f}"
         lines.append((words, [draw_region(networks, codes[i], row.pattern) for i in typical.tolist()]))
     file = io.BytesIO()
