@@ -129,9 +129,7 @@ def test_no_steps_change_nothing() -> None:
 def test_the_noisier_the_points_the_less_codes_move(noise: float) -> None:
     points, _, mask = in_frames()
     codes, decoder = 0.3 * torch.ones(5, CODE), random_decoder(2)
-    moved = [
-        (refine_codes(decoder, codes, torch.arange(5) % 2, points, mask, sigma, 1) - codes).norm(dim=1) for sigma in (0.5 * noise, noise)
-    ]
+    moved = [(refine_codes(decoder, codes, torch.arange(5) % 2, points, mask, sigma, 1) - codes).norm(dim=1) for sigma in (0.5 * noise, noise)]
     assert (moved[1] < moved[0]).all()
     assert (moved[1] > 0).all()
 
