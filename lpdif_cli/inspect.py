@@ -18,7 +18,6 @@ from lpdif_cli.console import Console, command_line, size, table
 from lpdif_cli.settings import workspace_words
 
 Facts = dict[str, object]
-MOST_FOR_SPACING = 20_000  # points whose neighbours are looked up
 
 
 def inspect(
@@ -32,7 +31,8 @@ def inspect(
     lpdif inspect scan.ply
 
     Says what a path is: a scan, a mesh, samples, a model, a run or a workspace,
-    and what is in it.
+    and what is in it. The spacing of a scan (square root of the area per point)
+    and its noise are those that `lpdif reconstruct` goes by.
 
     Usage: lpdif inspect PATH [OPTIONS]
     """
@@ -59,6 +59,8 @@ def surface(path: Path) -> tuple[Facts, list[str]]:
     """A scan, or a mesh if it has faces."""
     import numpy as np
 
+    from lpdif.measuring import density_of
+
     scan = lpdif.load_scan(path)
     finite = scan.points[np.isfinite(scan.points).all(axis=1)]
     facts: Facts = {"kind": "scan" if scan.faces is None else "mesh", "points": len(scan.points)}
@@ -74,18 +76,11 @@ def surface(path: Path) -> tuple[Facts, list[str]]:
         facts["further values"] = ", ".join(scan.extras)
     if scan.faces is not None:
         return facts | shape(scan), ["evaluate", str(path), "TRUTH.ply"]
-    if len(finite) > 1:
-        facts["spacing"] = spacing(finite)
-    return facts, ["reconstruct", str(path), "-o", "MESH.ply"]
-
-
-def spacing(points: Any) -> float:
-    """Median distance to the nearest other point, over points picked evenly."""
-    import numpy as np
-    from scipy.spatial import cKDTree
-
-    some = points[:: max(1, len(points) // MOST_FOR_SPACING)]
-    return float(np.median(cKDTree(points).query(some, k=2)[0][:, 1]))
+    try:
+        density = density_of(scan)
+    except InputError as error:
+        return facts | {"no mesh": error.message.removeprefix(f"{scan.name}: ")}, []
+    return facts | {"spacing": density.spacing, "noise": density.noise}, ["reconstruct", str(path), "-o", "MESH.ply"]
 
 
 def shape(scan: lpdif.Scan) -> Facts:

@@ -14,6 +14,7 @@ from cli_fakes import TETRAHEDRON, write_points, write_snapshot
 from conftest import Cli
 
 import lpdif
+from lpdif.preparation import prepare
 
 
 @pytest.fixture
@@ -56,6 +57,22 @@ def test_inspect_tells_of_a_scan(cli: Cli) -> None:
     ran = cli("inspect", "scan.xyz")
     assert "kind" in ran.out
     assert ran.lines[-1] == "next: lpdif reconstruct scan.xyz -o MESH.ply"
+
+
+def test_inspect_gives_the_spacing_that_reconstruct_goes_by(cli: Cli) -> None:
+    points = trimesh.creation.icosphere(4, 2.0).sample(3000, seed=0)
+    Path("scan.xyz").write_text("\n".join(" ".join(map(str, row)) for row in points))
+    document = cli("inspect", "scan.xyz", "--json").document
+    found = prepare(lpdif.load_scan("scan.xyz"))
+    assert (document["spacing"], document["noise"]) == (found.spacing, found.noise)
+    assert document["spacing"] == pytest.approx(np.sqrt(16 * np.pi / 3000), rel=0.05)
+
+
+def test_inspect_says_why_a_scan_makes_no_mesh(cli: Cli) -> None:
+    Path("few.xyz").write_text("0 0 0\n1 0 0\n0 1 0\n")
+    ran = cli("inspect", "few.xyz", "--json")
+    assert (ran.document["points"], ran.document["no mesh"]) == (3, "3 distinct points, at least 32 are needed")
+    assert ran.lines == ["few.xyz: columns taken as x y z"]
 
 
 def test_inspect_tells_of_a_mesh(cli: Cli, ball: Path) -> None:
