@@ -272,6 +272,45 @@ def test_batch_dry_run(cli: Cli, library: Library, scans: Path) -> None:
 def test_folder_without_scans_is_bad_input(cli: Cli) -> None:
     Path("empty").mkdir()
     assert cli("reconstruct", "empty", "-o", "out").code == 3
+    write_notes(Path("empty"), "README.txt")
+    assert cli("reconstruct", "empty", "-o", "out").lines[-2] == "error: empty: no scan in this folder"
+
+
+def write_notes(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_text("name,bytes\nball.ply,12\n")
+
+
+def test_notes_beside_the_scans_are_skipped_in_one_line(cli: Cli, library: Library, scans: Path) -> None:
+    write_notes(scans, "README.txt", "MANIFEST.csv", "deep/notes.xyz")
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.out.splitlines()) == (0, ["out/a.ply", "out/bad.ply", "out/deep/a.ply"])
+    assert "skipped, as text without a row of numbers: scans/MANIFEST.csv, scans/README.txt, scans/deep/notes.xyz" in ran.lines
+    write_notes(scans, "a.txt", "b.txt")
+    assert "skipped, as text without a row of numbers: scans/MANIFEST.csv, scans/README.txt, scans/a.txt and 2 more" in cli(
+        "reconstruct", "scans", "-o", "out"
+    ).lines  # fmt: skip
+
+
+def test_notes_that_are_named_are_an_error(cli: Cli, library: Library, scans: Path) -> None:
+    write_notes(scans, "README.txt")
+    for words in (("scans/README.txt", "scans/a.ply"), ("scans/[Ra]*",)):
+        ran = cli("reconstruct", *words, "-o", "out", "--overwrite")
+        assert ran.code == 7
+        assert any("README.txt failed: README.txt: not columns of numbers" in line for line in ran.lines)
+
+
+def test_several_scans_do_not_make_a_folder_named_like_a_mesh(cli: Cli, library: Library, scans: Path) -> None:
+    ran = cli("reconstruct", "scans", "-o", "single.ply")
+    assert (ran.code, ran.lines) == (
+        2,
+        ["error: single.ply: named like one mesh, but several scans go to a folder", "  hint: pass -o FOLDER, as in: -o single"],
+    )
+    assert not Path("single.ply").exists()
+    assert cli("reconstruct", "scans", "-o", "made.obj/").code == 0  # the slash says that it is meant
+    Path("there.ply").mkdir()
+    assert cli("reconstruct", "scans", "-o", "there.ply").code == 0
+    assert cli("reconstruct", "scans", "-o", "run.2").code == 0
 
 
 def test_one_is_counted_as_one(cli: Cli, library: Library) -> None:

@@ -125,6 +125,17 @@ def test_preprocess_keeps_samples_of_other_scans(cli: Cli, stages: Stages) -> No
     assert cli("preprocess", "a.ply", "--overwrite").code == 0
 
 
+def test_preprocess_skips_notes_in_a_folder(cli: Cli, stages: Stages) -> None:
+    write_points(Path("scans/a.ply"))
+    write_points(Path("scans/b.txt"))
+    Path("scans/README.txt").write_text("My scans\n")
+    ran = cli("preprocess", "scans")
+    assert (ran.code, ran.lines[0]) == (0, "skipped, as text without a row of numbers: scans/README.txt")
+    assert stages.calls[0][0] == [Path("scans/a.ply"), Path("scans/b.txt")]
+    cli("preprocess", "scans/README.txt")
+    assert stages.calls[1][0] == [Path("scans/README.txt")]
+
+
 def test_preprocess_dry_run(cli: Cli, stages: Stages) -> None:
     write_points(Path("scans/a.ply"))
     ran = cli("preprocess", "scans", "--dry-run")

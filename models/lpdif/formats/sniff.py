@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import zipfile
 
 from lpdif.errors import InputError
 from lpdif.formats import e57, glb, las, npy, off, pcd, stl, text, vtk
-from lpdif.formats.source import Source
+from lpdif.formats.source import Source, as_text
 
 # kind -> what it is called, and the endings of its names
 KINDS = {
@@ -63,7 +64,8 @@ _FOREIGN = (
 )
 _MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|svg|x3d|vtkfile|collada)", re.IGNORECASE)
 _OBJ_LINE = re.compile(rb"(?m)^[ \t]*(?:v|vn|f)[ \t]+[-+.\d]")
-_HEAD = 1 << 16
+HEAD = 1 << 16
+SHOWN = 32  # bytes of a file that is not understood
 
 
 def kind_by_name(name: str) -> str | None:
@@ -90,6 +92,18 @@ def kind_of(source: Source) -> str:
     return kind
 
 
+def is_prose(source: Source) -> bool:
+    """Whether a file has the name of a table of points, and holds text without any row of numbers: notes. The first bytes of a file
+    are enough to tell. What is empty, damaged or something else is no prose: reading it says what is wrong."""
+    if kind_by_name(source.name) != "text" or not source.data.strip():
+        return False
+    try:
+        data = as_text(source).data[:HEAD]
+        return b"\x00" not in data and _by_content(Source(source.name, data)) is None and not text.has_row(data)
+    except InputError:
+        return False
+
+
 def _by_content(source: Source) -> str | None:
     data = source.data
     for magic, kind in _MAGIC:
@@ -98,7 +112,7 @@ def _by_content(source: Source) -> str | None:
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip(source)
     _refuse_foreign(source)
-    head = data[:_HEAD]
+    head = data[:HEAD]
     start = head.lstrip()
     if re.match(rb"ply\s", start[:4]) and head[:3] == b"ply":
         return "ply"
@@ -152,14 +166,14 @@ def _refuse_foreign(source: Source) -> None:
         )
     if data[:8] == b"version " and b"oid sha256:" in data[:400]:
         raise source.error("a Git LFS pointer, not the scan itself", "fetch the file: git lfs pull")
-    if data.lstrip()[:1] == b"{" and b'"asset"' in data[:_HEAD]:
+    if data.lstrip()[:1] == b"{" and b'"asset"' in data[:HEAD]:
         raise source.error("a glTF text file, which is not read", "save it as GLB, PLY or OBJ")
 
 
 def _could_be(kind: str, data: bytes) -> bool:
     """Whether unmarked content may be an OBJ (text, perhaps without a point) or an STL (binary, cut off)."""
     if kind == "obj":
-        return b"\x00" not in data[:_HEAD] and all(_obj_word(line) for line in data[:_HEAD].splitlines()[:50])
+        return b"\x00" not in data[:HEAD] and all(_obj_word(line) for line in data[:HEAD].splitlines()[:50])
     return len(data) >= 84 or data[:5].lower() == b"solid"
 
 
@@ -173,13 +187,24 @@ def _obj_word(line: bytes) -> bool:
 
 
 def _unknown(source: Source, named: str | None) -> InputError:
-    shown = source.data[:12]
-    begins = repr(shown.decode("ascii")) if all(32 <= byte < 127 for byte in shown) else f"bytes {shown[:8].hex(' ')}"
+    words = _words(source.data[:SHOWN])
+    begins = repr(words) if words else f"bytes {source.data[:8].hex(' ')}"
     if named == "text":
         return source.error(f"not columns of numbers (it begins with {begins})", f"read are {TITLES}")
     if named is None:
         return source.error(f"not recognised as a scan (it begins with {begins})", f"read are {TITLES}")
     return source.error(f"not {_a(KINDS[named][0])} file (it begins with {begins})", f"read are {TITLES}")
+
+
+def _words(data: bytes) -> str:
+    """The first line in these bytes that is not blank, if all of them are text."""
+    try:
+        letters = codecs.getincrementaldecoder("utf-8")().decode(data)  # they may end within a letter
+    except UnicodeDecodeError:
+        return ""
+    if not all(letter.isprintable() or letter.isspace() for letter in letters):
+        return ""
+    return next((line.strip() for line in letters.splitlines() if line.strip()), "")
 
 
 def _a(title: str) -> str:

@@ -52,6 +52,13 @@ def looks_like_columns(data: bytes) -> bool:
         return False
 
 
+def has_row(data: bytes) -> bool:
+    """Whether a line of the text, wherever it stands, is of numbers alone, and of two at least."""
+    lines = (line.replace(b'"', b" ").strip() for line in data.split(b"\n"))
+    rows = (_split(line, _delimiter(line)) for line in lines)
+    return any(len(row) >= 2 and all(map(_is_number, row)) for row in rows)
+
+
 def read_text(source: Source) -> Scan:
     """Reads points from columns of text. Raises InputError naming the line of a row that is no numbers or has another length."""
     text = as_text(source)

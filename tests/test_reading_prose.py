@@ -1,0 +1,69 @@
+"""Text that is no scan: it is shown as text, and told from tables of points."""
+
+from __future__ import annotations
+
+import pytest
+
+from lpdif.errors import InputError
+from lpdif.formats.sniff import is_prose
+from lpdif.formats.source import Source
+from lpdif.reading import read_scan
+
+ROWS = b"0 0 0\n1 0 0\n0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("README.txt", b"My scans, 2024.\n\n1. Made in the garden\n2. Made at home\n"),
+        ("MANIFEST.csv", b"name,bytes,digest\nball.ply,123,abc\nring.ply,456,def\n"),
+        ("notes.TXT", "Grüße\n".encode("utf-16")),
+        ("todo.dat", b"- scan"),
+        ("empty-table.xyz", b"x y z\n"),
+    ],
+)
+def test_notes_are_prose(name: str, content: bytes) -> None:
+    assert is_prose(Source(name, content))
+    with pytest.raises(InputError):
+        read_scan(content, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("points.txt", ROWS),
+        ("points.csv", b"x,y,z,label\n1,2,3,ground\n"),
+        ("broken.xyz", b"0 0 O\n" + ROWS),  # a row is wrong, others are not: that is for reading to say
+        ("two.csv", b"a,b\n1,2\n"),
+        ("points.txt", b"ply\nformat ascii 1.0\n"),
+        ("faces.txt", b"v 1 2 3\n"),
+        ("page.txt", b"<html>no such file</html>"),
+        ("scan.xyz", b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n"),
+        ("scan.xyz", b"\x1f\x8b\x08"),
+        ("scan.xyz", b"abc\0\1\2"),
+        ("scan.xyz", b""),
+        ("scan.xyz", b" \n\n"),
+        ("README.ply", b"My scans"),
+        ("README", b"My scans"),
+    ],
+)
+def test_what_reading_must_judge_is_no_prose(name: str, content: bytes) -> None:
+    assert not is_prose(Source(name, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b"hello world\n", "'hello world'"),
+        (b"\r\n  \r\n\thello\r\nworld\r\n", "'hello'"),
+        ("Grüße aus dem Garten, und noch vieles mehr".encode(), "'Grüße aus dem Garten, und noch'"),
+        (b"x" * 31 + "ü".encode(), f"'{'x' * 31}'"),  # cut within a letter
+        (b"hello \x1b[31m world", "bytes 68 65 6c 6c 6f 20 1b 5b"),
+        (b"\xff\xf0 text", "bytes ff f0 20 74 65 78 74"),
+        (b"  \n", "bytes 20 20 0a"),
+    ],
+)
+def test_text_is_shown_as_text(content: bytes, shown: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_scan(content, "scan.ply")
+    assert caught.value.message == f"scan.ply: not a PLY file (it begins with {shown})"
