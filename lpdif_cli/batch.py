@@ -69,10 +69,11 @@ def reconstruct_many(
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: a file, but several scans go to a folder", "pass -o FOLDER")
+    sources = expand(arguments, leave_out=folder if folder.is_dir() else None)
     if not folder.exists() and not output.endswith("/") and folder.suffix.lower().removeprefix(".") in MESH_FORMATS:
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
-    jobs = plan(expand(arguments, leave_out=folder if folder.is_dir() else None), folder)
+    jobs = plan(sources, folder)
     waiting = [(scan, target) for scan, target in jobs if overwrite or not target.exists()]
     kept = [Outcome(scan, target, "kept") for scan, target in jobs if not overwrite and target.exists()]
     if kept:

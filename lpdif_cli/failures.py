@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import typer
 
 from lpdif.errors import InputError, LpdifError, ResourceError, UsageError
+from lpdif_cli.settings import THREE_NUMBERS
 
 NO_MEMORY_HINT = "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU"
 BUG_HINT = "this is a bug in lpdif: run the command again with -v for the traceback, and report it"
@@ -48,12 +50,22 @@ def describe(error: BaseException) -> Failure:
 def _usage(error: typer.TyperException) -> Failure:
     """A mistake in the command line itself."""
     message = error.format_message().rstrip(".")
+    if message == "Option '--sensor' requires 3 arguments":
+        return Failure("option '--sensor' needs three numbers", THREE_NUMBERS, UsageError.exit_code)
     context = getattr(error, "ctx", None)
-    close = re.search(r"(.*?)\.? (?:Did you mean|\(Possible options:) '?([^',?)]+)", message)
     command = f"{context.command_path} --help" if context is not None else "lpdif --help"
-    hint = f"did you mean {close[2]}? `{command}` lists what there is" if close else f"see `{command}`"
-    message = close[1] if close else message
+    suggested = re.search(r"(.*?)\.? (?:Did you mean|\(Possible options:) '?([^',?)]+)", message)
+    message, close = (suggested[1], suggested[2]) if suggested else (message, "")
+    if message.startswith("No such option") and context is not None:  # typer suggests by the alphabet
+        close = nearest_option(getattr(error, "option_name", ""), [name for option in context.command.params for name in option.opts])
+    hint = f"did you mean {close}? `{command}` lists what there is" if close else f"see `{command}`"
     return Failure(message[:1].lower() + message[1:], hint, UsageError.exit_code)
+
+
+def nearest_option(name: str, known: list[str]) -> str:
+    """The long option that is spelt most like `name`; "" if none is much like it."""
+    words = {option.removeprefix("--"): option for option in known if option.startswith("--")}
+    return next((words[word] for word in difflib.get_close_matches(name.lstrip("-"), words, 1)), "")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -26,7 +26,7 @@ STREAM = "-"
 
 def reconstruct(
     context: typer.Context,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", hidden=True)],
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", hidden=True)] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].")] = None,
     resolution: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of the mesh's triangles [auto].")] = None,
     region_size: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of a local region [auto].")] = None,
@@ -79,6 +79,8 @@ def reconstruct(
     }
     work = Work(resolve("reconstruct", flags, config), console)
     check_device(work.settings.config.device)
+    if not inputs:  # asked here, since an option that takes too many words takes the scan's name too: that error is the one to tell
+        raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
         reconstruct_many(work.mesh_of, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
     else:

@@ -51,6 +51,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "threads": (0, 4096),
 }
 
+# how the one setting that is a place is written
+THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or in lpdif.toml: sensor = [0, 0, 1.5]"
+
 Value = object
 _Fail = Callable[[str, str], LpdifError]
 
@@ -243,7 +246,7 @@ def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, f
     if kinds[-1] is Ellipsis:
         return tuple(_read_number(part, int, name, where, fail) for part in parts if part != "")
     if len(parts) != len(kinds):
-        raise fail(f"{where}: {len(parts)} numbers instead of {len(kinds)}", "write X Y Z")
+        raise fail(f"{where}: {len(parts)} numbers instead of {len(kinds)}", THREE_NUMBERS)
     numbers = []
     for part in parts:
         try:
@@ -251,7 +254,7 @@ def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, f
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise fail(f"{where}: {part!r} is not a number", "write three coordinates: X Y Z")
+            raise fail(f"{where}: {part!r} is not a number, and three are needed", THREE_NUMBERS)
         numbers.append(number)
     return tuple(numbers)
 

@@ -233,7 +233,24 @@ def test_traceback_only_with_v(cli: Cli, library: Library) -> None:
         (("reconstruct",), "missing argument 'INPUT'", "see `lpdif reconstruct --help`"),
         (("fit", "extra"), "got unexpected extra argument(s) (extra)", "see `lpdif fit --help`"),
         (("fit", "--patterns"), "option '--patterns' requires an argument", "see `lpdif"),
-        (("reconstruct", "x", "--sensor", "1", "2"), "option '--sensor' requires 3 arguments", "see `lpdif"),
+        (("fit", "--stop"), "no such option: --stop", "see `lpdif fit --help`"),
+        (
+            ("reconstruct", "x", "--resolutoin", "1"),
+            "no such option: --resolutoin",
+            "did you mean --resolution? `lpdif reconstruct --help` lists what there is",
+        ),
+        (("reconstruct", "x", "--region", "1"), "no such option: --region", "did you mean --region-size? "),
+        (("reconstruct", "x", "--sensor", "1", "2"), "option '--sensor' needs three numbers", "write X Y Z, as in --sensor 0 0 1.5, "),
+        (
+            ("reconstruct", "x", "--sensor", "1", "2", "-o", "y.ply"),
+            "--sensor: '-o' is not a number, and three are needed",
+            "write X Y Z, as in --sensor 0 0 1.5, ",
+        ),
+        (
+            ("reconstruct", "--sensor", "1", "2", "x.ply", "-o", "y.ply"),
+            "--sensor: 'x.ply' is not a number, and three are needed",
+            "write X Y Z, as in --sensor 0 0 1.5, ",
+        ),
     ],
 )
 def test_usage_errors_have_the_same_form(cli: Cli, words: tuple[str, ...], message: str, hint: str) -> None:
