@@ -104,10 +104,11 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
     if overwrite or resume:
         return
     check_free(place.root)
+    remedy = "pass --resume to go on, or --overwrite to fit anew" if place.snapshot.exists() else "pass --overwrite to fit anew"
     if place.model.exists():
-        raise UsageError(f"{place.model}: already there", "pass --overwrite to fit anew")
+        raise UsageError(f"{place.model}: already there", remedy)
     if place.snapshot.exists():
-        raise UsageError(f"{place.snapshot}: an earlier fit was stopped here", "pass --resume to go on, or --overwrite to fit anew")
+        raise UsageError(f"{place.snapshot}: an earlier fit was stopped here", remedy)
 
 
 def said_aloud(stop: Callable[[], bool], console: Console) -> Callable[[], bool]:

@@ -166,7 +166,9 @@ def test_fit_without_samples_says_how_to_make_them(cli: Cli) -> None:
 def test_fit_replaces_nothing_unasked(cli: Cli, stages: Stages, name: str) -> None:
     make_samples()
     Path("lpdif-workspace", name).write_bytes(b"")
-    assert cli("fit").code == 2
+    ran = cli("fit")
+    assert ran.code == 2
+    assert ("--resume" in ran.lines[1]) == name.startswith("snapshot")
     assert stages.calls == []
     assert cli("fit", "--overwrite").code == 0
     assert cli("fit", "--resume").code == (0 if name.startswith("snapshot") else 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, load_model, load_tensors, save_tensors
 from lpdif.patterns import fit_whitening
+from lpdif.stages.cluster import PatternRow, caption
 from lpdif.words import counted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -174,6 +176,12 @@ def test_the_gallery_is_a_png_with_a_row_for_each_pattern(cli: Cli, patterns: in
             region = row[:, MARGIN + place * PIXELS : MARGIN + (place + 1) * PIXELS]
             assert (region < 250).mean() > 0.05  # a surface
     assert any(line.startswith(f"wrote {PLACE.gallery}: {counted(patterns, 'pattern')} in ") for line in ran.lines)
+
+
+def test_the_gallery_has_no_nan() -> None:
+    row = PatternRow(3, 0.25, 0.0125, 0.5, 1.0)
+    assert caption(row) == "pattern 3\n25.0% of regions\nerror 0.0125\nflatness 0.50\nspread 1.00"
+    assert "error -\n" in caption(dataclasses.replace(row, error=float("nan")))
 
 
 def test_a_gallery_is_not_replaced_unasked(cli: Cli) -> None:

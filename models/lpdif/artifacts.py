@@ -20,6 +20,7 @@ from lpdif.errors import InputError, ModelError
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, TrainingRegions, expected_state, pattern_tensors, read_patterns
 from lpdif.patterns import Patterns
+from lpdif.words import counted
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
@@ -106,7 +107,8 @@ def load_model(path: Path | None = None) -> Model:
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise ModelError(f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again") from None
     if patterns is None or not fitting(patterns, networks.decoder.patterns, encoder.code_size):
-        raise ModelError(f"{path}: patterns do not match its {networks.decoder.patterns} decoders", "the file is damaged; fit again")
+        decoders = counted(networks.decoder.patterns, "decoder")
+        raise ModelError(f"{path}: patterns do not match its {decoders}", "the file is damaged; fit again")
     return Model(networks.eval().requires_grad_(False), patterns, card)
 
 

@@ -153,13 +153,17 @@ def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[Pa
         members = torch.nonzero(owner == row.pattern)[:, 0]
         away = (white[members] - patterns.centroids[row.pattern]).norm(dim=1)
         typical = members[away.argsort()[:TYPICAL]]
-        error = f"{row.error:.4f}" if math.isfinite(row.error) else "-"
-        words = f"pattern {row.pattern}\n{row.share:.1%} of regions\nerror {error}\n"
-        words += f"flatness {row.flatness:.2f}\nspread {row.spread:.2f}"
-        lines.append((words, [draw_region(networks, codes[i], row.pattern) for i in typical.tolist()]))
+        lines.append((caption(row), [draw_region(networks, codes[i], row.pattern) for i in typical.tolist()]))
     file = io.BytesIO()
     sheet(lines).save(file, "PNG")
     return file.getvalue()
+
+
+def caption(row: PatternRow) -> str:
+    """What the gallery says of a pattern."""
+    error = f"{row.error:.4f}" if math.isfinite(row.error) else "-"
+    lines = [f"pattern {row.pattern}", f"{row.share:.1%} of regions", f"error {error}"]
+    return "\n".join([*lines, f"flatness {row.flatness:.2f}", f"spread {row.spread:.2f}"])
 
 
 def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.uint8]:

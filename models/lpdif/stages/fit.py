@@ -143,7 +143,7 @@ def split_regions(whole: TrainingRegions) -> tuple[TrainingRegions, TrainingRegi
     number = torch.arange(len(whole.counts))
     held = number % HELD_OUT == HELD_OUT - 1
     if int((~held).sum()) < 64:
-        raise InputError(f"only {len(number)} regions: too few to learn from", "preprocess more scans")
+        raise InputError(f"only {counted(len(number), 'region')}: too few to learn from", "preprocess more scans")
     return whole.at(number[~held]), whole.at(number[held][:SHOWN])
 
 
@@ -166,7 +166,8 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
     if different:
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew")
     if len(state["bank"]) != len(optimizer.bank):
-        raise ModelError(f"{place.snapshot}: made from {len(state['bank'])} regions, the samples hold {len(optimizer.bank)}", "start anew")
+        regions = counted(len(state["bank"]), "region")
+        raise ModelError(f"{place.snapshot}: made from {regions}, the samples hold {len(optimizer.bank):,}", "start anew")
     optimizer.restore(state)
     log.info("resumed at step %d", optimizer.step)
     return config
