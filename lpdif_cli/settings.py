@@ -52,7 +52,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 
 # how the one setting that is a place is written
-THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or in lpdif.toml: sensor = [0, 0, 1.5]"
+THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or under [reconstruct] in lpdif.toml: sensor = [0, 0, 1.5]"
 
 Value = object
 _Fail = Callable[[str, str], LpdifError]
