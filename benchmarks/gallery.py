@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from lpdif import load_scan
 from lpdif.preparation import prepare
 from lpdif.rendering import draw_mesh, draw_points, fit_view, sheet
 
-PIXELS = 520
+NAMED = 100  # pixels of margin from which on names fit in
 TILT = 0.35  # how far from above the mean normal the view is, in radians of slant
 
 
@@ -42,52 +41,60 @@ def view_for(normals: np.ndarray, up: str) -> np.ndarray:
     return np.stack([right, np.cross(back, right), back])
 
 
+def reconstructed(scan: str, mesh: Path) -> dict[str, Any]:
+    """What `lpdif reconstruct --json` says, with the seconds and peak memory of the whole command."""
+    usage = mesh.with_suffix(".json")
+    command = [sys.executable, "-m", "lpdif_cli", "reconstruct", scan, "-o", str(mesh), "--json", "-q", "--overwrite", "--model", "bundled"]
+    measured_run = str(Path(__file__).parent / "measured_run.py")
+    ran = subprocess.run([sys.executable, "-S", measured_run, str(usage), *command], capture_output=True, text=True, check=True)
+    used = json.loads(usage.read_text())
+    if used["code"]:
+        sys.exit(ran.stderr.rstrip() or f"error: {' '.join(command)} ended with {used['code']}")
+    return {**json.loads(ran.stdout), **used}
+
+
+def table_line(name: str, made: dict[str, Any]) -> str:
+    """One scan's line of the table."""
+    facts = made["facts"]
+    normals = facts["normals"] + (f", {facts['ambiguous_share']:.1%} ambiguous" if facts["ambiguous_share"] else "")
+    return (
+        f"| {name} | {made['points']:,} | {facts.get('dropped_outliers', 0):,} | {normals} | {facts['spacing']:.3g} | {facts['noise']:.2g} "
+        f"| {facts['region_size']:.3g} | {made['faces']:,} | {made['seconds']:.1f} s | {made['peak_mib']:.0f} MiB |"
+    )
+
+
+def pictures(scan: Path, mesh: Path, up: str, pixels: int) -> list[np.ndarray]:
+    """The points and the mesh of them, seen from one side."""
+    seen, made = load_scan(scan), load_scan(mesh)
+    if made.faces is None:
+        sys.exit(f"error: {mesh} holds no faces")
+    ready = prepare(seen)
+    axes = view_for(ready.normals, up)
+    center, half = fit_view(ready.points, axes)
+    colors = None if seen.colors is None else seen.colors[ready.kept]
+    return [
+        draw_points(ready.points, axes, center, half, pixels, colors),
+        draw_mesh(made.points - ready.origin, made.faces, axes, center, half, pixels),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
     parser.add_argument("scans", nargs="+")
-    parser.add_argument("--margin", type=int, default=20, help="pixels left of the pictures")
+    parser.add_argument("--pixels", type=int, default=520, help="width of a picture [520]")
+    parser.add_argument("--margin", type=int, default=20, help="pixels left of the pictures; from 100 on the names stand there [20]")
     args = parser.parse_args()
     rows = []
-    print("| scan | points | spacing | noise | region size | faces | time | memory |\n|---|---|---|---|---|---|---|---|")
+    print("| scan | points | dropped | normals | spacing | noise | region size | faces | time | memory |\n" + "|---" * 10 + "|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        mesh = Path(folder, "mesh.ply")
         for given in args.scans:
-            name, _, up = given.partition("@")
-            out = Path(folder, "mesh.ply")
-            out.unlink(missing_ok=True)
-            started = time.perf_counter()
-            ran = subprocess.run(
-                [sys.executable, "-m", "lpdif_cli", "reconstruct", name, "-o", str(out), "--json", "-q"],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            wall = time.perf_counter() - started
-            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest run so far
-            made = json.loads(ran.stdout)
-            facts = made["facts"]
-            print(
-                f"| {Path(name).stem} | {made['points']:,} | {facts['spacing']:.3g} | {facts['noise']:.2g} | {facts['region_size']:.3g} "
-                f"| {made['faces']:,} | {wall:.1f} s | {peak:.0f} MiB |",
-                flush=True,
-            )
-            scan, mesh = load_scan(name), load_scan(out)
-            ready = prepare(scan)
-            axes = view_for(ready.normals, up or "z")
-            center, half = fit_view(ready.points, axes)
-            colors = None if scan.colors is None else scan.colors[ready.kept]
-            origin = ready.origin
-            faces = mesh.faces
-            assert faces is not None
-            rows.append(
-                (
-                    "",
-                    [
-                        draw_points(ready.points, axes, center, half, PIXELS, colors),
-                        draw_mesh(mesh.points - origin, faces, axes, center, half, PIXELS),
-                    ],
-                )
-            )
+            path, _, up = given.partition("@")
+            name = Path(path).stem
+            print(table_line(name, reconstructed(path, mesh)), flush=True)
+            words = name.replace("_", "\n") if args.margin >= NAMED else ""
+            rows.append((words, pictures(Path(path), mesh, up or "z", args.pixels)))
     sheet(rows, args.margin).save(args.picture, optimize=True)
 
 

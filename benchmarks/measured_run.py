@@ -3,7 +3,7 @@
     python -S benchmarks/measured_run.py REPORT COMMAND...
 
 A process of its own, and a small one: Linux counts what the parent held at the fork into the peak memory of the child, so a command
-started by a program that holds meshes would seem to need as much. What the command prints to stderr goes to ours.
+started by a program that holds meshes would seem to need as much. What the command prints goes where ours would.
 """
 
 import json
@@ -16,7 +16,7 @@ import time
 def main() -> None:
     report, *command = sys.argv[1:]
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started

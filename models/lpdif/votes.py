@@ -7,7 +7,6 @@ winding number 1/2 (see `orientation.orient`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +39,7 @@ VIEW_PLACES = 50_000  # points that an image is judged by
 VIEW_ANGLE = 0.25  # cosine of the half angle that a scene seen from its origin may fill
 TORN = 8.0  # neighbours in the image are torn apart beyond this many times the distance of nearest neighbours in space
 SINGLE = 0.15  # share of torn places up to which an image shows one surface
+CLEARLY = 0.05  # and by which one view must be ahead of another to be clearly better
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,14 @@ def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray) -> Fl
     return np.asarray(np.clip(cosine / GRAZING, -1, 1))
 
 
-def likely_views(points: FloatArray, origin: FloatArray) -> Iterator[tuple[FloatArray, str]]:
+def likely_views(points: FloatArray, origin: FloatArray) -> list[tuple[FloatArray, str]]:
     """Where a scan without normals may have been seen from, the likeliest first: a place (3,) or a direction (3,), and which.
 
     points (N, 3) in coordinates in which the file's own origin is at -origin. Range images are often stored in the scanner's
-    frame ("origin", a place), and aerial scans with z up ("above", a direction). A scan counts as one of them if it shows a
-    single surface from there: no two neighbours in the image lie far apart in space, but for a few at silhouettes.
+    frame ("origin", a place), and range images of some scanners and aerial scans with z up ("above", a direction). A scan counts as one of
+    them if it shows a single surface from there: no two neighbours in the image lie far apart in space, but for a few at silhouettes.
+    Where it does from both, the origin comes first, as a camera may look up, unless more is clearly torn apart from there: the origin of a
+    turntable's frame lies inside of what stands on it.
     """
     some = points[even_rows(len(points), VIEW_PLACES)]
     eye = -origin
@@ -129,20 +131,22 @@ def likely_views(points: FloatArray, origin: FloatArray) -> Iterator[tuple[Float
     middle = (sight / np.maximum(distance, 1e-300)[:, None]).mean(axis=0)
     middle /= max(float(np.linalg.norm(middle)), 1e-300)
     depth = sight @ middle
+    from_origin, from_above = 1.0, _torn(some[:, :2], some)
     if (depth > VIEW_ANGLE * distance).all() and (distance > 0).all():
         across = np.linalg.qr(middle[:, None], mode="complete")[0][:, 1:]
-        if _shows_one_surface(sight @ across / depth[:, None], some):
-            yield eye, "origin"
-    if _shows_one_surface(some[:, :2], some):
-        yield np.array([0.0, 0.0, 1.0]), "above"
+        from_origin = _torn(sight @ across / depth[:, None], some)
+    views = [(from_origin, eye, "origin"), (from_above, np.array([0.0, 0.0, 1.0]), "above")]
+    if from_above < from_origin - CLEARLY:
+        views.reverse()
+    return [(place, view) for torn, place, view in views if torn <= SINGLE]
 
 
-def _shows_one_surface(image: FloatArray, points: FloatArray) -> bool:
-    """Whether points (N, 3) whose places in the image (N, 2) are neighbours are neighbours in space too."""
+def _torn(image: FloatArray, points: FloatArray) -> float:
+    """Share of the points (N, 3) near whose place in the image (N, 2) there are others that are not near in space."""
     from scipy.spatial import cKDTree
 
     rows = even_rows(len(points), PLACES)
     _, near = cKDTree(image).query(image[rows], k=5)
     apart = np.linalg.norm(points[near[:, 1:]] - points[rows][:, None], axis=2)
     nearest, _ = cKDTree(points).query(points[rows], k=5)
-    return bool((apart.max(axis=1) > TORN * np.median(nearest[:, -1])).mean() <= SINGLE)
+    return float((apart.max(axis=1) > TORN * np.median(nearest[:, -1])).mean())
