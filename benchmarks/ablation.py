@@ -72,6 +72,8 @@ VARIANTS = [
     Variant("one decoder, KDE", gamma=0.5),
     Variant("8 patterns", 8),
     Variant("8 patterns, KDE", 8, 0.5),
+    Variant("8 patterns, KDE 2", 8, 2.0),
+    Variant("8 patterns, KDE 4", 8, 4.0),
     Variant("one wide decoder", wide=8),
     Variant("8 random groups", 8, groups="random"),
     Variant("8 fixed patterns, KDE", 8, 0.5, groups="fixed"),

@@ -59,7 +59,7 @@ def surface(path: Path) -> tuple[Facts, list[str]]:
     """A scan, or a mesh if it has faces."""
     import numpy as np
 
-    from lpdif.measuring import density_of
+    from lpdif.measuring import measure
 
     scan = lpdif.load_scan(path)
     finite = scan.points[np.isfinite(scan.points).all(axis=1)]
@@ -77,10 +77,10 @@ def surface(path: Path) -> tuple[Facts, list[str]]:
     if scan.faces is not None:
         return facts | shape(scan), ["evaluate", str(path), "TRUTH.ply"]
     try:
-        density = density_of(scan)
+        found = measure(scan).facts
     except InputError as error:
         return facts | {"no mesh": error.message.removeprefix(f"{scan.name}: ")}, []
-    return facts | {"spacing": density.spacing, "noise": density.noise}, ["reconstruct", str(path), "-o", "MESH.ply"]
+    return facts | {"spacing": found["spacing"], "noise": found["noise"]}, ["reconstruct", str(path), "-o", "MESH.ply"]
 
 
 def shape(scan: lpdif.Scan) -> Facts:

@@ -21,6 +21,7 @@ from lpdif.frames import OPPOSED, REACH
 from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.regions import ASIDE, BACKED, HARDLY, SUPPORT, RegionLattice
+from lpdif.trimming import ASKED, LEAST_ALIKE
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -265,6 +266,18 @@ def trim(vertices: FloatArray, faces: IntArray, supported: BoolArray, largest_ho
         if not part & border and sum(face_area(vertices, faces[f]) for f in part) <= largest_hole:
             kept |= part
     return kept
+
+
+def opposing(vertices: FloatArray, faces: IntArray, vertex: int, points: FloatArray, normals: FloatArray) -> bool:
+    """Whether the surface at a vertex looks the way of none of the ASKED nearest points."""
+    total = np.zeros(3)
+    for face in faces.tolist():
+        if vertex in face:
+            a, b, c = (vertices[v] for v in face)
+            total += np.cross(b - a, c - a)
+    facing = total / max(float(np.linalg.norm(total)), 1e-300)
+    nearest = sorted(range(len(points)), key=lambda p: float(np.linalg.norm(points[p] - vertices[vertex])))[:ASKED]
+    return all(float(normals[p] @ facing) < LEAST_ALIKE for p in nearest)
 
 
 # --- readers --------------------------------------------------------------------------------------------------------------------

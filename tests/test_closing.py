@@ -20,15 +20,13 @@ from lpdif.closing import (
     outer_skins,
     smoothstep,
     surface_cells,
-    unit,
-    vertex_normals,
     winding_numbers,
 )
 from lpdif.errors import InputError
 from lpdif.isosurface import Surface
 from lpdif.manifold import border_vertices, is_closed_manifold
 from lpdif.regions import unpack_keys
-from lpdif.trimming import edge_numbers, face_parts, keep_faces
+from lpdif.trimming import edge_numbers, face_parts, keep_faces, unit, vertex_normals
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -7,7 +7,7 @@ import pytest
 from clouds import noisy, torus
 
 from lpdif.errors import InputError
-from lpdif.measuring import density_of
+from lpdif.measuring import measure
 from lpdif.preparation import prepare
 from lpdif.scans import Scan
 
@@ -33,9 +33,10 @@ def with_strays() -> Scan:
 )
 def test_it_is_what_a_reconstruction_finds(scan: Scan) -> None:
     found = prepare(scan)
-    assert density_of(scan) == (found.spacing, found.noise, len(found.points))
+    alone = measure(scan)
+    assert (alone.facts["spacing"], alone.facts["noise"], len(alone.points)) == (found.spacing, found.noise, len(found.points))
 
 
 def test_a_scan_of_which_no_surface_comes_is_refused_alike() -> None:
     with pytest.raises(InputError, match="10 distinct points, at least 32 are needed"):
-        density_of(Scan(RING.points[:10], name="few"))
+        measure(Scan(RING.points[:10], name="few"))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from shapes import rotation
 
 from lpdif.errors import InputError
-from lpdif.preparation import Prepared, check_precision, frame_of, prepare, spatial_order
+from lpdif.measuring import check_precision, frame_of, spatial_order
+from lpdif.preparation import Prepared, prepare
 from lpdif.scans import Scan
 
 RING = noisy(torus(1500), 0.01)

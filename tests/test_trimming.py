@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import trimesh
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from shapes import as_mesh
 
 from lpdif.isosurface import Surface
-from lpdif.trimming import edge_numbers, edges_of, face_areas, face_parts, keep_faces, large_parts, trim
+from lpdif.trimming import edge_numbers, edges_of, face_areas, face_parts, keep_faces, large_parts, opposing, trim
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -148,3 +149,23 @@ def test_crumbs_are_dropped_and_the_heaviest_stays() -> None:
 def test_parts_that_touch_at_a_vertex_are_one() -> None:
     two = Surface(np.zeros((5, 3)), np.array([[0, 1, 2], [2, 3, 4]]))
     assert large_parts(two, np.array([1.0, 0.1]), 1.05).all()
+
+
+@pytest.mark.parametrize("points", [1, 5, 12, 60])
+@pytest.mark.parametrize("asked", [0, 1, 40])
+def test_opposing_agrees_with_one_vertex_at_a_time(points: int, asked: int) -> None:
+    rng = np.random.default_rng(points)
+    place, normals = rng.normal(size=(2, points, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    vertex = rng.permutation(len(BALL.vertices))[:asked]
+    expected = [naive.opposing(BALL.vertices, BALL.faces, v, place, normals) for v in vertex.tolist()]
+    np.testing.assert_array_equal(opposing(ball(), vertex, cKDTree(place), normals), expected)
+
+
+def test_the_back_of_what_was_seen_opposes_it_and_its_edge_does_not() -> None:
+    """A ball of which the upper half was scanned: at the equator there are points that look the same way, at the pole below none."""
+    upper = BALL.vertices[:, 2] >= 0
+    tree, normals = cKDTree(BALL.vertices[upper]), BALL.vertices[upper]
+    found = opposing(ball(), np.arange(len(BALL.vertices)), tree, normals)
+    assert not found[BALL.vertices[:, 2] > -0.1].any()
+    assert found[BALL.vertices[:, 2] < -0.985].all()

@@ -132,7 +132,7 @@ def test_land_under_its_origin_may_have_been_seen_from_there_or_from_above() -> 
     assert [view for _, view in likely_views(plane(2000).points, np.array([0.1, 0.2, -3.0]))] == ["origin", "above"]
 
 
-@pytest.mark.parametrize("height, expected", [(0.0, ["origin", "above"]), (0.5, ["above", "origin"])])
+@pytest.mark.parametrize(("height", "expected"), [(0.0, ["origin", "above"]), (0.5, ["above", "origin"])])
 def test_the_view_from_which_less_is_torn_apart_comes_first(height: float, expected: list[str]) -> None:
     """A board with a hill, which from the frame's origin hides a part of the board that was seen."""
     x, y = np.meshgrid(np.linspace(-1, 1, 80), np.linspace(-1, 1, 80))

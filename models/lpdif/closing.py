@@ -42,7 +42,7 @@ from lpdif.sparse_lattice import (
     followed,
     marching_cubes,
 )
-from lpdif.trimming import edge_numbers, face_normals, face_parts, keep_faces
+from lpdif.trimming import edge_numbers, face_normals, face_parts, keep_faces, unit, vertex_normals
 
 log = logging.getLogger("lpdif")
 
@@ -122,19 +122,6 @@ def winding_numbers(surface: Surface, points: FloatArray) -> FloatArray:
         return np.zeros(0)
     found = pcu.triangle_soup_fast_winding_number(surface.vertices, surface.faces, np.ascontiguousarray(points))
     return np.asarray(found, np.float64).reshape(len(points))  # of one point it comes without an axis
-
-
-def vertex_normals(surface: Surface) -> FloatArray:
-    """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
-    normals = face_normals(surface)
-    corner = surface.faces.T.reshape(-1)
-    total = np.stack([np.bincount(corner, np.tile(normals[:, axis], 3), len(surface.vertices)) for axis in range(3)], 1)
-    return unit(np.asarray(total, dtype=np.float64))
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Rows (n, 3) at length 1, or 0."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300))
 
 
 def averaging(faces: IntArray, count: int) -> csr_array:

@@ -1,39 +1,156 @@
-"""How dense and how noisy a scan is, as `lpdif.preparation.prepare` finds it, without what comes after: no normals are made."""
+"""How dense and how noisy a scan is, on its points without strays: what every reconstruction, and every report, starts with.
+
+rows without a position go -> duplicates are merged -> the origin is shifted -> spacing and noise are measured -> outliers go. Every decision is
+logged. N points that are left, k neighbours.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import logging
+from dataclasses import dataclass
 
-from lpdif.cleaning import check_extent
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows
+from lpdif.mesh_points import points_of_mesh
 from lpdif.normals import unit_normals
-from lpdif.preparation import Facts, clean_rows, frame_of, inliers, neighbourhood, spatial_order
-from lpdif.scans import Scan
-from lpdif.spacing import local_spacing, neighbours_of_kept, search_tree, typical_spacing
+from lpdif.scans import FloatArray, IntArray, Scan
+from lpdif.spacing import Neighbours, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
+from lpdif.words import counted
+
+log = logging.getLogger("lpdif")
+
+Facts = dict[str, float | int | str]
+BoolArray = NDArray[np.bool_]
+
+ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
+MOST_OUTLIERS = 0.3  # share of a scan that may be outliers; if more seem to be, none is taken for one
+SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
+COARSE_FLOAT = 0.2  # step of single-precision coordinates, in spacings, from which it hurts
 
 
-class Density(NamedTuple):
-    """spacing: square root of the area per point; noise: standard deviation of the points about the surface; both in the scan's unit.
-    points: how many are left without duplicates and outliers."""
+@dataclass(frozen=True)
+class Measured:
+    """Clean points in spatial order, around 0 and in a unit of about their extent, a power of two, which costs no bit.
 
+    points       (N, 3) = (world - origin (3,)) / unit
+    axes         (N, 3) normals as given, where `usable` (N,), unit
+    kept         (N,) row of the scan that each point came from; of a mesh, the nearest vertex
+    near         their nearest neighbours
+    spacing      square root of the area per point, typical of the scan, in units; local_spacing (N,) around each point
+    noise        standard deviation of the points about the surface, in units
+    facts        what was found and done, for reports; lengths as the scan has them
+    """
+
+    points: FloatArray
+    origin: FloatArray
+    unit: float
+    axes: FloatArray
+    usable: BoolArray
+    kept: IntArray
+    near: Neighbours
     spacing: float
+    local_spacing: FloatArray
     noise: float
-    points: int
+    facts: Facts
 
 
-def density_of(scan: Scan) -> Density:
-    """Spacing and noise of the points of a scan. Raises InputError for a scan with too few or degenerate points."""
+def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int = -1) -> Measured:
+    """Clean points of a scan with their density and noise. A mesh gives points of its faces (see `mesh_points`), spread by `seed`.
+
+    threads: -1 takes one for each core; the result does not depend on it. Raises InputError for a scan with too few or degenerate points.
+    """
     facts: Facts = {}
-    rows = clean_rows(scan.points, scan.name, facts)
-    origin, unit = frame_of(scan.points[rows])
-    rows, points = spatial_order(rows, (scan.points[rows] - origin) / unit)
-    axes, usable = unit_normals(scan.normals[rows]) if scan.normals is not None else (None, None)
-    near, noise = neighbourhood(points, axes if usable is not None and usable.all() else None, -1)
-    inlier = inliers(points, near, noise, scan.name, facts, -1)
-    if not inlier.all():
-        rows = rows[inlier]
-        check_extent(scan.points[rows], scan.name)
-        origin, _ = frame_of(scan.points[rows])
-        points = (scan.points[rows] - origin) / unit
-        near = neighbours_of_kept(search_tree(points), points, near, inlier, -1)
+    world, given, source = scan.points, scan.normals, np.arange(len(scan.points))
+    if scan.faces is not None and len(scan.faces):
+        mesh = points_of_mesh(scan, seed)
+        world, given, source = mesh.points, mesh.normals, mesh.rows
+        keep_outliers |= mesh.spread
+    rows = clean_rows(world, scan.name, facts)
+    origin, unit = frame_of(world[rows])
+    rows, points = spatial_order(rows, (world[rows] - origin) / unit)
+    axes = np.zeros_like(points)
+    usable = np.zeros(len(points), dtype=np.bool_)
+    if given is not None:
+        axes, usable = unit_normals(given[rows])
+    near, noise = neighbourhood(points, axes if usable.all() else None, threads)
+    if not keep_outliers:
+        inlier = inliers(points, near, noise, scan.name, facts, threads)
+        if not inlier.all():
+            rows, axes, usable = rows[inlier], axes[inlier], usable[inlier]
+            check_extent(world[rows], scan.name)
+            origin, _ = frame_of(world[rows])
+            points = (world[rows] - origin) / unit
+            near = neighbours_of_kept(search_tree(points), points, near, inlier, threads)
     k = near.indices.shape[1]
-    return Density(typical_spacing(local_spacing(near.reach, k, noise), k) * unit, noise * unit, len(points))
+    local = local_spacing(near.reach, k, noise)
+    spacing = typical_spacing(local, k)
+    local = np.maximum(local, SPACING_FLOOR * spacing)
+    log.info("spacing %.4g, noise %.3g (%.2f spacings), %s", spacing * unit, noise * unit, noise / spacing, counted(len(points), "point"))
+    check_precision(world, spacing * unit)
+    facts |= {"spacing": spacing * unit, "noise": noise * unit}
+    return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, facts)
+
+
+def clean_rows(world: FloatArray, name: str, facts: Facts) -> IntArray:
+    """Rows of (N, 3) that are finite and distinct, sorted by position. Raises InputError if they are too few or degenerate."""
+    finite = finite_rows(world)
+    rows = finite[distinct_rows(world[finite])]
+    note(facts, "dropped_not_finite", len(world) - len(finite), "point", "without a finite position dropped")
+    note(facts, "merged_duplicates", len(finite) - len(rows), "exact duplicate", "merged")
+    check_extent(world[rows], name)
+    return rows
+
+
+def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
+    """Origin (3,) and unit to compute in: the middle of the bounding box and a power of two near the extent.
+
+    The origin is rounded to a short binary number. A scan shifted by a number as short has an origin shifted by just that,
+    and so the very same points.
+    """
+    low, high = world.min(axis=0), world.max(axis=0)
+    unit = 2.0 ** np.ceil(np.log2((high - low).max()))
+    step = unit * 2.0**-ORIGIN_BITS
+    return np.round((low + high) / 2 / step) * step, float(unit)
+
+
+def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Rows and points in the order of a search tree's leaves: neighbours lie near in memory, a regular sample is an even one."""
+    order = search_tree(points).indices
+    return rows[order], points[order]
+
+
+def neighbourhood(points: FloatArray, normals: FloatArray | None, threads: int) -> tuple[Neighbours, float]:
+    """Nearest neighbours and noise of points (N, 3)."""
+    tree = search_tree(points)
+    return nearest(tree, points, OUTLIER_NEIGHBOURS, threads), noise_sigma(points, tree, normals, threads)
+
+
+def inliers(points: FloatArray, near: Neighbours, noise: float, name: str, facts: Facts, threads: int) -> BoolArray:
+    """(N,) points to keep: all but outliers, unless these would be a large part of the scan."""
+    inlier = inlier_rows(points, near, noise, threads)
+    out = int(len(points) - inlier.sum())
+    if out > MOST_OUTLIERS * len(points) or len(points) - out < MINIMUM_POINTS:
+        log.warning("%s: %d of %d points look like outliers: too many to be; all are kept", name, out, len(points))
+        return np.ones(len(points), dtype=np.bool_)
+    note(facts, "dropped_outliers", out, "outlier", f"left out, {100 * out / len(points):.2g} % of the points")
+    return inlier
+
+
+def check_precision(world: FloatArray, spacing: float) -> None:
+    """Warns of coordinates that were once stored in single precision, far from their origin."""
+    largest = np.float32(np.abs(world[np.isfinite(world)]).max())
+    step = float(np.spacing(largest))
+    if step > COARSE_FLOAT * spacing and (world.astype(np.float32) == world).all():
+        log.warning(
+            "coordinates come in steps of %.2g (single precision at %.3g), the points are %.2g apart: "
+            "export double precision, or a local origin", step, largest, spacing,
+        )  # fmt: skip
+
+
+def note(facts: Facts, name: str, count: int, noun: str, what: str) -> None:
+    """Notes and logs a count that is not nought."""
+    if count:
+        facts[name] = count
+        log.info("%s %s", counted(count, noun), what)

@@ -16,6 +16,7 @@ from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_ag
 from lpdif.scans import FloatArray
 from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
 from lpdif.votes import FITTING, GIVEN_VOTE, SCATTERED_VOTE, SOLID, SOLID_INSIDE_OUT, VIEW_VOTE, likely_views, sensor_votes, trust_in
+from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
 
@@ -207,7 +208,7 @@ def _tell_parts(found: Orientation, view: str) -> None:
     large = sizes >= max(1, len(found.part) // 1000)
     undecided = int((large & (np.abs(found.winding) < UNDECIDED)).sum())
     ambiguous = 100 * float((found.accord < AMBIGUOUS).mean())
-    log.info("normals: oriented, %.2g %% of the points ambiguous, %d parts", ambiguous, large.sum())
+    log.info("normals: oriented, %.2g %% of the points ambiguous, %s", ambiguous, counted(int(large.sum()), "part"))
     if undecided:
         rule = {
             "origin": "the side that faces the origin of the file, from where the scan shows one surface",
@@ -215,4 +216,4 @@ def _tell_parts(found: Orientation, view: str) -> None:
             "sensor": "the side that faces the sensor",
             "": "the side on which they bulge",
         }[view]
-        log.info("normals: %d open parts do not tell inside from outside; taken: %s (--sensor X Y Z decides)", undecided, rule)
+        log.info("normals: %s not telling inside from outside; taken: %s (--sensor X Y Z decides)", counted(undecided, "open part"), rule)

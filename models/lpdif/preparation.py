@@ -1,33 +1,17 @@
 """From a scan to clean, oriented points: what every reconstruction starts with.
 
-rows without a position go -> duplicates are merged -> the origin is shifted -> spacing and noise are measured -> outliers go ->
-normals are checked, repaired or made. Every decision is logged. N points that are left, k neighbours.
+What `measuring` has left and measured gets its normals checked, repaired or made. Every decision is logged. N points that are left.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows
-from lpdif.mesh_points import points_of_mesh
-from lpdif.normals import unit_normals
+from lpdif.measuring import Facts, measure
 from lpdif.outward import Cloud, outward_normals
 from lpdif.scans import FloatArray, IntArray, Scan
-from lpdif.spacing import Neighbours, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
-
-log = logging.getLogger("lpdif")
-
-Facts = dict[str, float | int | str]
-BoolArray = NDArray[np.bool_]
-
-ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
-MOST_OUTLIERS = 0.3  # share of a scan that may be outliers; if more seem to be, none is taken for one
-SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
-COARSE_FLOAT = 0.2  # step of single-precision coordinates, in spacings, from which it hurts
 
 
 @dataclass(frozen=True)
@@ -70,105 +54,24 @@ def prepare(
     a scan with too few or degenerate points.
     """
     threads = threads or -1
-    facts: Facts = {}
-    world, given, source = scan.points, scan.normals, np.arange(len(scan.points))
-    if scan.faces is not None and len(scan.faces):
-        mesh = points_of_mesh(scan, seed)
-        world, given, source = mesh.points, mesh.normals, mesh.rows
-        keep_outliers |= mesh.spread
-    rows = clean_rows(world, scan.name, facts)
-
-    # All is computed on points around 0 in a unit of about the extent, a power of two, which costs no bit
-    origin, unit = frame_of(world[rows])
-    rows, points = spatial_order(rows, (world[rows] - origin) / unit)
-    axes = np.zeros_like(points)
-    usable = np.zeros(len(points), dtype=np.bool_)
-    if given is not None:
-        axes, usable = unit_normals(given[rows])
-
-    near, noise = neighbourhood(points, axes if usable.all() else None, threads)
-    if not keep_outliers:
-        inlier = inliers(points, near, noise, scan.name, facts, threads)
-        if not inlier.all():
-            rows, axes, usable = rows[inlier], axes[inlier], usable[inlier]
-            check_extent(world[rows], scan.name)
-            origin, _ = frame_of(world[rows])
-            points = (world[rows] - origin) / unit
-            near = neighbours_of_kept(search_tree(points), points, near, inlier, threads)
-    k = near.indices.shape[1]
-    local = local_spacing(near.reach, k, noise)
-    spacing = typical_spacing(local, k)
-    local = np.maximum(local, SPACING_FLOOR * spacing)
-    log.info("spacing %.4g, noise %.3g (%.2f spacings), %d points", spacing * unit, noise * unit, noise / spacing, len(points))
-    check_precision(world, spacing * unit)
-
+    found = measure(scan, keep_outliers, seed, threads)
+    origin, unit = found.origin, found.unit
     place = np.asarray(sensor, dtype=np.float64) if sensor is not None else scan.sensor
     if place is not None:
-        place = ((place[source[rows]] if place.ndim == 2 else place) - origin) / unit
-    cloud = Cloud(points, near, local, spacing, noise, origin / unit, threads)
-    normals, normal_error, ambiguous = outward_normals(cloud, axes, usable, place, facts)
-    facts |= {"spacing": spacing * unit, "noise": noise * unit, "ambiguous_share": round(ambiguous, 4)}
-    return Prepared(points * unit, origin, normals, source[rows], spacing * unit, local * unit, noise * unit, normal_error, ambiguous, facts)
-
-
-def clean_rows(world: FloatArray, name: str, facts: Facts) -> IntArray:
-    """Rows of (N, 3) that are finite and distinct, sorted by position. Raises InputError if they are too few or degenerate."""
-    finite = finite_rows(world)
-    rows = finite[distinct_rows(world[finite])]
-    note(facts, "dropped_not_finite", len(world) - len(finite), "%d points without a finite position dropped")
-    note(facts, "merged_duplicates", len(finite) - len(rows), "%d exact duplicates merged")
-    check_extent(world[rows], name)
-    return rows
-
-
-def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
-    """Origin (3,) and unit to compute in: the middle of the bounding box and a power of two near the extent.
-
-    The origin is rounded to a short binary number. A scan shifted by a number as short has an origin shifted by just that,
-    and so the very same points.
-    """
-    low, high = world.min(axis=0), world.max(axis=0)
-    unit = 2.0 ** np.ceil(np.log2((high - low).max()))
-    step = unit * 2.0**-ORIGIN_BITS
-    return np.round((low + high) / 2 / step) * step, float(unit)
-
-
-def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Rows and points in the order of a search tree's leaves: neighbours lie near in memory, a regular sample is an even one."""
-    order = search_tree(points).indices
-    return rows[order], points[order]
-
-
-def neighbourhood(points: FloatArray, normals: FloatArray | None, threads: int) -> tuple[Neighbours, float]:
-    """Nearest neighbours and noise of points (N, 3)."""
-    tree = search_tree(points)
-    return nearest(tree, points, OUTLIER_NEIGHBOURS, threads), noise_sigma(points, tree, normals, threads)
-
-
-def inliers(points: FloatArray, near: Neighbours, noise: float, name: str, facts: Facts, threads: int) -> BoolArray:
-    """(N,) points to keep: all but outliers, unless these would be a large part of the scan."""
-    inlier = inlier_rows(points, near, noise, threads)
-    out = int(len(points) - inlier.sum())
-    if out > MOST_OUTLIERS * len(points) or len(points) - out < MINIMUM_POINTS:
-        log.warning("%s: %d of %d points look like outliers: too many to be; all are kept", name, out, len(points))
-        return np.ones(len(points), dtype=np.bool_)
-    note(facts, "dropped_outliers", out, f"%d outliers left out, {100 * out / len(points):.2g} %% of the points")
-    return inlier
-
-
-def check_precision(world: FloatArray, spacing: float) -> None:
-    """Warns of coordinates that were once stored in single precision, far from their origin."""
-    largest = np.float32(np.abs(world[np.isfinite(world)]).max())
-    step = float(np.spacing(largest))
-    if step > COARSE_FLOAT * spacing and (world.astype(np.float32) == world).all():
-        log.warning(
-            "coordinates come in steps of %.2g (single precision at %.3g), the points are %.2g apart: "
-            "export double precision, or a local origin", step, largest, spacing,
-        )  # fmt: skip
-
-
-def note(facts: Facts, name: str, count: int, words: str) -> None:
-    """Notes and logs a count that is not nought."""
-    if count:
-        facts[name] = count
-        log.info(words, count)
+        place = ((place[found.kept] if place.ndim == 2 else place) - origin) / unit
+    cloud = Cloud(found.points, found.near, found.local_spacing, found.spacing, found.noise, origin / unit, threads)
+    facts = dict(found.facts)
+    normals, normal_error, ambiguous = outward_normals(cloud, found.axes, found.usable, place, facts)
+    facts["ambiguous_share"] = round(ambiguous, 4)
+    return Prepared(
+        points=found.points * unit,
+        origin=origin,
+        normals=normals,
+        kept=found.kept,
+        spacing=found.spacing * unit,
+        local_spacing=found.local_spacing * unit,
+        noise=found.noise * unit,
+        normals_noise=normal_error,
+        ambiguous_share=ambiguous,
+        facts=facts,
+    )

@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from lpdif.isosurface import Surface
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+ASKED = 12  # points asked for their normals
+LEAST_ALIKE = 0.2  # cosine
+CHUNK = 1 << 15  # vertices looked at together
 
 
 def edges_of(faces: IntArray) -> IntArray:
@@ -55,6 +60,19 @@ def face_areas(surface: Surface) -> FloatArray:
     return np.asarray(0.5 * np.linalg.norm(face_normals(surface), axis=1))
 
 
+def vertex_normals(surface: Surface) -> FloatArray:
+    """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
+    normals = face_normals(surface)
+    corner = surface.faces.T.reshape(-1)
+    total = np.stack([np.bincount(corner, np.tile(normals[:, axis], 3), len(surface.vertices)) for axis in range(3)], 1)
+    return unit(np.asarray(total, dtype=np.float64))
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Rows (n, 3) at length 1, or 0."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300))
+
+
 def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
     """The surface of the kept faces without unused vertices, and the old number of each vertex that is left."""
     faces = surface.faces[kept]
@@ -74,6 +92,20 @@ def trim(surface: Surface, supported: NDArray[np.bool_], largest_hole: float) ->
         return kept
     kept[~kept] = pinholes(surface, ~kept, largest_hole)
     return kept
+
+
+def opposing(surface: Surface, vertex: IntArray, tree: cKDTree, normals: FloatArray, threads: int = 1) -> NDArray[np.bool_]:
+    """(M,) of the vertices (M,), those where the surface looks the way of none of the nearest points, at least at LEAST_ALIKE.
+
+    tree: of the points (N, 3), with unit normals (N, 3). That is a sheet that no scanner saw: it runs back behind the points, or across a gap.
+    """
+    facing = vertex_normals(surface)[vertex]
+    found = np.empty(len(vertex), bool)
+    for start in range(0, len(vertex), CHUNK):
+        part = slice(start, start + CHUNK)
+        near = tree.query(surface.vertices[vertex[part]], k=np.arange(1, min(ASKED, tree.n) + 1), workers=threads)[1]
+        found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < LEAST_ALIKE
+    return found
 
 
 def pinholes(surface: Surface, chosen: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:

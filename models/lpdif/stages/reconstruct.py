@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from lpdif.artifacts import Model, load_model
 from lpdif.augment import HALO, MOST
-from lpdif.closing import close, vertex_normals
+from lpdif.closing import close
 from lpdif.confidence import confidence
 from lpdif.config import ReconstructConfig
 from lpdif.device import available_threads, halving, repeatable, resolve, single_threaded_pool
@@ -32,7 +32,7 @@ from lpdif.regions import HALF, SUPPORT, Gathered, RegionLattice, between_points
 from lpdif.rims import even_rim
 from lpdif.scans import Scan
 from lpdif.simplify import simplify
-from lpdif.trimming import face_areas, keep_faces, large_parts, trim
+from lpdif.trimming import face_areas, keep_faces, large_parts, opposing, trim, vertex_normals
 
 log = logging.getLogger("lpdif")
 
@@ -48,7 +48,8 @@ FACES = 10.0  # faces a point, at most
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
 GAP = 1.1  # regions sit around the points and this many spacings beside them
 REACH = 2.2  # the surface is sought this many spacings from the points
-FAR = 1.6  # and kept within this many
+FAR = 1.6  # and kept within this many,
+OFF = 0.6  # from so many on only where it looks the way of one of the points around
 PAST = 0.15  # of which what is more than this many past the border of the points is cut off
 HOLE = 40.0  # larger gaps between points, in squared spacings, stay open
 CRUMB = 16.0  # parts that stand for fewer points are dropped
@@ -247,7 +248,10 @@ def finish(
     distance, nearest = tree.query(surface.vertices, workers=threads)
     hole = HOLE * ready.spacing**2
     if config.max_distance is None:
-        kept = trim(surface, distance <= FAR * ready.local_spacing[nearest], hole)
+        off = distance / ready.local_spacing[nearest]
+        supported, doubtful = off <= FAR, np.flatnonzero((off > OFF) & (off <= FAR))
+        supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
+        kept = trim(surface, supported, hole)
     else:
         kept = (distance <= config.max_distance)[surface.faces].all(1)
     if not kept.any():
