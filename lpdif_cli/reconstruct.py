@@ -109,6 +109,11 @@ class Work:
             progress=self.console.progress,
         )
 
+    def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
+        """What the reconstruction of a scan would be like. Raises what it would raise before it begins."""
+        lpdif.load_model(self.model_path())
+        return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
+
     def model_path(self) -> Path | None:
         """The model file to use, None for the bundled one; a model of the workspace comes first, aloud."""
         if self.settings.model == BUNDLED:
@@ -138,8 +143,11 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
-        console.say(f"would make a mesh of {counted(len(scan.points), 'point')} ({scan.name}); nothing was written")
-        console.result({"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points)}, str(target or STREAM))
+        expected = work.expected(scan)
+        faces = counted(int(expected["faces"]), "face")
+        console.say(f"would make a mesh of about {faces} from {counted(len(scan.points), 'point')} ({scan.name}); nothing was written")
+        document = {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points), "expected": expected}
+        console.result(document, str(target or STREAM))
         return
     made = work.mesh_of(scan)
     console.interrupts.check()

@@ -84,7 +84,13 @@ class Library:
                 raise error
         return Made()
 
+    def expect(self, scan: Scan, config: Any, threads: int) -> dict[str, float | int | str]:
+        for name, error in self.trouble.items():
+            if name in scan.name:
+                raise error
+        return {"faces": 1200, "resolution": 0.25}
+
     def install(self, monkeypatch: Any) -> None:
         """Put it behind the door."""
-        for name in ("load_model", "use_threads", "reconstruct"):
+        for name in ("load_model", "use_threads", "reconstruct", "expect"):
             monkeypatch.setitem(vars(lpdif), name, getattr(self, name))

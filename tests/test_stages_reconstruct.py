@@ -20,7 +20,7 @@ from lpdif.meshes import Mesh
 from lpdif.metrics import evaluate
 from lpdif.regions import Gathered
 from lpdif.scans import Scan
-from lpdif.stages.reconstruct import Reconstruction, encode_chunk, reconstruct, slices
+from lpdif.stages.reconstruct import Reconstruction, encode_chunk, expect, reconstruct, slices
 
 FloatArray = NDArray[np.float64]
 
@@ -355,6 +355,23 @@ def test_too_few_points(models: dict[str, Model], count: int) -> None:
 def test_extents_beyond_the_lattice(models: dict[str, Model]) -> None:
     for settings in ({"region_size": 1e-7}, {"resolution": 1e-7}):
         assert "2^20 steps of 1e-07" in refusal(Scan(*even_sphere_points(300), name="far.ply"), models["tiny"], **settings)
+
+
+def test_what_is_expected_is_about_what_is_made(models: dict[str, Model]) -> None:
+    for settings in ({}, {"resolution": 0.05}, {"faces": 500}):
+        expected, made = expect(ball(), ReconstructConfig(**settings)), run(ball(), models["tiny"], **settings)
+        assert float(expected["faces"]) == pytest.approx(len(made.mesh.faces), rel=0.25)
+        assert expected["resolution"] == made.facts["resolution"]
+
+
+def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InputError, match=r"resolution 0\.0001 would make some [0-9,]+ million faces") as caught:
+        expect(ball(), ReconstructConfig(resolution=1e-4))
+    larger = float(str(caught.value.hint).split("--resolution: ")[1].split()[0])
+    assert 1e7 < float(expect(ball(), ReconstructConfig(resolution=larger))["faces"]) < 3e7
+    assert not caplog.records or all(record.levelname != "WARNING" for record in caplog.records)
+    expect(ball(), ReconstructConfig(resolution=larger / 2))
+    assert "million faces: that takes long" in caplog.text
 
 
 def test_no_surface_near_enough(models: dict[str, Model]) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lpdif.stages.fit import fit as fit
     from lpdif.stages.preprocess import preprocess as preprocess
     from lpdif.stages.reconstruct import Reconstruction as Reconstruction
+    from lpdif.stages.reconstruct import expect as expect
     from lpdif.stages.reconstruct import reconstruct as reconstruct
     from lpdif.workspace import Workspace as Workspace
     from lpdif.writing import encode_mesh as encode_mesh
@@ -62,6 +63,7 @@ _DOOR = {
     "cluster": "stages.cluster",
     "encode_mesh": "writing",
     "evaluate": "metrics",
+    "expect": "stages.reconstruct",
     "fit": "stages.fit",
     "load_model": "artifacts",
     "load_scan": "reading",

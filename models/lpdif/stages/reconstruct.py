@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,7 +45,10 @@ OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little clos
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
 STEP = 0.48  # lattice step of the mesh, in region sizes
+FACES_A_CELL = 2.6  # a lattice of step h cuts a surface of area A into about so many times A / h^2 faces
 FACES = 10.0  # faces a point, at most
+MANY_FACES = 2e7  # from so many asked for by --resolution on there is a warning,
+MOST_FACES = 2e8  # from so many on an error
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
 GAP = 1.1  # regions sit around the points and this many spacings beside them
 REACH = 2.2  # the surface is sought this many spacings from the points
@@ -84,11 +88,7 @@ def reconstruct(
 
 def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress) -> Reconstruction:
     """The stage itself: one line a step."""
-    ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed, threads=threads)
-    size, level = region_levels(ready, config)
-    step = config.resolution or mesh_step(ready, size)
-    log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, step)
-    check_extent(scan, ready, size, step)
+    ready, size, level, step = choose(scan, config, threads)
     tree = cKDTree(ready.points)
     between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
     lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
@@ -116,6 +116,51 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     return Reconstruction(mesh, field, facts | ready.facts)
 
 
+class Choice(NamedTuple):
+    """The points, the finest region size, the level of each point's regions (N,), and the lattice step of the mesh."""
+
+    ready: Prepared
+    size: float
+    level: NDArray[np.int64]
+    step: float
+
+    @property
+    def faces(self) -> float:
+        """About how many faces the mesh will have."""
+        return FACES_A_CELL * covered_area(self.ready) / self.step**2
+
+
+def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
+    """All that is settled before the first region is encoded. Raises InputError for a scan, or settings, of which nothing good can come."""
+    ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed, threads=threads)
+    size, level = region_levels(ready, config)
+    choice = Choice(ready, size, level, config.resolution or mesh_step(ready, size))
+    log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, choice.step)
+    check_extent(scan, ready, size, choice.step)
+    if choice.faces > MOST_FACES:
+        enough = 1.05 * np.sqrt(FACES_A_CELL * covered_area(ready) / MANY_FACES)
+        raise InputError(
+            f"{scan.name}: resolution {choice.step:.3g} would make some {choice.faces / 1e6:,.0f} million faces",
+            f"give a larger --resolution: {enough:.2g} makes less than {MANY_FACES / 1e6:.0f} million",
+        )
+    if choice.faces > MANY_FACES:
+        log.warning("resolution %.3g makes some %.0f million faces: that takes long", choice.step, choice.faces / 1e6)
+    return choice
+
+
+def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0) -> dict[str, float | int | str]:
+    """What `reconstruct` would choose for a scan, and about how many faces it would make, without making them. Raises InputError as it does."""
+    config = config or ReconstructConfig()
+    choice = choose(scan, config, threads or available_threads())
+    faces = min(choice.faces, config.faces or choice.faces)
+    return {**choice.ready.facts, "region_size": choice.size, "resolution": choice.step, "faces": int(float(f"{faces:.2g}"))}
+
+
+def covered_area(ready: Prepared) -> float:
+    """About the area of the surface, in which each point stands for its spacing squared; stray ones not for more than FARTHEST."""
+    return float(np.square(np.minimum(ready.local_spacing, FARTHEST * ready.spacing)).sum())
+
+
 def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, NDArray[np.int64]]:
     """The finest region size, and the level (N,) of each point: its regions are 2^level times as large.
 
@@ -131,11 +176,9 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
 def mesh_step(ready: Prepared, size: float) -> float:
     """Lattice step of the mesh: STEP region sizes, but so that it has no more than about FACES faces a point.
 
-    A lattice of step h cuts a surface of area A into about 2.6 A / h^2 faces. Where a few points stand for most of the area, it is
-    they that would make the mesh large, not the detail.
+    Where a few points stand for most of the area, it is they that would make the mesh large, not the detail.
     """
-    area = float(np.square(np.minimum(ready.local_spacing, FARTHEST * ready.spacing)).sum())
-    return max(size * STEP, float(np.sqrt(2.6 * area / (FACES * len(ready.points) + 100_000))))
+    return max(size * STEP, float(np.sqrt(FACES_A_CELL * covered_area(ready) / (FACES * len(ready.points) + 100_000))))
 
 
 def lattice_stride(level: NDArray[np.int64], steps: float) -> NDArray[np.int64]:
