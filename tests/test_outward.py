@@ -10,6 +10,7 @@ from clouds import FloatArray, Samples, degrees, hemisphere, joined, noisy, plan
 
 from lpdif.preparation import Prepared, prepare
 from lpdif.scans import Scan
+from lpdif.votes import likely_views
 
 SHAPES = {"sphere": sphere(1500), "torus": torus(2000), "balls": two_balls(2000), "shell": shell(2500)}
 
@@ -195,6 +196,15 @@ def test_steep_land_far_from_its_origin_is_seen_from_above(height: float, origin
     x, y = 100 * plane(3000).points[:, :2].T
     hills = np.column_stack([x + origin[0], y + origin[1], height * np.sin(3 * x / 100) + 100])
     assert (prepare(Scan(hills)).normals[:, 2] > 0).all()
+
+
+def test_what_goes_on_smoothly_behind_the_silhouette_is_not_turned_over() -> None:
+    """A ball without its lowest parts shows one surface from above, all but a ring that another view must have seen."""
+    ball = shifted(sphere(4000), (5e2, 4e3, 0.0))
+    seen = ball.normals[:, 2] > -0.25
+    cup = Samples(ball.points[seen], ball.normals[seen], ball.area)
+    assert [view for _, view in likely_views(cup.points, np.zeros(3))] == ["above"]
+    assert outward_share(prepare(Scan(cup.points)), cup) > 0.99
 
 
 def test_a_range_image_without_normals_faces_its_origin() -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noise
 from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, mirror_reach, orient
@@ -145,7 +147,7 @@ def _oriented(
             continue
         found = _orient(cloud, axes, start, VIEW_VOTE * sight if votes is None else VIEW_VOTE * sight + votes)
         if _facing(found, sight) >= FACING:
-            return _faced(cloud, axes, found, sight), view
+            return (_faced if view == "origin" else _faced_where_torn)(cloud, axes, found, sight), view
     return _orient(cloud, axes, start, votes), ""
 
 
@@ -177,6 +179,27 @@ def _faced(cloud: Cloud, axes: FloatArray, found: Orientation, sight: FloatArray
     """The same with every point turned to the viewer that is not seen at a grazing angle."""
     signs = np.where(np.abs(sight) > 0.5, np.sign(sight), found.signs)
     agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
+    return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
+
+
+def _faced_where_torn(cloud: Cloud, axes: FloatArray, found: Orientation, sight: FloatArray) -> Orientation:
+    """The same with those pieces of the surface turned to the viewer that face away and do not hang together with what is around them.
+
+    A view from above need not be the only one: what another view saw behind the silhouette goes on smoothly from what faces this one.
+    """
+    away = found.signs * sight < -0.5
+    if not away.any():
+        return found
+    agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
+    first, other = np.repeat(np.flatnonzero(away), cloud.around.shape[1]), cloud.around[away].ravel().astype(np.int64)
+    both = away[other]
+    graph = coo_array((np.ones(int(both.sum()), np.int8), (first[both], other[both])), shape=(len(away),) * 2)
+    piece = connected_components(graph, directed=False)[1]
+    border = ~both
+    accordance = agreements[away].ravel() * found.signs[first] * found.signs[other]
+    hold = np.bincount(piece[first[border]], accordance[border], minlength=int(piece.max()) + 1)
+    turned = away & (hold[piece] <= 0)
+    signs = np.where(turned, -found.signs, found.signs)
     return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
 
 
