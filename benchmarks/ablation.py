@@ -82,6 +82,10 @@ VARIANTS = [
     *(Variant(f"{count} patterns, KDE", count, 0.5) for count in (2, 4, 16, 32)),
     Variant("one decoder, no jet", jets=False),
     Variant("one decoder, no jet, no frame", frames=False, jets=False),
+    Variant("8 patterns, no jet, no frame", 8, frames=False, jets=False),
+    Variant("8 patterns, KDE, no jet, no frame", 8, 0.5, frames=False, jets=False),
+    Variant("8 random groups, no jet, no frame", 8, groups="random", frames=False, jets=False),
+    Variant("one wide decoder, no jet, no frame", wide=8, frames=False, jets=False),
 ]
 
 
