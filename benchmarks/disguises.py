@@ -33,7 +33,7 @@ RIM = 0.02  # faces nearer to the plane of the cut count neither as seen nor as 
 
 
 class Found(NamedTuple):
-    """Mean distance from the unit sphere; whether the surface is one part, and looks outward; area below and above the cut over the true one."""
+    """Mean distance from the unit sphere; whether it is one part, and looks outward; area below and above the cut over the true one."""
 
     off: float
     whole: bool
