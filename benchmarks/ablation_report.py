@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,29 @@ def spread(values: list[float]) -> str:
     return f"{found.mean():.2f} ± {found.std(ddof=1):.2f}" if len(found) > 1 else f"{found.mean():.2f}"
 
 
+def change(found: list[Row], base: list[Row]) -> str:
+    """Mean and standard deviation of the clean error over that of the base with the same seed, in per cent of change."""
+    known = {row["seed"]: row["clean"]["mean"] for row in base}
+    ratios = [row["clean"]["mean"] / known[row["seed"]] - 1 for row in found if row["seed"] in known]
+    if not ratios:
+        return "-"
+    return f"{100 * np.mean(ratios):+.1f} %" + (f" ± {100 * np.std(ratios, ddof=1):.1f}" if len(ratios) > 1 else "")
+
+
 def table(rows: dict[str, list[Row]]) -> str:
     """Markdown: errors in thousandths of a region; rare: the rarest tenth of the regions."""
-    lines = ["| variant | seeds | clean mean | clean p95 | rarest tenth, mean | rarest tenth, p95 | noisy mean | noisy p95 |"]
-    lines.append("|" + "---|" * 8)
+    titles = [
+        "variant",
+        "seeds",
+        "clean mean",
+        f"against {BASE}",
+        "clean p95",
+        "rarest tenth, mean",
+        "rarest tenth, p95",
+        "noisy mean",
+        "noisy p95",
+    ]
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
     for name, found in rows.items():
         columns = [
             [row["clean"]["mean"] for row in found],
@@ -51,7 +71,8 @@ def table(rows: dict[str, list[Row]]) -> str:
             [row["as_in_training"]["mean"] for row in found],
             [row["as_in_training"]["p95"] for row in found],
         ]
-        lines.append(f"| {name} | {len(found)} | " + " | ".join(map(spread, columns)) + " |")
+        first, *others = map(spread, columns)
+        lines.append("| " + " | ".join([name, str(len(found)), first, change(found, rows.get(BASE, [])), *others]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -77,7 +98,7 @@ def plot(rows: dict[str, list[Row]], path: Path) -> None:
     left.axhline(1, color="#888888", linewidth=0.8)
     left.set(xlabel="decile of rarity (1: rarest)", ylabel="error over that of one decoder")
     left.legend(fontsize=7)
-    swept = [name for name in rows if name == "one decoder, KDE" or name.endswith("patterns, KDE")]
+    swept = [name for name in rows if name == "one decoder, KDE" or re.fullmatch(r"\d+ patterns, KDE", name)]
     counts = sorted((int(name.split()[0]) if name[0].isdigit() else 1, name) for name in swept)
     for look in LOOKS:
         means = [float(np.mean([row[look]["mean"] for row in rows[name] if row["seed"] == 0])) for _, name in counts]
