@@ -131,7 +131,7 @@ def tell_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None
     if stand.grouped and stand.patterns != wanted:
         anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *workspace_words(place.root))
         has = counted(stand.patterns, "pattern")
-        console.warn(f"{place.snapshot} has {has}, and the fit goes on with these; for {wanted}, group its codes anew first: {anew}")
+        console.warn(f"{place.snapshot} has {has}, and the fit goes on with these; to try {wanted}, group its codes anew: {anew}")
 
 
 def given(flag: str, value: str | None) -> list[str]:

@@ -32,7 +32,7 @@ def inspect(
 
     Says what a path is: a scan, a mesh, samples, a model, a run or a workspace,
     and what is in it. The spacing of a scan (square root of the area per point)
-    and its noise are those that `lpdif reconstruct` goes by.
+    and its noise are those that `lpdif reconstruct` goes by if no option is given.
 
     Usage: lpdif inspect PATH [OPTIONS]
     """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpdif.density import CLIP
-from lpdif.field import COVERED
+from lpdif.field import COVERED, LEAST
 from lpdif.frames import OPPOSED, REACH
 from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
 from lpdif.multi_decoder import MultiDecoder
@@ -200,7 +200,7 @@ def blend(points: FloatArray, lattices: list[RegionLattice], support: FloatArray
                 if weight > 0:
                     above += weight * distance(point, r)
                     below += weight
-        found.append(above / below if below > 1e-9 else math.nan)
+        found.append(above / below if below > LEAST else math.nan)
     return np.array(found)
 
 

@@ -228,3 +228,27 @@ def energy(
     value = sum((float(row @ signs) - g) ** 2 for row, g in zip(fields, goal, strict=True))
     value -= sum(bond * signs[a] * signs[b] for (a, b), bond in zip(pairs, bonds, strict=True))
     return value - float(leaning @ signs)
+
+
+def loose_pieces(chosen: BoolArray, signs: FloatArray, indices: IntArray, agreements: FloatArray) -> set[int]:
+    """The chosen points of pieces that, summed over pairs of one of theirs and one of the others, do not agree with these."""
+    beside: dict[int, set[int]] = {int(p): set() for p in np.flatnonzero(chosen)}
+    for p, row in enumerate(indices.tolist()):
+        for q in row:
+            if chosen[p] and chosen[q]:
+                beside[p].add(q)
+                beside[q].add(p)
+    loose: set[int] = set()
+    left = set(beside)
+    while left:
+        piece, waiting = set(), [min(left)]
+        while waiting:
+            p = waiting.pop()
+            if p not in piece:
+                piece.add(p)
+                waiting.extend(beside[p])
+        left -= piece
+        border = ((p, k) for p in piece for k, q in enumerate(indices[p].tolist()) if not chosen[q])
+        if sum(float(agreements[p, k] * signs[p] * signs[indices[p, k]]) for p, k in border) <= 0:
+            loose |= piece
+    return loose

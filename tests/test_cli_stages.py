@@ -197,7 +197,7 @@ def test_resuming_with_another_number_of_patterns_is_told(cli: Cli, stages: Stag
     write_snapshot(Path("lpdif-workspace"), 30, asked=8, grouped=16)
     told = (
         "warning: lpdif-workspace/snapshot.safetensors has 16 patterns, and the fit goes on with these; "
-        "for 8, group its codes anew first: lpdif cluster --patterns 8 --overwrite"
+        "to try 8, group its codes anew: lpdif cluster --patterns 8 --overwrite"
     )
     assert cli("fit", "--resume", "--patterns", "8").lines[0] == told
     assert "warning" not in cli("fit", "--resume", "--patterns", "16").err

@@ -22,6 +22,7 @@ from lpdif.orientation import (
     all_agreements,
     follow_neighbours,
     gather_blocks,
+    loose_pieces,
     mirror_reach,
     orient,
     spanning_signs,
@@ -267,3 +268,16 @@ def test_few_points_on_a_sphere_turn_outward(count: int) -> None:
     assert (found.signs * signs).tolist() == [1.0] * count
     for a, b in itertools.pairwise(found.part.tolist()):
         assert a == b
+
+
+@pytest.mark.parametrize("count", [2, 30, 200])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 1.0])
+def test_loose_pieces_agree_with_one_piece_at_a_time(count: int, share: float) -> None:
+    rng = np.random.default_rng(count)
+    k = min(4, count - 1)
+    points = rng.normal(size=(count, 3))
+    indices = np.argsort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)[:, 1 : k + 1].astype(np.int32)
+    agreements = rng.uniform(-1, 1, (count, k)).astype(np.float32)
+    signs, chosen = np.sign(rng.normal(size=count)), rng.random(count) < share
+    found = loose_pieces(chosen, signs, indices, agreements)
+    assert set(np.flatnonzero(found).tolist()) == naive.loose_pieces(chosen, signs, indices, agreements)

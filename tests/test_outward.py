@@ -207,6 +207,16 @@ def test_what_goes_on_smoothly_behind_the_silhouette_is_not_turned_over() -> Non
     assert outward_share(prepare(Scan(cup.points)), cup) > 0.99
 
 
+def test_what_is_torn_off_and_faces_away_from_above_is_turned_over() -> None:
+    """Land and, over a gap in it, a bowl that is seen from within: by its shape alone it would face down."""
+    land, half = plane(8000), hemisphere(600)
+    bowl = 0.25 * half.points * [1.0, 1.0, -1.0] + [0.0, 0.0, 0.6]
+    gap = np.linalg.norm(land.points[:, :2], axis=1) < 0.27
+    points = np.concatenate([land.points[~gap], bowl]) + np.array([5e5, 4e6, 0.0])
+    found = prepare(Scan(points))
+    assert (found.normals[:, 2] > -0.05).mean() > 0.999
+
+
 def test_a_range_image_without_normals_faces_its_origin() -> None:
     ball = shifted(sphere(3000), (0.0, 3.0, -0.5))
     seen = np.einsum("ni,ni->n", ball.normals, -ball.points) > 0.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lpdif.errors import InputError
-from lpdif.formats.sniff import is_prose
+from lpdif.formats.sniff import HEAD, is_prose
 from lpdif.formats.source import Source
 from lpdif.reading import read_scan
 
@@ -20,6 +20,7 @@ ROWS = b"0 0 0\n1 0 0\n0 1 0\n"
         ("notes.TXT", "Grüße\n".encode("utf-16")),
         ("todo.dat", b"- scan"),
         ("empty-table.xyz", b"x y z\n"),
+        ("MANIFEST.csv", b"file,from,licence,verts,faces,closed\nring.ply,somewhere/nice@8a4f86,MIT,43243,86482,True\n"),
     ],
 )
 def test_notes_are_prose(name: str, content: bytes) -> None:
@@ -45,6 +46,13 @@ def test_notes_are_prose(name: str, content: bytes) -> None:
         ("scan.xyz", b" \n\n"),
         ("README.ply", b"My scans"),
         ("README", b"My scans"),
+        ("brackets.xyz", b"[0.1, 0.2, 0.3]\n[0.4, 0.5, 0.6]\n"),
+        ("commas.txt", b"x\ty\tz\n0,1\t0,2\t0,3\n0,4\t0,5\t0,6\n"),
+        ("fortran.xyz", b"1.0D+00 2.0D+00 3.0D+00\n" * 2),
+        ("atoms.xyz", b"2\nwater\nO 0.00000 0.00000 0.11779\nH 0.00000 0.75545 -0.47116\n"),
+        ("named.txt", b"x=0.125 y=0.250 z=0.375\n" * 2),
+        ("labels.csv", b"a,1.5,2.5,3.5\nb,4.5,5.5,6.5\n"),
+        ("commented.xyz", b"# c\n" * (HEAD // 4) + ROWS),
     ],
 )
 def test_what_reading_must_judge_is_no_prose(name: str, content: bytes) -> None:

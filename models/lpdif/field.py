@@ -25,6 +25,7 @@ from lpdif.regions import Pairs, RegionLattice, covering_pairs
 FloatArray = NDArray[np.float64]
 
 COVERED = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
+LEAST = 1e-30  # a sum of weights from which it counts
 PAIRS = 1 << 14  # pairs decoded at once: bounds the memory of a call
 
 
@@ -108,7 +109,7 @@ class LocalField:
                 total += np.bincount(query, said, len(points))
             covered += np.bincount(pairs.query, share, len(points))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(covered > 1e-9, total / covered, np.nan).astype(np.float32)
+            return np.where(covered > LEAST, total / covered, np.nan).astype(np.float32)
 
     def decode(self, points_X3: FloatArray, region_X: NDArray[np.int64]) -> NDArray[np.float32]:
         """(X,) signed distance of each point (X, 3) as its region (X,) sees it; in parts, bit for bit the same, where memory is short."""

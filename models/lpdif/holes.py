@@ -18,7 +18,7 @@ from lpdif.trimming import edge_numbers, face_normals
 
 FloatArray = NDArray[np.float64]
 
-TINY = 2.0  # a hole of so many squared spacings closes whatever is around it: no pipe is as thin
+TINY = 2.0  # a hole of so many squared spacings closes whatever is around it: a pipe of six points around is larger
 AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least;
 INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most
 
@@ -36,6 +36,8 @@ def fill_holes(surface: Surface, tree: cKDTree, normals: FloatArray, spacing: Fl
         return surface
     number, count = edge_numbers(faces)
     open_ = count[number] == 1
+    if not open_.any():  # an edge of three faces looks open to `open_vertices`
+        return surface
     start, end = (part[open_] for part in sides_of(faces))
     around = np.tile(face_normals(surface), (3, 1))[open_]
     total = len(vertices)

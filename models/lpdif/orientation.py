@@ -256,6 +256,23 @@ def follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: In
         known[open_rows] |= vote != 0
 
 
+def loose_pieces(chosen: NDArray[np.bool_], signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> NDArray[np.bool_]:
+    """(N,) of the chosen points, those of pieces whose neighbours among the others do not, on the whole, point to the same side.
+
+    A piece is what hangs together by chosen neighbours: indices, agreements (N, k), with signs (N,). One without other neighbours is loose.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, other = np.repeat(np.flatnonzero(chosen), indices.shape[1]), indices[chosen].ravel().astype(np.int64)
+    within = chosen[other]
+    pairs = (first[within], other[within])
+    _, piece = connected_components(coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(len(chosen),) * 2), directed=False)
+    accordance = agreements[chosen].ravel() * signs[first] * signs[other]
+    hold = np.bincount(piece[first[~within]], accordance[~within], minlength=int(piece.max(initial=-1)) + 1)
+    return np.asarray(chosen & (hold[piece] <= 0))
+
+
 def accord(signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> FloatArray:
     """(N,) sum of each point's agreements with its neighbours, with both their signs, over the sum of their sizes: -1 to 1."""
     result, short = np.empty(len(signs)), signs.astype(np.float32)

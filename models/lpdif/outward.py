@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noise
-from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, mirror_reach, orient
+from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, loose_pieces, mirror_reach, orient
 from lpdif.scans import FloatArray
 from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
 from lpdif.votes import FITTING, GIVEN_VOTE, SCATTERED_VOTE, SOLID, SOLID_INSIDE_OUT, VIEW_VOTE, likely_views, sensor_votes, trust_in
@@ -187,19 +185,9 @@ def _faced_where_torn(cloud: Cloud, axes: FloatArray, found: Orientation, sight:
 
     A view from above need not be the only one: what another view saw behind the silhouette goes on smoothly from what faces this one.
     """
-    away = found.signs * sight < -0.5
-    if not away.any():
-        return found
     agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
-    first, other = np.repeat(np.flatnonzero(away), cloud.around.shape[1]), cloud.around[away].ravel().astype(np.int64)
-    both = away[other]
-    graph = coo_array((np.ones(int(both.sum()), np.int8), (first[both], other[both])), shape=(len(away),) * 2)
-    piece = connected_components(graph, directed=False)[1]
-    border = ~both
-    accordance = agreements[away].ravel() * found.signs[first] * found.signs[other]
-    hold = np.bincount(piece[first[border]], accordance[border], minlength=int(piece.max()) + 1)
-    turned = away & (hold[piece] <= 0)
-    signs = np.where(turned, -found.signs, found.signs)
+    loose = loose_pieces(found.signs * sight < -0.5, found.signs, cloud.around, agreements)
+    signs = np.where(loose, -found.signs, found.signs)
     return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
 
 

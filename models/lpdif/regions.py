@@ -20,7 +20,7 @@ IntArray = NDArray[np.int64]
 
 SUPPORT = 0.625  # half-width of what a region speaks for, in s: about two regions cover a query
 BACKED = 12  # a region with this many points counts in full
-ASIDE = (0.9, 1.2)  # from the first distance of its points' mean on a region counts less, from the second hardly, in s
+ASIDE = (0.9, 1.2)  # from the first distance of its points' mean on a region counts less, from the second hardly, in the encoder's units
 HARDLY = 1e-6
 AXIS_BITS = 21  # a lattice coordinate takes 21 bits of a packed key
 HALF = 1 << (AXIS_BITS - 1)
@@ -110,7 +110,8 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
 
 
 def region_support(mask_RP: Tensor, origin_R3: Tensor) -> Tensor:
-    """(R,) in [HARDLY, 1]: how well regions are backed by the points they see, mask (R, P), whose weighted mean is at origin (R, 3), in s.
+    """(R,) in [HARDLY, 1]: how well regions are backed by the points they see, mask (R, P), whose weighted mean is at origin (R, 3), in the
+    encoder's units.
 
         min(1, n / BACKED)^3, fading where the mean lies far from the centre
 

@@ -64,6 +64,7 @@ _FOREIGN = (
 )
 _MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|svg|x3d|vtkfile|collada)", re.IGNORECASE)
 _OBJ_LINE = re.compile(rb"(?m)^[ \t]*(?:v|vn|f)[ \t]+[-+.\d]")
+_NUMBER = re.compile(rb"[-+]?\d+(?:[.,]\d+)?(?:[eEdD][-+]?\d+)?")
 HEAD = 1 << 16
 SHOWN = 32  # bytes of a file that is not understood
 
@@ -93,15 +94,26 @@ def kind_of(source: Source) -> str:
 
 
 def is_prose(source: Source) -> bool:
-    """Whether a file has the name of a table of points, and holds text without any row of numbers: notes. The first bytes of a file
-    are enough to tell. What is empty, damaged or something else is no prose: reading it says what is wrong."""
-    if kind_by_name(source.name) != "text" or not source.data.strip():
+    """Whether a file, given by up to its first HEAD bytes, has the name of a table of points and holds words instead: notes.
+
+    What is empty, damaged, longer, something else, or a table of another dialect is no prose: reading it says what is wrong.
+    """
+    if kind_by_name(source.name) != "text" or not source.data.strip() or len(source.data) >= HEAD:
         return False
     try:
-        data = as_text(source).data[:HEAD]
-        return b"\x00" not in data and _by_content(Source(source.name, data)) is None and not text.has_row(data)
+        data = as_text(source).data
+        if b"\x00" in data or _by_content(Source(source.name, data)) is not None or text.has_row(data):
+            return False
     except InputError:
         return False
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    return 2 * sum(map(_like_a_row, lines)) < len(lines)
+
+
+def _like_a_row(line: bytes) -> bool:
+    """Whether a line is mostly numbers, three at least, in whatever dialect."""
+    numbers = _NUMBER.findall(line)
+    return len(numbers) >= 3 and 2 * sum(map(len, numbers)) >= len(b"".join(line.split()))
 
 
 def _by_content(source: Source) -> str | None:

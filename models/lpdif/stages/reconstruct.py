@@ -46,8 +46,8 @@ NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
 STEP = 0.48  # lattice step of the mesh, in region sizes
 FACES_A_CELL = 2.6  # a lattice of step h cuts a surface of area A into about so many times A / h^2 faces
-FACES = 10.0  # faces a point, at most
-MANY_FACES = 2e7  # from so many asked for by --resolution on there is a warning,
+FACES = 10.0  # faces a point, at most, and
+MANY_FACES = 2e7  # in all; where --resolution asks for more there is a warning,
 MOST_FACES = 2e8  # from so many on an error
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
 GAP = 1.1  # regions sit around the points and this many spacings beside them
@@ -137,19 +137,23 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     choice = Choice(ready, size, level, config.resolution or mesh_step(ready, size))
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, choice.step)
     check_extent(scan, ready, size, choice.step)
+    if config.resolution is None or choice.faces <= MANY_FACES:
+        return choice
     if choice.faces > MOST_FACES:
         enough = 1.05 * np.sqrt(FACES_A_CELL * covered_area(ready) / MANY_FACES)
         raise InputError(
             f"{scan.name}: resolution {choice.step:.3g} would make some {choice.faces / 1e6:,.0f} million faces",
             f"give a larger --resolution: {enough:.2g} makes less than {MANY_FACES / 1e6:.0f} million",
         )
-    if choice.faces > MANY_FACES:
-        log.warning("resolution %.3g makes some %.0f million faces: that takes long", choice.step, choice.faces / 1e6)
+    log.warning("resolution %.3g makes some %.0f million faces: that takes long", choice.step, choice.faces / 1e6)
     return choice
 
 
 def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0) -> dict[str, float | int | str]:
-    """What `reconstruct` would choose for a scan, and about how many faces it would make, without making them. Raises InputError as it does."""
+    """What `reconstruct` would choose for a scan, and about how many faces it would make where the scan is, without making them.
+
+    Raises InputError for what is wrong before the first region is encoded.
+    """
     config = config or ReconstructConfig()
     choice = choose(scan, config, threads or available_threads())
     faces = min(choice.faces, config.faces or choice.faces)
@@ -178,7 +182,8 @@ def mesh_step(ready: Prepared, size: float) -> float:
 
     Where a few points stand for most of the area, it is they that would make the mesh large, not the detail.
     """
-    return max(size * STEP, float(np.sqrt(FACES_A_CELL * covered_area(ready) / (FACES * len(ready.points) + 100_000))))
+    most = min(FACES * len(ready.points) + 100_000, MANY_FACES)
+    return max(size * STEP, float(np.sqrt(FACES_A_CELL * covered_area(ready) / most)))
 
 
 def lattice_stride(level: NDArray[np.int64], steps: float) -> NDArray[np.int64]:
