@@ -1,11 +1,15 @@
 """Fewer faces, the same shape."""
 
+import itertools
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import trimesh
 
 from lpdif.isosurface import Surface
-from lpdif.simplify import simplify
+from lpdif.manifold import is_closed_manifold
+from lpdif.simplify import collapsed, mended, simplify
 
 
 def ball(subdivisions: int = 4) -> Surface:
@@ -34,3 +38,111 @@ def test_an_open_border_stays() -> None:
 def test_what_is_small_enough_comes_back() -> None:
     given = ball(1)
     assert simplify(given, len(given.faces)) is given
+
+
+def shaken(surface: Surface, by: float) -> Surface:
+    return Surface(surface.vertices + by * np.random.default_rng(0).normal(size=surface.vertices.shape), surface.faces)
+
+
+def torus() -> Surface:
+    mesh = trimesh.creation.torus(1.0, 0.3, major_sections=64, minor_sections=24)
+    return Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces, dtype=np.int64))
+
+
+def two_balls() -> Surface:
+    one = ball()
+    vertices = np.concatenate([one.vertices, one.vertices + np.array([2.5, 0.0, 0.0])])
+    return Surface(vertices, np.concatenate([one.faces, one.faces + len(one.vertices)]))
+
+
+def plate() -> Surface:
+    mesh = trimesh.creation.box((2.0, 2.0, 0.05))
+    for _ in range(5):
+        mesh = mesh.subdivide()
+    return Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces, dtype=np.int64))
+
+
+@pytest.mark.parametrize("share", [0.6, 0.4, 0.3])
+@pytest.mark.parametrize("shape", [ball, torus, two_balls, plate])
+def test_a_rough_closed_surface_stays_a_closed_manifold(shape: Callable[[], Surface], share: float) -> None:
+    surface = shaken(shape(), 0.06)
+    most = int(share * len(surface.faces))
+    found = simplify(surface, most)
+    assert 0.9 * most < len(found.faces) <= most
+    assert is_closed_manifold(found.faces)
+    assert set(np.unique(found.faces).tolist()) == set(range(len(found.vertices)))
+    merged = trimesh.Trimesh(found.vertices, found.faces)  # as others read it: equal vertices are one
+    assert merged.is_watertight
+    assert merged.volume == pytest.approx(trimesh.Trimesh(surface.vertices, surface.faces).volume, rel=0.06)
+
+
+@pytest.mark.parametrize("shape", [ball, torus, two_balls, plate])
+def test_these_surfaces_are_pinched_by_the_collapse(shape: Callable[[], Surface]) -> None:
+    """Else the test above would be none."""
+    surface = shaken(shape(), 0.06)
+    found = [collapsed(surface, int(share * len(surface.faces))) for share in (0.6, 0.4, 0.3)]
+    assert not all(is_closed_manifold(one.faces) for one in found)
+
+
+def test_vertices_at_one_place_move_apart() -> None:
+    places = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float)
+    vertices = np.concatenate([places, -places + 1e-12])  # their tips touch, to rounding
+    found = mended(Surface(vertices, np.array(tetrahedron(0, 1, 2, 3) + tetrahedron(4, 6, 5, 7), dtype=np.int64)))
+    assert np.linalg.norm(found.vertices[0] - found.vertices[4]) > 1e-3
+    moved = np.linalg.norm(found.vertices - vertices, axis=1) > 0
+    assert np.flatnonzero(moved).tolist() == [0, 4]
+
+
+def corners(*faces: tuple[int, int, int]) -> Surface:
+    return Surface(np.random.default_rng(1).normal(size=(12, 3)), np.array(faces, dtype=np.int64))
+
+
+def tetrahedron(a: int, b: int, c: int, d: int) -> list[tuple[int, int, int]]:
+    return [(a, c, b), (a, b, d), (b, c, d), (c, a, d)]
+
+
+def test_solids_that_share_an_edge_come_apart() -> None:
+    places = np.array([[0, 0, 0], [0, 0, 1], [1, 0.3, 0], [1, -0.3, 0], [-1, 0.3, 0], [-1, -0.3, 0]], dtype=float)
+    found = mended(Surface(places, np.array(tetrahedron(0, 3, 2, 1) + tetrahedron(0, 4, 5, 1), dtype=np.int64)))
+    assert is_closed_manifold(found.faces)
+    assert len(found.faces) == 8
+    bodies = trimesh.Trimesh(found.vertices, found.faces).split()
+    assert [body.volume for body in bodies] == pytest.approx([0.1, 0.1], rel=0.1)
+
+
+def test_back_to_back_faces_go() -> None:
+    whole = tetrahedron(0, 1, 2, 3)
+    found = mended(corners(*whole, (4, 5, 6), (5, 4, 6), (4, 6, 7), (6, 4, 7)))
+    assert len(found.faces) == len(whole)
+    assert is_closed_manifold(found.faces)
+    assert len(mended(corners((4, 5, 6), (5, 4, 6))).faces) == 0
+
+
+def boxes(*filled: tuple[int, int, int]) -> Surface:
+    """The skin of unit boxes with these lowest corners."""
+    squares = []
+    for box in np.array(filled):
+        for axis, side in itertools.product(range(3), (0, 1)):
+            across, along, up = np.roll(np.eye(3, dtype=np.int64), -axis, axis=0)
+            if tuple((box + (2 * side - 1) * across).tolist()) not in filled:
+                square = box + side * across + np.array([0 * up, along, along + up, up])
+                squares.append(square if side else square[::-1])
+    vertices, at = np.unique(np.concatenate(squares), axis=0, return_inverse=True)
+    quads = at.reshape(-1, 4)
+    return Surface(vertices.astype(np.float64), np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]))
+
+
+def test_an_edge_that_cannot_be_cut_is_divided() -> None:
+    """Two of these boxes meet at an edge alone, and at both its ends they are joined by others."""
+    surface = boxes((0, 0, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 0, -1), (1, 0, -1), (1, 1, -1))
+    assert not is_closed_manifold(surface.faces)
+    found = mended(surface)
+    assert is_closed_manifold(found.faces)
+    assert len(found.faces) == len(surface.faces) + 2
+
+
+def test_more_faces_than_asked_for_rather_than_an_open_surface(caplog: pytest.LogCaptureFixture) -> None:
+    found = simplify(ball(), 2)
+    assert is_closed_manifold(found.faces)
+    assert f"a closed mesh with at most 2 faces was not found: it has {len(found.faces)}" in caplog.text
+    assert trimesh.Trimesh(found.vertices, found.faces).volume > 0
