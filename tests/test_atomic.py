@@ -83,6 +83,56 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no such file system here")
+def test_a_file_system_that_takes_no_files_is_found_before_the_work() -> None:
+    for check in (check_output, lambda path: write_bytes(path, b"after")):
+        with pytest.raises(UsageError, match=r"/proc/a\.ply: (cannot be written|no permission)") as caught:
+            check(Path("/proc/a.ply"))
+        assert caught.value.hint == "choose another folder"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        (errno.EROFS, UsageError, "cannot be written: Read-only file system"),
+        (errno.EACCES, UsageError, "cannot be written: Permission denied"),
+        (errno.ENOSPC, ResourceError, "disk full"),
+    ],
+)
+def test_a_check_tries_what_the_writing_does_first(
+    code: int, kind: type[LpdifError], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "open", refuse)
+    for check in (check_output, lambda path: write_bytes(path, b"after")):
+        with pytest.raises(kind, match=said):
+            check(tmp_path / "a.bin")
+
+
+def test_a_folder_that_keeps_what_it_gets_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(UsageError, match="cannot be written: Operation not permitted"):
+            check_output(tmp_path / "a.bin")
+
+
+def test_a_check_leaves_nothing_behind(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    check_output(target)
+    assert list(tmp_path.iterdir()) == []
+    target.write_bytes(b"before")
+    before = target.stat()
+    check_output(target, overwrite=True)
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_bytes() == b"before"
+    assert (target.stat().st_ino, target.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
 def test_an_output_that_comes_meanwhile_stays(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
 

@@ -18,8 +18,23 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
-    """Raises UsageError if a file could not be written there, so that it is said before the work and not after it."""
+    """Raises UsageError if a file could not be written there, so that it is said before the work and not after it.
+
+    An empty file is made beside it and removed at once: neither root nor a read-only or virtual file system goes by permissions. Raises
+    ResourceError where the disk has no room even for that.
+    """
     path = Path(path)
+    _check_name(path, overwrite)
+    temporary, handle = _create(path)
+    os.close(handle)
+    try:
+        temporary.unlink()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
+
+
+def _check_name(path: Path, overwrite: bool) -> None:
+    """Raises UsageError for what can be seen to stand in the way, without writing anything."""
     try:
         linked = path.is_symlink()
     except OSError as error:
@@ -47,17 +62,15 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
     Raises UsageError as check_output does, and ResourceError where the disk is full.
     """
     path = Path(path)
-    check_output(path, overwrite)
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
+    _check_name(path, overwrite)
+    temporary, handle = _create(path)
     try:
-        # opened by hand: permissions then follow the umask, as those of any new file
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if path.exists():  # it may have come while we worked
-            check_output(path, overwrite)
+            _check_name(path, overwrite)
             temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         temporary.replace(path)
         _sync_folder(path.parent)
@@ -86,6 +99,18 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
             file.write(data)
     except ResourceError:
         raise _full(path, 0, needed=len(data)) from None
+
+
+def _create(path: Path) -> tuple[Path, int]:
+    """A new empty file beside `path`, and its handle. Raises UsageError where there can be none, ResourceError where the disk is full."""
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
+    try:
+        # opened by hand: permissions then follow the umask, as those of any new file
+        return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _full(path, 0) from None
+        raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
 
 
 def _full(path: Path, written: int, needed: int | None = None) -> ResourceError:
