@@ -48,11 +48,25 @@ def look(path: Path) -> tuple[Facts, list[str]]:
     """What `path` is, and the command that one would give it to next."""
     if path.is_dir():
         return folder(path)
+    root = workspace_of(path)
+    if root is not None:
+        return folder(root)
     if path.suffix == ".safetensors":
         return tensors(path)
     if path.name == "metrics.jsonl":
         return run(path), []
     return surface(path)
+
+
+def workspace_of(path: Path) -> Path | None:
+    """The workspace of a file that has nothing to say apart from it: its list of samples, and its picture of the patterns."""
+    for root in (path.absolute().parent, path.absolute().parent.parent):
+        place = lpdif.Workspace(root)
+        known = any(file.exists() for file in (place.manifest, place.snapshot, place.model))
+        if known and path.is_file() and path.absolute() in (place.manifest, place.gallery):
+            here = Path.cwd()
+            return root.relative_to(here) if root.is_relative_to(here) else root
+    return None
 
 
 def surface(path: Path) -> tuple[Facts, list[str]]:
@@ -108,6 +122,8 @@ def tensors(path: Path) -> tuple[Facts, list[str]]:
     if card.kind == "snapshot":
         stand = read_stand(path)
         return facts | progress(stand) | flat(card.words), resume_words(stand, path.parent) if unfinished(stand, path) else []
+    if card.kind == "samples":
+        return facts | flat({"shape" if name == "kind" else name: value for name, value in card.words.items()}), []
     return facts | flat(card.words), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if card.kind == "model" else []
 
 

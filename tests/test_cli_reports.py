@@ -105,6 +105,41 @@ def test_inspect_tells_of_a_model_and_a_workspace(cli: Cli) -> None:
     assert cli("inspect", model.parent / "metrics.jsonl", "--json").document["rows"] == 2
 
 
+def test_inspect_tells_of_samples(cli: Cli) -> None:
+    from safetensors.numpy import save_file
+
+    card = {"source": "ball.ply", "regions": 30, "kind": "closed", "settings": {"seed": 1}}
+    save_file({"a": np.zeros(3)}, "a.safetensors", {"kind": "lpdif-samples", "version": "1", "card": json.dumps(card)})
+    document = cli("inspect", "a.safetensors", "--json").document
+    found = [document[name] for name in ("kind", "shape", "source", "regions", "settings.seed")]
+    assert found == ["samples", "closed", "ball.ply", 30, 1]
+
+
+@pytest.mark.parametrize("root", ["lpdif-workspace", "ws"])
+def test_inspect_tells_of_the_workspace_that_a_file_is_part_of(cli: Cli, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = Path(root) / "samples"
+    samples.mkdir(parents=True)
+    (samples / "manifest.json").write_text(json.dumps({"kept": [{"shard": "a", "regions": 10}]}))
+    (Path(root) / "patterns.png").write_bytes(b"\x89PNG")
+    whole = cli("inspect", root, "--json")
+    for path in (samples / "manifest.json", Path(root) / "patterns.png"):
+        ran = cli("inspect", path, "--json")
+        assert ran.document == {**whole.document, "path": str(path), "seconds": ran.document["seconds"]}
+        assert ran.lines == whole.lines
+    monkeypatch.chdir(samples)
+    assert cli("inspect", "manifest.json", "--json").document["kind"] == "workspace"
+
+
+def test_inspect_of_files_named_like_those_of_a_workspace(cli: Cli) -> None:
+    for name in ("manifest.json", "patterns.png"):
+        Path(name).write_bytes(b"\x89PNG")
+        assert cli("inspect", name).code == 3
+    Path("samples").mkdir()
+    Path("samples/manifest.json").write_text("[]")
+    ran = cli("inspect", "samples/manifest.json")
+    assert (ran.code, ran.lines[0]) == (3, "error: samples/manifest.json: not a list of samples")
+
+
 @pytest.mark.parametrize(
     ("step", "grouped", "with_model", "following"),
     [
