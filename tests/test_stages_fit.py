@@ -307,12 +307,16 @@ def test_what_cannot_be_resumed(workspace: Path) -> None:
     assert "nothing to resume" in refused(workspace, change(resume=True)).message
     fit(workspace, SHORT, "cpu", stop=stop_at(2))
     before = Workspace(workspace).snapshot.read_bytes()
-    assert "width 8 -> 9" in refused(workspace, change(resume=True, width=9)).message
+    other = refused(workspace, change(resume=True, width=9))
+    assert "width 8 -> 9" in other.message
+    assert other.hint == "resume with the same settings, or start anew: lpdif fit --overwrite"
     assert "patterns 3 -> 4" in refused(workspace, change(resume=True, patterns=4)).message
     place = Workspace(workspace)
     rows = json.loads(place.manifest.read_text())
     place.manifest.write_text(json.dumps({**rows, "kept": rows["kept"][1:]}))
-    assert "the samples hold" in refused(workspace, change(resume=True)).message
+    fewer = refused(workspace, change(resume=True))
+    assert "the samples hold" in fewer.message
+    assert fewer.hint == "start anew: lpdif fit --overwrite"
     assert Workspace(workspace).snapshot.read_bytes() == before
 
 

@@ -42,6 +42,7 @@ log = logging.getLogger("lpdif")
 HELD_OUT = 64  # every so many regions, one is kept for validation
 NEAR = 0.15  # "near the surface": within this many region sizes
 SHOWN = 4096  # validation regions at most
+ANEW = "start anew: lpdif fit --overwrite"
 
 Look = Callable[[TrainingRegions, torch.Generator], Seen]  # regions -> what is seen of them
 
@@ -164,10 +165,11 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
         config = dataclasses.replace(config, patterns=len(state["patterns.centroids"]))
     different = [f"{k} {earlier.get(k)} -> {v}" for k, v in wanted.items() if earlier.get(k) != v]
     if different:
-        raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", "resume with the same settings, or start anew")
+        hint = f"resume with the same settings, or {ANEW}"
+        raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", hint)
     if len(state["bank"]) != len(optimizer.bank):
         regions = counted(len(state["bank"]), "region")
-        raise ModelError(f"{place.snapshot}: made from {regions}, the samples hold {len(optimizer.bank):,}", "start anew")
+        raise ModelError(f"{place.snapshot}: made from {regions}, the samples hold {len(optimizer.bank):,}", ANEW)
     optimizer.restore(state)
     log.info("resumed at step %d", optimizer.step)
     return config
