@@ -132,9 +132,13 @@ def boxes(*filled: tuple[int, int, int]) -> Surface:
     return Surface(vertices.astype(np.float64), np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]))
 
 
-def test_an_edge_that_cannot_be_cut_is_divided() -> None:
+def pinched() -> Surface:
     """Two of these boxes meet at an edge alone, and at both its ends they are joined by others."""
-    surface = boxes((0, 0, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 0, -1), (1, 0, -1), (1, 1, -1))
+    return boxes((0, 0, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 0, -1), (1, 0, -1), (1, 1, -1))
+
+
+def test_an_edge_that_cannot_be_cut_is_divided() -> None:
+    surface = pinched()
     assert not is_closed_manifold(surface.faces)
     found = mended(surface)
     assert is_closed_manifold(found.faces)
@@ -146,3 +150,10 @@ def test_more_faces_than_asked_for_rather_than_an_open_surface(caplog: pytest.Lo
     assert is_closed_manifold(found.faces)
     assert f"a closed mesh with at most 2 faces was not found: it has {len(found.faces)}" in caplog.text
     assert trimesh.Trimesh(found.vertices, found.faces).volume > 0
+
+
+def test_what_cannot_be_mended_is_not_returned(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("lpdif.simplify.fast_simplification.simplify", lambda vertices, faces, target_count: (vertices, faces[:-1]))
+    given = ball(2)
+    assert simplify(given, 100) is given
+    assert "at most 100 faces was not found: it has 320" in caplog.text

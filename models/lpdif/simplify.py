@@ -62,7 +62,10 @@ def collapsed(surface: Surface, most: int) -> Surface:
 
 
 def mended(surface: Surface) -> Surface:
-    """The surface without flaps, cut apart where sheets of it meet. Every edge must be walked as often one way as the other."""
+    """The surface without flaps, cut apart where sheets of it meet. Every edge must be walked as often one way as the other.
+
+    Where ROUNDS are not enough, it still meets itself.
+    """
     surface = without_opposites(surface)
     if len(surface.faces) == 0:
         return surface
@@ -71,12 +74,12 @@ def mended(surface: Surface) -> Surface:
         corner = fans(surface.faces, first, second)
         number, count = edge_numbers(corner.reshape(3, -1).T)
         if (count == 2).all():
-            break
+            _, one = np.unique(corner, return_index=True)  # a vertex for each fan
+            return apart(Surface(surface.vertices[surface.faces.T.reshape(-1)[one]], corner.reshape(3, -1).T))
         # pairs that share both ends get a vertex in the middle of their edge
         many = count[number[first]] > 2
         surface = divided(surface, first[many], second[many])
-    _, one = np.unique(corner, return_index=True)  # a vertex for each fan
-    return apart(Surface(surface.vertices[surface.faces.T.reshape(-1)[one]], corner.reshape(3, -1).T))
+    return surface
 
 
 def without_opposites(surface: Surface) -> Surface:
