@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import pytest
-from clouds import FloatArray, Samples, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, two_balls
+from clouds import FloatArray, Samples, box, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, two_balls
 
 from lpdif.preparation import Prepared, prepare
 from lpdif.scans import Scan
@@ -161,7 +161,7 @@ def test_each_point_has_its_own_sensor_whatever_the_order() -> None:
     assert found.facts["sensor"] == "used"
 
 
-@pytest.mark.parametrize("place", [(5.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
+@pytest.mark.parametrize("place", [(5.0, 0.0, 0.0), (0.0, -3.0, 1.0)])
 @pytest.mark.parametrize("count", [300, 3000, 9000])
 def test_a_sensor_that_cannot_have_seen_a_solid_is_not_used(
     place: tuple[float, float, float], count: int, caplog: pytest.LogCaptureFixture
@@ -171,6 +171,24 @@ def test_a_sensor_that_cannot_have_seen_a_solid_is_not_used(
     assert outward_share(found, ball) == 1
     assert "cannot be seen from the sensor's position; it is not used" in caplog.text
     assert "sensor" not in found.facts
+
+
+@pytest.mark.parametrize("sensor", [(0.5, 0.2, -0.3), (-1.5, 1.0, 0.4)])
+def test_a_room_is_seen_from_within_where_the_sensor_says_so(sensor: tuple[float, float, float]) -> None:
+    room = box(4000, (4.0, 3.0, 2.0))
+    assert outward_share(prepare(Scan(room.points)), room) > 0.99
+    found = prepare(Scan(room.points), sensor=sensor)
+    assert outward_share(found, room) < 0.01
+    assert found.facts["sensor"] == "used"
+
+
+def test_normals_of_a_plate_on_the_ground_are_left_alone() -> None:
+    """Its bottom, which coincides with the ground, closes it: to the winding number the ground might as well face down."""
+    ground, thing = plane(6000), box(6000, (1.0, 0.02, 0.5))
+    scene = joined(ground, shifted(thing, (0.0, 0.0, 0.25)))
+    found = prepare(Scan(scene.points, scene.normals))
+    seen = scene.normals[found.kept, 2] > -0.5  # all but the bottom itself
+    assert (np.einsum("ni,ni->n", found.normals, scene.normals[found.kept]) > 0)[seen].mean() > 0.99
 
 
 def test_a_bowl_without_sensor_bulges_outward_and_with_one_faces_it() -> None:

@@ -27,10 +27,10 @@ ENOUGH = 0.5  # share of the points that must have a normal for the given ones t
 AMBIGUOUS = 0.3  # accord with its neighbours below which the side of a point is a guess
 AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
 FACING = 0.9  # share of the points that must be able to face the sensor, or it was not theirs
-IN_SIGHT = 0.5  # share of the points that must be seen clearly, not at grazing sight, for a view to count
-WHOLE = 0.5  # share of a part that must be turned over for the part to be
+IN_SIGHT = 0.35  # share of the points that must be seen clearly, not at grazing sight, for a view to count
+WHOLE = 0.9  # share of a part that must be turned over for the part to be
 CLOSED = 0.42  # winding number on a part from which it is a solid's
-MANY = 0.05  # share of the points from which consistent normals are turned over in places
+MOSTLY = 0.5  # share of the points in closed parts from which a scan is one of solids
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
 
 
@@ -113,20 +113,23 @@ def _kept(
         facts["normals"] = "given, signs made anew"
     else:
         found, _ = _oriented(cloud, normals, np.ones(len(normals)), np.where(usable, GIVEN_VOTE, 0.0), sensor, facts)
-        found = found if "sensor" in facts else _only_well_founded(found)
+        found = found if "sensor" in facts else _only_well_founded(cloud, normals, found)
         turned = float((found.signs < 0).mean())
         log.info("normals: %s, consistent; kept%s", some, f", but {100 * turned:.3g} % turned over" if turned else "")
         facts["normals"] = "given, partly turned over" if turned else "given"
     return normals * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
 
 
-def _only_well_founded(found: Orientation) -> Orientation:
-    """Of the turns of consistent normals those of closed parts that were inside out, and the others if they are many."""
+def _only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) -> Orientation:
+    """Of the turns of consistent normals those of closed parts that were inside out, and of pieces that did not hang together with what is
+    around them: a turn anywhere else would tear what was whole."""
     over = found.signs < 0
     whole = np.bincount(found.part, over, minlength=len(found.winding)) > WHOLE * np.bincount(found.part, minlength=len(found.winding))
-    other = over & ~whole[found.part]
-    well_founded = np.where(whole, found.winding > CLOSED, other.mean() > MANY)
-    return replace(found, signs=np.where(over & well_founded[found.part], -1.0, 1.0))
+    inside_out = over & (whole & (found.winding > CLOSED))[found.part]
+    agreements = all_agreements(cloud.points, normals, cloud.around, cloud.reach)
+    loose = loose_pieces(over & ~whole[found.part], np.ones(len(over)), cloud.around, agreements)
+    signs = np.where(inside_out | loose, -1.0, 1.0)
+    return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
 
 
 def _oriented(
@@ -158,7 +161,7 @@ def _turned_to_sensor(
     facing = _facing(found, sight)
     if facing < FACING:
         solid = found.winding[found.part] > CLOSED
-        if solid.mean() > WHOLE:
+        if solid.mean() > MOSTLY and facing > 1 - FACING:  # seen from within, all of it faces away at first
             log.warning("%.0f %% of the surface cannot be seen from the sensor's position; it is not used", 100 * (1 - facing))
             return found, ""
         found = _orient(cloud, axes, start, sight if votes is None else sight + votes)
@@ -220,6 +223,9 @@ def _tell_parts(found: Orientation, view: str) -> None:
     undecided = int((large & (np.abs(found.winding) < UNDECIDED)).sum())
     ambiguous = 100 * float((found.accord < AMBIGUOUS).mean())
     log.info("normals: oriented, %.2g %% of the points ambiguous, %s", ambiguous, counted(int(large.sum()), "part"))
+    closed = int((large & (found.winding > CLOSED)).sum())
+    if closed and view != "sensor":
+        log.info("normals: %s, taken as seen from outside (a room is seen from within: --sensor X Y Z)", counted(closed, "closed part"))
     if undecided:
         rule = {
             "origin": "the side that faces the origin of the file, from where the scan shows one surface",
