@@ -51,7 +51,9 @@ def test_a_fresh_encoder_weighs_by_distance_alone() -> None:
 def test_order_does_not_matter(encoder: Encoder, seed: int) -> None:
     points, normals, mask = some(seed=seed)
     order = torch.randperm(20, generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(encoder(points[:, order], normals[:, order], mask[:, order]), encoder(points, normals, mask), **CLOSE)
+    torch.testing.assert_close(
+        encoder(points[:, order], normals[:, order], mask[:, order]), encoder(points, normals, mask), atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("more", [1, 30])
