@@ -52,7 +52,8 @@ def face_parts(faces: IntArray, number: IntArray, chosen: NDArray[np.bool_]) -> 
 def face_normals(surface: Surface) -> FloatArray:
     """(F, 3) normals of the faces, as long as twice their areas."""
     a, b, c = (surface.vertices[surface.faces[:, corner]] for corner in range(3))
-    return np.asarray(np.cross(b - a, c - a))
+    (ux, uy, uz), (vx, vy, vz) = (b - a).T, (c - a).T
+    return np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1)  # np.cross takes three times as long
 
 
 def face_areas(surface: Surface) -> FloatArray:
