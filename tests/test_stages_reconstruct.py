@@ -403,6 +403,20 @@ def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest
     assert "million faces: that takes long" in caplog.text
 
 
+@pytest.mark.parametrize("settings", [{"region_size": 1000.0}, {"resolution": 50.0}])
+def test_lengths_that_leave_no_surface_are_blamed_for_it(models: dict[str, Model], settings: dict[str, float]) -> None:
+    with pytest.raises(InputError) as caught:
+        run(ball(), models["tiny"], **settings)
+    assert str(caught.value.hint).startswith(f"leave out --{next(iter(settings)).replace('_', '-')}:")
+
+
+def test_regions_too_small_for_the_points_are_told(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:
+    usual = float(run(ball(), models["tiny"]).facts["region_size"])
+    assert "will have holes" not in caplog.text
+    run(ball(), models["tiny"], region_size=0.3 * usual)
+    assert f"is far below the {usual:.3g} that the points ask for: the surface will have holes" in caplog.text
+
+
 def test_no_surface_near_enough(models: dict[str, Model]) -> None:
     assert refusal(ball(), models["tiny"], max_distance=1e-9)
 

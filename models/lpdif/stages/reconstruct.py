@@ -44,6 +44,7 @@ NOISES = 3.0  # and standard deviations of their noise, added
 OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
+TOO_SMALL = 0.6  # a --region-size below this share of what the points ask for leaves holes
 STEP = 0.48  # lattice step of the mesh, in region sizes
 FACES_A_CELL = 2.6  # a lattice of step h cuts a surface of area A into about so many times A / h^2 faces
 FACES = 6.0  # faces a point, at most, and
@@ -101,7 +102,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
         ready.points, field.box_sdf, step, reach, threads=threads, stride=stride, tick=lambda done, total: progress("extract", done, total)
     )
     if len(surface.faces) == 0:
-        raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", "give a denser scan, or a larger --region-size")
+        raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", remedy(config))
     mesh = finish(surface, ready, scan, field, tree, config, step, threads)
     facts: dict[str, float | int | str] = {
         "points": len(ready.points),
@@ -172,7 +173,10 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
     the scan is sparser than in its densest tenth, regions grow in factors of two.
     """
     need = (SPACINGS * ready.local_spacing + NOISES * ready.noise) / overlap(ready)
-    finest = float(config.region_size or np.quantile(need, 0.1) * 1.1)
+    asked_for = float(np.quantile(need, 0.1) * 1.1)
+    finest = config.region_size or asked_for
+    if finest < TOO_SMALL * asked_for:
+        log.warning("region size %.3g is far below the %.3g that the points ask for: the surface will have holes", finest, asked_for)
     level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, 6).astype(np.int64)
     return finest, level
 
@@ -283,6 +287,14 @@ def encode_chunk(
         return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)
 
 
+def remedy(config: ReconstructConfig) -> str:
+    """What to do where no surface came out: the lengths that were given are the first to doubt."""
+    given = [f"--{name.replace('_', '-')}" for name in ("resolution", "region_size") if getattr(config, name) is not None]
+    return (
+        f"leave out {' and '.join(given)}: lengths are then chosen from the scan" if given else "give a denser scan, or a larger --region-size"
+    )
+
+
 def without_crumbs(surface: Surface, spacing: FloatArray) -> Surface:
     """The surface without the parts that stand for fewer than CRUMB points, by the spacing (V,) of the points around each vertex."""
     stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
@@ -303,7 +315,8 @@ def finish(
     else:
         kept = (distance <= config.max_distance)[surface.faces].all(1)
     if not kept.any():
-        raise InputError(f"{scan.name}: no surface within the maximum distance of its points", "give a larger --max-distance")
+        hint = remedy(config) if config.max_distance is None else "give a larger --max-distance"
+        raise InputError(f"{scan.name}: no surface within the maximum distance of its points", hint)
     surface, used = keep_faces(surface, kept)
     surface = without_crumbs(surface, ready.local_spacing[nearest[used]])
     if config.max_distance is None:
