@@ -6,14 +6,19 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from lpdif.stages.fit import FitReport
+    from lpdif.stages.preprocess import PreprocessReport
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,6 +39,42 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two closed shapes and a scan without faces. Not to be written to."""
+    from short_fits import write_shapes
+
+    return write_shapes(tmp_path_factory.mktemp("scans"))
+
+
+@pytest.fixture(scope="session")
+def prepared(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PreprocessReport]:
+    """A workspace with samples of them. Not to be written to."""
+    from short_fits import SAMPLING
+
+    from lpdif.stages.preprocess import preprocess
+
+    place = tmp_path_factory.mktemp("prepared")
+    return place, preprocess([scans], place, SAMPLING, threads=1)
+
+
+@pytest.fixture
+def workspace(prepared: tuple[Path, PreprocessReport], tmp_path: Path) -> Path:
+    """A workspace of one's own, with the samples."""
+    return Path(shutil.copytree(prepared[0], tmp_path / "workspace"))
+
+
+@pytest.fixture(scope="session")
+def straight(prepared: tuple[Path, PreprocessReport], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitReport]:
+    """A workspace after a short fit from its start to its end. Not to be written to."""
+    from short_fits import SHORT
+
+    from lpdif.stages.fit import fit
+
+    place = Path(shutil.copytree(prepared[0], tmp_path_factory.mktemp("straight") / "workspace"))
+    return place, fit(place, SHORT, "cpu")
 
 
 @dataclass(frozen=True)

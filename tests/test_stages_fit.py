@@ -1,143 +1,28 @@
-"""preprocess, fit and cluster on a few hundred regions of shapes made by code: repeatable and resumable to the bit."""
+"""fit on a few hundred regions of shapes made by code: repeatable and resumable to the bit."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import io
 import json
 import logging
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import numpy as np
 import pytest
 import torch
-import trimesh
-from PIL import Image
-from shapes import as_mesh, sphere_points
+from short_fits import SHORT, change, model_bytes, stop_at
 
-import lpdif
-from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, append_metrics, load_model, load_samples, load_tensors, read_metrics
+from lpdif.artifacts import Workspace, append_metrics, load_model, load_samples, read_metrics
 from lpdif.augment import Seen
-from lpdif.config import ClusterConfig, FitConfig, PreprocessConfig
+from lpdif.config import FitConfig
 from lpdif.errors import InputError, ModelError, ResourceError, UsageError
 from lpdif.optimizer import Optimizer, TrainingRegions, make_networks
-from lpdif.stages.cluster import cluster
 from lpdif.stages.fit import HELD_OUT, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions
-from lpdif.stages.preprocess import PreprocessReport, preprocess, scan_files
-
-SAMPLING = PreprocessConfig(regions_per_shape=120, points=48, samples=16, finest=1 / 32)
-SHORT = FitConfig(patterns=3, shared_steps=9, pattern_steps=9, features=6, width=8, batch=24, kde_every=3, reassign_every=4, snapshot_every=5)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two closed shapes and a scan without faces."""
-    folder = tmp_path_factory.mktemp("scans")
-    lpdif.write_mesh(folder / "ring.ply", as_mesh(trimesh.creation.torus(1.0, 0.4)))
-    lpdif.write_mesh(folder / "box.obj", as_mesh(trimesh.creation.box((1.0, 0.7, 0.5))))
-    points, normals = sphere_points(4000)
-    lpdif.write_scan(folder / "ball.ply", lpdif.Scan(points, normals))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def prepared(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PreprocessReport]:
-    """A workspace with samples. Not to be written to."""
-    place = tmp_path_factory.mktemp("prepared")
-    return place, preprocess([scans], place, SAMPLING, threads=1)
-
-
-@pytest.fixture
-def workspace(prepared: tuple[Path, PreprocessReport], tmp_path: Path) -> Path:
-    """A workspace of one's own, with the samples."""
-    place = tmp_path / "workspace"
-    shutil.copytree(prepared[0], place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def straight(prepared: tuple[Path, PreprocessReport], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitReport]:
-    """A run from its start to its end. Not to be written to."""
-    place = tmp_path_factory.mktemp("straight") / "workspace"
-    shutil.copytree(prepared[0], place)
-    return place, fit(place, SHORT, "cpu")
-
-
-def stop_at(*steps: int) -> Callable[[], bool]:
-    """Says yes after these steps, counted from the start of the run."""
-    count = iter(range(1, 10_000))
-    return lambda: next(count) in steps
-
-
-def model_bytes(place: Path) -> bytes:
-    return Workspace(place).model.read_bytes()
-
-
-def change(config: FitConfig = SHORT, **settings: Any) -> FitConfig:
-    return dataclasses.replace(config, **settings)
-
-
-# --- preprocess -----------------------------------------------------------------------------------------------------------------
-
-
-def test_every_file_becomes_a_shard(prepared: tuple[Path, PreprocessReport]) -> None:
-    place, report = Workspace(prepared[0]), prepared[1]
-    assert report.kept == 3
-    assert report.left_out == []
-    kinds = {row["source"]: row["kind"] for row in json.loads(place.manifest.read_text())["kept"]}
-    assert kinds == {"ball.ply": "scan", "box.obj": "closed", "ring.ply": "closed"}
-    data, sizes = load_samples(place)
-    assert len(data.counts) == len(sizes) == report.regions
-    assert 250 < report.regions <= 360
-    assert data.points.dtype == data.normals.dtype == torch.float16
-    assert float(sizes.min()) >= SAMPLING.finest
-    assert float(sizes.max()) <= SAMPLING.coarsest
-    assert sorted(p.name for p in place.samples.iterdir()) == sorted(["manifest.json", *(p.name for p in place.shards())])
-    for shard in place.shards():
-        assert load_tensors(shard, SAMPLES)[1]["settings"] == dataclasses.asdict(SAMPLING)
-
-
-@pytest.mark.slow
-def test_preprocessing_again_redoes_only_what_is_missing(
-    scans: Path, workspace: Path, prepared: tuple[Path, PreprocessReport], tmp_path: Path
-) -> None:
-    place = Workspace(workspace)
-    before = {p: p.read_bytes() for p in place.shards()}
-    times = {p: p.stat().st_mtime_ns for p in before}
-    damaged, missing, kept = before
-    damaged.write_bytes(before[damaged][:100])
-    missing.unlink()
-    (tmp_path / "broken.ply").write_bytes(b"no scan")
-    calls: list[tuple[str, int, int]] = []
-    report = preprocess([scans, tmp_path / "broken.ply"], workspace, SAMPLING, threads=2, progress=lambda *c: calls.append(c))
-    assert (report.kept, report.regions) == (prepared[1].kept, prepared[1].regions)
-    assert {p: p.read_bytes() for p in before} == before  # the same seed, the same bytes
-    assert kept.stat().st_mtime_ns == times[kept]
-    [(name, reason)] = report.left_out
-    assert name.endswith("broken.ply")
-    assert reason
-    assert calls == [("preprocess", n, 4) for n in (1, 2, 3, 4)]
-
-
-def test_files_are_found_once_and_in_order(scans: Path, tmp_path: Path) -> None:
-    (tmp_path / "more").mkdir()
-    for name in ("more/z.ply", "more/a.stl", "notes.md", "b.PLY"):
-        (tmp_path / name).touch()
-    found = list(scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"]))
-    assert [p.name for p in found] == ["b.PLY", "a.stl", "z.ply", "notes.md"]
-
-
-def test_nothing_to_preprocess(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no scan found"):
-        preprocess([tmp_path], tmp_path / "workspace")
-
-
-# --- fit ------------------------------------------------------------------------------------------------------------------------
+from lpdif.stages.preprocess import PreprocessReport
 
 
 def test_a_fit_leaves_a_model_and_its_story(straight: tuple[Path, FitReport]) -> None:
@@ -358,49 +243,3 @@ def test_threads_give_the_same_kind_of_run(workspace: Path, straight: tuple[Path
     finally:
         torch.set_num_threads(before)
     assert report.validation["mean"] == pytest.approx(straight[1].validation["mean"], rel=0.01)
-
-
-# --- cluster --------------------------------------------------------------------------------------------------------------------
-
-
-def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(
-    straight: tuple[Path, FitReport], workspace: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    place = Workspace(workspace)
-    shutil.copy(Workspace(straight[0]).snapshot, place.snapshot)
-    report = cluster(workspace, ClusterConfig(patterns=4, sweep=(1, 2)), "cpu")
-    assert sorted(row.pattern for row in report.rows) == [0, 1, 2, 3]
-    assert sum(row.share for row in report.rows) == pytest.approx(1)
-    assert all(row.share > 0 and row.spread >= 0 and 0 < row.flatness <= 1 for row in report.rows)
-    assert all(np.isnan(row.error) or row.error > 0 for row in report.rows)
-    assert [k for k, _ in report.sweep] == [1, 2]
-    assert report.sweep[0][1] == 0
-    assert -1 <= report.sweep[1][1] <= 1
-    assert report.gallery == place.gallery
-    picture = Image.open(io.BytesIO(place.gallery.read_bytes()))
-    assert picture.format == "PNG"
-    assert picture.height == 4 * 150
-    state, card = load_tensors(place.snapshot, SNAPSHOT)
-    assert card["config"]["patterns"] == len(state["patterns.centroids"]) == 4
-    with caplog.at_level(logging.INFO, "lpdif"):
-        report = fit(workspace, change(resume=True), "cpu")  # the settings still say 3
-    assert (report.patterns, report.steps, report.made, report.written) == (4, 18, 9, True)
-    assert next(r.getMessage() for r in caplog.records if r.getMessage().startswith("fit: ")).endswith("18 steps, 4 patterns")
-    model = load_model(report.model)
-    assert model.networks.decoder.patterns == model.card["config"]["patterns"] == 4
-    assert load_tensors(place.snapshot, SNAPSHOT)[1]["config"]["patterns"] == 4
-    assert not fit(workspace, change(resume=True), "cpu").written
-
-
-def test_new_patterns_count_where_no_step_is_left_for_them(workspace: Path) -> None:
-    config = change(patterns=1, pattern_steps=0)
-    fit(workspace, config, "cpu")
-    cluster(workspace, ClusterConfig(patterns=2), "cpu")
-    report = fit(workspace, dataclasses.replace(config, resume=True), "cpu")
-    assert (report.patterns, report.made, report.written) == (2, 0, True)
-    assert load_model(report.model).networks.decoder.patterns == 2
-
-
-def test_no_fit_no_clusters(workspace: Path) -> None:
-    with pytest.raises(ModelError, match="there is no fit here"):
-        cluster(workspace, ClusterConfig(), "cpu")

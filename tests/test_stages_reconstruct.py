@@ -3,71 +3,26 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import trimesh
-from numpy.typing import NDArray
-from shapes import even_sphere_points, rotation, tiny_model, wavy_regions
+from reconstructions import BUNDLED, SPACING, all_models, ball, both_models, moved, ring, ring_distance, run, shape_of
+from shapes import even_sphere_points, rotation, wavy_regions
 
-import lpdif
-from lpdif.artifacts import Model, load_model
-from lpdif.config import ReconstructConfig
-from lpdif.errors import InputError
+from lpdif.artifacts import Model
 from lpdif.meshes import Mesh
 from lpdif.metrics import evaluate
 from lpdif.regions import Gathered
 from lpdif.sampling import signed_distance
 from lpdif.scans import Scan
-from lpdif.stages.reconstruct import Reconstruction, encode_chunk, expect, reconstruct, slices
-
-FloatArray = NDArray[np.float64]
-
-BUNDLED = Path(lpdif.__file__).parent / "weights" / "default.safetensors"
-SPACING = np.sqrt(4 * np.pi / 1500)  # of the balls below
-
-both_models = pytest.mark.parametrize(
-    "name", ["tiny", pytest.param("bundled", marks=pytest.mark.skipif(not BUNDLED.exists(), reason="no model is bundled yet"))]
-)
+from lpdif.stages.reconstruct import encode_chunk, reconstruct, slices
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, Model]:
-    return {"tiny": tiny_model()} | ({"bundled": load_model()} if BUNDLED.exists() else {})
-
-
-def run(scan: Scan, model: Model, threads: int = 1, **settings: object) -> Reconstruction:
-    return reconstruct(scan, model, ReconstructConfig(**settings), "cpu", threads)  # type: ignore[arg-type]
-
-
-def ball(count: int = 1500, normals: bool = True) -> Scan:
-    points, outward = even_sphere_points(count)
-    return Scan(points, outward if normals else None)
-
-
-def ring(count: int = 4000, seed: int = 0) -> Scan:
-    """A torus of radii 1 and 0.4, evenly but at random."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.uniform(0, 2 * np.pi, (2, 2 * count))
-    chosen = np.nonzero(rng.uniform(0, 1.4, 2 * count) < 1 + 0.4 * np.cos(b))[0][:count]
-    a, b = a[chosen], b[chosen]
-    normals = np.column_stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)])
-    return Scan(np.column_stack([np.cos(a), np.sin(a), np.zeros_like(a)]) + 0.4 * normals, normals)
-
-
-def ring_distance(x: FloatArray) -> FloatArray:
-    return np.asarray(np.hypot(np.hypot(x[:, 0], x[:, 1]) - 1, x[:, 2]) - 0.4)
-
-
-def moved(scan: Scan, turn: FloatArray | None = None, scale: float = 1.0, shift: FloatArray | float = 0.0) -> Scan:
-    turn = np.eye(3) if turn is None else turn
-    return Scan(scale * scan.points @ turn.T + shift, None if scan.normals is None else scan.normals @ turn.T)
-
-
-def shape_of(mesh: Mesh) -> trimesh.Trimesh:
-    return trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    return all_models()
 
 
 # --- the surface is where it should be ------------------------------------------------------------------------------------------
@@ -234,61 +189,6 @@ def test_any_unit_will_do(models: dict[str, Model]) -> None:
     assert np.abs(np.linalg.norm(other.vertices, axis=1) - 1000).max() < 5
 
 
-# --- settings -------------------------------------------------------------------------------------------------------------------
-
-
-def test_resolution_is_the_length_of_the_lattice(models: dict[str, Model]) -> None:
-    coarse, fine = (run(ball(), models["tiny"], resolution=step) for step in (0.1, 0.05))
-    assert (coarse.facts["resolution"], fine.facts["resolution"]) == (0.1, 0.05)
-    assert len(fine.mesh.faces) == pytest.approx(4 * len(coarse.mesh.faces), rel=0.1)
-    for found, step in ((coarse, 0.1), (fine, 0.05)):
-        edges = found.mesh.vertices[found.mesh.faces] - found.mesh.vertices[np.roll(found.mesh.faces, 1, 1)]
-        assert np.linalg.norm(edges, axis=2).max() < np.sqrt(3) * step
-        steps = (found.mesh.vertices - found.field.origin) / step
-        assert ((np.abs(steps - np.round(steps)) < 1e-6).sum(1) >= 2).all()  # vertices lie on lattice edges
-
-
-def test_a_fine_resolution_leaves_no_holes(models: dict[str, Model]) -> None:
-    """Many tiles between one point and the next."""
-    scan = ball(60)
-    shape = shape_of(run(scan, models["tiny"], resolution=0.02).mesh)
-    assert shape.is_watertight
-    assert shape.euler_number == 2
-
-
-def test_region_size_is_that_of_the_finest_level(models: dict[str, Model]) -> None:
-    one, other = (run(ball(), models["tiny"], region_size=size) for size in (0.2, 0.4))
-    assert (one.facts["region_size"], other.facts["region_size"]) == (0.2, 0.4)
-    assert min(lattice.size for lattice in one.field.lattices) == 0.2
-    assert int(other.facts["regions"]) < 0.5 * int(one.facts["regions"])
-    assert np.abs(np.linalg.norm(other.mesh.vertices, axis=1) - 1).max() < 0.02
-
-
-@pytest.mark.parametrize("distance", [0.03, 0.06])
-def test_no_surface_beyond_the_maximum_distance(models: dict[str, Model], distance: float) -> None:
-    scan = ball(400)
-    mesh = run(scan, models["tiny"], max_distance=distance).mesh
-    nearest = np.linalg.norm(mesh.vertices[:, None] - scan.points[None], axis=2).min(1)
-    assert nearest.max() <= distance
-    assert shape_of(mesh).area < 4 * np.pi * 0.9
-
-
-@pytest.mark.parametrize("distance", [0.5, 1e3, 1e12])
-def test_a_large_maximum_distance_costs_nothing(models: dict[str, Model], distance: float) -> None:
-    mesh = run(ball(), models["tiny"], max_distance=distance).mesh
-    assert shape_of(mesh).is_watertight
-    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.01
-
-
-@both_models
-def test_refinement_stays_on_the_surface_and_repeats_itself(models: dict[str, Model], name: str) -> None:
-    scan = ring(800)
-    plain, refined, again = (run(scan, models[name], refine=steps, seed=5).mesh for steps in (0, 3, 3))
-    assert np.abs(ring_distance(refined.vertices)).mean() < 0.02 * np.sqrt(4 * np.pi**2 * 0.4 / 800)
-    assert refined.vertices.tobytes() == again.vertices.tobytes()
-    assert refined.vertices.tobytes() != plain.vertices.tobytes()
-
-
 # --- what comes with the mesh ---------------------------------------------------------------------------------------------------
 
 
@@ -363,62 +263,6 @@ def test_progress_and_log_tell_what_is_going_on(models: dict[str, Model], caplog
 def test_without_a_model_the_bundled_one_is_taken(models: dict[str, Model]) -> None:
     one, other = reconstruct(ball(600), device="cpu", threads=1).mesh, run(ball(600), models["bundled"]).mesh
     assert one.vertices.tobytes() == other.vertices.tobytes()
-
-
-# --- what cannot be done --------------------------------------------------------------------------------------------------------
-
-
-def refusal(scan: Scan, model: Model, **settings: object) -> str:
-    with pytest.raises(InputError) as caught:
-        run(scan, model, **settings)
-    assert caught.value.exit_code == 3
-    assert caught.value.hint
-    return caught.value.message
-
-
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_too_few_points(models: dict[str, Model], count: int) -> None:
-    assert "points" in refusal(Scan(np.eye(3)[:count], name="few.ply"), models["tiny"])
-
-
-def test_extents_beyond_the_lattice(models: dict[str, Model]) -> None:
-    for settings in ({"region_size": 1e-7}, {"resolution": 1e-7}):
-        assert "2^20 steps of 1e-07" in refusal(Scan(*even_sphere_points(300), name="far.ply"), models["tiny"], **settings)
-
-
-def test_what_is_expected_is_about_what_is_made(models: dict[str, Model]) -> None:
-    for settings in ({}, {"resolution": 0.05}, {"faces": 500}):
-        expected, made = expect(ball(), ReconstructConfig(**settings)), run(ball(), models["tiny"], **settings)
-        assert float(expected["faces"]) == pytest.approx(len(made.mesh.faces), rel=0.25)
-        assert expected["resolution"] == made.facts["resolution"]
-
-
-def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(InputError, match=r"resolution 0\.0001 would make some [0-9,]+ million faces") as caught:
-        expect(ball(), ReconstructConfig(resolution=1e-4))
-    larger = float(str(caught.value.hint).split("--resolution: ")[1].split()[0])
-    assert 1e7 < float(expect(ball(), ReconstructConfig(resolution=larger))["faces"]) < 3e7
-    assert not caplog.records or all(record.levelname != "WARNING" for record in caplog.records)
-    expect(ball(), ReconstructConfig(resolution=larger / 2))
-    assert "million faces: that takes long" in caplog.text
-
-
-@pytest.mark.parametrize("settings", [{"region_size": 1000.0}, {"resolution": 50.0}])
-def test_lengths_that_leave_no_surface_are_blamed_for_it(models: dict[str, Model], settings: dict[str, float]) -> None:
-    with pytest.raises(InputError) as caught:
-        run(ball(), models["tiny"], **settings)
-    assert str(caught.value.hint).startswith(f"leave out --{next(iter(settings)).replace('_', '-')}:")
-
-
-def test_regions_too_small_for_the_points_are_told(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:
-    usual = float(run(ball(), models["tiny"]).facts["region_size"])
-    assert "will have holes" not in caplog.text
-    run(ball(), models["tiny"], region_size=0.3 * usual)
-    assert f"is far below the {usual:.3g} that the points ask for: the surface will have holes" in caplog.text
-
-
-def test_no_surface_near_enough(models: dict[str, Model]) -> None:
-    assert refusal(ball(), models["tiny"], max_distance=1e-9)
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------------------

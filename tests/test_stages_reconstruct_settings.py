@@ -1,0 +1,130 @@
+"""What the settings of reconstruct do, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reconstructions import all_models, ball, both_models, ring, ring_distance, run, shape_of
+from shapes import even_sphere_points
+
+from lpdif.artifacts import Model
+from lpdif.config import ReconstructConfig
+from lpdif.errors import InputError
+from lpdif.scans import Scan
+from lpdif.stages.reconstruct import expect
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Model]:
+    return all_models()
+
+
+# --- settings -------------------------------------------------------------------------------------------------------------------
+
+
+def test_resolution_is_the_length_of_the_lattice(models: dict[str, Model]) -> None:
+    coarse, fine = (run(ball(), models["tiny"], resolution=step) for step in (0.1, 0.05))
+    assert (coarse.facts["resolution"], fine.facts["resolution"]) == (0.1, 0.05)
+    assert len(fine.mesh.faces) == pytest.approx(4 * len(coarse.mesh.faces), rel=0.1)
+    for found, step in ((coarse, 0.1), (fine, 0.05)):
+        edges = found.mesh.vertices[found.mesh.faces] - found.mesh.vertices[np.roll(found.mesh.faces, 1, 1)]
+        assert np.linalg.norm(edges, axis=2).max() < np.sqrt(3) * step
+        steps = (found.mesh.vertices - found.field.origin) / step
+        assert ((np.abs(steps - np.round(steps)) < 1e-6).sum(1) >= 2).all()  # vertices lie on lattice edges
+
+
+def test_a_fine_resolution_leaves_no_holes(models: dict[str, Model]) -> None:
+    """Many tiles between one point and the next."""
+    scan = ball(60)
+    shape = shape_of(run(scan, models["tiny"], resolution=0.02).mesh)
+    assert shape.is_watertight
+    assert shape.euler_number == 2
+
+
+def test_region_size_is_that_of_the_finest_level(models: dict[str, Model]) -> None:
+    one, other = (run(ball(), models["tiny"], region_size=size) for size in (0.2, 0.4))
+    assert (one.facts["region_size"], other.facts["region_size"]) == (0.2, 0.4)
+    assert min(lattice.size for lattice in one.field.lattices) == 0.2
+    assert int(other.facts["regions"]) < 0.5 * int(one.facts["regions"])
+    assert np.abs(np.linalg.norm(other.mesh.vertices, axis=1) - 1).max() < 0.02
+
+
+@pytest.mark.parametrize("distance", [0.03, 0.06])
+def test_no_surface_beyond_the_maximum_distance(models: dict[str, Model], distance: float) -> None:
+    scan = ball(400)
+    mesh = run(scan, models["tiny"], max_distance=distance).mesh
+    nearest = np.linalg.norm(mesh.vertices[:, None] - scan.points[None], axis=2).min(1)
+    assert nearest.max() <= distance
+    assert shape_of(mesh).area < 4 * np.pi * 0.9
+
+
+@pytest.mark.parametrize("distance", [0.5, 1e3, 1e12])
+def test_a_large_maximum_distance_costs_nothing(models: dict[str, Model], distance: float) -> None:
+    mesh = run(ball(), models["tiny"], max_distance=distance).mesh
+    assert shape_of(mesh).is_watertight
+    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.01
+
+
+@both_models
+def test_refinement_stays_on_the_surface_and_repeats_itself(models: dict[str, Model], name: str) -> None:
+    scan = ring(800)
+    plain, refined, again = (run(scan, models[name], refine=steps, seed=5).mesh for steps in (0, 3, 3))
+    assert np.abs(ring_distance(refined.vertices)).mean() < 0.02 * np.sqrt(4 * np.pi**2 * 0.4 / 800)
+    assert refined.vertices.tobytes() == again.vertices.tobytes()
+    assert refined.vertices.tobytes() != plain.vertices.tobytes()
+
+
+# --- what cannot be done --------------------------------------------------------------------------------------------------------
+
+
+def refusal(scan: Scan, model: Model, **settings: object) -> str:
+    with pytest.raises(InputError) as caught:
+        run(scan, model, **settings)
+    assert caught.value.exit_code == 3
+    assert caught.value.hint
+    return caught.value.message
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_too_few_points(models: dict[str, Model], count: int) -> None:
+    assert "points" in refusal(Scan(np.eye(3)[:count], name="few.ply"), models["tiny"])
+
+
+def test_extents_beyond_the_lattice(models: dict[str, Model]) -> None:
+    for settings in ({"region_size": 1e-7}, {"resolution": 1e-7}):
+        assert "2^20 steps of 1e-07" in refusal(Scan(*even_sphere_points(300), name="far.ply"), models["tiny"], **settings)
+
+
+def test_what_is_expected_is_about_what_is_made(models: dict[str, Model]) -> None:
+    for settings in ({}, {"resolution": 0.05}, {"faces": 500}):
+        expected, made = expect(ball(), ReconstructConfig(**settings)), run(ball(), models["tiny"], **settings)
+        assert float(expected["faces"]) == pytest.approx(len(made.mesh.faces), rel=0.25)
+        assert expected["resolution"] == made.facts["resolution"]
+
+
+def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(InputError, match=r"resolution 0\.0001 would make some [0-9,]+ million faces") as caught:
+        expect(ball(), ReconstructConfig(resolution=1e-4))
+    larger = float(str(caught.value.hint).split("--resolution: ")[1].split()[0])
+    assert 1e7 < float(expect(ball(), ReconstructConfig(resolution=larger))["faces"]) < 3e7
+    assert not caplog.records or all(record.levelname != "WARNING" for record in caplog.records)
+    expect(ball(), ReconstructConfig(resolution=larger / 2))
+    assert "million faces: that takes long" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [{"region_size": 1000.0}, {"resolution": 50.0}])
+def test_lengths_that_leave_no_surface_are_blamed_for_it(models: dict[str, Model], settings: dict[str, float]) -> None:
+    with pytest.raises(InputError) as caught:
+        run(ball(), models["tiny"], **settings)
+    assert str(caught.value.hint).startswith(f"leave out --{next(iter(settings)).replace('_', '-')}:")
+
+
+def test_regions_too_small_for_the_points_are_told(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:
+    usual = float(run(ball(), models["tiny"]).facts["region_size"])
+    assert "will have holes" not in caplog.text
+    run(ball(), models["tiny"], region_size=0.3 * usual)
+    assert f"is far below the {usual:.3g} that the points ask for: the surface will have holes" in caplog.text
+
+
+def test_no_surface_near_enough(models: dict[str, Model]) -> None:
+    assert refusal(ball(), models["tiny"], max_distance=1e-9)

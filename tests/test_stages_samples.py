@@ -1,0 +1,67 @@
+"""preprocess on shapes made by code: a shard a file, and only what is missing made again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from short_fits import SAMPLING
+
+from lpdif.artifacts import SAMPLES, Workspace, load_samples, load_tensors
+from lpdif.errors import InputError
+from lpdif.stages.preprocess import PreprocessReport, preprocess, scan_files
+
+
+def test_every_file_becomes_a_shard(prepared: tuple[Path, PreprocessReport]) -> None:
+    place, report = Workspace(prepared[0]), prepared[1]
+    assert report.kept == 3
+    assert report.left_out == []
+    kinds = {row["source"]: row["kind"] for row in json.loads(place.manifest.read_text())["kept"]}
+    assert kinds == {"ball.ply": "scan", "box.obj": "closed", "ring.ply": "closed"}
+    data, sizes = load_samples(place)
+    assert len(data.counts) == len(sizes) == report.regions
+    assert 250 < report.regions <= 360
+    assert data.points.dtype == data.normals.dtype == torch.float16
+    assert float(sizes.min()) >= SAMPLING.finest
+    assert float(sizes.max()) <= SAMPLING.coarsest
+    assert sorted(p.name for p in place.samples.iterdir()) == sorted(["manifest.json", *(p.name for p in place.shards())])
+    for shard in place.shards():
+        assert load_tensors(shard, SAMPLES)[1]["settings"] == dataclasses.asdict(SAMPLING)
+
+
+@pytest.mark.slow
+def test_preprocessing_again_redoes_only_what_is_missing(
+    scans: Path, workspace: Path, prepared: tuple[Path, PreprocessReport], tmp_path: Path
+) -> None:
+    place = Workspace(workspace)
+    before = {p: p.read_bytes() for p in place.shards()}
+    times = {p: p.stat().st_mtime_ns for p in before}
+    damaged, missing, kept = before
+    damaged.write_bytes(before[damaged][:100])
+    missing.unlink()
+    (tmp_path / "broken.ply").write_bytes(b"no scan")
+    calls: list[tuple[str, int, int]] = []
+    report = preprocess([scans, tmp_path / "broken.ply"], workspace, SAMPLING, threads=2, progress=lambda *c: calls.append(c))
+    assert (report.kept, report.regions) == (prepared[1].kept, prepared[1].regions)
+    assert {p: p.read_bytes() for p in before} == before  # the same seed, the same bytes
+    assert kept.stat().st_mtime_ns == times[kept]
+    [(name, reason)] = report.left_out
+    assert name.endswith("broken.ply")
+    assert reason
+    assert calls == [("preprocess", n, 4) for n in (1, 2, 3, 4)]
+
+
+def test_files_are_found_once_and_in_order(scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    for name in ("more/z.ply", "more/a.stl", "notes.md", "b.PLY"):
+        (tmp_path / name).touch()
+    found = list(scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"]))
+    assert [p.name for p in found] == ["b.PLY", "a.stl", "z.ply", "notes.md"]
+
+
+def test_nothing_to_preprocess(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no scan found"):
+        preprocess([tmp_path], tmp_path / "workspace")
