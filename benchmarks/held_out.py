@@ -74,16 +74,18 @@ def rows_of(path: Path, peers: bool, folder: Path) -> list[Row]:
     """Ours first, then the best of the peers."""
     whole = load_scan(path)
     finite = np.isfinite(whole.points).all(1)
-    points = np.unique(whole.points[finite], axis=0)
+    points, row = np.unique(whole.points[finite], axis=0, return_index=True)
+    normals = None if whole.normals is None else whole.normals[finite][row]
     order = np.random.default_rng(0).permutation(len(points))
     unseen, seen = points[order[: len(points) // SHARE]], np.sort(order[len(points) // SHARE :])
-    ready = prepare(Scan(points[seen], None, name=path.name))
+    scan = Scan(points[seen], None if normals is None else normals[seen], name=path.name)
+    ready = prepare(scan)
     # an unseen point that has no seen one near it is an outlier, or lies where nobody could know
     known = cKDTree(ready.points).query(unseen - ready.origin)[0] <= 3 * ready.spacing
     unseen = unseen[known] - ready.origin
     stood_for = float(np.square(ready.local_spacing).sum())
     given, made = folder / "given.ply", folder / "made.ply"
-    write_scan(given, Scan(points[seen] - ready.origin, None), overwrite=True)
+    write_scan(given, Scan(scan.points - ready.origin, scan.normals), overwrite=True)
     seconds = timed([sys.executable, "-m", "lpdif_cli", "reconstruct", str(given), "-o", str(made), "--overwrite", "-q"])
     mesh = load_scan(made)
     assert mesh.faces is not None

@@ -21,6 +21,7 @@ from lpdif.frames import OPPOSED, REACH
 from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.regions import ASIDE, BACKED, HARDLY, SUPPORT, RegionLattice
+from lpdif.sampling import BESIDE, DISK_RANK, DISKS, RIVAL
 from lpdif.trimming import ASKED, LEAST_ALIKE
 
 FloatArray = NDArray[np.float64]
@@ -347,3 +348,19 @@ def confidence_of_vertex(place: np.ndarray, normal: np.ndarray, points: np.ndarr
     closeness = math.exp(-(distances[0] ** 2) / (2 * (spacing**2 + noise**2)))
     residual = sum(abs(float((p - place) @ normal)) for p in nearest) / count
     return support * closeness * math.exp(-0.5 * (residual / (0.25 * spacing + noise)) ** 2)
+
+
+def disk_distance(query: FloatArray, points: FloatArray, normals: FloatArray) -> tuple[float, bool]:
+    """Signed distance of one query to the points as disks, and whether it is sure."""
+    near = sorted(range(len(points)), key=lambda i: float(np.linalg.norm(query - points[i])))[:DISKS]
+    found = []
+    for i in near:
+        others = sorted(float(np.linalg.norm(points[i] - other)) for other in points)
+        radius = others[min(DISK_RANK, len(others) - 1)]
+        height = float((query - points[i]) @ normals[i])
+        beside = math.sqrt(max(float((query - points[i]) @ (query - points[i])) - height**2, 0.0))
+        beyond = max(beside - radius, 0.0)
+        found.append((math.hypot(height, beyond), height, beyond))
+    distance, height, beyond = found[0]
+    sure = beyond <= BESIDE * abs(height) and not any(d < RIVAL * distance and h * height < 0 for d, h, _ in found)
+    return math.copysign(distance, height), sure

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 import pytest
 from clouds import noisy, torus
+from numpy.typing import NDArray
 
+from lpdif import measuring
 from lpdif.errors import InputError
 from lpdif.measuring import measure
 from lpdif.preparation import prepare
@@ -40,3 +44,20 @@ def test_it_is_what_a_reconstruction_finds(scan: Scan) -> None:
 def test_a_scan_of_which_no_surface_comes_is_refused_alike() -> None:
     with pytest.raises(InputError, match="10 distinct points, at least 32 are needed"):
         measure(Scan(RING.points[:10], name="few"))
+
+
+@pytest.mark.parametrize("points", [np.full((50_000, 3), np.nan), np.ones((50_000, 3)), np.arange(50_000.0)[:, None] * [1, 2, 3]])
+def test_degenerate_points_are_refused_before_they_are_sorted(points: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch) -> None:
+    def sort(_: object) -> NoReturn:
+        raise AssertionError("sorted")
+
+    monkeypatch.setattr(measuring, "distinct_rows", sort)
+    with pytest.raises(InputError, match=r"0 distinct|1 distinct|all 50000 points lie on one line"):
+        measure(Scan(points, name="scan"))
+
+
+def test_an_even_sample_on_a_line_says_nothing_of_the_whole() -> None:
+    """Every fifth point on a line, the others not: as many as the quick look takes."""
+    points = np.random.default_rng(0).uniform(size=(5 * measuring.QUICK_LOOK, 3)) * [1, 1, 0]
+    points[::5] = np.linspace(0, 1, measuring.QUICK_LOOK)[:, None] * [1, 0, 0]
+    assert len(measure(Scan(points)).points) > measuring.QUICK_LOOK

@@ -151,6 +151,7 @@ def test_rows_are_read_alike_in_small_blocks(monkeypatch: pytest.MonkeyPatch) ->
         (b"# nothing\n\n", "not columns of numbers"),
         (b"x y z\n", "not columns of numbers"),
         (b"once upon a time\nthere was a scan\n", "not columns of numbers"),
+        (b"# all on one line\n" + b"1.5 " * (1 << 20), "line 2: a line of 4 MB is no row of numbers"),
     ],
 )
 def test_text_that_is_wrong(data: bytes, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import naive
 import numpy as np
 import pytest
 import trimesh
@@ -14,6 +15,7 @@ from lpdif.sampling import (
     STORED_RADIUS,
     SUPPORT,
     closed_shape_regions,
+    disk_distance,
     gather_surface,
     region_sizes,
     scan_regions,
@@ -180,11 +182,14 @@ def test_samples_of_a_scan_lie_off_held_out_points_along_their_normals(size: flo
         seen = found.points[r, : found.counts[r]].astype(np.float64)
         center = sphere_center(seen, found.normals[r, : found.counts[r]], size)
         radius = np.linalg.norm(found.queries[r] * size + center, axis=1)
-        np.testing.assert_allclose((radius - 0.5) / size, found.sdf[r], atol=1e-4)
+        half = len(radius) // 2
+        np.testing.assert_allclose((radius[:half] - 0.5) / size, found.sdf[r, :half], atol=1e-4)
+        np.testing.assert_allclose((radius - 0.5) / size, found.sdf[r], atol=0.02)  # the others from disks
         foot = (found.queries[r] * size + center) / radius[:, None] * 0.5
-        to_seen = cKDTree(seen * size + center).query(foot)[0]
+        to_seen = cKDTree(seen * size + center).query(foot[:half])[0]
         assert (to_seen > 1e-6).all()  # the loss does not see what the encoder sees
-    assert np.abs(found.sdf).max() <= 0.15
+    assert np.abs(found.sdf[:, :half]).max() <= 0.15
+    assert np.abs(found.sdf).max() > 0.3  # the free space around the surface is learned too
 
 
 def test_samples_of_a_thin_sheet_stay_on_their_side() -> None:
@@ -194,19 +199,53 @@ def test_samples_of_a_thin_sheet_stay_on_their_side() -> None:
     size, thick = 0.1, 0.01
     points = np.column_stack([xy, np.where(top, thick / 2, -thick / 2)])
     normals = np.column_stack([np.zeros((20_000, 2)), np.where(top, 1.0, -1.0)])
-    found = scan_regions(points, normals, size, 20, 128, 32, rng())
+    found = scan_regions(points, normals, size, 20, 128, 64, rng())
+    half = 32
     assert len(found.counts) > 10
     shares = []
     for r in range(len(found.counts)):
         seen, up = found.points[r, : found.counts[r]], found.normals[r, : found.counts[r], 2]
         highest = seen[up > 0, 2].mean()
-        above = np.abs(found.queries[r, :, 2] - found.sdf[r] - highest) < 1e-4  # samples of the upper face
-        foot = found.queries[r] - np.where(above, 1, -1)[:, None] * found.sdf[r][:, None] * [0, 0, 1]
+        queries, sdf = found.queries[r, :half], found.sdf[r, :half]
+        above = np.abs(queries[:, 2] - sdf - highest) < 1e-4  # samples of the upper face
+        foot = queries - np.where(above, 1, -1)[:, None] * sdf[:, None] * [0, 0, 1]
         np.testing.assert_allclose(foot[~above, 2], highest - thick / size, atol=1e-4)
         for side in (1, -1):
             gap = cKDTree(seen[up == -side]).query(foot[above == (side > 0)])[0]
-            shares.extend(np.abs(found.sdf[r][above == (side > 0)]) / gap)
+            shares.extend(np.abs(sdf[above == (side > 0)]) / gap)
     assert 0.2 < max(shares) < 0.25 + 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 3, 40, 400])
+@pytest.mark.parametrize("queries", [1, 50])
+def test_disks_are_as_the_slow_twin_has_them(count: int, queries: int) -> None:
+    points, normals = rng(1).uniform(-1, 1, (count, 3)), unit_rows(rng(2).normal(size=(count, 3)))
+    asked = rng(3).uniform(-1.5, 1.5, (queries, 3))
+    distance, sure = disk_distance(asked, points, normals)
+    wanted = [naive.disk_distance(query, points, normals) for query in asked]
+    np.testing.assert_allclose(distance, [one for one, _ in wanted], atol=1e-12)
+    assert sure.tolist() == [one for _, one in wanted]
+
+
+def test_disks_of_a_plane_say_its_height_and_nothing_beside_it() -> None:
+    points = np.column_stack([rng().uniform(-1, 1, (4000, 2)), np.zeros(4000)])
+    asked = rng(1).uniform(-2, 2, (4000, 3)) * [1, 1, 0.2]
+    distance, sure = disk_distance(asked, points, np.tile([0.0, 0.0, 1.0], (4000, 1)))
+    within, beyond = np.abs(asked[:, :2]).max(1) < 0.9, np.abs(asked[:, :2]).max(1) > 1.4
+    assert sure[within].mean() > 0.99
+    np.testing.assert_allclose(distance[sure & within], asked[sure & within, 2], atol=0.02)
+    assert not sure[beyond].any()
+
+
+def test_disks_of_a_box_are_sure_of_the_right_side() -> None:
+    points, normals = surface_points(*BOX, 20_000, rng())
+    asked = rng(1).uniform(-0.6, 0.6, (5000, 3))
+    distance, sure = disk_distance(asked, points, normals)
+    true = signed_distance(asked, *BOX)
+    assert sure.mean() > 0.6
+    clear = sure & (np.abs(true) > 0.01)
+    assert (np.sign(distance) == np.sign(true))[clear].mean() > 0.995
+    assert np.abs(distance - true)[clear].mean() < 0.005
 
 
 def test_too_few_points_give_no_region() -> None:

@@ -140,7 +140,7 @@ def test_distances_to_a_closed_ball_are_those_of_the_formula(cli: Cli, here: Non
 
 
 def test_an_open_mesh_is_used_as_a_scan(cli: Cli, here: None) -> None:
-    """Half a ball: distances are offsets along the normals, and nothing closes its rim."""
+    """Half a ball: distances are those from it, and nothing closes its rim."""
     whole = ball(5)
     upper = whole.vertices[:, 2][whole.faces].min(1) >= 0
     write("scans/bowl.ply", trimesh.Trimesh(whole.vertices, whole.faces[upper], process=False))
@@ -150,11 +150,10 @@ def test_an_open_mesh_is_used_as_a_scan(cli: Cli, here: None) -> None:
     for region in regions_of(shards()["bowl.ply"]):
         radius = 0.5 / float(region["sizes"])
         middle = middle_of_ball(region, radius)
-        off = np.linalg.norm(region["queries"] - middle, axis=1) - radius - region["sdf"]
-        assert np.abs(off).max() < 0.01
-        assert np.abs(region["sdf"]).max() <= 0.15
-        rim = (region["queries"] - middle)[:, 2]
-        assert rim.min() > -0.1  # none below it, where a lid would give some
+        out = np.linalg.norm(region["queries"] - middle, axis=1)
+        assert np.abs(out - radius - region["sdf"]).max() < 0.06
+        foot = (region["queries"] - middle)[:, 2] / out * radius
+        assert foot.min() > -0.3  # hardly any below it, where a lid would give some
 
 
 @pytest.mark.parametrize("inside_out", [False, True])
@@ -175,7 +174,7 @@ def test_points_alone_are_a_scan(cli: Cli, here: None) -> None:
     assert cli("preprocess", "ball.ply").code == 0
     assert manifest()["kept"][0]["kind"] == "scan"
     sdf = np.concatenate([region["sdf"] for region in regions_of(shards()["ball.ply"])])
-    assert np.abs(sdf).max() <= 0.15
+    assert np.median(np.abs(sdf)) < 0.15 < np.abs(sdf).max()
     assert min((sdf < 0).mean(), (sdf > 0).mean()) > 0.4
 
 

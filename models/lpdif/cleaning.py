@@ -54,28 +54,39 @@ def distinct_rows(points: FloatArray) -> IntArray:
 
 def check_extent(points: FloatArray, name: str) -> None:
     """Refuse (InputError) distinct points (N, 3) that are too few, or of no usable extent: one spot, one line, no scale."""
-    if len(points) < MINIMUM_POINTS:
-        raise InputError(
-            f"{name}: {len(points)} distinct points, at least {MINIMUM_POINTS} are needed",
-            "a surface cannot be made from so few points; check that the whole file was exported",
-        )
-    low, high = points.min(axis=0), points.max(axis=0)
-    largest = float(max(np.abs(low).max(), np.abs(high).max()))
+    low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(3), np.zeros(3))
+    extent, largest = float((high - low).max()), float(max(np.abs(low).max(), np.abs(high).max()))
     if largest > LONGEST:
         raise InputError(f"{name}: coordinates up to {largest:.3g} are beyond any unit of length", "check the file's columns and scale")
-    extent = float((high - low).max())
+    if len(points) < MINIMUM_POINTS or extent == 0:
+        distinct = len(points) if extent else min(1, len(points))
+        raise InputError(
+            f"{name}: {distinct} distinct points, at least {MINIMUM_POINTS} are needed",
+            "a surface cannot be made from so few points; check that the whole file was exported",
+        )
     if extent < FINEST * largest:
         raise InputError(
             f"{name}: extent {extent:.3g} at coordinates of {largest:.3g}: the points cannot be told apart",
             "export the scan with a local origin, or check its unit",
         )
-    scaled = (points - low) / extent
-    scaled -= scaled.mean(axis=0)
-    # Not from the matrix of squares, whose rounding would hide all below 1e-8
-    singular = np.linalg.svd(np.linalg.qr(scaled, mode="r"), compute_uv=False)
-    rounding = np.finfo(np.float64).eps * largest / extent * np.sqrt(len(points))
-    if singular[1] <= max(FLAT * singular[0], rounding):
+    if on_a_line(points):
         raise InputError(f"{name}: all {len(points)} points lie on one line", "a surface needs points that spread in two directions")
+
+
+def on_a_line(points: FloatArray) -> bool:
+    """Whether points (N, 3), as far as rounding lets tell, lie on one line, or in one place."""
+    if not len(points):
+        return True
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent, largest = float((high - low).max()), float(max(np.abs(low).max(), np.abs(high).max()))
+    if extent == 0 or not np.isfinite(extent):
+        return True
+    mean = ((points - low) / extent).mean(axis=0)
+    # Not from the matrix of squares, whose rounding would hide all below 1e-8
+    factors = [np.linalg.qr((points[part] - low) / extent - mean, mode="r") for part in chunks(len(points))]
+    singular = np.linalg.svd(np.concatenate(factors), compute_uv=False)
+    rounding = np.finfo(np.float64).eps * largest / extent * np.sqrt(len(points))
+    return bool(singular[1:2].sum() <= max(FLAT * singular[0], rounding))
 
 
 def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, threads: int = 1) -> BoolArray:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows
+from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, on_a_line
 from lpdif.mesh_points import points_of_mesh
 from lpdif.normals import unit_normals
 from lpdif.scans import FloatArray, IntArray, Scan
-from lpdif.spacing import Neighbours, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
+from lpdif.spacing import Neighbours, even_rows, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
 from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
@@ -24,6 +24,7 @@ log = logging.getLogger("lpdif")
 Facts = dict[str, float | int | str]
 BoolArray = NDArray[np.bool_]
 
+QUICK_LOOK = 10_000  # points that are looked at before any other
 ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
 MOST_OUTLIERS = 0.3  # share of a scan that may be outliers; if more seem to be, none is taken for one
 SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
@@ -96,6 +97,8 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
 def clean_rows(world: FloatArray, name: str, facts: Facts) -> IntArray:
     """Rows of (N, 3) that are finite and distinct, sorted by position. Raises InputError if they are too few or degenerate."""
     finite = finite_rows(world)
+    if on_a_line(world[finite[even_rows(len(finite), QUICK_LOOK)]]):
+        check_extent(world[finite], name)  # millions of points are not sorted first to say that they are one
     rows = finite[distinct_rows(world[finite])]
     note(facts, "dropped_not_finite", len(world) - len(finite), "point", "without a finite position dropped")
     note(facts, "merged_duplicates", len(finite) - len(rows), "exact duplicate", "merged")

@@ -19,6 +19,10 @@ IntArray = NDArray[np.int64]
 STORED_RADIUS = 1.75  # surface points are stored this far from the centre: the encoder's halo and a margin for noise
 SUPPORT = 0.65  # samples lie in the cube of this half-width: the region's support in the blend and a margin
 FEWEST = 12  # a region with fewer surface points says nothing
+DISK_RANK = 4  # a scan's point stands for a disk that reaches to this neighbour
+DISKS = 12  # nearest points whose disks are asked
+RIVAL = 1.5  # a disk less than so many times as far as the nearest has a say about the side
+BESIDE = 0.5  # a query may lie beside the nearest disk by this share of its height above it
 SIGN_PROBE = 0.02  # offset along the normal, in s, at which a closed surface must change sign
 
 
@@ -144,8 +148,9 @@ def scan_regions(
 ) -> RegionSamples:
     """Regions of one size on a scan without closed truth: the encoder is to see one half of the points, the loss the other.
 
-    points, normals (N, 3), longest side 1. A sample lies off a held-out point, along its normal, by less than a quarter of the
-    way to the nearest part of the surface that faces elsewhere; its signed distance is that offset.
+    points, normals (N, 3), longest side 1. Half of the samples lie off a held-out point, along its normal, by less than a quarter of the
+    way to the nearest part of the surface that faces elsewhere; their signed distance is that offset. The others lie anywhere around the
+    surface and take theirs from the held-out points as disks, unless these leave it open: then they are of the first kind too.
     """
     half = rng.permutation(len(points))
     seen, held = half[: len(half) // 2], half[len(half) // 2 :]
@@ -162,8 +167,34 @@ def scan_regions(
     filled = (np.arange(local.shape[1]) < counts[:, None])[:, None]
     free = np.where(other & filled, gap, 1.0).min(2)
     sdf = rng.uniform(-1, 1, free.shape) * np.minimum(0.25 * free, 0.15)
+    queries = at + along * sdf[..., None]
+    around = scatter_queries(truth, known, samples - samples // 2, (0.01, 0.3), rng)
+    distance, sure = disk_distance((around * size + centers[:, None]).reshape(-1, 3), points[held], normals[held])
+    sure = sure.reshape(regions, -1)
+    queries[:, samples // 2 :][sure] = around[sure]
+    sdf[:, samples // 2 :][sure] = distance.reshape(regions, -1)[sure] / size
     sound = (counts >= FEWEST) & (in_cube.sum(1) >= FEWEST // 2)
-    return pack(local, directions, counts, at + along * sdf[..., None], sdf, size, sound)
+    return pack(local, directions, counts, queries, sdf, size, sound)
+
+
+def disk_distance(queries: FloatArray, points: FloatArray, normals: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Signed distance (Q,) to the nearest of the points (N, 3), as a disk across its normal that covers the gaps; and where it is sure (Q,):
+    where the other disks about as near agree about the side, and the nearest point's lies before the query rather than beside it.
+
+    Far from the points of an open surface, and around its rim, nothing is sure.
+    """
+    tree = cKDTree(points)
+    rank = min(DISK_RANK, len(points) - 1)
+    radius = tree.query(points, k=[rank + 1])[0][:, 0]
+    near = tree.query(queries, k=np.arange(1, min(DISKS, len(points)) + 1))[1]
+    offset = queries[:, None] - points[near]
+    height = np.einsum("qkc,qkc->qk", offset, normals[near])
+    beside = np.sqrt(np.maximum(np.einsum("qkc,qkc->qk", offset, offset) - height**2, 0))
+    beyond = np.maximum(beside - radius[near], 0)
+    distance = np.hypot(height, beyond)
+    rivals = (distance < RIVAL * distance[:, :1]) & (height * height[:, :1] < 0)
+    sure = ~rivals.any(1) & (beyond <= BESIDE * np.abs(height))[:, 0]
+    return np.copysign(distance, height)[:, 0], sure
 
 
 def pack(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.columns import coordinates_named, guess_names, said, scan_of_columns
-from lpdif.formats.rows import NOT_A_NUMBER, Bytes, read_rows
-from lpdif.formats.source import Source, Text, as_text, with_comments
+from lpdif.formats.rows import LONGEST, NOT_A_NUMBER, Bytes, read_rows
+from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text, as_text, with_comments
 from lpdif.scans import Scan
 
 log = logging.getLogger("lpdif")
@@ -89,6 +89,8 @@ def _layout(text: Text) -> Layout:
     while place < len(data):
         end = data.find(b"\n", place)
         end = len(data) if end < 0 else end
+        if end - place > LONGEST:
+            raise text.error(data.count(b"\n", 0, place), f"a line of {(end - place) / 2**20:.0f} MB is no row of numbers", DOWNLOAD_AGAIN)
         line = data[place:end].replace(b'"', b" ").strip()
         tokens = _split(line, _delimiter(line))
         if line.startswith(_COMMENTS):
