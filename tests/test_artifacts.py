@@ -30,6 +30,7 @@ from lpdif.artifacts import (
     read_metrics,
     save_model,
     save_tensors,
+    start_metrics,
 )
 from lpdif.errors import InputError, ModelError, ResourceError
 
@@ -323,3 +324,6 @@ def test_metrics_are_lines(tmp_path: Path) -> None:
     for row in rows:
         append_metrics(path, row)
     assert list(read_metrics(path)) == rows
+    start_metrics(path, rows[1:])
+    append_metrics(path, rows[0])
+    assert list(read_metrics(path)) == rows[::-1]

@@ -104,6 +104,35 @@ def test_seconds_of_a_resumed_fit_go_on(workspace: Path, caplog: pytest.LogCaptu
     ]
 
 
+def test_a_new_fit_starts_a_new_log(workspace: Path, straight: tuple[Path, FitReport]) -> None:
+    """The log of the earlier run stays until the first snapshot replaces that run's: a run that ends before leaves all as it was."""
+    shutil.copytree(straight[0], workspace, dirs_exist_ok=True)
+    place = Workspace(workspace)
+
+    def state() -> list[bytes]:
+        return [path.read_bytes() for path in (place.model, place.snapshot, place.metrics)]
+
+    class End(Exception):
+        pass
+
+    def end_at_4(_: str, done: int, total: int) -> None:
+        if done == 4:
+            raise End
+
+    before = state()
+    with pytest.raises(UsageError):
+        fit(workspace, change(seed=1, shared_steps=0), "cpu")
+    with pytest.raises(End):
+        fit(workspace, change(seed=1), "cpu", progress=end_at_4)
+    assert state() == before
+    fit(workspace, change(seed=1, kde_every=2, snapshot_every=10), "cpu", stop=stop_at(14))
+    assert [row["step"] for row in read_metrics(place.metrics)] == [10, 11, 13, 14]
+    fit(workspace, change(seed=1, kde_every=2, snapshot_every=10, resume=True), "cpu")
+    assert [row["step"] for row in read_metrics(place.metrics)] == [10, 11, 13, 14, 15, 17, 18]
+    fit(workspace, change(snapshot_every=16), "cpu")
+    assert [row["step"] for row in read_metrics(place.metrics)] == [12, 13, 15, 16, 17, 18]
+
+
 def test_snapshots_do_not_change_the_outcome(workspace: Path, straight: tuple[Path, FitReport]) -> None:
     calls: list[tuple[str, int, int]] = []
     before = torch.get_rng_state()

@@ -162,6 +162,11 @@ def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
     return TrainingRegions(*(whole[key] for key in TrainingRegions._fields)), whole["sizes"]
 
 
+def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A metrics.jsonl of these rows alone, in place of an earlier one. Atomic."""
+    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode(), overwrite=True)
+
+
 def append_metrics(path: Path, row: dict[str, Any]) -> None:
     """One line of metrics.jsonl."""
     with path.open("a") as file:

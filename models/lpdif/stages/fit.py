@@ -24,6 +24,7 @@ from lpdif.artifacts import (
     save_model,
     save_tensors,
     seconds_spent,
+    start_metrics,
 )
 from lpdif.atomic import check_output
 from lpdif.augment import Seen, scanned
@@ -104,6 +105,8 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
     first, steps = optimizer.step, config.shared_steps + config.pattern_steps
     of = ", ".join([counted(len(training.counts), "region"), f"{len(held_out.counts):,} held out", counted(steps, "step")])
     log.info("fit: %s, %s", of, counted(config.patterns, "pattern"))
+    # rows of a new run wait for its first snapshot: until that replaces the earlier run's, the log is the earlier run's too
+    waiting: list[dict[str, Any]] | None = None if config.resume else []
     started, smooth = time.monotonic(), None
     while optimizer.step < steps:
         if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
@@ -122,6 +125,9 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         if step % config.snapshot_every == 0 or step == steps or stopped:
             row |= validate(optimizer.mean, optimizer.patterns, held_out, config.seed, optimizer.device)
             save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config)})
+            if waiting is not None:
+                start_metrics(place.metrics, waiting)
+                waiting = None
             log.info(
                 "step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)",
                 step,
@@ -131,7 +137,10 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
                 row["p95"],
             )
         if len(row) > 3 or step % 100 == 0:
-            append_metrics(place.metrics, row)
+            if waiting is None:
+                append_metrics(place.metrics, row)
+            else:
+                waiting.append(row)
         progress("fit", step, steps)
         if stopped and step < steps:
             validation = {k: row[k] for k in ("mean", "median", "p95")}
