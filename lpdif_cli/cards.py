@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lpdif.config import FitConfig
 from lpdif.errors import InputError, ModelError
-from lpdif_cli.settings import workspace_words
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_stand(snapshot: Path) -> Stand:
         raise ModelError(f"{snapshot}: not the snapshot of a fit ({error!r})", hint) from None
 
 
-def resume_words(stand: Stand, place: Path, config: Path | None = None) -> list[str]:
-    """The command that goes on with the fit in a workspace."""
+def resume_words(stand: Stand, where: Sequence[str]) -> list[str]:
+    """The command that goes on with a fit; `where` says where that is."""
     seed = ["--seed", str(stand.seed)] if stand.seed != FitConfig.seed else []
-    return ["fit", "--resume", "--patterns", str(stand.patterns), *seed, *workspace_words(place, config)]
+    return ["fit", "--resume", "--patterns", str(stand.patterns), *seed, *where]

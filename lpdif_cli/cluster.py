@@ -16,7 +16,7 @@ from lpdif_cli import options
 from lpdif_cli.cards import read_stand, resume_words
 from lpdif_cli.console import Console, duration, figure, table
 from lpdif_cli.devices import check_device
-from lpdif_cli.settings import resolve
+from lpdif_cli.settings import resolve, same_place
 
 
 def cluster(
@@ -58,6 +58,7 @@ def cluster(
         "threads": threads,
     }
     chosen = resolve("cluster", flags, config)
+    console.where = same_place(chosen, config)
     check_device(chosen.config.device)
     place = Path(chosen.config.workspace)
     gallery = lpdif.Workspace(place).gallery
@@ -76,7 +77,7 @@ def cluster(
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")
-    console.next(*resume_words(read_stand(lpdif.Workspace(place).snapshot), place, config))
+    console.next(*resume_words(read_stand(lpdif.Workspace(place).snapshot), console.where))
     console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
 
 

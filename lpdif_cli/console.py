@@ -54,6 +54,7 @@ class Console:
         self.verbose = False
         self.interrupts = Interrupts()
         self.stop_hint = "nothing half-written is left behind"  # what to do after Ctrl-C
+        self.where: tuple[str, ...] = ()  # what suggested commands need to find the workspace and the settings of this run
         self._answered = False
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}

@@ -11,7 +11,7 @@ import lpdif
 from lpdif.errors import UsageError
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration, size
-from lpdif_cli.settings import resolve
+from lpdif_cli.settings import given, resolve
 
 DEFAULT = Path("demo-scan.ply")
 
@@ -54,5 +54,5 @@ def demo(
     lpdif.write_scan(output, scan, overwrite=overwrite)
     written = output.stat().st_size
     console.say(f"wrote {output}: {len(scan.points):,} points, {size(written)} in {duration(console.elapsed())}")
-    console.next("reconstruct", str(output), "-o", str(output.with_name("demo-mesh.ply")))
+    console.next("reconstruct", str(output), "-o", str(output.with_name("demo-mesh.ply")), *given("--config", config))
     console.result({"output": str(output), "points": len(scan.points), "bytes": written}, str(output))

@@ -20,7 +20,7 @@ from lpdif.errors import LpdifError, ResourceError
 from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, size, table
-from lpdif_cli.settings import resolve
+from lpdif_cli.settings import given, resolve
 
 # distribution -> the module it brings
 NEEDED = {
@@ -82,7 +82,7 @@ def doctor(
             console.say(f"{finding.what}: {finding.remedy}")
     if bad:
         raise ResourceError(f"{counted(len(bad), 'thing')} to see to, of {len(findings)}: {', '.join(f.what for f in bad)}", bad[0].remedy)
-    console.next("demo")
+    console.next("demo", *given("--config", config))
 
 
 def mark(finding: Finding) -> str:

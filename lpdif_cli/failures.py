@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from lpdif_cli.settings import THREE_NUMBERS
 
 NO_MEMORY_HINT = "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU"
 BUG_HINT = "this is a bug in lpdif: run the command again with -v for the traceback, and report it"
+_SUGGESTED = re.compile(r"lpdif (?:preprocess|fit|cluster)(?: SCANS| --overwrite)*")  # commands on a workspace, as the library suggests them
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PLACE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS}
 
@@ -45,6 +48,11 @@ def describe(error: BaseException) -> Failure:
         what = f"a needed package cannot be loaded: {error}"
         return Failure(what, "see `lpdif doctor`, and reinstall: pip install --force-reinstall lpdif", ResourceError.exit_code)
     return Failure(f"internal: {type(error).__name__}: {error}", BUG_HINT, 1, bug=True)
+
+
+def completed(hint: str, where: Sequence[str]) -> str:
+    """A hint of the library, which does not know the command line, with `where` added to the commands in it."""
+    return _SUGGESTED.sub(lambda found: shlex.join([*found[0].split(), *where]), hint)
 
 
 def _usage(error: typer.TyperException) -> Failure:

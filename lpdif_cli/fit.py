@@ -15,7 +15,7 @@ from lpdif_cli import options
 from lpdif_cli.cards import read_stand
 from lpdif_cli.console import Console, command_line, duration, figure, table
 from lpdif_cli.devices import check_device
-from lpdif_cli.settings import resolve, workspace_words
+from lpdif_cli.settings import given, resolve, same_place
 
 
 def fit(
@@ -53,6 +53,7 @@ def fit(
     console.setup("fit", as_json=json, quiet=quiet, verbose=verbose)
     flags = {"fit.patterns": patterns, "workspace": workspace, "device": device, "seed": seed, "threads": threads}
     chosen = resolve("fit", flags, config)
+    console.where = same_place(chosen, config)
     check_device(chosen.config.device)
     place = lpdif.Workspace(chosen.config.workspace)
     check_start(place, overwrite, resume)
@@ -75,8 +76,9 @@ def fit(
         report = lpdif.fit(place.root, plan, chosen.config.device, progress=console.progress, stop=said_aloud(stop, console))
     if report.stopped:
         console.say(f"kept a snapshot after {counted(report.steps, 'step')}")
-        words = [*workspace_words(place.root, config), *given("--patterns", patterns and str(report.patterns)), *given("--seed", seed)]
-        console.stop_hint = "go on with: " + command_line("fit", "--resume", *words)
+        same = [*given("--patterns", patterns and report.patterns), *given("--seed", seed)]
+        same += [*given("--device", device), *given("--threads", threads)]
+        console.stop_hint = "go on with: " + command_line("fit", "--resume", *console.where, *same)
         raise KeyboardInterrupt
     console.interrupts.caught = None  # a wish to stop that came with the last step was granted
     console.say("held-out regions, error near the surface in region sizes:")
@@ -89,7 +91,7 @@ def fit(
         console.say(f"wrote {report.model}: {what} in {duration(console.elapsed())}")
     else:
         console.say(f"nothing is left to do: all {steps} were done before; {report.model} stays as it is")
-    console.next("reconstruct", "SCAN", "-o", "MESH.ply", *workspace_words(place.root, config))
+    console.next("reconstruct", "SCAN", "-o", "MESH.ply", *console.where)
     document = {"model": str(report.model), "patterns": report.patterns, "steps": report.steps, "steps_now": report.made}
     console.result({**document, "validation": report.validation, "written": report.written}, str(report.model))
 
@@ -129,11 +131,6 @@ def tell_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None
     """Say so where another number of patterns was asked for than the codes of the snapshot are grouped into."""
     stand = read_stand(place.snapshot)
     if stand.grouped and stand.patterns != wanted:
-        anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *workspace_words(place.root))
+        anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *console.where)
         has = counted(stand.patterns, "pattern")
         console.warn(f"{place.snapshot} has {has}, and the fit goes on with these; to try {wanted}, group its codes anew: {anew}")
-
-
-def given(flag: str, value: str | None) -> list[str]:
-    """A flag of this run, if it was given, for its continuation."""
-    return [] if value is None else [flag, value]

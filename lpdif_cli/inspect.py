@@ -121,7 +121,7 @@ def tensors(path: Path) -> tuple[Facts, list[str]]:
     facts: Facts = {"kind": card.kind, "version": card.version, "arrays": len(card.shapes), "bytes": path.stat().st_size}
     if card.kind == "snapshot":
         stand = read_stand(path)
-        return facts | progress(stand) | flat(card.words), resume_words(stand, path.parent) if unfinished(stand, path) else []
+        return facts | progress(stand) | flat(card.words), resume_words(stand, workspace_words(path.parent)) if unfinished(stand, path) else []
     if card.kind == "samples":
         return facts | flat({"shape" if name == "kind" else name: value for name, value in card.words.items()}), []
     return facts | flat(card.words), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if card.kind == "model" else []
@@ -162,7 +162,7 @@ def folder(path: Path) -> tuple[Facts, list[str]]:
         stand = read_stand(place.snapshot)
         facts |= {"snapshot": size(place.snapshot.stat().st_size)}
         facts |= {f"snapshot {name}": value for name, value in progress(stand).items()}
-        following = resume_words(stand, path) if unfinished(stand, place.snapshot) else following
+        following = resume_words(stand, words) if unfinished(stand, place.snapshot) else following
     if place.model.exists():
         facts |= {f"model {name}": value for name, value in tensors(place.model)[0].items() if name != "kind"}
     if len(facts) == 1:

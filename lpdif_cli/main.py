@@ -13,7 +13,7 @@ import typer
 from lpdif import __version__
 from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
 from lpdif_cli.console import Console, listening
-from lpdif_cli.failures import describe
+from lpdif_cli.failures import completed, describe
 from lpdif_cli.helptext import Command, Group
 from lpdif_cli.settings import describe_keys
 
@@ -102,7 +102,7 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
         except Exception as error:  # the one net: what falls in here is described, never hidden
             failure = describe(error)
             console.trace(error)
-            console.failure(failure.message, failure.hint, failure.code)
+            console.failure(failure.message, completed(failure.hint, console.where), failure.code)
             return failure.code
         console.failure(f"stopped by {interrupts.name}", console.stop_hint, interrupts.exit_code)
         return interrupts.exit_code

@@ -14,7 +14,7 @@ from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration
 from lpdif_cli.inputs import expand
-from lpdif_cli.settings import resolve, workspace_words
+from lpdif_cli.settings import resolve, same_place
 
 
 def preprocess(
@@ -45,6 +45,7 @@ def preprocess(
     console: Console = context.obj
     console.setup("preprocess", as_json=json, quiet=quiet, verbose=verbose)
     chosen = resolve("preprocess", {"workspace": workspace, "seed": seed, "threads": threads}, config)
+    console.where = same_place(chosen, config)
     console.stop_hint = "run the same command again: samples that are done are kept"
     place = lpdif.Workspace(chosen.config.workspace)
     paths = [source.path for source in expand(scans)]
@@ -57,7 +58,7 @@ def preprocess(
     report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
     what = f"{counted(report.regions, 'region')} of {counted(report.kept, 'scan')}"
     console.say(f"wrote {place.samples}: {what} in {duration(console.elapsed())}")
-    console.next("fit", "--patterns", str(chosen.config.fit.patterns), *workspace_words(place.root, config))
+    console.next("fit", "--patterns", str(chosen.config.fit.patterns), *console.where)
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
     document = {"workspace": str(place.root), "kept": report.kept, "regions": report.regions, "left_out": left_out}
     console.result(document, str(place.samples))

@@ -18,7 +18,7 @@ from lpdif_cli.console import Console, duration, size
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
 from lpdif_cli.outputs import check_mesh_output
-from lpdif_cli.settings import Settings, resolve
+from lpdif_cli.settings import Settings, resolve, same_place
 
 BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
 STREAM = "-"
@@ -78,6 +78,7 @@ def reconstruct(
         "threads": threads,
     }
     work = Work(resolve("reconstruct", flags, config), console)
+    console.where = same_place(work.settings, config)
     check_device(work.settings.config.device)
     if not inputs:  # asked here, since an option that takes too many words takes the scan's name too: that error is the one to tell
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")

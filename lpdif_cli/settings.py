@@ -109,10 +109,22 @@ def describe_keys(stage: str) -> str:
     return "\n".join([head, *lines, line])
 
 
-def workspace_words(place: Path, config_file: Path | None = None) -> tuple[str, ...]:
-    """What to add to a suggested command so that it finds the workspace, and the settings file that was named."""
-    where = () if place == Path(stages.Config.workspace) else ("--workspace", str(place))
-    return where if config_file is None else (*where, "--config", str(config_file))
+def workspace_words(place: Path) -> tuple[str, ...]:
+    """What to add to a suggested command so that it finds a workspace."""
+    return () if place == Path(stages.Config.workspace) else ("--workspace", str(place))
+
+
+def same_place(settings: Settings, config_file: Path | None = None) -> tuple[str, ...]:
+    """What to add to a suggested command so that it finds the workspace of this run, and the settings file that was named."""
+    place = Path(settings.config.workspace)
+    named = settings.origins.get("workspace") == "--workspace"  # that of a settings file may be another one, were it not named again
+    where = ("--workspace", str(place)) if named else workspace_words(place)
+    return (*where, *given("--config", config_file))
+
+
+def given(flag: str, value: Value) -> tuple[str, ...]:
+    """A flag of this run, if it was given, for a suggested command."""
+    return () if value is None else (flag, str(value))
 
 
 def _keys() -> dict[str, type]:

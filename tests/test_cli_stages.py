@@ -14,6 +14,7 @@ from cli_fakes import write_points, write_snapshot
 from conftest import Cli, process_environment, process_words
 
 import lpdif
+from lpdif.errors import ModelError
 
 FIT = """
 import sys, time, lpdif
@@ -65,13 +66,16 @@ class Row:
 
 @dataclass
 class Stages:
-    """Remembers what each stage was called with and gives `report`."""
+    """Remembers what each stage was called with and gives `report`, or raises `trouble`."""
 
     report: Report = field(default_factory=Report)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    trouble: Exception | None = None
 
     def stage(self, *arguments: Any, **more: Any) -> Report:
         self.calls.append((*arguments, more))
+        if self.trouble is not None:
+            raise self.trouble
         return self.report
 
 
@@ -89,6 +93,55 @@ def make_samples(workspace: str = "lpdif-workspace", sources: tuple[str, ...] = 
     manifest.parent.mkdir(parents=True)
     kept = [{"shard": f"{source}.safetensors", "source": source, "regions": 10} for source in sources]
     manifest.write_text(json.dumps({"kept": kept, "left_out": []}))
+
+
+# --- what suggested commands repeat
+
+
+NAMED = ("--workspace", "my ws", "--config", "my.toml")
+REPEATED = " --workspace 'my ws' --config my.toml"
+
+
+def settled() -> None:
+    """The workspace and the settings file of NAMED; the file names another workspace, as lpdif.toml may."""
+    make_samples("my ws")
+    Path("my.toml").write_text("workspace = 'other'\n")
+
+
+def test_the_next_command_finds_the_same_place(cli: Cli, stages: Stages) -> None:
+    settled()
+    stages.report.rows = [Row(0, 1.0)]
+    write_points(Path("a.ply"))
+    write_snapshot(Path("my ws"), 30, grouped=2)
+    for words, following in [
+        (("preprocess", "a.ply", "--overwrite"), "fit --patterns 8"),
+        (("cluster",), "fit --resume --patterns 2"),
+        (("fit", "--overwrite"), "reconstruct SCAN -o MESH.ply"),
+    ]:
+        assert cli(*words, *NAMED).lines[-1] == f"next: lpdif {following}{REPEATED}"
+    assert cli("fit", "--resume", "--patterns", "8", *NAMED).lines[0].endswith(f"anew: lpdif cluster --patterns 8 --overwrite{REPEATED}")
+    assert cli("demo", "--config", "my.toml").lines[-1] == "next: lpdif reconstruct demo-scan.ply -o demo-mesh.ply --config my.toml"
+
+
+def test_a_workspace_is_named_again_where_the_settings_file_names_another(cli: Cli, stages: Stages) -> None:
+    make_samples()
+    Path("lpdif.toml").write_text("workspace = 'other'\n")
+    words = ("fit", "--overwrite", "--workspace", "lpdif-workspace")
+    assert cli(*words).lines[-1] == "next: lpdif reconstruct SCAN -o MESH.ply --workspace lpdif-workspace"
+    make_samples("other")
+    assert cli("fit", "--overwrite").lines[-1] == "next: lpdif reconstruct SCAN -o MESH.ply --workspace other"
+
+
+def test_commands_in_the_hints_of_errors_find_the_same_place(cli: Cli, stages: Stages) -> None:
+    write_points(Path("a.ply"))
+    Path("my.toml").touch()
+    assert cli("fit", *NAMED).lines[-1] == f"  hint: make some: lpdif preprocess SCANS{REPEATED}"
+    ran = cli("reconstruct", "a.ply", "-o", "b.ply", *NAMED)
+    assert ran.lines[-1] == f"  hint: fit one: lpdif fit{REPEATED}; or pass --model bundled"
+    make_samples("my ws")
+    stages.trouble = ModelError("damaged", "it is damaged; start anew: lpdif fit --overwrite")
+    assert cli("fit", *NAMED, "--json").document["error"]["hint"] == f"it is damaged; start anew: lpdif fit --overwrite{REPEATED}"
+    assert cli("fit", "--oops", *NAMED).lines[-1] == "  hint: see `lpdif fit --help`"
 
 
 # --- preprocess
@@ -249,7 +302,8 @@ def test_looking_for_the_device_leaves_its_name_to_the_run(cli: Cli, monkeypatch
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     (tmp_path / "my.toml").touch()
-    words = process_words(["fit", "--patterns", "4", "--workspace", "my ws", "--config", "my.toml"], FIT)
+    named = ["--workspace", "my ws", "--config", "my.toml"]
+    words = process_words(["fit", *named, "--patterns", "4", "--device", "cpu", "--threads", "1"], FIT)
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=process_environment(), cwd=tmp_path)
     with process:
         assert process.stderr is not None
@@ -262,7 +316,7 @@ def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number
     assert lines[1].startswith("kept a snapshot after ")
     assert lines[2:] == [
         f"error: stopped by {number.name}",
-        "  hint: go on with: lpdif fit --resume --workspace 'my ws' --config my.toml --patterns 4",
+        "  hint: go on with: lpdif fit --resume --workspace 'my ws' --config my.toml --patterns 4 --device cpu --threads 1",
     ]
 
 
