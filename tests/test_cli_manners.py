@@ -271,6 +271,7 @@ def test_control_characters_never_reach_the_terminal(cli: Cli) -> None:
 
 def test_counted_nouns() -> None:
     assert [counted(n, "scan") for n in (0, 1, 2, 1234)] == ["0 scans", "1 scan", "2 scans", "1,234 scans"]
+    assert [counted(n, "row of camera") for n in (1, 2)] == ["1 row of camera", "2 rows of camera"]
     assert [counted(n, "vertex", "vertices") for n in (1, 2)] == ["1 vertex", "2 vertices"]
 
 

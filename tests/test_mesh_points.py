@@ -109,7 +109,7 @@ def test_faces_at_broken_vertices_and_unused_vertices_do_not_count(monkeypatch: 
     [np.zeros((3, 3)), np.array([[0.0, 0, 0], [1, 1, 1], [2, 2, 2]]), np.array([[0.0, 0, 0], [1, 0, 0], [0, np.nan, 0]])],
 )
 def test_faces_without_area_are_refused(vertices: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"^mesh\.ply: its 2 faces have no area"):
+    with pytest.raises(InputError, match=r"^mesh\.ply: 2 faces without area"):
         points_of_mesh(Scan(vertices, faces=np.array([[0, 1, 2], [0, 0, 1]]), name="mesh.ply"), 0)
 
 

@@ -143,9 +143,9 @@ def test_las_that_lies_in_its_header() -> None:
         said: str = refusal(bytes(changed), "a.las")
         return said
 
-    assert bent(107, "<I", 4294967295) == "ends after 4 of 4294967295 points (header says 4294967295)"
+    assert bent(107, "<I", 4294967295) == "ends after 4 of 4,294,967,295 points (header says 4,294,967,295)"
     assert bent(107, "<I", 0) == "holds no points (header says 0)"
-    assert "variable length records, but only" in bent(100, "<I", 9)
+    assert "variable length records, but has room for" in bent(100, "<I", 9)
     assert "not understood" in bent(104, "<B", 63)
     assert "points from byte" in bent(96, "<I", 10**9)
     assert bent(105, "<H", 3).startswith("LAS points of format 3 and 3 bytes")
@@ -213,7 +213,8 @@ def zip_of(*names: str) -> bytes:
     ("data", "said"),
     [
         (b"", "is empty (0 bytes)"),
-        (bytes(1000), "holds 1000 zero bytes and nothing else"),
+        (bytes(1), "holds 1 zero byte and nothing else"),
+        (bytes(1000), "holds 1,000 zero bytes and nothing else"),
         (b"\n\n \n", "not "),
         (zip_of("archive/data.pkl", "archive/data/0"), "a PyTorch checkpoint"),
         (zip_of("3D/3dmodel.model", "_rels/.rels"), "a 3MF file, which is not read"),
@@ -224,9 +225,10 @@ def zip_of(*names: str) -> bytes:
         (b"version https://example.org/spec/v1\noid sha256:00\nsize 5\n", "a Git LFS pointer"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "a PNG picture"),
         (b"glTF" + struct.pack("<II", 1, 20) + bytes(20), "version 1 is not understood"),
-        (b"glTF" + struct.pack("<II", 2, 4294967295) + bytes(20), "ends after 32 of 4294967295 bytes"),
+        (b"glTF" + struct.pack("<II", 2, 4294967295) + bytes(20), "ends after 32 of 4,294,967,295 bytes"),
+        (b"ply\nformat binary_little_endian 1.0\nelement vertex 1\nproperty float x\nend_header\n", "ends after 0 of 1 point (header says 1)"),
         (b"ASTM-E57" + bytes(20), "ends within its header"),
-        (b"ASTM-E57" + struct.pack("<IIQ", 1, 0, 10**18) + bytes(40), "ends after 64 of 1000000000000000000 bytes"),
+        (b"ASTM-E57" + struct.pack("<IIQ", 1, 0, 10**18) + bytes(40), "ends after 64 of 1,000,000,000,000,000,000 bytes"),
         (b"\xff\xfe" + b"a", "begins as UTF-16 text, but is not"),
         (bytes(range(128, 256)), "not "),
     ],

@@ -16,7 +16,7 @@ VTK = b"# vtk DataFile Version 3.0\na\nBINARY\n"
         ("a.vtk", VTK + b"\x1c\x85\n", "line 4: '\\x1c\\x85' is not understood"),  # blanks for str, but not for bytes
         ("a.vtk", VTK + b"DATASET POLYDATA\n\xa0\n", "line 5: '\\xa0' is not understood"),
         ("a.vtk", VTK + b"POLYGONS 4 0", "header says 4 cells in 0 numbers"),
-        ("a.vtk", VTK + b"POLYGONS 1000000000000000 4\n" + bytes(16), "header says 1000000000000000 cells in 4 numbers"),
+        ("a.vtk", VTK + b"POLYGONS 1000000000000000 4\n" + bytes(16), "header says 1,000,000,000,000,000 cells in 4 numbers"),
     ],
 )
 def test_finds(name: str, data: bytes, said: str) -> None:

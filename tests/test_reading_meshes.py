@@ -73,8 +73,8 @@ def test_obj_colors_of_some_points_are_left_out_and_said(caplog: pytest.LogCaptu
 def test_obj_faces_of_two_corners_are_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "lpdif"):
         np.testing.assert_array_equal(read_scan(V + b"f 1// 2//\nf 1// 2// 3//\nf 2 2 3\n", "a.obj").faces, [[0, 1, 2]])
-    assert "1 faces with fewer" in caplog.text
-    assert "1 triangles that use a point twice" in caplog.text
+    assert "1 face of fewer" in caplog.text
+    assert "1 triangle with a point used twice" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_obj_faces_of_two_corners_are_left_out_and_said(caplog: pytest.LogCaptur
         (b"v\n", "line 5: nothing follows 'v'"),
         (b"v 1 2\n", "line 5: a point of 2 coordinates"),
         (b"v 3.1+e2 2 3\n", "line 5: '3.1+e2' is not a number"),
-        (b"vn 1 2\n", "line 5: 2 numbers where 3 are expected"),
+        (b"vn 1 2\n", "line 5: 2 numbers instead of 3"),
         (b"vn 0 0 1\nf 1//1 2//1 3//2\n", "line 6: face uses normal 2, but the normals go from 1 to 1"),
     ],
 )
@@ -131,18 +131,18 @@ def test_off_with_normals_and_without_faces() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (b"4 4 6", b"353535235358 4 6", "header says 353535235358 points, but the file has room for"),
-        (b"4 4 6", b"4 4294967295 6", "header says 4294967295 faces, but the file has room for"),
-        (b"4 4 6", b"-5 4 6", "line 2: header says -5 points and 4 faces"),
-        (b"4 4 6", b"nan 4 6", "line 2: header says nan points"),
+        (b"4 4 6", b"353535235358 4 6", "header says 353,535,235,358 points, but the file has room for"),
+        (b"4 4 6", b"4 4294967295 6", "header says 4,294,967,295 faces, but the file has room for"),
+        (b"4 4 6", b"-5 4 6", "line 2: the header's counts of points and faces are -5 and 4"),
+        (b"4 4 6", b"nan 4 6", "line 2: the header's counts of points and faces are nan"),
         (b"4 4 6", b"4", "ends before the counts"),
         (b"4 4 6", b"0 4 6", "holds no points"),
         (b"4 4 6", b"9 0 0", "header says 9 points, but the file has room for 8 at most"),
-        (b"4 4 6", b"5 4 6", "line 7: 4 numbers where 7 are expected"),
+        (b"4 4 6", b"5 4 6", "line 7: 4 numbers instead of 7"),
         (b"4 4 6", b"4 5 6", "ends after 4 of 5 faces"),
         (b"3 0 1 3", b"3 0 1 9", "line 8: face uses point 9, but the points go from 0 to 3"),
         (b"3 0 1 3", b"3 0 1 -1", "line 8: face uses point -1"),
-        (b"3 0 1 3", b"9 0 1 3", "line 8: a face of 9 corners on a line of 4 numbers"),
+        (b"3 0 1 3", b"9 0 1 3", "line 8: a face whose count of corners is 9, on a line of 4 numbers"),
         (b"COFF", b"4OFF", "other than three dimensions"),
         (b"COFF # a tetrahedron", b"OFF BINARY", "binary OFF"),
     ],
@@ -168,7 +168,7 @@ def test_stl_binary_that_begins_with_solid() -> None:
 def test_stl_that_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
     assert refusal(stl_binary()[:-1], "a.stl") == "ends after 3 of 4 triangles (header says 4)"
     lying = stl_binary()[:80] + struct.pack("<I", 4294967295) + stl_binary()[84:]
-    assert refusal(lying, "a.stl") == "ends after 4 of 4294967295 triangles (header says 4294967295)"
+    assert refusal(lying, "a.stl") == "ends after 4 of 4,294,967,295 triangles (header says 4,294,967,295)"
     assert "holds no triangles" in refusal(bytes(80).replace(b"\0", b" ") + bytes(4), "a.stl")
     assert "holds no triangles" in refusal(b"solid nothing\nendsolid nothing\n", "a.stl")
     cut = stl_text()[: stl_text().rindex(b"vertex")]

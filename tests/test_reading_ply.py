@@ -144,7 +144,7 @@ def test_colors_of_any_type(kind: str, values: NDArray[np.generic]) -> None:
     np.testing.assert_array_equal(read_scan(data, "a.ply").colors, COLORS)
 
 
-@pytest.mark.parametrize(("value", "said"), [(np.nan, "points have none"), (-1, "go from -1"), (70000, "to 70000"), (None, "black")])
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "1 point without one"), (-1, "go from -1"), (70000, "to 70000"), (None, "black")])
 def test_colors_that_are_none_are_left_out_and_said(value: float | None, said: str, caplog: pytest.LogCaptureFixture) -> None:
     values = COLORS.astype(np.float32)
     values[1, 1] = 0 if value is None else value
@@ -263,7 +263,7 @@ def test_rows_that_are_wrong_are_named_by_line() -> None:
     first = data[: data.index(b"end_header")].count(b"\n") + 2
     assert refusal(data.replace(b"1.0 0.0 0.25", b"1.0 abc 0.25")) == f"line {first + 1}: 'abc' is not a number"
     assert refusal(data.replace(b"1.0 0.0 0.25", b"1.0 1_0 0.25")) == f"line {first + 1}: '1_0' is not a number"
-    assert refusal(data.replace(b"1.0 0.0 0.25", b"1.0 0.25")) == f"line {first + 1}: 2 numbers where 3 are expected"
+    assert refusal(data.replace(b"1.0 0.0 0.25", b"1.0 0.25")) == f"line {first + 1}: 2 numbers instead of 3"
     assert refusal(data.replace(b"3 0 1 3", b"4 0 1 3")).startswith(f"line {first + 5}: vertex_indices has fewer values")
     assert refusal(data.replace(b"3 0 1 3", b"2 0 1 3")).startswith(f"line {first + 5}: more numbers than")
     assert refusal(data.replace(b"3 0 1 3", b"-3 0 1 3")).startswith(f"line {first + 5}: vertex_indices does not begin")

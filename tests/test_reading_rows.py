@@ -80,7 +80,7 @@ def test_lists_of_one_length_are_read_as_those_found_one_by_one(count: int, leng
         (b"1 2 3\n" * 9 + b"1 2\x032\n", "line 10: control character 3: this is no text"),
         (b"1 2 3\n" * 9 + b"1 2 3\x03\n", "line 10: '3\\x03' is not a number"),
         (b"1 2 3\n\n" * 9 + b"1 2 3\n1 2 \x1b[31m\n", "line 20: '\\x1b[31m' is not a number"),
-        (b"1 2 3\n1 2 3 " + b"4 " * (1 << 20), "line 2: 1048579 numbers on one line"),
+        (b"1 2 3\n1 2 3 " + b"4 " * (1 << 20), "line 2: 1,048,579 numbers on one line"),
     ],
 )
 def test_what_is_no_text_is_named_by_line(data: bytes, said: str) -> None:

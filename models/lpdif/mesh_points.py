@@ -12,6 +12,7 @@ import numpy as np
 
 from lpdif.errors import InputError
 from lpdif.scans import FloatArray, IntArray, Scan
+from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
 
@@ -45,18 +46,18 @@ def points_of_mesh(scan: Scan, seed: int) -> MeshPoints:
     area = np.linalg.norm(cross, axis=1)
     extent = float(np.ptp(corners.reshape(-1, 3), axis=0).max()) if len(faces) else 0.0
     if not area.sum() > 1e-12 * extent**2:
-        raise InputError(f"{scan.name}: its {len(scan.faces)} faces have no area", "export the mesh again, or give its points alone")
+        raise InputError(f"{scan.name}: {counted(len(scan.faces), 'face')} without area", "export the mesh again, or give its points alone")
     used = np.unique(faces)
     edges = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).ravel()
     if len(used) >= DENSE and np.quantile(edges, 0.9) <= EVEN * np.median(edges):
-        log.info("a mesh with even edges: its %d vertices are used as the points of a scan", len(used))
+        log.info("a mesh with even edges: its %s are used as the points of a scan", counted(len(used), "vertex", "vertices"))
         normals = np.zeros_like(scan.points)
         for corner in range(3):
             for axis in range(3):
                 normals[:, axis] += np.bincount(faces[:, corner], cross[:, axis], len(normals))
         return MeshPoints(scan.points[used], unit_rows(normals[used]), used, spread=False)
     count = int(np.clip(EACH * len(used), FEWEST, MOST))
-    log.info("a mesh: %d points spread over its %d faces are used as a scan", count, len(faces))
+    log.info("a mesh: %s spread over its %s are used as a scan", counted(count, "point"), counted(len(faces), "face"))
     shift = corners[0, 0]
     points, normals = surface_points(scan.points - shift, faces, count, np.random.default_rng(seed))
     points += shift

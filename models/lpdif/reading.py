@@ -28,6 +28,7 @@ from lpdif.formats.stl import read_stl
 from lpdif.formats.text import read_text
 from lpdif.formats.vtk import read_vtk
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
 
@@ -71,7 +72,7 @@ def _read(source: Source) -> Scan:
     if not source.data:
         raise source.error("is empty (0 bytes)", "choose another file")
     if not source.data[:4096].strip(b"\0") and source.data.count(0) == len(source.data):
-        raise source.error(f"holds {len(source.data)} zero bytes and nothing else", "copy or download it again")
+        raise source.error(f"holds {counted(len(source.data), 'zero byte')} and nothing else", "copy or download it again")
     if has_mark(source.data):
         source = Source(source.name, as_text(source).data)
     try:

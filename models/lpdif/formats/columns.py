@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lpdif.formats.source import Source, printable
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 Column = NDArray[np.generic]
 FloatArray = NDArray[np.float64]
@@ -127,7 +128,7 @@ def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
         numbers = [column.astype(np.float64, copy=False) for column in columns]
         missing = ~(np.isfinite(numbers[0]) & np.isfinite(numbers[1]) & np.isfinite(numbers[2]))
         if missing.any():
-            log.warning("%s: colours left out: %d points have none", name, int(missing.sum()))
+            log.warning("%s: colours left out: %s without one", name, counted(int(missing.sum()), "point"))
             return None
         low = min(float(column.min(initial=0)) for column in numbers)
         high = max(float(column.max(initial=0)) for column in numbers)

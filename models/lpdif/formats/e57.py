@@ -14,6 +14,7 @@ from lpdif.formats.child import Arrays, arrays_from_child
 from lpdif.formats.columns import colors_of
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 MAGIC = b"ASTM-E57"
 
@@ -29,7 +30,7 @@ def read_e57(source: Source) -> Scan:
         raise source.error(f"ends within its header ({len(source.data)} of 48 bytes)", DOWNLOAD_AGAIN)
     length = int.from_bytes(source.data[16:24], "little")
     if length > len(source.data):
-        raise source.error(f"ends after {len(source.data)} of {length} bytes (header says {length})", DOWNLOAD_AGAIN)
+        raise source.cut(len(source.data), length, "byte")
     if importlib.util.find_spec("pye57") is None:
         raise source.error("reading E57 needs the package pye57", 'pip install "lpdif[e57]"')
     arrays = arrays_from_child(source, "e57")
@@ -37,7 +38,7 @@ def read_e57(source: Source) -> Scan:
     if not len(points):
         raise source.error("holds no points")
     counts = arrays["counts"]
-    log.info("%s: %d scans, of %s points", source.name, len(counts), ", ".join(str(count) for count in counts[:20]))
+    log.info("%s: %s (points: %s)", source.name, counted(len(counts), "scan"), ", ".join(str(count) for count in counts[:20]))
     colors = arrays.get("colors")
     return Scan(
         points,

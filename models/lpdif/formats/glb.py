@@ -30,7 +30,7 @@ def read_glb(source: Source) -> Scan:
     if version != 2:
         raise source.error(f"glTF version {version} is not understood, only version 2")
     if length > len(source.data):
-        raise source.error(f"ends after {len(source.data)} of {length} bytes (header says {length})", DOWNLOAD_AGAIN)
+        raise source.cut(len(source.data), length, "byte")
     arrays = arrays_from_child(source, "glb")
     points = arrays["points"].astype(np.float64)
     if not len(points):

@@ -13,6 +13,7 @@ from lpdif.formats.child import Arrays, arrays_from_child
 from lpdif.formats.columns import colors_of
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 MAGIC = b"LASF"
 _SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
@@ -46,16 +47,16 @@ def _check_header(source: Source) -> bool:
     minor, header_size, offset, records = data[25], *struct.unpack_from("<HII", data, 94)
     kind, length, count = struct.unpack_from("<BHI", data, 104)
     if header_size < 227 or header_size > offset or offset > size:
-        raise source.error(f"LAS header of {header_size} bytes, points from byte {offset}, in a file of {size}", DOWNLOAD_AGAIN)
+        raise source.error(f"LAS header of {counted(header_size, 'byte')}, points from byte {offset}, in a file of {size}", DOWNLOAD_AGAIN)
     if minor >= 4 and header_size >= 255 and size >= 255:
         count = max(count, struct.unpack_from("<Q", data, 247)[0])
     compressed, kind = bool(kind & 0x80), kind & 0x3F
     if kind >= len(_SHORTEST) or length < _SHORTEST[kind]:
-        raise source.error(f"LAS points of format {kind} and {length} bytes are not understood")
+        raise source.error(f"LAS points of format {kind} and {counted(length, 'byte')} are not understood")
     place = header_size
     for record in range(records):
         if place + 54 > offset:
-            raise source.error(f"LAS header says {records} variable length records, but only {record} lie before its points")
+            raise source.error(f"LAS header says {counted(records, 'variable length record')}, but has room for {record:,} before its points")
         place += 54 + struct.unpack_from("<H", data, place + 20)[0]
     if place > offset:
         raise source.error("the last variable length record of its LAS header reaches into the points")
@@ -63,9 +64,9 @@ def _check_header(source: Source) -> bool:
         raise source.error("holds no points (header says 0)")
     room = (size - offset) // length
     if not compressed and count > room:
-        raise source.cut(room, count, "points")
+        raise source.cut(room, count, "point")
     if compressed and count > 2000 * (size - offset):
-        raise source.error(f"LAZ header says {count} points, in {size - offset} bytes", DOWNLOAD_AGAIN)
+        raise source.error(f"LAZ header says {counted(count, 'point')}, in {counted(size - offset, 'byte')}", DOWNLOAD_AGAIN)
     return compressed
 
 

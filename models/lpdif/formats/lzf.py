@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lpdif.words import counted
+
 MOST = 264 // 3  # the longest reference: three bytes stand for 264
 
 
@@ -35,7 +37,7 @@ def decompress(packed: bytes, size: int) -> bytes:
                 piece = out[begin:]
                 out += (piece * (length // len(piece) + 1))[:length]
         if len(out) > size:
-            raise ValueError(f"holds more than the {size} bytes it announces")
+            raise ValueError(f"holds more than the {counted(size, 'byte')} it announces")
     if len(out) != size:
-        raise ValueError(f"holds {len(out)} of the {size} bytes it announces")
+        raise ValueError(f"holds {len(out):,} of the {counted(size, 'byte')} it announces")
     return bytes(out)

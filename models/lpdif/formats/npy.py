@@ -17,6 +17,7 @@ from lpdif.formats.columns import Column, colors_of, first_of, guess_names, plai
 from lpdif.formats.polygons import first_outside, triangulate
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
 
@@ -135,7 +136,7 @@ def _array(source: Source, data: bytes, name: str) -> NDArray[np.generic]:
     size = int.from_bytes(data[8 : 8 + width], "little")
     start = 8 + width + size
     if data[6] not in (1, 2, 3) or size > _HEADER_LIMIT or start > len(data):
-        raise source.error(f"{of}NPY header of version {data[6]} and {size} bytes is not understood", DOWNLOAD_AGAIN)
+        raise source.error(f"{of}NPY header of version {data[6]} and {counted(size, 'byte')} is not understood", DOWNLOAD_AGAIN)
     try:
         header = ast.literal_eval(data[8 + width : start].decode("utf-8" if data[6] == 3 else "latin-1").strip())
         descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
@@ -150,7 +151,7 @@ def _array(source: Source, data: bytes, name: str) -> NDArray[np.generic]:
     count = math.prod(shape)
     if dtype.itemsize == 0 or count * dtype.itemsize > len(data) - start:
         room = (len(data) - start) // max(1, dtype.itemsize)
-        raise source.error(f"{of}ends after {room} of {count} values (header says shape {shape})", DOWNLOAD_AGAIN)
+        raise source.error(f"{of}ends after {room:,} of {counted(count, 'value')} (header says shape {shape})", DOWNLOAD_AGAIN)
     try:
         return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
     except ValueError:  # as with more dimensions than numpy knows
@@ -188,7 +189,7 @@ def _take(source: Source, arrays: dict[str, Column], names: tuple[str, ...], num
     values = arrays.pop(key)
     if values.ndim == 2 and values.shape[0] == number and values.shape[1] in (3, 4) and values.dtype.kind in "biuf":
         return _native(values[:, :3])
-    log.warning("%s: array %s of shape %s left out: there are %d points", source.name, key, values.shape, number)
+    log.warning("%s: array %s of shape %s left out: the file has %s", source.name, key, values.shape, counted(number, "point"))
     return None
 
 

@@ -15,6 +15,7 @@ from lpdif.formats.polygons import triangulate
 from lpdif.formats.rows import Bytes, Rows, read_rows
 from lpdif.formats.source import Source, Text, as_text, join_continued, with_comments
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,7 +31,7 @@ def read_obj(source: Source) -> Scan:
         raise source.error('holds no points (no line that begins with "v")')
     short = np.flatnonzero(vertices.counts < 3)
     if len(short):
-        raise text.error(int(vertices.lines[short[0]]), f"a point of {vertices.counts[short[0]]} coordinates")
+        raise text.error(int(vertices.lines[short[0]]), f"a point of {counted(int(vertices.counts[short[0]]), 'coordinate')}")
     starts = vertices.starts
     points = vertices.values[starts[:, None] + np.arange(3)]
     colors = _colors(source, vertices)
@@ -54,7 +55,7 @@ def _colors(source: Source, vertices: Rows) -> NDArray[np.uint8] | None:
     if not colored.any():
         return None
     if not colored.all():
-        log.warning("%s: colours left out: only %d of %d points have one", source.name, int(colored.sum()), len(colored))
+        log.warning("%s: colours left out: only %d of %s with one", source.name, int(colored.sum()), counted(len(colored), "point"))
         return None
     return colors_of([vertices.values[vertices.starts + place] for place in (3, 4, 5)], source.name)
 

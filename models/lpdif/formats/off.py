@@ -11,6 +11,7 @@ from lpdif.formats.polygons import first_outside, triangulate
 from lpdif.formats.rows import read_rows, read_table
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, as_text, with_comments
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z_])")
 
@@ -30,7 +31,7 @@ def read_off(source: Source) -> Scan:
         raise source.error("ends before the counts of its points and faces", DOWNLOAD_AGAIN)
     counts = head.values[:2]
     if not (np.isfinite(counts).all() and (counts == np.rint(counts)).all() and (counts >= 0).all()):
-        raise text.error(int(head.lines[0]), f"header says {counts[0]:g} points and {counts[1]:g} faces")
+        raise text.error(int(head.lines[0]), f"the header's counts of points and faces are {counts[0]:g} and {counts[1]:g}")
     number, polygons = (int(count) for count in counts)
     if number == 0:
         raise source.error("holds no points (header says 0)")
@@ -38,8 +39,8 @@ def read_off(source: Source) -> Scan:
     first = read_rows(text, head.end, rows=1)
     columns = int(first.counts[0]) if len(first.counts) else 3
     if columns < 3:
-        raise text.error(int(first.lines[0]), f"a point of {columns} coordinates")
-    table, place = read_table(text, head.end, number, columns, "points")
+        raise text.error(int(first.lines[0]), f"a point of {counted(columns, 'coordinate')}")
+    table, place = read_table(text, head.end, number, columns, "point")
     names = _names(columns, bool(match[2]), bool(match[3])) or guess_names(table, False)
     points = np.ascontiguousarray(table[:, :3])
 
@@ -47,17 +48,20 @@ def read_off(source: Source) -> Scan:
     if polygons:
         if polygons > (len(text.data) - place + 1) // 2:
             raise source.error(
-                f"header says {polygons} faces, but the file has room for {(len(text.data) - place + 1) // 2} at most",
+                f"header says {counted(polygons, 'face')}, but the file has room for {(len(text.data) - place + 1) // 2:,} at most",
                 DOWNLOAD_AGAIN,
             )
         rows = read_rows(text, place, polygons)
         if len(rows.counts) < polygons:
-            raise source.cut(len(rows.counts), polygons, "faces")
+            raise source.cut(len(rows.counts), polygons, "face")
         sizes = rows.values[rows.starts]
         wrong = ~((sizes >= 0) & (sizes == np.rint(sizes)) & (sizes < rows.counts))
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            raise text.error(int(rows.lines[row]), f"a face of {sizes[row]:g} corners on a line of {rows.counts[row]} numbers")
+            raise text.error(
+                int(rows.lines[row]),
+                f"a face whose count of corners is {sizes[row]:g}, on a line of {counted(int(rows.counts[row]), 'number')}",
+            )
         size = sizes.astype(np.int64)
         ends = np.cumsum(size)
         raw = rows.values[np.arange(int(ends[-1])) + np.repeat(rows.starts + 1 - (ends - size), size)]

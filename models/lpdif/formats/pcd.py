@@ -13,6 +13,7 @@ from lpdif.formats.columns import Column, scan_of_columns
 from lpdif.formats.rows import read_table
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
 
@@ -38,7 +39,7 @@ def read_pcd(source: Source) -> Scan:
     counts = _integers(source, header, "COUNT", [1] * len(fields), fields)
     types = header.get("TYPE", ["F"] * len(fields))
     if len(types) != len(fields):
-        raise source.error(f"PCD header has {len(fields)} FIELDS and {len(types)} of TYPE")
+        raise source.error(f"PCD header has {len(fields)} of FIELDS and {len(types)} of TYPE")
     kinds = [_kind(source, field, kind, size) for field, kind, size in zip(fields, types, sizes, strict=True)]
     if any(not 0 < count <= 1 << 16 for count in counts):
         raise source.error(f"PCD header has a COUNT of {next(count for count in counts if not 0 < count <= 1 << 16)}")
@@ -48,7 +49,7 @@ def read_pcd(source: Source) -> Scan:
     if points is None:
         raise source.error("PCD header has no line POINTS")
     if width is not None and height is not None and width * height != points:
-        raise source.error(f"PCD header says {points} points, but {width} x {height}")
+        raise source.error(f"PCD header says {counted(points, 'point')}, but {width} x {height}")
     if points == 0:
         raise source.error("holds no points (header says 0)")
 
@@ -106,7 +107,7 @@ def _integers(source: Source, header: dict[str, list[str]], word: str, default: 
         return default
     words = header[word]
     if len(words) != len(fields):
-        raise source.error(f"PCD header has {len(fields)} FIELDS and {len(words)} of {word}")
+        raise source.error(f"PCD header has {len(fields)} of FIELDS and {len(words)} of {word}")
     return [_number(source, word, value) for value in words]
 
 
@@ -131,12 +132,12 @@ def _kind(source: Source, field: str, kind: str, size: int) -> np.dtype[np.gener
     if field == "_" and 0 < size <= 1 << 16 and (kind, size) not in _KINDS:
         return np.dtype(f"V{size}")
     if (kind, size) not in _KINDS:
-        raise source.error(f"PCD field {field!r} of type {kind[:8]} and {size} bytes is not understood")
+        raise source.error(f"PCD field {field!r} of type {kind[:8]} and {counted(size, 'byte')} is not understood")
     return np.dtype(_KINDS[kind, size])
 
 
 def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
-    table, _ = read_table(Text(source, source.data, comments=(b"#",)), start, points, sum(counts), "points")
+    table, _ = read_table(Text(source, source.data, comments=(b"#",)), start, points, sum(counts), "point")
     columns: list[Column] = []
     place = 0
     for kind, count in zip(kinds, counts, strict=True):
@@ -155,7 +156,7 @@ def _binary(source: Source, start: int, points: int, kinds: list[np.dtype[np.gen
     row = np.dtype([(f"f{i}", kind, (count,)) for i, (kind, count) in enumerate(zip(kinds, counts, strict=True))])
     room = (len(source.data) - start) // row.itemsize
     if points > room:
-        raise source.cut(room, points, "points")
+        raise source.cut(room, points, "point")
     values = np.frombuffer(source.data, row, points, start)
     return [np.ascontiguousarray(values[f"f{index}"]) for index in range(len(kinds))]
 
@@ -166,11 +167,13 @@ def _compressed(source: Source, start: int, points: int, kinds: list[np.dtype[np
         raise source.error("ends before its compressed data", DOWNLOAD_AGAIN)
     packed_size, unpacked_size = np.frombuffer(source.data, "<u4", 2, start).tolist()
     if unpacked_size != size:
-        raise source.error(f"compressed data is announced as {unpacked_size} bytes, but {points} points take {size}")
+        raise source.error(
+            f"compressed data is announced as {counted(unpacked_size, 'byte')}, where {counted(points, 'point')} would take {size:,}"
+        )
     if packed_size > len(source.data) - start - 8:
-        raise source.error(f"ends after {len(source.data) - start - 8} of {packed_size} bytes of compressed data", DOWNLOAD_AGAIN)
+        raise source.error(f"ends after {len(source.data) - start - 8:,} of {counted(packed_size, 'byte')} of compressed data", DOWNLOAD_AGAIN)
     if size > packed_size * lzf.MOST:
-        raise source.error(f"{packed_size} bytes of compressed data cannot hold {points} points", DOWNLOAD_AGAIN)
+        raise source.error(f"{counted(packed_size, 'byte')} of compressed data cannot hold {counted(points, 'point')}", DOWNLOAD_AGAIN)
     try:
         data = lzf.decompress(source.data[start + 8 : start + 8 + packed_size], size)
     except ValueError as error:

@@ -17,6 +17,7 @@ from lpdif.formats.polygons import first_outside, strips, triangulate
 from lpdif.formats.rows import read_rows, read_table
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 HEADER_LIMIT = 1 << 20  # no true header is longer
 _TYPES = {
@@ -51,9 +52,9 @@ class Element:
         return any(prop.count_type for prop in self.properties)
 
     @property
-    def things(self) -> str:
-        """What its rows are called in messages."""
-        return {"vertex": "points", "face": "faces"}.get(self.name, f"rows of {self.name}")
+    def thing(self) -> str:
+        """What one of its rows is called in messages."""
+        return {"vertex": "point", "face": "face"}.get(self.name, f"row of {self.name}")
 
 
 @dataclass
@@ -125,7 +126,7 @@ def _count(source: Source, number: int, words: list[str]) -> int:
         raise source.error(f'line {number}: {" ".join(words)[:60]!r} is not "element NAME COUNT"')
     count = int(words[2])
     if count < 0:
-        raise source.error(f"line {number}: header says {count} {Element(words[1], 0, []).things}")
+        raise source.error(f"line {number}: header says {counted(count, Element(words[1], 0, []).thing)}")
     return count
 
 
@@ -149,7 +150,7 @@ def _read_text(source: Source, header: Header) -> dict[str, Table]:
         if not element.properties and element.count:
             raise source.error(f"element {element.name} has rows but no properties")
         if not element.has_lists:
-            values, place = read_table(text, place, element.count, max(1, len(element.properties)), element.things)
+            values, place = read_table(text, place, element.count, max(1, len(element.properties)), element.thing)
             tables[element.name] = (
                 _by_name(element, [_typed(values[:, i], p.type) for i, p in enumerate(element.properties)]),
                 {},
@@ -160,7 +161,7 @@ def _read_text(source: Source, header: Header) -> dict[str, Table]:
             continue
         rows = read_rows(text, place, element.count)
         if len(rows.counts) < element.count:
-            raise source.cut(len(rows.counts), element.count, element.things)
+            raise source.cut(len(rows.counts), element.count, element.thing)
         place = rows.end
         tables[element.name] = lists_of_rows(text, rows, element.properties)
     return tables
@@ -188,7 +189,7 @@ def _read_binary(source: Source, header: Header) -> dict[str, Table]:
     place = header.size
     for element in header.elements:
         if element.has_lists:
-            table, place = lists_of_bytes(source, place, element.count, element.properties, element.things)
+            table, place = lists_of_bytes(source, place, element.count, element.properties, element.thing)
             tables[element.name] = table
             continue
         row = np.dtype([(f"p{index}", prop.type) for index, prop in enumerate(element.properties)])
@@ -196,7 +197,7 @@ def _read_binary(source: Source, header: Header) -> dict[str, Table]:
         if element.count and not row.itemsize:
             raise source.error(f"element {element.name} has rows but no properties")
         if element.count > room:
-            raise source.cut(room, element.count, element.things)
+            raise source.cut(room, element.count, element.thing)
         if row.itemsize:
             values = np.frombuffer(source.data, row, element.count, place)
             place += element.count * row.itemsize
@@ -210,18 +211,18 @@ def _read_binary(source: Source, header: Header) -> dict[str, Table]:
 def _faces(source: Source, tables: dict[str, Table], points: NDArray[np.float64]) -> NDArray[np.int64] | None:
     """Triangles of the elements face and tristrips; None if there are none."""
     parts: list[NDArray[np.int64]] = []
-    for element, things in (("face", "face"), ("tristrips", "strip")):
+    for element, thing in (("face", "face"), ("tristrips", "strip")):
         lists = tables.get(element, ({}, {}))[1]
         key = first_of({name: entry.values for name, entry in lists.items()}, _CORNERS)
         if key is None or not len(lists[key].counts):
             continue
-        corners, counts = lists[key].as_indices(source, things), lists[key].counts
+        corners, counts = lists[key].as_indices(source, thing), lists[key].counts
         outside = first_outside(corners[corners != -1] if element == "tristrips" else corners, len(points))
         if outside is not None:
             if element == "tristrips":
                 outside = int(np.flatnonzero(corners != -1)[outside])
             row = int(np.searchsorted(np.cumsum(counts), outside, side="right"))
-            raise source.error(f"{things} {row + 1} of {len(counts)} uses point {corners[outside]}, but points go from 0 to {len(points) - 1}")
+            raise source.error(f"{thing} {row + 1} of {len(counts)} uses point {corners[outside]}, but points go from 0 to {len(points) - 1}")
         parts.append(triangulate(corners, counts, points, source.name) if element == "face" else strips(corners, counts))
     faces = np.concatenate(parts) if parts else np.zeros((0, 3), dtype=np.int64)
     return faces if len(faces) else None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lpdif.formats.columns import Column
 from lpdif.formats.rows import Rows
 from lpdif.formats.source import Source, Text
+from lpdif.words import counted
 
 IntArray = NDArray[np.int64]
 
@@ -87,7 +88,7 @@ def _ranges(starts: IntArray, counts: IntArray) -> IntArray:
 
 
 def lists_of_bytes(
-    source: Source, start: int, count: int, properties: Sequence[PropertyLike], things: str
+    source: Source, start: int, count: int, properties: Sequence[PropertyLike], thing: str
 ) -> tuple[tuple[dict[str, Column], dict[str, Lists]], int]:
     """Reads `count` binary rows from the byte `start` on: scalar columns and lists, and the byte after them.
 
@@ -96,14 +97,14 @@ def lists_of_bytes(
     least = sum(np.dtype(prop.count_type or prop.type).itemsize for prop in properties)
     room = (len(source.data) - start) // least
     if count > room:
-        raise source.cut(room, count, things)
+        raise source.cut(room, count, thing)
     if count == 0:
         return ({p.name: np.zeros(0, p.type) for p in properties if not p.count_type}, {}), start
     sizes = _row_counts(source.data, start, properties)
     uniform = None if sizes is None else _uniform(source.data, start, count, properties, sizes)
     if uniform is not None:
         return uniform
-    return _walk(source, start, count, properties, things)
+    return _walk(source, start, count, properties, thing)
 
 
 def _row_counts(data: bytes, place: int, properties: Sequence[PropertyLike]) -> list[int] | None:
@@ -158,7 +159,7 @@ def _uniform(
 
 
 def _walk(
-    source: Source, start: int, count: int, properties: Sequence[PropertyLike], things: str
+    source: Source, start: int, count: int, properties: Sequence[PropertyLike], thing: str
 ) -> tuple[tuple[dict[str, Column], dict[str, Lists]], int]:
     data, end = source.data, len(source.data)
     steps: list[tuple[struct.Struct | None, int, list[int], list[int]]] = [
@@ -173,16 +174,16 @@ def _walk(
                 place += width
                 continue
             if place + counter.size > end:
-                raise source.cut(row, count, things)
+                raise source.cut(row, count, thing)
             length = counter.unpack_from(data, place)[0]
             if length < 0:
-                raise source.error(f"row {row + 1} of {count} {things}: a list of {length} values")
+                raise source.error(f"row {row + 1} of {counted(count, thing)}: a list of {length} values")
             place += counter.size
             places.append(place)
             lengths.append(length)
             place += length * width
         if place > end:
-            raise source.cut(row, count, things)
+            raise source.cut(row, count, thing)
     scalars: dict[str, Column] = {}
     lists: dict[str, Lists] = {}
     for prop, (counter, _, places, lengths) in zip(properties, steps, strict=True):

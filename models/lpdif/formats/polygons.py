@@ -10,6 +10,8 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.words import counted
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -36,9 +38,9 @@ def triangulate(corners: IntArray, counts: IntArray, points: FloatArray, name: s
     a, b, c = triangles.T
     whole = (a != b) & (b != c) & (c != a)
     if short:
-        log.info("%s: %d faces with fewer than three corners left out", name, short)
+        log.info("%s: %s of fewer than three corners left out", name, counted(short, "face"))
     if not whole.all():
-        log.info("%s: %d triangles that use a point twice left out", name, int((~whole).sum()))
+        log.info("%s: %s with a point used twice left out", name, counted(int((~whole).sum()), "triangle"))
         triangles = triangles[whole]
     return triangles
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.source import DOWNLOAD_AGAIN, Text
+from lpdif.words import counted
 
 Bytes = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
@@ -103,20 +104,20 @@ def read_rows(
     return Rows(np.concatenate(values), np.concatenate(counts), np.concatenate(lines), start)
 
 
-def read_table(text: Text, start: int, count: int, columns: int, things: str) -> tuple[NDArray[np.float64], int]:
+def read_table(text: Text, start: int, count: int, columns: int, thing: str) -> tuple[NDArray[np.float64], int]:
     """Reads exactly `count` rows of `columns` numbers: (count, columns), and the byte after them.
 
     Raises InputError where the text cannot hold so many (before anything is read) or ends early.
     """
     room = (len(text.data) - start + 1) // (2 * columns) if columns else 0  # a number and its separator take two bytes
     if count > room:
-        raise text.source.error(f"header says {count} {things}, but the file has room for {room} at most", DOWNLOAD_AGAIN)
+        raise text.source.error(f"header says {counted(count, thing)}, but the file has room for {room:,} at most", DOWNLOAD_AGAIN)
     try:
         rows = read_rows(text, start, count, columns)
     except CutRow as cut:
-        raise text.source.cut(cut.before, count, things) from None
+        raise text.source.cut(cut.before, count, thing) from None
     if len(rows.counts) < count:
-        raise text.source.cut(len(rows.counts), count, things)
+        raise text.source.cut(len(rows.counts), count, thing)
     return rows.values.reshape(count, columns), rows.end
 
 
@@ -129,14 +130,14 @@ class CutRow(InputError):
 def _check_counts(text: Text, count: IntArray, lines: IntArray, columns: int | None, end: int, got: int) -> None:
     long = np.flatnonzero(count > LONGEST)
     if len(long):
-        raise text.error(int(lines[long[0]]), f"{count[long[0]]} numbers on one line")
+        raise text.error(int(lines[long[0]]), f"{count[long[0]]:,} numbers on one line")
     if columns is None:
         return
     wrong = np.flatnonzero(count != columns)
     if not len(wrong):
         return
     first = int(wrong[0])
-    what = f"{count[first]} numbers where {columns} are expected"
+    what = f"{counted(int(count[first]), 'number')} instead of {columns:,}"
     if first == len(count) - 1 and count[first] < columns and not text.data[end:].strip():
         cut = CutRow(text.error(int(lines[first]), what, DOWNLOAD_AGAIN).message, DOWNLOAD_AGAIN)
         cut.before = got + first

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
+from lpdif.words import counted
 
 DOWNLOAD_AGAIN = "the file is cut off or damaged: copy or download it again"
 EXPORT_AGAIN = "export the file again from the program that made it"
@@ -37,9 +38,9 @@ class Source:
         """An InputError that opens with the file's name."""
         return InputError(printable(f"{self.name}: {what}"), hint)
 
-    def cut(self, got: int, count: int, things: str) -> InputError:
-        """The error of a file that ends early: "ends after 53 of 100 points (header says 100)"."""
-        return self.error(f"ends after {got} of {count} {things} (header says {count})", DOWNLOAD_AGAIN)
+    def cut(self, got: int, count: int, thing: str) -> InputError:
+        """The error of a file that ends early: "ends after 53 of 100 points (header says 100)"; `thing` is one of them."""
+        return self.error(f"ends after {got:,} of {counted(count, thing)} (header says {count:,})", DOWNLOAD_AGAIN)
 
 
 def printable(words: str) -> str:

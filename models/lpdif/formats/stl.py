@@ -11,6 +11,7 @@ from lpdif.formats.polygons import triangulate
 from lpdif.formats.rows import read_rows
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, as_text
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
 
@@ -44,12 +45,13 @@ def read_stl(source: Source) -> Scan:
 def _read_binary(source: Source) -> NDArray[np.float64]:
     data = source.data
     if len(data) < _HEADER:
-        raise source.error(f"not an STL file: {len(data)} bytes, where a binary one has {_HEADER} at least", DOWNLOAD_AGAIN)
+        raise source.error(f"not an STL file: {counted(len(data), 'byte')}, where a binary one has {_HEADER} at least", DOWNLOAD_AGAIN)
     count, room = int.from_bytes(data[80:84], "little"), (len(data) - _HEADER) // _TRIANGLE.itemsize
     if count > room:
-        raise source.cut(room, count, "triangles")
+        raise source.cut(room, count, "triangle")
     if not is_binary_stl(data):
-        log.warning("%s: %d bytes behind its %d triangles left out", source.name, len(data) - _HEADER - count * _TRIANGLE.itemsize, count)
+        behind = counted(len(data) - _HEADER - count * _TRIANGLE.itemsize, "byte")
+        log.warning("%s: %s behind its %s left out", source.name, behind, counted(count, "triangle"))
     return np.frombuffer(data, _TRIANGLE, count, _HEADER)["corners"].reshape(-1, 3).astype(np.float64)
 
 

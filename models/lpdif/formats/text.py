@@ -18,6 +18,7 @@ from lpdif.formats.columns import coordinates_named, guess_names, said, scan_of_
 from lpdif.formats.rows import LONGEST, NOT_A_NUMBER, Bytes, read_rows
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text, as_text, with_comments
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
 
@@ -66,7 +67,9 @@ def read_text(source: Source) -> Scan:
     if layout.columns == 0:
         raise source.error("holds no points (no line of numbers)")
     if layout.columns < 3:
-        raise source.error(f"rows of {layout.columns} numbers, where a point needs x, y and z", "save the points with three coordinates")
+        raise source.error(
+            f"rows of {counted(layout.columns, 'number')}, where a point needs x, y and z", "save the points with three coordinates"
+        )
     values, dropped = _values(text, layout)
     names = layout.names
     if len(names) != values.shape[1] or not coordinates_named(names):
@@ -75,8 +78,8 @@ def read_text(source: Source) -> Scan:
         names = guess_names(values, intensity_first=layout.count is not None or source.name.lower().endswith(".pts"))
     if layout.count is not None and layout.count != len(values):
         if layout.count > len(values):
-            raise source.cut(len(values), layout.count, "points")
-        raise source.error(f"header says {layout.count} points, but {len(values)} follow")
+            raise source.cut(len(values), layout.count, "point")
+        raise source.error(f"header says {counted(layout.count, 'point')}, but the file holds {len(values):,}")
     log.info("%s: columns taken as %s", source.name, said([name if column not in dropped else "" for column, name in enumerate(names)]))
     kept = [column for column, name in enumerate(names) if name and column not in dropped]
     return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
@@ -179,7 +182,7 @@ def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.floa
         fields = _split(line, layout.delimiter)
         fields += [b""] * (layout.columns - len(fields) if len(fields) < layout.columns and line.rstrip().endswith(layout.delimiter) else 0)
         if len(fields) != layout.columns:
-            raise text.error(number, f"{len(fields)} fields where {layout.columns} are expected")
+            raise text.error(number, f"{counted(len(fields), 'field')} instead of {layout.columns:,}")
         try:
             rows.append([np.nan if index in words or not field else float(field) for index, field in enumerate(fields)])
         except ValueError:

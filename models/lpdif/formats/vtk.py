@@ -14,6 +14,7 @@ from lpdif.formats.polygons import first_outside, strips, triangulate
 from lpdif.formats.rows import read_rows
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text
 from lpdif.scans import Scan
+from lpdif.words import counted, several
 
 IntArray = NDArray[np.int64]
 
@@ -58,7 +59,7 @@ class _Cursor:
         """Number, from 1, of the line read last."""
         return self.source.data.count(b"\n", 0, max(0, self.place - 1)) + 1
 
-    def values(self, kind: str, count: int, things: str, per: int = 1) -> NDArray[np.generic]:
+    def values(self, kind: str, count: int, thing: str, per: int = 1) -> NDArray[np.generic]:
         """The next `count` values. Raises InputError where the file has fewer."""
         source = self.source
         kind = kind.lower()
@@ -68,25 +69,25 @@ class _Cursor:
         room = len(source.data) - self.place
         if self.binary:
             if count * dtype.itemsize > room:
-                raise source.cut(max(0, room) // (dtype.itemsize * per), count // per, things)
+                raise source.cut(max(0, room) // (dtype.itemsize * per), count // per, thing)
             out: NDArray[np.generic] = np.frombuffer(source.data, dtype, count, self.place).astype(dtype.newbyteorder("="))
             self.place += count * dtype.itemsize
             return out
         if count > (room + 1) // 2:
             raise source.error(
-                f"header says {count // per} {things}, but the file has room for {max(0, room + 1) // (2 * per)} at most",
+                f"header says {counted(count // per, thing)}, but the file has room for {max(0, room + 1) // (2 * per):,} at most",
                 DOWNLOAD_AGAIN,
             )
         end = _WORD.search(source.data, self.place)  # numbers may be spread over lines in any way, up to the next word
         text = Text(source, source.data[: end.start() + 1] if end else source.data)
         rows = read_rows(text, self.place)
         if len(rows.values) < count:
-            raise source.cut(len(rows.values) // per, count // per, things)
+            raise source.cut(len(rows.values) // per, count // per, thing)
         if len(rows.values) > count:
             line = int(rows.lines[np.searchsorted(np.cumsum(rows.counts), count, side="right")])
-            raise text.error(line, f"more numbers than {count // per} {things} take")
+            raise text.error(line, f"more numbers than those of {counted(count // per, thing)}")
         self.place = rows.end
-        return rows.values if dtype.kind == "f" else _whole(source, rows.values, things).astype(dtype.newbyteorder("="))
+        return rows.values if dtype.kind == "f" else _whole(source, rows.values, several(thing)).astype(dtype.newbyteorder("="))
 
 
 def read_vtk(source: Source) -> Scan:
@@ -104,12 +105,12 @@ def read_vtk(source: Source) -> Scan:
             continue
         if word == "POINTS" and len(words) == 3:
             count = cursor.number(words[1])
-            points = cursor.values(words[2], 3 * count, "points", per=3).astype(np.float64).reshape(-1, 3)
+            points = cursor.values(words[2], 3 * count, "point", per=3).astype(np.float64).reshape(-1, 3)
         elif word in _CELLS and len(words) == 3:
             cells[word] = _cells(cursor, cursor.number(words[1]), cursor.number(words[2]), int(match[1]) >= 5)
         elif word == "POINT_DATA" and len(words) == 2 and points is not None:
             if cursor.number(words[1]) != len(points):
-                raise source.error(f"line {cursor.line()}: {words[1]} values for {len(points)} points")
+                raise source.error(f"line {cursor.line()}: {counted(cursor.number(words[1]), 'value')} for {counted(len(points), 'point')}")
             data = _point_data(cursor, len(points))
             break
         elif word == "METADATA":
@@ -147,21 +148,21 @@ def _whole(source: Source, values: NDArray[np.float64], things: str) -> IntArray
 
 def _cells(cursor: _Cursor, number: int, size: int, with_offsets: bool) -> tuple[IntArray, IntArray]:
     """Corners and counts of cells: since version 5 two arrays, offsets and corners; before, "count corners..." in a row."""
-    source, things = cursor.source, "numbers of cells"
+    source, thing = cursor.source, "number of cells"
     if with_offsets:
         arrays: list[IntArray] = []
         for word, length in (("OFFSETS", number), ("CONNECTIVITY", size)):
             words = cursor.words() or []
             if len(words) != 2 or words[0].upper() != word:
                 raise source.error(f"line {cursor.line()}: {word} expected")
-            arrays.append(cursor.values(words[1], length, things).astype(np.int64))
+            arrays.append(cursor.values(words[1], length, thing).astype(np.int64))
         offsets, corners = arrays
         if number and (offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) < 0).any()):
             raise source.error("offsets of cells do not rise from 0 to the number of corners")
         return corners, np.diff(offsets)
     if number > size:
-        raise source.error(f"header says {number} cells in {size} numbers")
-    values = cursor.values("int", size, things).astype(np.int64)
+        raise source.error(f"header says {counted(number, 'cell')} in {counted(size, 'number')}")
+    values = cursor.values("int", size, thing).astype(np.int64)
     if number and size % number == 0 and (values.reshape(number, -1)[:, 0] == size // number - 1).all():
         table = values.reshape(number, -1)
         return table[:, 1:].reshape(-1), table[:, 0].copy()
@@ -173,7 +174,7 @@ def _cells(cursor: _Cursor, number: int, size: int, with_offsets: bool) -> tuple
         counts[cell] = listed[place]
         place += 1 + listed[place]
     if place != size:
-        raise source.error(f"{number} cells take {place} numbers, but the header says {size}")
+        raise source.error(f"{counted(number, 'cell')} of {counted(place, 'number')}, but the header says {size:,}")
     keep = np.ones(size, dtype=np.bool_)
     keep[np.cumsum(counts + 1) - counts - 1] = False
     return values[keep], counts
@@ -206,17 +207,17 @@ def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
             following = cursor.words()
             if following is None or following[0].upper() != "LOOKUP_TABLE":
                 cursor.place = before
-            values = cursor.values(words[2], number * width, f"values of {words[1][:40]}", per=max(1, width))
+            values = cursor.values(words[2], number * width, f"value of {words[1][:40]}", per=max(1, width))
             if width == 1:
                 out.setdefault(words[1], values)
         elif word in ("NORMALS", "VECTORS") and len(words) == 3:
-            values = cursor.values(words[2], number * 3, f"values of {words[1][:40]}", per=3).reshape(-1, 3)
+            values = cursor.values(words[2], number * 3, f"value of {words[1][:40]}", per=3).reshape(-1, 3)
             if word == "NORMALS" or words[1].lower() == "normals":
                 out["normals"] = values
         elif word == "COLOR_SCALARS" and len(words) == 3:
             width = cursor.number(words[2])
             kind = "unsigned_char" if cursor.binary else "float"
-            values = cursor.values(kind, number * width, "colours", per=max(1, width)).reshape(number, width)
+            values = cursor.values(kind, number * width, "colour", per=max(1, width)).reshape(number, width)
             if width >= 3:
                 out["colors"] = values[:, :3]
         elif word == "METADATA":
