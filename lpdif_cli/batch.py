@@ -12,7 +12,7 @@ from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
 from lpdif.words import counted
 from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
-from lpdif_cli.inputs import Source, expand
+from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.outputs import check_inside, check_mesh_output
 
 FAILED = "failed.jsonl"
@@ -69,7 +69,7 @@ def reconstruct_many(
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: a file, but several scans go to a folder", "pass -o FOLDER")
-    sources = expand(arguments, leave_out=folder if folder.is_dir() else None)
+    sources, notes = expand(arguments, leave_out=folder if folder.is_dir() else None)
     if not folder.exists() and not output.endswith("/") and folder.suffix.lower().removeprefix(".") in MESH_FORMATS:
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
@@ -81,7 +81,8 @@ def reconstruct_many(
     if dry_run:
         console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}; nothing was written")
         names = [str(target) for _, target in waiting]
-        console.result({"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}, *names)
+        document = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names, "skipped": as_rows(notes)}
+        console.result(document, *names)
         return
     folder.mkdir(parents=True, exist_ok=True)
     check_output(folder / FAILED, overwrite=True)
@@ -90,7 +91,7 @@ def reconstruct_many(
     for number, (scan, target) in enumerate(waiting, 1):
         console.say(f"{scan} ({number} of {len(waiting)})")
         done.append(attempt(mesh_of, scan, target, folder, console, overwrite))
-    finish([*kept, *done], folder, console)
+    finish([*kept, *done], folder, console, notes)
 
 
 def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
@@ -136,8 +137,8 @@ def attempt(
     return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts)
 
 
-def finish(outcomes: Sequence[Outcome], folder: Path, console: Console) -> None:
-    """Table, failed.jsonl, result. Raises BatchError if a scan failed."""
+def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, notes: Sequence[Path] = ()) -> None:
+    """Table, failed.jsonl, result, with the notes that were skipped. Raises BatchError if a scan failed."""
     from lpdif.atomic import write_bytes
 
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
@@ -152,7 +153,7 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console) -> None:
     console.say(f"wrote {counted(len(written), 'mesh', 'meshes')} to {folder} in {duration(console.elapsed())}")
     if written:
         console.next("inspect", str(written[0].output))
-    document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes]}
+    document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(notes)}
     console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
     if failed:
         raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", f"the reasons are in {record}; the others are done")

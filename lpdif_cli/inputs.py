@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import glob
-import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lpdif.errors import InputError
-
-log = logging.getLogger("lpdif")
-
-NAMED = 3  # files of which the names are told
 
 
 @dataclass(frozen=True)
@@ -28,54 +23,41 @@ def is_many(arguments: Sequence[str]) -> bool:
     return len(arguments) > 1 or Path(arguments[0]).is_dir() or _is_glob(arguments[0])
 
 
-def expand(arguments: Sequence[str], leave_out: Path | None = None) -> list[Source]:
+def expand(arguments: Sequence[str], leave_out: Path | None = None) -> tuple[list[Source], list[Path]]:
     """The scans that `arguments` mean, each once: files as they are (missing ones too: reading them gives the reason), folders
-    with all files of a readable ending below them but for those below `leave_out` and for notes, globs.
+    with all files of a readable ending below them but for those below `leave_out` and for notes, globs. And those notes.
 
     Raises InputError where a folder holds no scan or a glob matches none.
     """
+    from lpdif.folders import scans_below, tell_skipped
+
     found: dict[Path, Source] = {}
-    notes: list[str] = []
+    skipped: dict[Path, Path] = {}
     for argument in arguments:
         names = sorted(glob.glob(argument, recursive=True)) if _is_glob(argument) else [argument]  # noqa: PTH207 (Path takes no absolute ones)
-        matches = [Path(name) for name in names]
-        sources = [source for match in matches for source in _scans(match, leave_out, notes)]
+        sources: list[Source] = []
+        for match in map(Path, names):
+            if match.is_dir():
+                scans, notes = scans_below(match, leave_out)
+                sources += [Source(scan, scan.relative_to(match)) for scan in scans]
+                skipped |= {note.resolve(): note for note in notes}
+            else:
+                sources.append(Source(match, Path(match.name)))
         if not sources:
             what = "no file matches" if _is_glob(argument) else "no scan in this folder"
             raise InputError(f"{argument}: {what}", f"lpdif reads {', '.join(sorted(readable()))}")
         for source in sources:
             found.setdefault(source.path.resolve(), source)
-    if notes:
-        more = f" and {len(notes) - NAMED} more" if len(notes) > NAMED else ""
-        log.info("skipped, as text without a row of numbers: %s%s", ", ".join(notes[:NAMED]), more)
-    return list(found.values())
+    left = [note for place, note in skipped.items() if place not in found]  # one that is named by itself too is to be read
+    tell_skipped(left)
+    return list(found.values()), left
 
 
-def _scans(path: Path, leave_out: Path | None, notes: list[str]) -> Iterator[Source]:
-    """The scans that one path means; text beside them is added to `notes` instead."""
-    if not path.is_dir():
-        yield Source(path, Path(path.name))
-        return
-    endings = readable()
-    for file in sorted(path.rglob("*")):
-        outside = leave_out is None or not file.resolve().is_relative_to(leave_out.resolve())
-        if file.suffix.lower() in endings and file.is_file() and outside:
-            if _is_prose(file):
-                notes.append(str(file))
-            else:
-                yield Source(file, file.relative_to(path))
+def as_rows(notes: Sequence[Path]) -> list[dict[str, str]]:
+    """The notes that were skipped, for --json."""
+    from lpdif.folders import NOTES
 
-
-def _is_prose(file: Path) -> bool:
-    """Whether a file with an ending that tables of points have is a README, a list of files or the like."""
-    from lpdif.formats.sniff import HEAD, is_prose
-    from lpdif.formats.source import Source as Content
-
-    try:
-        with file.open("rb") as opened:
-            return is_prose(Content(file.name, opened.read(HEAD)))
-    except OSError:  # reading the whole gives the reason
-        return False
+    return [{"scan": str(note), "reason": NOTES} for note in notes]
 
 
 def _is_glob(argument: str) -> bool:

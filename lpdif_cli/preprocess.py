@@ -13,7 +13,7 @@ from lpdif.locking import check_free
 from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration
-from lpdif_cli.inputs import expand
+from lpdif_cli.inputs import as_rows, expand
 from lpdif_cli.settings import resolve, same_place
 
 
@@ -48,12 +48,14 @@ def preprocess(
     console.where = same_place(chosen, config)
     console.stop_hint = "run the same command again: samples that are done are kept"
     place = lpdif.Workspace(chosen.config.workspace)
-    paths = [source.path for source in expand(scans)]
+    sources, notes = expand(scans)
+    paths = [source.path for source in sources]
     if not overwrite:
         check_kept(place, paths, console)
     if dry_run:
         console.say(f"would read {counted(len(paths), 'file')} and write samples to {place.samples}; nothing was done")
-        console.result({"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths]}, *map(str, paths))
+        document = {"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths], "skipped": as_rows(notes)}
+        console.result(document, *map(str, paths))
         return
     report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
     what = f"{counted(report.regions, 'region')} of {counted(report.kept, 'scan')}"
@@ -61,7 +63,7 @@ def preprocess(
     console.next("fit", "--patterns", str(chosen.config.fit.patterns), *console.where)
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
     document = {"workspace": str(place.root), "kept": report.kept, "regions": report.regions, "left_out": left_out}
-    console.result(document, str(place.samples))
+    console.result({**document, "skipped": as_rows(notes)}, str(place.samples))
     if left_out:
         raise BatchError(f"{len(left_out)} of {counted(len(paths), 'file')} left out", "the reasons are above; the others are done")
 

@@ -288,6 +288,10 @@ def test_notes_beside_the_scans_are_skipped_in_one_line(cli: Cli, library: Libra
     ran = cli("reconstruct", "scans", "-o", "out")
     assert (ran.code, ran.out.splitlines()) == (0, ["out/a.ply", "out/bad.ply", "out/deep/a.ply"])
     assert "skipped, as text without a row of numbers: scans/MANIFEST.csv, scans/README.txt, scans/deep/notes.xyz" in ran.lines
+    names = ["scans/MANIFEST.csv", "scans/README.txt", "scans/deep/notes.xyz"]
+    for more in ([], ["--dry-run"]):
+        skipped = cli("reconstruct", "scans", "-o", "out", "--json", *more).document["skipped"]
+        assert skipped == [{"scan": name, "reason": "text without a row of numbers"} for name in names]
     write_notes(scans, "a.txt", "b.txt")
     assert "skipped, as text without a row of numbers: scans/MANIFEST.csv, scans/README.txt, scans/a.txt and 2 more" in cli(
         "reconstruct", "scans", "-o", "out"

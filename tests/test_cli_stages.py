@@ -185,6 +185,10 @@ def test_preprocess_skips_notes_in_a_folder(cli: Cli, stages: Stages) -> None:
     ran = cli("preprocess", "scans")
     assert (ran.code, ran.lines[0]) == (0, "skipped, as text without a row of numbers: scans/README.txt")
     assert stages.calls[0][0] == [Path("scans/a.ply"), Path("scans/b.txt")]
+    row = {"scan": "scans/README.txt", "reason": "text without a row of numbers"}
+    assert [cli("preprocess", "scans", "--json", *more).document["skipped"] for more in ([], ["--dry-run"])] == [[row], [row]]
+    assert cli("preprocess", "scans", "scans/README.txt", "--json", "--dry-run").document["skipped"] == []
+    stages.calls[1:] = []
     cli("preprocess", "scans/README.txt")
     assert stages.calls[1][0] == [Path("scans/README.txt")]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,8 +60,24 @@ def test_files_are_found_once_and_in_order(scans: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     for name in ("more/z.ply", "more/a.stl", "notes.md", "b.PLY"):
         (tmp_path / name).touch()
-    found = list(scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"]))
+    found, notes = scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"])
     assert [p.name for p in found] == ["b.PLY", "a.stl", "z.ply", "notes.md"]
+    assert notes == []
+
+
+def test_notes_in_a_folder_are_skipped(scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Path(shutil.copytree(scans, tmp_path / "scans"))
+    for name in ("ball.ply", "ring.ply"):
+        (folder / name).unlink()
+    note = folder / "README.txt"
+    note.write_text("Scans of a box.\n")
+    with caplog.at_level(logging.INFO, "lpdif"):
+        report = preprocess([folder], tmp_path / "workspace", SAMPLING, threads=1)
+    assert (report.kept, report.left_out) == (1, [])
+    assert report.skipped == [(str(note), "text without a row of numbers")]
+    assert f"skipped, as text without a row of numbers: {note}" in caplog.text
+    named = preprocess([folder, note], tmp_path / "workspace", SAMPLING, threads=1)  # what is named is read, and the reason is given
+    assert ([name for name, _ in named.left_out], named.skipped) == ([str(note)], [])
 
 
 def test_nothing_to_preprocess(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -29,12 +29,14 @@ from lpdif.atomic import check_output, write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.device import available_threads
 from lpdif.errors import InputError, LpdifError, ResourceError
+from lpdif.folders import NOTES, scans_below, tell_skipped
 from lpdif.locking import workspace_lock
 from lpdif.preparation import prepare
 from lpdif.progress import Progress, silent
 from lpdif.reading import READABLE, load_scan
 from lpdif.sampling import RegionSamples, closed_shape_regions, region_sizes, scan_regions
 from lpdif.scans import Scan
+from lpdif.words import counted
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
@@ -45,30 +47,33 @@ SPACINGS = 3.0  # a scan's smallest region, in spacings of the half that the enc
 
 @dataclass(frozen=True)
 class PreprocessReport:
-    """Files kept, regions in them, and (file, reason) of those left out."""
+    """Files kept, regions in them, and (file, reason) of those left out, and of the notes in folders, which are no scans."""
 
     kept: int
     regions: int
     left_out: list[tuple[str, str]]
+    skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
 
 def preprocess(
     paths: Sequence[Path], workspace: Path, config: PreprocessConfig | None = None, threads: int = 0, progress: Progress = silent
 ) -> PreprocessReport:
-    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace.
+    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace. Notes in a folder are skipped.
 
     threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region, ResourceError where a
     process at work is ended from outside.
     """
     config = config or PreprocessConfig()
-    files = list(scan_files(paths))
+    files, notes = scan_files(paths)
     if not files:
         raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}")
+    tell_skipped(notes)
     place = Workspace(workspace)
     with workspace_lock(place.root, "preprocess"):
         place.samples.mkdir(parents=True, exist_ok=True)
         check_output(place.manifest, overwrite=True)
-        return preprocess_files(files, place, config, threads, progress)
+        report = preprocess_files(files, place, config, threads, progress)
+    return dataclasses.replace(report, skipped=[(str(note), NOTES) for note in notes])
 
 
 def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConfig, threads: int, progress: Progress) -> PreprocessReport:
@@ -100,21 +105,23 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     kept.sort(key=lambda row: str(row["shard"]))
     left_out.sort()
     if not kept:
-        raise InputError(f"none of {len(files)} files gives a region; {left_out[0][0]}: {left_out[0][1]}", "see the reasons above")
+        raise InputError(f"none of {counted(len(files), 'file')} gives a region; {left_out[0][0]}: {left_out[0][1]}", "see the reasons above")
     about = {"kept": kept, "left_out": left_out, "settings": dataclasses.asdict(config)}
     write_bytes(place.manifest, json.dumps(about, indent=1).encode(), overwrite=True)
     return PreprocessReport(len(kept), sum(row["regions"] for row in kept), left_out)
 
 
-def scan_files(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files named, and those below the folders named that have a known ending; each once, sorted within a folder."""
-    found: set[Path] = set()
+def scan_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """The files named, and those below the folders named that have a known ending; each once, sorted within a folder. And the notes
+    in the folders, which are not among them."""
+    found: dict[Path, Path] = {}
+    skipped: dict[Path, Path] = {}
     for path in map(Path, paths):
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in READABLE and p.is_file()) if path.is_dir() else [path]
-        for file in inside:
-            if file.resolve() not in found:
-                found.add(file.resolve())
-                yield file
+        files, notes = scans_below(path) if path.is_dir() else ([path], [])
+        for file in files:
+            found.setdefault(file.resolve(), file)
+        skipped |= {note.resolve(): note for note in notes}
+    return list(found.values()), [note for place, note in skipped.items() if place not in found]
 
 
 def begin_work() -> None:

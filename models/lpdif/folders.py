@@ -1,0 +1,45 @@
+"""Scans in folders: the files with a known ending, but for the notes beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from lpdif.formats.sniff import HEAD, is_prose, kind_by_name
+from lpdif.formats.source import Source
+from lpdif.reading import READABLE
+
+log = logging.getLogger("lpdif")
+
+NOTES = "text without a row of numbers"  # why a file in a folder is skipped
+NAMED = 3  # files of which the names are told
+
+
+def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[Path]]:
+    """(scans, notes): the files below a folder that have a known ending, each list in order, without those below `leave_out`."""
+    scans: list[Path] = []
+    notes: list[Path] = []
+    for file in sorted(folder.rglob("*")):
+        outside = leave_out is None or not file.resolve().is_relative_to(leave_out.resolve())
+        if file.suffix.lower() in READABLE and file.is_file() and outside:
+            (notes if is_notes(file) else scans).append(file)
+    return scans, notes
+
+
+def is_notes(file: Path) -> bool:
+    """Whether a file with an ending that tables of points have is a README, a list of files or the like."""
+    if kind_by_name(file.name) != "text":
+        return False
+    try:
+        with file.open("rb") as opened:
+            return is_prose(Source(file.name, opened.read(HEAD)))
+    except OSError:  # reading the whole gives the reason
+        return False
+
+
+def tell_skipped(notes: Sequence[Path]) -> None:
+    """Say which notes are skipped, in one line, if there are any."""
+    if notes:
+        more = f" and {len(notes) - NAMED} more" if len(notes) > NAMED else ""
+        log.info("skipped, as %s: %s%s", NOTES, ", ".join(map(str, notes[:NAMED])), more)
