@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from shapes import sphere_points, unit_shape
 
 from lpdif.sampling import (
+    ALONG,
     FEWEST,
     STORED_RADIUS,
     SUPPORT,
@@ -18,6 +19,7 @@ from lpdif.sampling import (
     disk_distance,
     gather_surface,
     region_sizes,
+    rows_among,
     scan_regions,
     scatter_queries,
     signed_distance,
@@ -251,3 +253,21 @@ def test_disks_of_a_box_are_sure_of_the_right_side() -> None:
 def test_too_few_points_give_no_region() -> None:
     points, normals = sphere_points(FEWEST, 0.5)
     assert len(scan_regions(points, normals, 0.1, 5, 16, 8, rng()).counts) == 0
+
+
+def test_half_of_the_samples_of_a_solid_lie_off_its_surface_along_the_normals() -> None:
+    found = closed_shape_regions(*BALL, 0.1, 40, 48, 20, rng())
+    near, around = np.abs(found.sdf[:, :10]), np.abs(found.sdf[:, 10:])
+    assert near.max() < ALONG + 0.01
+    assert 0.4 * ALONG < near.mean() < 0.6 * ALONG  # even
+    assert around.max() > 2 * ALONG
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_random_rows_are_of_those_chosen(count: int) -> None:
+    chosen = rng().random((50, 9)) < 0.4
+    rows = rows_among(chosen, count, rng(1))
+    assert rows.shape == (50, count)
+    some = chosen.any(1)
+    assert np.take_along_axis(chosen, rows, 1)[some].all()
+    assert ((rows >= 0) & (rows < 9)).all()

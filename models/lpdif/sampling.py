@@ -17,6 +17,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 STORED_RADIUS = 1.75  # surface points are stored this far from the centre: the encoder's halo and a margin for noise
+ALONG = 0.15  # half of the samples lie off the surface along its normal, up to so far to either side,
+SPREAD = (0.01, 0.3)  # most others around it, by log-uniform standard deviations between these
 SUPPORT = 0.65  # samples lie in the cube of this half-width: the region's support in the blend and a margin
 FEWEST = 12  # a region with fewer surface points says nothing
 DISK_RANK = 4  # a scan's point stands for a disk that reaches to this neighbour
@@ -78,18 +80,26 @@ def region_sizes(count: int, finest: float, coarsest: float, rng: np.random.Gene
     return finest * (coarsest / finest) ** share
 
 
+def rows_among(chosen: NDArray[np.bool_], count: int, rng: np.random.Generator) -> IntArray:
+    """(R, count) random column numbers, of those chosen (R, P) in each row; any where none is."""
+    order = np.argsort(np.where(chosen, rng.random(chosen.shape), 2.0), axis=1)
+    return np.take_along_axis(order, rng.integers(0, np.maximum(chosen.sum(1), 1)[:, None], (len(chosen), count)), axis=1)
+
+
+def in_support(points: FloatArray, counts: IntArray) -> NDArray[np.bool_]:
+    """(R, P) which of the stored points (R, P, 3), in s, of which counts (R,) are filled, lie in the support cube."""
+    filled = np.arange(points.shape[1]) < counts[:, None]
+    return np.asarray(filled & (np.abs(points).max(2) < SUPPORT))
+
+
 def scatter_queries(points: FloatArray, counts: IntArray, samples: int, spread: tuple[float, float], rng: np.random.Generator) -> FloatArray:
     """(R, S, 3) query positions: three quarters around stored surface points of the support cube, the rest uniform in it.
 
     points (R, P, 3) in s, of which counts (R,) are filled; `spread` bounds the log-uniform offset from the surface.
     """
     regions = len(points)
-    in_cube = (np.abs(points).max(2) < SUPPORT) & (np.arange(points.shape[1]) < counts[:, None])
-    order = np.where(in_cube, rng.random(in_cube.shape), 2.0)
     near = samples * 3 // 4
-    pick = np.argsort(order, axis=1)[:, : max(1, points.shape[1] // 4)]  # surface points of the cube come first
-    available = np.clip(in_cube.sum(1), 1, pick.shape[1])
-    seed = np.take_along_axis(pick, rng.integers(0, available[:, None], (regions, near)), axis=1)
+    seed = rows_among(in_support(points, counts), near, rng)
     offset = np.exp(rng.uniform(np.log(spread[0]), np.log(spread[1]), (regions, near, 1)))
     around = np.take_along_axis(points, seed[..., None], axis=1) + offset * rng.normal(size=(regions, near, 3))
     uniform = rng.uniform(-SUPPORT, SUPPORT, (regions, samples - near, 3))
@@ -122,7 +132,8 @@ def gather_surface(
 def closed_shape_regions(
     vertices: FloatArray, faces: IntArray, size: float, regions: int, stored: int, samples: int, rng: np.random.Generator
 ) -> RegionSamples:
-    """Regions of one size on a closed mesh, with exact signed distances.
+    """Regions of one size on a closed mesh, with exact signed distances: half of the samples off the surface along its normal, which is
+    where the mesh will be, the others all around it.
 
     vertices (V, 3) with longest side 1, faces (F, 3); size is s. Regions whose surface does not separate inside from outside
     (walls inside a solid, overlapping parts) are left out: there the winding number and the surface disagree.
@@ -134,7 +145,11 @@ def closed_shape_regions(
     seeds = points[rng.integers(0, dense, regions)]
     centers = seeds + size * rng.uniform(-0.6, 0.6, seeds.shape)
     local, directions, counts = gather_surface(centers, size, points, normals, stored, rng)
-    queries = scatter_queries(local, counts, samples, (0.01, 0.3), rng)
+    along = samples // 2
+    seed = rows_among(in_support(local, counts), along, rng)[..., None]
+    offset = rng.uniform(-ALONG, ALONG, (regions, along, 1))
+    off = np.take_along_axis(local, seed, 1) + np.take_along_axis(directions, seed, 1) * offset
+    queries = np.concatenate([off, scatter_queries(local, counts, samples - along, SPREAD, rng)], axis=1)
     probes = local[:, :4, None] + directions[:, :4, None] * np.array([SIGN_PROBE, -SIGN_PROBE])[None, None, :, None]
     world = np.concatenate([queries, probes.reshape(regions, 8, 3)], axis=1) * size + centers[:, None]
     sdf = signed_distance(world.reshape(-1, 3), vertices, faces).reshape(regions, -1) / size
@@ -157,18 +172,17 @@ def scan_regions(
     centers = points[rng.choice(held, regions)] + size * rng.uniform(-0.6, 0.6, (regions, 3))
     local, directions, counts = gather_surface(centers, size, points[seen], normals[seen], stored, rng)
     truth, facing, known = gather_surface(centers, size, points[held], normals[held], samples * 4, rng)
-    in_cube = (np.abs(truth).max(2) < SUPPORT) & (np.arange(truth.shape[1]) < known[:, None])
-    order = np.argsort(np.where(in_cube, rng.random(in_cube.shape), 2.0), axis=1)
-    seed = np.take_along_axis(order, rng.integers(0, np.maximum(in_cube.sum(1), 1)[:, None], (regions, samples)), axis=1)
+    in_cube = in_support(truth, known)
+    seed = rows_among(in_cube, samples, rng)
     at, along = np.take_along_axis(truth, seed[..., None], 1), np.take_along_axis(facing, seed[..., None], 1)
     # the free way along the normal: distance to the nearest surface point that faces another way
     other = np.einsum("rsc,rpc->rsp", along, directions) < 0.3
     gap = np.linalg.norm(at[:, :, None] - local[:, None], axis=3)
     filled = (np.arange(local.shape[1]) < counts[:, None])[:, None]
     free = np.where(other & filled, gap, 1.0).min(2)
-    sdf = rng.uniform(-1, 1, free.shape) * np.minimum(0.25 * free, 0.15)
+    sdf = rng.uniform(-1, 1, free.shape) * np.minimum(0.25 * free, ALONG)
     queries = at + along * sdf[..., None]
-    around = scatter_queries(truth, known, samples - samples // 2, (0.01, 0.3), rng)
+    around = scatter_queries(truth, known, samples - samples // 2, SPREAD, rng)
     distance, sure = disk_distance((around * size + centers[:, None]).reshape(-1, 3), points[held], normals[held])
     sure = sure.reshape(regions, -1)
     queries[:, samples // 2 :][sure] = around[sure]
