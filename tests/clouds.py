@@ -99,6 +99,20 @@ def two_balls(count: int, seed: int = 0) -> Samples:
     return joined(sphere(count // 2, 1.0, seed), shifted(sphere(count // 2, 1.0, seed + 1), (3.0, 0.5, 0.0)))
 
 
+def town(seed: int = 0) -> Samples:
+    """Ground of 20 by 20 with eight houses on it, none below them."""
+    rng = np.random.default_rng(seed)
+    ground = plane(16_000, seed)
+    ground = ground._replace(points=ground.points * 10)
+    open_ground, parts = np.ones(len(ground.points), bool), []
+    for place in rng.permutation([(i, j) for i in range(3) for j in range(3)])[:8]:
+        house = shifted(box(1200, (2.0, 2.0, 3.0), seed), (6.0 * place[0] - 6, 6.0 * place[1] - 6, 1.5))
+        seen = house.points[:, 2] > 0.01
+        parts.append(house._replace(points=house.points[seen], normals=house.normals[seen]))
+        open_ground &= (np.abs(ground.points - house.points.mean(axis=0))[:, :2] > 1.0).any(axis=1)
+    return joined(ground._replace(points=ground.points[open_ground], normals=ground.normals[open_ground]), *parts)
+
+
 def surroundings(samples: Samples, noise: float = 0.0) -> Cloud:
     """What preparation knows of a clean cloud before it looks for normals."""
     near = nearest(search_tree(samples.points), samples.points, 12)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.votes import GROUND_COLUMNS, GROUND_RISE, LEVEL, LOW, MOST_COLUMNS
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -252,3 +254,24 @@ def loose_pieces(chosen: BoolArray, signs: FloatArray, indices: IntArray, agreem
         if sum(float(agreements[p, k] * signs[p] * signs[indices[p, k]]) for p, k in border) <= 0:
             loose |= piece
     return loose
+
+
+def ground_votes(points: FloatArray, axes: FloatArray) -> list[float]:
+    """Votes for the upper side of ground: the lowest points of the columns, where they are level."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    width, depth, height = high - low
+    if height == 0 or height > LOW * min(width, depth):
+        return [0.0] * len(points)
+    side = math.sqrt(width * depth / GROUND_COLUMNS)
+    columns: dict[tuple[int, int], list[int]] = {}
+    for i, p in enumerate(points):
+        columns.setdefault((int((p[0] - low[0]) // side), int((p[1] - low[1]) // side)), []).append(i)
+    votes, covered = [0.0] * len(points), 0
+    for rows in columns.values():
+        bottom = min(points[i][2] for i in rows)
+        ground = [i for i in rows if points[i][2] - bottom < GROUND_RISE * side and abs(axes[i][2]) > LEVEL]
+        covered += bool(ground)
+        for i in ground:
+            votes[i] = math.copysign(1.0, axes[i][2])
+    full = (max(i for i, _ in columns) + 1) * (max(j for _, j in columns) + 1)
+    return votes if covered >= MOST_COLUMNS * full else [0.0] * len(points)

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import pytest
-from clouds import FloatArray, Samples, box, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, two_balls
+from clouds import FloatArray, Samples, box, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, town, two_balls
 
 from lpdif.preparation import Prepared, prepare
 from lpdif.scans import Scan
@@ -223,6 +223,20 @@ def test_what_goes_on_smoothly_behind_the_silhouette_is_not_turned_over() -> Non
     cup = Samples(ball.points[seen], ball.normals[seen], ball.area)
     assert [view for _, view in likely_views(cup.points, np.zeros(3))] == ["above"]
     assert outward_share(prepare(Scan(cup.points)), cup) > 0.99
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ground_with_houses_on_it_is_seen_from_above(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    scene = town(seed)
+    with caplog.at_level(logging.INFO, logger="lpdif"):
+        found = prepare(Scan(noisy(scene, 0.005).points + np.array([1e3, 2e3, 50.0])))
+    assert outward_share(found, scene) > 0.97
+    assert "the upper side of what looks like ground" in caplog.text
+
+
+def test_a_flat_solid_has_no_ground() -> None:
+    slab = box(4000, (4.0, 4.0, 0.5))
+    assert outward_share(prepare(Scan(slab.points)), slab) > 0.99
 
 
 def test_what_is_torn_off_and_faces_away_from_above_is_turned_over() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import astuple
 
+import clouds
+import naive_preparation as naive
 import numpy as np
 import pytest
 from clouds import FloatArray, Samples, hemisphere, noisy, plane, shell, sphere, surroundings, torus, turned, two_balls
 from shapes import rotation
 
-from lpdif.votes import GRAZING, Trust, likely_views, sensor_votes, surface_winding, trust_in
+from lpdif.votes import GRAZING, Trust, ground_votes, likely_views, sensor_votes, surface_winding, trust_in
 
 ORIGIN = np.zeros(3)
 
@@ -150,3 +152,30 @@ def test_a_wall_that_stands_upright_has_no_view_from_above() -> None:
     wall = plane(2000).points[:, [0, 2, 1]]
     layered = np.concatenate([wall, wall + np.array([0.003, 1.0, 0.001])])
     assert not likely_views(layered, ORIGIN)
+
+
+@pytest.mark.parametrize("count", [40, 3000])
+@pytest.mark.parametrize("height", [0.0, 0.3, 0.9, 1.5])
+@pytest.mark.parametrize("spread", [0.3, 2.0])
+def test_ground_votes_as_the_slow_twin_has_them(count: int, height: float, spread: float) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (count, 3)) * [1, 1.4, height / 2]
+    axes = rng.normal(size=(count, 3)) * [1, 1, spread * 3]
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    assert ground_votes(points, axes).tolist() == naive.ground_votes(points, axes)
+
+
+def test_ground_is_what_lies_lowest() -> None:
+    town = clouds.town()
+    votes = ground_votes(town.points, -town.normals)
+    level = (town.points[:, 2] == 0) & (town.normals[:, 2] == 1)
+    assert (votes[level] == -1).all()
+    assert (votes <= 0).all()  # roofs are seen from above too
+    assert (votes[(town.normals[:, 2] == 0)] == 0).all()  # walls say nothing
+
+
+def test_what_is_tall_or_full_of_gaps_has_no_ground() -> None:
+    town = clouds.town()
+    assert not ground_votes(town.points[:, [0, 2, 1]], town.normals[:, [0, 2, 1]]).any()
+    few = (np.abs(town.points[:, 0] - town.points[:, 1]) < 3) | (np.abs(town.points[:, :2]).max(axis=1) > 9.8)
+    assert not ground_votes(town.points[few], town.normals[few]).any()

@@ -135,12 +135,14 @@ def orient(
     noise: float,
     start: FloatArray | None = None,
     votes: FloatArray | None = None,
+    solid: bool = True,
 ) -> Orientation:
     """Signs that turn axes (N, 3) into outward normals.
 
     points (N, 3), areas (N,) of surface that each stands for, indices (N, NEIGHBOURS) of its nearest,
     start (N,) signs to begin with (else the spanning tree's), votes (N,) for the sign of each axis: positive for +1,
-    the size being the weight against one point's squared distance from the winding number 1/2.
+    the size being the weight against one point's squared distance from the winding number 1/2, which counts little if not `solid`: there
+    the surface as a whole is known to have no inside.
     """
     reach = mirror_reach(spacing, noise)
     agreements = all_agreements(points, axes, indices, reach)
@@ -165,12 +167,12 @@ def orient(
     leaning = np.zeros(count)
     if votes is not None:
         leaning = summed(block[inside], (votes * signs)[inside], count)
-    weight = np.full(len(targets), len(inside) / len(targets))
+    weight = np.full(len(targets), (1.0 if solid else OPEN_WEIGHT) * len(inside) / len(targets))
     turned = settle(Energy.weighed(influence, weight, first, second, strength, leaning))
     of_target = block[targets]
     winding = _field(influence, turned)
     closed = np.abs(_averaged(winding, of_target, first, second, count)[of_target] - 0.5) < CLOSED
-    if closed.mean() < MOSTLY:
+    if solid and closed.mean() < MOSTLY:
         # An open scene: where no solid is in sight, its winding number must not tear the surface apart
         weight *= np.where(closed, 1.0, OPEN_WEIGHT)
         turned = settle(Energy.weighed(influence, weight, first, second, strength, leaning))

@@ -15,7 +15,18 @@ from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noi
 from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, loose_pieces, mirror_reach, orient
 from lpdif.scans import FloatArray
 from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
-from lpdif.votes import FITTING, GIVEN_VOTE, SCATTERED_VOTE, SOLID, SOLID_INSIDE_OUT, VIEW_VOTE, likely_views, sensor_votes, trust_in
+from lpdif.votes import (
+    FITTING,
+    GIVEN_VOTE,
+    SCATTERED_VOTE,
+    SOLID,
+    SOLID_INSIDE_OUT,
+    VIEW_VOTE,
+    ground_votes,
+    likely_views,
+    sensor_votes,
+    trust_in,
+)
 from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
@@ -31,6 +42,7 @@ IN_SIGHT = 0.35  # share of the points that must be seen clearly, not at grazing
 WHOLE = 0.9  # share of a part that must be turned over for the part to be
 CLOSED = 0.42  # winding number on a part from which it is a solid's
 MOSTLY = 0.5  # share of the points in closed parts from which a scan is one of solids
+LAND = 0.35  # mean winding number on a scan below which it may be land, if no view decides
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
 
 
@@ -135,10 +147,11 @@ def _only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) ->
 def _oriented(
     cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, sensor: FloatArray | None, facts: Facts
 ) -> tuple[Orientation, str]:
-    """Signs for the axes (N, 3), and what view decided where shape does not: "sensor", "origin", "above" or none ("").
+    """Signs for the axes (N, 3), and what view decided where shape does not: "sensor", "origin", "above", "ground" or none ("").
 
     A known sensor decides. Else, and unless the signs `start` are consistent, the first likely view that
-    sees most of the scan at more than grazing sight, and that most of it can face when the view counts a little, decides.
+    sees most of the scan at more than grazing sight, and that most of it can face when the view counts a little, decides. Where none does and
+    the scan is no solid, ground is seen from above, if it has any.
     """
     if sensor is not None:
         return _turned_to_sensor(cloud, axes, start, votes, sensor, facts)
@@ -149,7 +162,12 @@ def _oriented(
         found = _orient(cloud, axes, start, VIEW_VOTE * sight if votes is None else VIEW_VOTE * sight + votes)
         if _facing(found, sight) >= FACING:
             return (_faced if view == "origin" else _faced_where_torn)(cloud, axes, found, sight), view
-    return _orient(cloud, axes, start, votes), ""
+    found = _orient(cloud, axes, start, votes)
+    if start is None and float(found.winding[found.part].mean()) < LAND:
+        ground = VIEW_VOTE * ground_votes(cloud.points, axes)
+        if ground.any():  # which hides in no solid: what stands on it goes on from it
+            return _orient(cloud, axes, start, ground if votes is None else ground + votes, solid=False), "ground"
+    return found, ""
 
 
 def _turned_to_sensor(
@@ -194,8 +212,8 @@ def _faced_where_torn(cloud: Cloud, axes: FloatArray, found: Orientation, sight:
     return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
 
 
-def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None) -> Orientation:
-    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.noise, start, votes)
+def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, solid: bool = True) -> Orientation:
+    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.noise, start, votes, solid)
 
 
 def _filled(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
@@ -231,6 +249,7 @@ def _tell_parts(found: Orientation, view: str) -> None:
             "origin": "the side that faces the origin of the file, from where the scan shows one surface",
             "above": "the upper side, as from above the scan shows one surface",
             "sensor": "the side that faces the sensor",
+            "ground": "the upper side of what looks like ground, and what goes on from it",
             "": "the side on which they bulge",
         }[view]
         log.info("normals: %s not telling inside from outside; taken: %s (--sensor X Y Z decides)", counted(undecided, "open part"), rule)

@@ -35,6 +35,12 @@ SCATTERED_VOTE = 0.5  # of normals with scattered signs: their majority decides 
 VIEW_VOTE = 0.2
 GRAZING = 0.2  # |cos| to the line of sight below which a vote fades
 
+LOW = 0.5  # height over width of a scene up to which it may be land
+GROUND_COLUMNS = 1024  # columns that land is looked at in: ground lies within this share of a column's width from its lowest point,
+GROUND_RISE = 0.5
+LEVEL = 0.7  # has normals no farther from the vertical than this cosine,
+MOST_COLUMNS = 0.5  # and is found in this share of the columns, at least
+
 VIEW_PLACES = 50_000  # points that an image is judged by
 VIEW_ANGLE = 0.25  # cosine of the half angle that a scene seen from its origin may fill
 TORN = 8.0  # neighbours in the image are torn apart beyond this many times the distance of nearest neighbours in space
@@ -113,6 +119,28 @@ def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray) -> Fl
     sight = sensor - points
     cosine = np.einsum("ni,ni->n", axes, sight) / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)
     return np.asarray(np.clip(cosine / GRAZING, -1, 1))
+
+
+def ground_votes(points: FloatArray, axes: FloatArray) -> FloatArray:
+    """(N,) votes, -1 to 1, for the upper side of the axes (N, 3) of level ground, z being up; zeros where a scan has none.
+
+    Ground is what is lowest in its column, and level, if it fills most columns of a scene that is wide and low. Only it votes: of what stands
+    on it, or hangs above it, nothing is said.
+    """
+    low = points.min(axis=0)
+    extent = points.max(axis=0) - low
+    if extent[2] > LOW * extent[:2].min() or extent[2] == 0:
+        return np.zeros(len(points))
+    side = float(np.sqrt(extent[0] * extent[1] / GROUND_COLUMNS))
+    column = np.floor((points[:, :2] - low[:2]) / side).astype(np.int64)
+    wide, deep = column.max(axis=0) + 1
+    number = column[:, 0] * deep + column[:, 1]
+    lowest = np.full(wide * deep, np.inf)
+    np.minimum.at(lowest, number, points[:, 2])
+    ground = (points[:, 2] - lowest[number] < side * GROUND_RISE) & (np.abs(axes[:, 2]) > LEVEL)
+    if len(np.unique(number[ground])) < MOST_COLUMNS * wide * deep:
+        return np.zeros(len(points))
+    return np.asarray(np.where(ground, np.sign(axes[:, 2]), 0.0))
 
 
 def likely_views(points: FloatArray, origin: FloatArray) -> list[tuple[FloatArray, str]]:
