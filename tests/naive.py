@@ -364,3 +364,11 @@ def disk_distance(query: FloatArray, points: FloatArray, normals: FloatArray) ->
     distance, height, beyond = found[0]
     sure = beyond <= BESIDE * abs(height) and not any(d < RIVAL * distance and h * height < 0 for d, h, _ in found)
     return math.copysign(distance, height), sure
+
+
+def thinned(points: np.ndarray, edge: float) -> list[int]:
+    """Rows of the first point in each cube of this edge."""
+    seen: dict[tuple[int, ...], int] = {}
+    for row, point in enumerate(points):
+        seen.setdefault(tuple(int(c // edge) for c in point), row)
+    return sorted(seen.values())

@@ -99,14 +99,17 @@ def weighted_plane(near: FloatArray, weights: Sequence[float]) -> tuple[FloatArr
     return np.linalg.eigh(spread)[1][:, 0], middle
 
 
-def estimate_axes(points: FloatArray, indices: IntArray, local: FloatArray, noise: float) -> FloatArray:
-    """(N, 3) axes by repeated plane fits, with the numbers of lpdif.normals written out."""
-    widths = [0.5 * s * math.sqrt((18 + 92 * min(noise / s, 1)) / math.pi) for s in local]
+def fit_axes(
+    points: FloatArray, indices: IntArray, local: FloatArray, noise: float, widths: list[float], start: tuple[FloatArray, FloatArray] | None
+) -> tuple[FloatArray, FloatArray]:
+    """Axes (N, 3) and centres (N, 3) by repeated plane fits, with the numbers of lpdif.normals written out."""
     axes, centres = np.zeros_like(points), np.zeros_like(points)
     for i, p in enumerate(points):
         near = points[indices[i]] - p
         axes[i], centres[i] = weighted_plane(near, [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near])
-    for least in (0.5, 0.2, 0.0):
+    if start is not None:
+        axes, centres = start[0].copy(), start[1].copy()
+    for least in (0.5, 0.2, 0.0) if start is None else (0.0,):
         last = axes.copy()
         for i, p in enumerate(points):
             near = points[indices[i]] - p
@@ -118,7 +121,34 @@ def estimate_axes(points: FloatArray, indices: IntArray, local: FloatArray, nois
                 turn = (1 - abs(float(last[j] @ last[i]))) / bend**2
                 weights.append(math.exp(-0.5 * float(d @ d) / widths[i] ** 2 - 0.5 * off**2 - turn) + 1e-9)
             axes[i], centres[i] = weighted_plane(near, weights)
-    return axes
+    return axes, centres
+
+
+def estimate_axes(points: FloatArray, indices: IntArray, local: FloatArray, noise: float, scales: Sequence[int]) -> FloatArray:
+    """(N, 3) axes, of each point that of the largest scale that agrees with all smaller ones and follows on one that did."""
+    ratios = sorted(min(noise / s, 1) for s in local)
+    typical = 18 + 92 * (ratios[len(ratios) // 2] + ratios[(len(ratios) - 1) // 2]) / 2
+    found: list[FloatArray] = []
+    start = None
+    for k in scales:
+        share = 1.0 if len(scales) == 1 else k / typical
+        widths = [0.5 * s * math.sqrt(share * (18 + 92 * min(noise / s, 1)) / math.pi) for s in local]
+        start = fit_axes(points, indices[:, :k], local, noise, widths, start)
+        found.append(start[0])
+    result = found[0].copy()
+    for i in range(len(points)):
+        for large in range(1, len(scales)):
+            agree = True
+            for small in range(large):
+                differences = []
+                for j in [i, *indices[i][:12]]:
+                    variance = 2 * (4.5 * noise / (local[j] * scales[small])) ** 2
+                    differences.append(2 * (1 - abs(float(found[large][j] @ found[small][j]))) / max(variance, 1e-12))
+                agree &= sum(differences) / len(differences) < 1.5
+            if not agree:
+                break
+            result[i] = found[large][i]
+    return result
 
 
 def normals_variance(points: FloatArray, normals: FloatArray, row: int, indices: Sequence[int]) -> float | None:

@@ -25,12 +25,12 @@ from lpdif.spacing import chunks, nearest, search_tree
 SHAPES = {"sphere": sphere, "torus": torus, "plane": plane}
 
 
-def axes_of(samples: Samples, noise: float = 0.0) -> tuple[FloatArray, int]:
-    """Axes of the cloud and how many neighbours they were fitted to."""
+def axes_of(samples: Samples, noise: float = 0.0) -> tuple[FloatArray, tuple[int, ...]]:
+    """Axes of the cloud and how many neighbours they were fitted to, at each scale."""
     cloud = surroundings(samples, noise)
-    count = axis_neighbours(len(samples.points), cloud.spacing, noise)
-    near = nearest(search_tree(samples.points), samples.points, count)
-    return estimate_axes(samples.points, near.indices, cloud.local, noise), count
+    scales = axis_neighbours(len(samples.points), cloud.spacing, noise)
+    near = nearest(search_tree(samples.points), samples.points, scales[-1])
+    return estimate_axes(samples.points, near.indices, cloud.local, noise, scales), scales
 
 
 def tilted(samples: Samples, sigma: float, seed: int = 2) -> FloatArray:
@@ -62,14 +62,16 @@ def test_vectors_become_unit_whatever_their_size(count: int, size: float) -> Non
 
 
 def test_more_noise_takes_more_neighbours_within_bounds() -> None:
-    wanted = [axis_neighbours(100_000, 0.5, noise) for noise in (0.0, 0.05, 0.2, 0.3, 1.0, 50.0)]
-    assert wanted[0] == CLEAN_NEIGHBOURS
-    assert wanted[-1] == MOST_NEIGHBOURS
-    assert wanted == sorted(wanted)
-    assert wanted[1] > wanted[0]
-    assert axis_neighbours(10, 0.5, 1.0) == 9
-    assert axis_neighbours(5_000_000, 0.5, 10.0) == 40
-    assert axis_neighbours(10**9, 0.5, 10.0) == CLEAN_NEIGHBOURS
+    wanted = [axis_neighbours(100_000, 0.5, noise) for noise in (0.0, 0.01, 0.05, 0.2, 0.3, 1.0, 50.0)]
+    assert wanted[:2] == [(CLEAN_NEIGHBOURS,), (CLEAN_NEIGHBOURS + 1,)]
+    assert wanted[2] == (CLEAN_NEIGHBOURS, 27, 54)
+    assert wanted[3] == (27, 54, MOST_NEIGHBOURS)
+    assert wanted[-1] == (MOST_NEIGHBOURS,)
+    middle = [scales[len(scales) // 2] for scales in wanted]
+    assert middle == sorted(middle)
+    assert axis_neighbours(10, 0.5, 1.0) == (9,)
+    assert axis_neighbours(5_000_000, 0.5, 10.0) == (40,)
+    assert axis_neighbours(10**9, 0.5, 10.0) == (CLEAN_NEIGHBOURS,)
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))
@@ -82,15 +84,16 @@ def test_axes_of_smooth_surfaces_are_within_an_angle(shape: str, noise: float, m
     assert np.quantile(angle, 0.99) < most
 
 
-@pytest.mark.parametrize("count", [4, 19, 60])
-@pytest.mark.parametrize("noise", [0.0, 0.4])
+@pytest.mark.parametrize("count", [4, 19, 60, 150])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.4])
 def test_axes_agree_with_one_plane_at_a_time(count: int, noise: float) -> None:
     samples = noisy(torus(count), 0.02)
     cloud = surroundings(samples)
     sigma = noise * cloud.spacing
-    near = nearest(search_tree(samples.points), samples.points, axis_neighbours(count, cloud.spacing, sigma))
-    found = estimate_axes(samples.points, near.indices, cloud.local, sigma)
-    expected = naive.estimate_axes(samples.points, near.indices, cloud.local, sigma)
+    scales = axis_neighbours(count, cloud.spacing, sigma)
+    near = nearest(search_tree(samples.points), samples.points, scales[-1])
+    found = estimate_axes(samples.points, near.indices, cloud.local, sigma, scales)
+    expected = naive.estimate_axes(samples.points, near.indices, cloud.local, sigma, scales)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-12)
     assert np.quantile(axis_degrees(found, expected), 0.95) < 1e-4
     if count > 4:  # planes through few points may hang by a hair
@@ -122,6 +125,30 @@ def test_axes_do_not_bend_around_edges(noise: float) -> None:
     assert near_edge.sum() > 300
     assert np.mean(angle[near_edge] < 5) > 0.9
     assert np.mean(angle[0.5 - second > 3 * clean.spacing] < 5) > 0.995
+
+
+def test_each_place_is_seen_at_the_scale_that_suits_it() -> None:
+    """Half of a sheet is flat, and noise is averaged out over many points there; the other half has waves, which stay."""
+    sheet = plane(6000)
+    wave = 14.0
+    height = np.where(sheet.points[:, 0] > 0, 0.02 * (1 - np.cos(wave * sheet.points[:, 0])), 0.0)
+    slope = np.where(sheet.points[:, 0] > 0, 0.02 * wave * np.sin(wave * sheet.points[:, 0]), 0.0)
+    truth = np.stack([-slope, np.zeros_like(slope), np.ones_like(slope)], 1) / np.sqrt(1 + slope**2)[:, None]
+    sigma = 0.1 * sheet.spacing
+    made = noisy(Samples(sheet.points + height[:, None] * [0, 0, 1], truth, sheet.area), sigma)
+    cloud = surroundings(made, sigma)
+    scales = axis_neighbours(6000, cloud.spacing, sigma)
+    near = nearest(search_tree(made.points), made.points, scales[-1])
+    inner = (np.abs(sheet.points[:, :2]) < 0.85).all(axis=1)
+    flat, waves = inner & (sheet.points[:, 0] < -0.15), inner & (sheet.points[:, 0] > 0.15)
+
+    def error(chosen: tuple[int, ...], where: np.ndarray) -> float:
+        axes = estimate_axes(made.points, near.indices[:, : chosen[-1]], cloud.local, sigma, chosen)
+        return float(np.mean(axis_degrees(axes, truth)[where]))
+
+    middle = scales[1:2]
+    assert error(scales, flat) < 0.85 * error(middle, flat)
+    assert error(scales, waves) < 0.97 * error(middle, waves)
 
 
 @pytest.mark.parametrize("thickness", [3.0, 5.0])
@@ -184,9 +211,9 @@ def test_normals_with_scattered_signs_tell_of_their_side_alone() -> None:
 def test_promised_error_of_axes_is_about_their_error(shape: str, noise: float) -> None:
     clean = SHAPES[shape](3000)
     sigma = noise * clean.spacing
-    axes, count = axes_of(noisy(clean, sigma), sigma)
+    axes, scales = axes_of(noisy(clean, sigma), sigma)
     error = np.radians(np.median(axis_degrees(axes, clean.normals))) / np.sqrt(2 * np.log(2))
-    assert 0.5 < fit_noise(clean.spacing, sigma, count) / error < 2
+    assert 0.5 < fit_noise(clean.spacing, sigma, scales[len(scales) // 2]) / error < 3
 
 
 def test_promised_error_is_never_nought() -> None:

@@ -7,7 +7,7 @@ import pytest
 from reconstructions import all_models, ball, both_models, ring, ring_distance, run, shape_of
 from shapes import even_sphere_points
 
-from lpdif.artifacts import Model
+from lpdif.artifacts import Model, load_model
 from lpdif.config import ReconstructConfig
 from lpdif.errors import InputError
 from lpdif.scans import Scan
@@ -63,6 +63,39 @@ def test_a_large_maximum_distance_costs_nothing(models: dict[str, Model], distan
     mesh = run(ball(), models["tiny"], max_distance=distance).mesh
     assert shape_of(mesh).is_watertight
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.01
+
+
+def holed(height: float) -> Scan:
+    """The unit sphere without its cap above this height."""
+    points, normals = even_sphere_points(4000)
+    seen = points[:, 2] < height
+    return Scan(points[seen], normals[seen], name="holed.ply")
+
+
+def test_a_larger_maximum_distance_carries_the_surface_across_a_gap() -> None:
+    heights = []
+    for distance in (0.1, 0.3, 0.7):
+        mesh = run(holed(0.8), load_model(), max_distance=distance).mesh
+        assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.06
+        heights.append(float(mesh.vertices[:, 2].max()))
+        assert shape_of(mesh).is_watertight == (distance == 0.7)
+    assert heights == sorted(heights)
+    assert heights[0] > 0.84
+
+
+@pytest.mark.parametrize(("height", "within"), [(0.95, 0.03), (0.8, 0.06)])
+def test_watertight_goes_on_around_a_gap_as_the_surface_does(height: float, within: float) -> None:
+    shape = shape_of(run(holed(height), load_model(), watertight=True).mesh)
+    assert shape.is_watertight
+    assert shape.volume == pytest.approx(4 * np.pi / 3, rel=0.01)
+    assert np.abs(np.linalg.norm(shape.vertices, axis=1) - 1).max() < within
+
+
+def test_watertight_gives_half_a_sphere_a_flat_lid() -> None:
+    shape = shape_of(run(holed(0.0), load_model(), watertight=True).mesh)
+    assert shape.is_watertight
+    assert shape.volume == pytest.approx(2 * np.pi / 3, rel=0.05)
+    assert shape.vertices[:, 2].max() < 0.1
 
 
 @both_models

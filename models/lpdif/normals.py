@@ -5,6 +5,8 @@ N points, k neighbours, M sampled places. An axis is a normal whose sign means n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,9 +16,13 @@ from lpdif.spacing import IndexArray, chunks, even_rows
 BoolArray = NDArray[np.bool_]
 
 CLEAN_NEIGHBOURS = 18  # neighbours that an axis is fitted to where there is no noise,
-NOISY_NEIGHBOURS = 92  # and this many more where the noise is as large as the spacing
-MOST_NEIGHBOURS = 80
+NOISY_NEIGHBOURS = 92  # and this many more where the noise is as large as the spacing: the middle scale
+SCALES = (0.5, 1.0, 2.0)  # of the middle one; where there is noise, each point's axis is taken at the largest scale that agrees with the finer,
+SINGLE = 1.15  # from so many times CLEAN_NEIGHBOURS on
+MOST_NEIGHBOURS = 100
 MOST_INDICES = 200_000_000  # neighbour indices held at once (4 bytes each); beyond it fewer neighbours are used
+AGREEING = 1.5  # scales agree where their axes differ by less than so many times the variance of the smaller's, on the mean
+AROUND = 12  # over a point and so many neighbours
 WIDTH = 0.5  # standard deviation of the neighbours' weights, as a share of the neighbourhood's radius
 OFF_PLANE = 4.0  # tolerated distance from the plane, in units of the noise,
 ROUGHNESS = 0.05  # which is never taken to be below this share of the spacing
@@ -41,46 +47,88 @@ def unit_normals(vectors: FloatArray) -> tuple[FloatArray, BoolArray]:
     return result, usable
 
 
-def axis_neighbours(count: int, spacing: float, noise: float) -> int:
-    """How many neighbours the axes of `count` points should be fitted to: the more, the noisier."""
-    wanted = min(CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * noise / spacing, MOST_NEIGHBOURS)
-    return min(int(wanted), max(CLEAN_NEIGHBOURS, MOST_INDICES // count), count - 1)
+def axis_neighbours(count: int, spacing: float, noise: float) -> tuple[int, ...]:
+    """To how many neighbours the axes of `count` points should be fitted, at each scale, ascending: the more, the noisier."""
+    most = min(MOST_NEIGHBOURS, max(CLEAN_NEIGHBOURS, MOST_INDICES // count), count - 1)
+    wanted = CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * noise / spacing
+    if wanted < SINGLE * CLEAN_NEIGHBOURS:
+        return (min(int(wanted), most),)
+    return tuple(sorted({min(max(int(scale * wanted), CLEAN_NEIGHBOURS), most) for scale in SCALES}))
 
 
-def estimate_axes(points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: float) -> FloatArray:
-    """(N, 3) unit axes: planes fitted to the neighbours, which do not bend around edges.
+def estimate_axes(points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: float, scales: Sequence[int]) -> FloatArray:
+    """(N, 3) unit axes: planes fitted to the neighbours, which do not bend around edges, each at the scale that suits its place.
 
-    points (N, 3), indices (N, k) of their nearest neighbours, local_spacing (N,), noise: standard deviation about the surface.
+    points (N, 3), indices (N, k) of their nearest neighbours, local_spacing (N,), noise: standard deviation about the surface,
+    scales: ascending numbers of neighbours, the last of them k.
 
-    A weighted plane fit (weights fall with distance) is repeated PASSES times with weights that also fall with the distance
+    A larger scale averages more of the noise out, and more of the shape. A point goes over to it where its axis, and those around, differ
+    from those of all smaller scales by no more than their noise explains: the intersection of confidence intervals (Goldenshluger
+    and Nemirovski 1997; for point clouds Wang, Feng and Delle Monache 2013).
+    """
+    found: list[FloatArray] = []
+    centres: FloatArray | None = None
+    ratio = np.minimum(noise / local_spacing, 1)
+    typical = float(np.median(ratio))
+    chosen = np.zeros(len(points), np.int64)
+    suits = np.ones(len(points), np.bool_)
+    around = indices[:, :AROUND]
+    for number, scale in enumerate(scales):
+        # where points are sparser than usual, noise is less in spacings, and fewer neighbours do: the window is narrower
+        share = 1.0 if len(scales) == 1 else scale / (CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * typical)
+        width = WIDTH * local_spacing * np.sqrt(share * (CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * ratio) / np.pi)
+        start = (found[-1], centres) if centres is not None else None
+        axes, centres = fit_axes(points, indices[:, :scale], local_spacing, noise, width, start)
+        for smaller, fewer in zip(found, scales, strict=False):
+            variance = 2 * (FIT_NOISE * noise / (local_spacing * fewer)) ** 2
+            differs = 2 * (1 - np.abs(np.einsum("ni,ni->n", axes, smaller))) / np.maximum(variance, 1e-12)
+            suits &= (differs + np.take(differs, around).sum(axis=1)) / (1 + around.shape[1]) < AGREEING
+        found.append(axes)
+        chosen[suits] = number
+    return np.stack(found)[chosen, np.arange(len(points))]
+
+
+def fit_axes(
+    points: FloatArray,
+    indices: IndexArray,
+    local_spacing: FloatArray,
+    noise: float,
+    width: FloatArray,
+    start: tuple[FloatArray, FloatArray] | None = None,
+) -> tuple[FloatArray, FloatArray]:
+    """Unit axes (N, 3) and centres (N, 3), relative to the points, of planes through the neighbours (N, k) under a Gaussian of width (N,).
+
+    A weighted plane fit is repeated PASSES times with weights that also fall with the distance
     from the plane of the last pass and with the angle to the neighbour's axis of the last pass: near an edge the
     face that the point lies on wins, and the other one is left out. The idea of robust and bilateral fitting
-    (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured noise.
+    (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured noise. start: axes and centres of an earlier
+    fit, from which one pass is enough.
     """
-    ratio = noise / local_spacing
-    width = WIDTH * local_spacing * np.sqrt((CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * np.minimum(ratio, 1)) / np.pi)
     tolerance = OFF_PLANE * np.hypot(noise, ROUGHNESS * local_spacing)
-    bend = np.hypot(BEND, NOISY_BEND * ratio)
-    axes = np.empty_like(points)
-    centres = np.empty_like(points)
+    bend = np.hypot(BEND, NOISY_BEND * noise / local_spacing)
     size = max(1, 4_000_000 // max(indices.shape[1], 1))
-    for part in chunks(len(points), size):
-        near = np.take(points, indices[part], axis=0) - points[part][:, None]
-        weights = np.exp(-0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2)
-        axes[part], centres[part] = _weighted_planes(near, weights)
-    for least in PASSES:
+    if start is None:
+        axes, centres = np.empty_like(points), np.empty_like(points)
+        for part in chunks(len(points), size):
+            near = np.take(points, indices[part], axis=0) - points[part][:, None]
+            weights = np.exp(-0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2)
+            axes[part], centres[part] = _weighted_planes(near, weights)
+    else:
+        axes, centres = start
+    for least in PASSES if start is None else PASSES[-1:]:
         allowed = np.maximum(tolerance, least * width)
-        last, axes = axes, np.empty_like(points)
+        last, middle = axes, centres
+        axes, centres = np.empty_like(points), np.empty_like(points)
         for part in chunks(len(points), size):
             near = np.take(points, indices[part], axis=0) - points[part][:, None]
             own = last[part][:, :, None]
-            heights = ((near - centres[part][:, None]) @ own)[..., 0]
+            heights = ((near - middle[part][:, None]) @ own)[..., 0]
             turn = 1 - np.abs((np.take(last, indices[part], axis=0) @ own)[..., 0])
             exponent = -0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2
             exponent -= 0.5 * (heights / allowed[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
             # A faint even weight keeps the fit defined where all others are nought
             axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
-    return axes
+    return axes, centres
 
 
 def _weighted_planes(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -91,15 +91,19 @@ def outward_normals(
             return kept
     else:
         log.info("normals: %s; estimated", "none given" if not usable.any() else f"only {100 * usable.mean():.2g} % given")
-    count = axis_neighbours(len(cloud.points), cloud.spacing, cloud.noise)
-    near = nearest(search_tree(cloud.points), cloud.points, count, cloud.threads)
-    axes = estimate_axes(cloud.points, near.indices, cloud.local, cloud.noise)
-    del near
+    axes, count = estimated_axes(cloud)
     facts["normals"] = "estimated"
     found, view = _oriented(cloud, axes, None, None, sensor, facts)
     _tell_parts(found, view)
     error = fit_noise(cloud.spacing, cloud.noise, count)
     return axes * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
+
+
+def estimated_axes(cloud: Cloud) -> tuple[FloatArray, int]:
+    """(N, 3) unit axes by planes through the neighbours, and through how many at most places."""
+    scales = axis_neighbours(len(cloud.points), cloud.spacing, cloud.noise)
+    near = nearest(search_tree(cloud.points), cloud.points, scales[-1], cloud.threads)
+    return estimate_axes(cloud.points, near.indices, cloud.local, cloud.noise, scales), scales[len(scales) // 2]
 
 
 def _kept(
@@ -218,10 +222,7 @@ def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: Flo
 
 def _filled(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
     """Given normals (N, 3), and where they are not usable (N,) those of planes through the neighbours, on the others' side."""
-    axes = given.copy()
-    count = axis_neighbours(len(cloud.points), cloud.spacing, cloud.noise)
-    near = nearest(search_tree(cloud.points), cloud.points, count, cloud.threads)
-    axes[~usable] = estimate_axes(cloud.points, near.indices, cloud.local, cloud.noise)[~usable]
+    axes = np.where(usable[:, None], given, estimated_axes(cloud)[0])
     signs = np.ones(len(axes))
     follow_neighbours(signs, usable, cloud.around, all_agreements(cloud.points, axes, cloud.around, cloud.reach))
     return axes * signs[:, None]

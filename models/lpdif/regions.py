@@ -68,10 +68,10 @@ def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray
     return np.asarray((points + turned).reshape(-1, 3))
 
 
-def region_lattices(points: FloatArray, finest: float, level: IntArray) -> list[RegionLattice]:
-    """Regions for points (N, 3), finest first: those of level l have size finest * 2^l and sit around the points of that level (N,)."""
+def region_lattices(points: FloatArray, finest: float, level: IntArray, first: int = 0) -> list[RegionLattice]:
+    """Regions for points (N, 3), finest first: those of level l have size finest * 2^l and sit around the points of that level (N,).
+    first: number of the first of them."""
     lattices = []
-    first = 0
     offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
     for number in np.unique(level):
         size = finest * 2.0 ** int(number)

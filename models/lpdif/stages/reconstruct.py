@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from lpdif.artifacts import Model, load_model
 from lpdif.augment import HALO, MOST
+from lpdif.bridging import Bridge, bridges, furthest
 from lpdif.closing import close
 from lpdif.confidence import confidence
 from lpdif.config import ReconstructConfig
@@ -29,7 +30,7 @@ from lpdif.patterns import Patterns
 from lpdif.preparation import Prepared, prepare
 from lpdif.progress import Progress, silent
 from lpdif.refine import refine_codes
-from lpdif.regions import HALF, SUPPORT, Gathered, RegionLattice, between_points, gather_points, region_lattices, region_support
+from lpdif.regions import HALF, Gathered, RegionLattice, between_points, gather_points, region_lattices, region_support
 from lpdif.rims import even_rim
 from lpdif.scans import Scan
 from lpdif.simplify import simplify
@@ -38,6 +39,7 @@ from lpdif.trimming import face_areas, keep_faces, large_parts, opposing, trim, 
 log = logging.getLogger("lpdif")
 
 FloatArray = NDArray[np.float64]
+View = tuple[cKDTree, FloatArray, FloatArray]  # points that regions see: search tree, positions, normals
 
 SPACINGS = 1.6  # unit of the encoder: spacings between points
 NOISES = 3.0  # and standard deviations of their noise, added
@@ -57,6 +59,7 @@ FAR = 1.6  # and kept within this many,
 OFF = 0.6  # from so many on only where it looks the way of one of the points around
 PAST = 0.15  # of which what is more than this many past the border of the points is cut off
 HOLE = 40.0  # larger gaps between points, in squared spacings, stay open
+BRIDGED = 24.0  # spacings from the points up to which a watertight mesh goes on as the surface does around a gap
 CRUMB = 16.0  # parts that stand for fewer points are dropped
 CHUNK = 4096  # regions gathered at once
 BANDS = 4  # and encoded in so many parts
@@ -93,10 +96,14 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     tree = cKDTree(ready.points)
     between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
     lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
-    field = encode(ready, lattices, tree, model, config, resolve(device), threads, progress)
+    far = config.max_distance or (BRIDGED * ready.spacing if config.watertight else 0.0)
+    spans = bridges(ready.points, size, level, far, sum(len(lattice.keys) for lattice in lattices))
+    field = encode(ready, lattices, spans, tree, model, config, resolve(device), threads, progress)
     reach = REACH * ready.local_spacing
-    if config.max_distance is not None:  # but no region speaks farther from its points than this
-        reach = np.minimum(config.max_distance, GAP * ready.local_spacing + (1 + SUPPORT) * size * 2.0**level)
+    if far:  # but no region speaks farther from its points than this
+        widest = max([size * 2.0 ** int(level.max()), *(span.lattice.size for span in spans)])
+        own = GAP * ready.local_spacing + furthest(size) * 2.0**level
+        reach = np.minimum(far, np.maximum(own, furthest(widest)))
     stride = lattice_stride(level, step / size)
     surface = extract(
         ready.points, field.box_sdf, step, reach, threads=threads, stride=stride, tick=lambda done, total: progress("extract", done, total)
@@ -216,6 +223,7 @@ def check_extent(scan: Scan, ready: Prepared, size: float, step: float) -> None:
 def encode(
     ready: Prepared,
     lattices: list[RegionLattice],
+    spans: list[Bridge],
     tree: cKDTree,
     model: Model,
     config: ReconstructConfig,
@@ -223,18 +231,20 @@ def encode(
     threads: int,
     progress: Progress = silent,
 ) -> LocalField:
-    """Codes and patterns of all regions, in chunks of CHUNK, `threads` at a time."""
+    """Codes and patterns of all regions, in chunks of CHUNK, `threads` at a time; those that span gaps see fewer points."""
     networks, patterns = model.networks.to(device), model.patterns.to(device)
-    jobs = [(lattice, part) for lattice in lattices for part in slices(len(lattice.keys), CHUNK)]
+    views = [(lattice, (tree, ready.points, ready.normals)) for lattice in lattices]
+    views += [(lattice, (cKDTree(ready.points[rows]), ready.points[rows], ready.normals[rows])) for lattice, rows in spans]
+    jobs = [(lattice, view, part) for lattice, view in views for part in slices(len(lattice.keys), CHUNK)]
     most = MOST if ready.noise > 0.3 * NOISY * ready.spacing else MOST // 2
 
-    def work(job: tuple[RegionLattice, slice]) -> list[RegionCodes]:
-        lattice, chunk = job
+    def work(job: tuple[RegionLattice, View, slice]) -> list[RegionCodes]:
+        lattice, view, chunk = job
         unit = overlap(ready) * lattice.size
 
         def coded(part: slice) -> RegionCodes:
             centers = np.asarray(lattice.corners[part] * lattice.size, dtype=np.float64)
-            seen = gather_points(tree, ready.points, ready.normals, centers, unit, HALO, most)
+            seen = gather_points(*view, centers, unit, HALO, most)
             return encode_chunk(seen, centers, unit, networks, patterns, device, config.refine, ready.noise / unit)
 
         return halving(coded, chunk)
@@ -246,7 +256,8 @@ def encode(
             progress("encode", done, len(jobs))
     center = np.concatenate([codes.center for codes in found])
     rest = {name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")}
-    return LocalField(lattices, RegionCodes(center=center, **rest), networks.decoder, ready.origin)
+    by_size = sorted((lattice for lattice, _ in views), key=lambda lattice: lattice.size)
+    return LocalField(by_size, RegionCodes(center=center, **rest), networks.decoder, ready.origin)
 
 
 def slices(count: int, chunk: int) -> Iterator[slice]:
@@ -307,18 +318,18 @@ def finish(
     """Trim to the data, drop crumbs, close and simplify if asked, carry attributes, go back to world coordinates."""
     distance, nearest = tree.query(surface.vertices, workers=threads)
     hole = HOLE * ready.spacing**2
-    if config.max_distance is None:
-        off = distance / ready.local_spacing[nearest]
-        supported, doubtful = off <= FAR, np.flatnonzero((off > OFF) & (off <= FAR))
-        supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
-        kept = trim(surface, supported, hole)
-    else:
-        kept = (distance <= config.max_distance)[surface.faces].all(1)
+    off = distance / ready.local_spacing[nearest]
+    supported = off <= FAR if config.max_distance is None else distance <= config.max_distance
+    doubtful = np.flatnonzero((off > OFF) & supported)
+    supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
+    widest = (2 * BRIDGED * ready.spacing) ** 2 if config.watertight else hole
+    kept = trim(surface, supported, widest) if config.max_distance is None else supported[surface.faces].all(1)
     if not kept.any():
         hint = remedy(config) if config.max_distance is None else "give a larger --max-distance"
         raise InputError(f"{scan.name}: no surface within the maximum distance of its points", hint)
     surface, used = keep_faces(surface, kept)
-    surface = without_crumbs(surface, ready.local_spacing[nearest[used]])
+    near = np.where(off <= FAR, ready.local_spacing[nearest], np.inf)  # what is farther stands for no point
+    surface = without_crumbs(surface, near[used])
     if config.max_distance is None:
         cut = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
         if len(cut.faces) == 0:

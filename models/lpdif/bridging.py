@@ -1,0 +1,54 @@
+"""Across gaps: regions coarser than the points ask for, which see a thinned scan and carry its surface on where no finer region speaks.
+
+Letters: N points of a scan, M points that are left of them, s region size, l level: regions of level l have size s 2^l.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.regions import SUPPORT, RegionLattice, pack_keys, region_lattices
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SEEN = 2.0  # points that a coarse region sees, in each direction and of its size
+
+
+class Bridge(NamedTuple):
+    """The regions of one level that span gaps, and the rows (M,) of the points that they see."""
+
+    lattice: RegionLattice
+    rows: IntArray
+
+
+def thinned(points: FloatArray, edge: float) -> IntArray:
+    """(M,) rows, ascending, of one point (N, 3) in each cube of this edge that holds any: the first."""
+    return np.sort(np.unique(pack_keys(np.floor(points / edge).astype(np.int64)), return_index=True)[1])
+
+
+def furthest(size: float) -> float:
+    """How far from its points regions of a size speak, at least."""
+    return (1 + SUPPORT) * size
+
+
+def bridges(points: FloatArray, finest: float, level: IntArray, distance: float, first: int) -> list[Bridge]:
+    """Bridges that speak up to `distance` from the points (N, 3), whose own regions have these levels (N,), smallest first.
+
+    Every level above a point's own takes part, up to the one that reaches so far, or measures half of the scan. first: number of the
+    first region.
+    """
+    found: list[Bridge] = []
+    extent = float(np.ptp(points, axis=0).max())
+    number = int(level.min())
+    while furthest(size := finest * 2.0**number) < distance and 4 * size < extent:
+        number += 1
+        among = np.flatnonzero(level < number)
+        rows = among[thinned(points[among], 2 * size / SEEN)]
+        (lattice,) = region_lattices(points[rows], 2 * size, np.zeros(len(rows), np.int64), first)
+        first += len(lattice.keys)
+        found.append(Bridge(lattice, rows))
+    return found
