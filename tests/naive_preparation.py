@@ -305,3 +305,19 @@ def ground_votes(points: FloatArray, axes: FloatArray) -> list[float]:
             votes[i] = math.copysign(1.0, axes[i][2])
     full = (max(i for i, _ in columns) + 1) * (max(j for _, j in columns) + 1)
     return votes if covered >= MOST_COLUMNS * full else [0.0] * len(points)
+
+
+def on_line(points: FloatArray) -> bool:
+    """Whether points (k, 3) vary in one direction alone."""
+    variance = np.linalg.eigvalsh(np.cov(points.T))
+    return bool(variance[1] < 0.02 * variance[2])
+
+
+def check_apart(indices: IntArray, close: BoolArray, kept: BoolArray) -> None:
+    """No two that are kept are close; each of the others is close to one that is."""
+    pairs = {(i, int(indices[i, c])) for i in range(len(indices)) for c in range(indices.shape[1]) if close[i, c]}
+    pairs |= {(j, i) for i, j in pairs}
+    for i, j in pairs:
+        assert not (kept[i] and kept[j])
+    for i in range(len(kept)):
+        assert kept[i] or any(kept[j] for one, j in pairs if one == i)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, on_a_line
+from lpdif.evening import evened
 from lpdif.mesh_points import points_of_mesh
 from lpdif.normals import unit_normals
 from lpdif.scans import FloatArray, IntArray, Scan
@@ -76,6 +77,13 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     if given is not None:
         axes, usable = unit_normals(given[rows])
     near, noise = neighbourhood(points, axes if usable.all() else None, threads)
+    even = evened(points, near, threads)
+    if not even.kept.all():
+        note(facts, "merged_copies", even.copies, "point", "left out: copies a hair from others")
+        note(facts, "thinned_lines", even.lined, "point", "left out: they lie far denser along lines than across")
+        rows, axes, usable = rows[even.kept], axes[even.kept], usable[even.kept]
+        points = points[even.kept]
+        near, noise = neighbourhood(points, axes if usable.all() else None, threads)
     if not keep_outliers:
         inlier = inliers(points, near, noise, scan.name, facts, threads)
         if not inlier.all():
