@@ -9,8 +9,9 @@ from clouds import FloatArray, box, joined, noisy, plane, shifted, sphere, torus
 from numpy.typing import NDArray
 from shapes import rotation
 
-from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, plane_offset
+from lpdif.cleaning import OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, plane_offset
 from lpdif.errors import InputError
+from lpdif.scans import MINIMUM_POINTS
 from lpdif.spacing import nearest, noise_sigma, search_tree
 
 

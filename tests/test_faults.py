@@ -66,8 +66,8 @@ def refused(cli: Cli, code: int, *words: str | Path) -> Ran:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("scan.ply", b"", "is empty (0 bytes)"),
-        ("scan.ply", ply(0, b""), "holds no points"),
+        ("scan.ply", b"", "is empty (0 bytes), at least 32 points are needed"),
+        ("scan.ply", ply(0, b""), "holds no points (element vertex 0), at least 32 are needed"),
         ("scan.xyz", text(ball()[0][:3]), "3 distinct points, at least 32 are needed"),
         ("scan.xyz", text(ball()[0][:31]), "31 distinct points, at least 32 are needed"),
         ("scan.xyz", b"1 2 3\n" * 500, "1 distinct points, at least 32 are needed"),

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.scans import FloatArray, IntArray
+from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray
 from lpdif.spacing import IndexArray, Neighbours, chunks, nearest, search_tree
 
 BoolArray = NDArray[np.bool_]
 
-MINIMUM_POINTS = 32  # distinct points a scan must have
 LONGEST = 1e30  # extents and coordinates beyond this overflow when squared and cubed
 FINEST = 2.0**-40  # extent over largest coordinate: below this float64 cannot tell the points apart
 FLAT = 2e-7  # second singular value over the first: below this, which single precision may leave, all points lie on one line

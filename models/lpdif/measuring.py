@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, on_a_line
+from lpdif.cleaning import OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, on_a_line
 from lpdif.mesh_points import points_of_mesh
 from lpdif.normals import unit_normals
-from lpdif.scans import FloatArray, IntArray, Scan
+from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray, Scan
 from lpdif.spacing import Neighbours, even_rows, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
 from lpdif.words import counted
 

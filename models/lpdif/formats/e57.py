@@ -32,11 +32,11 @@ def read_e57(source: Source) -> Scan:
     if length > len(source.data):
         raise source.cut(len(source.data), length, "byte")
     if importlib.util.find_spec("pye57") is None:
-        raise source.error("reading E57 needs the package pye57", 'pip install "lpdif[e57]"')
+        raise source.error("reading E57 needs the package pye57", "pip install pye57")
     arrays = arrays_from_child(source, "e57")
     points = arrays["points"].astype(np.float64)
     if not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     counts = arrays["counts"]
     log.info("%s: %s (points: %s)", source.name, counted(len(counts), "scan"), ", ".join(str(count) for count in counts[:20]))
     colors = arrays.get("colors")

@@ -16,6 +16,7 @@ from lpdif.scans import Scan
 from lpdif.words import counted
 
 MAGIC = b"LASF"
+INSTALL = 'pip install "laspy[lazrs]"'  # the extra las of lpdif by its own name: so it works wherever lpdif came from
 _SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
 _CARRIED = ("intensity", "classification")
 
@@ -25,11 +26,11 @@ def read_las(source: Source) -> Scan:
     compressed = _check_header(source)
     missing = [name for name in ("laspy", *(["lazrs"] if compressed else [])) if importlib.util.find_spec(name) is None]
     if missing:
-        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", 'pip install "lpdif[las]"')
+        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", INSTALL)
     arrays = arrays_from_child(source, "las")
     points = arrays.pop("points").astype(np.float64)
     if not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     colors = arrays.pop("colors", None)
     return Scan(
         points,
@@ -61,7 +62,7 @@ def _check_header(source: Source) -> bool:
     if place > offset:
         raise source.error("the last variable length record of its LAS header reaches into the points")
     if count == 0:
-        raise source.error("holds no points (header says 0)")
+        raise source.empty("header says 0")
     room = (size - offset) // length
     if not compressed and count > room:
         raise source.cut(room, count, "point")

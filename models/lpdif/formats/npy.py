@@ -63,7 +63,7 @@ def read_npy(source: Source) -> Scan:
         columns = [flat[name] for name in names]
         usable = [index for index, column in enumerate(columns) if column.dtype.kind in "biuf" and column.ndim == 1]
         if not len(flat):
-            raise source.error("holds no points")
+            raise source.empty()
         return scan_of_columns(source, [names[index] for index in usable], [_native(columns[index]) for index in usable])
     return _of_table(source, _table(source, array, ""))
 
@@ -88,7 +88,7 @@ def read_npz(source: Source) -> Scan:
         return _with_faces(source, _of_table(source, table), arrays)
     points = _native(table).astype(np.float64)
     if not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     normals = _take(source, arrays, _NORMALS, len(points))
     colors = _take(source, arrays, _COLORS, len(points))
     sensor_key = first_of(arrays, _SENSOR)
@@ -172,7 +172,7 @@ def _table(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.
 
 def _of_table(source: Source, table: NDArray[np.generic]) -> Scan:
     if not len(table):
-        raise source.error("holds no points")
+        raise source.empty()
     if table.shape[1] > 64:
         raise source.error(f"shape {table.shape} is no list of points", _HINT)
     values = table.astype(np.float64)

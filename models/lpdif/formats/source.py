@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
+from lpdif.scans import MINIMUM_POINTS
 from lpdif.words import counted
 
 DOWNLOAD_AGAIN = "the file is cut off or damaged: copy or download it again"
+CHOOSE_ANOTHER = "choose another file, or check that the whole scan was exported"
 EXPORT_AGAIN = "export the file again from the program that made it"
 
 # byte order marks -> encoding; UTF-32 first: its little-endian mark begins with that of UTF-16
@@ -37,6 +39,10 @@ class Source:
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError that opens with the file's name."""
         return InputError(printable(f"{self.name}: {what}"), hint)
+
+    def empty(self, why: str = "") -> InputError:
+        """The error of a file without points; `why` one can tell."""
+        return self.error(f"holds no points{f' ({why})' if why else ''}, at least {MINIMUM_POINTS} are needed", CHOOSE_ANOTHER)
 
     def cut(self, got: int, count: int, thing: str) -> InputError:
         """The error of a file that ends early: "ends after 53 of 100 points (header says 100)"; `thing` is one of them."""

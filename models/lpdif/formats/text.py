@@ -65,7 +65,7 @@ def read_text(source: Source) -> Scan:
     text = as_text(source)
     layout = _layout(text)
     if layout.columns == 0:
-        raise source.error("holds no points (no line of numbers)")
+        raise source.empty("no line of numbers")
     if layout.columns < 3:
         raise source.error(
             f"rows of {counted(layout.columns, 'number')}, where a point needs x, y and z", "save the points with three coordinates"
