@@ -327,12 +327,12 @@ def test_parsers_may_hang_and_crash(name: str, said: str, parser: Path, monkeypa
     if name == "hangs":
         monkeypatch.setattr(child, "_SECONDS", 1.0)
     with pytest.raises(InputError) as caught:
-        child.arrays_from_child(Source("a.bin", PLY), name)
+        child.arrays_from_child(Source("a.bin", PLY), name, 1000)
     assert said in caught.value.message
 
 
 def test_parsers_may_chatter(parser: Path) -> None:
-    arrays = child.arrays_from_child(Source("a.bin", PLY, parser / "chatters.py"), "chatters")
+    arrays = child.arrays_from_child(Source("a.bin", PLY, parser / "chatters.py"), "chatters", 1000)
     np.testing.assert_array_equal(arrays["points"], np.ones((2, 3)))
 
 

@@ -30,8 +30,8 @@ def read_glb(source: Source) -> Scan:
         raise source.error(f"glTF version {version} is not understood, only version 2")
     if length > len(source.data):
         raise source.cut(len(source.data), length, "byte")
-    arrays = arrays_from_child(source, "glb")
-    points = arrays["points"].astype(np.float64)
+    arrays = arrays_from_child(source, "glb", source.most_unpacked)
+    points = arrays["points"].astype(np.float64, copy=False)
     if not len(points):
         raise source.empty()
     raw = arrays["faces"].astype(np.int64)

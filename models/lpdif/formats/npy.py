@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lpdif.formats.columns import Column, colors_of, first_of, guess_names, plain, said, scan_of_columns
 from lpdif.formats.polygons import first_outside, triangulate
-from lpdif.formats.source import DOWNLOAD_AGAIN, Source
+from lpdif.formats.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.scans import Scan
 from lpdif.words import counted
 
@@ -23,8 +23,6 @@ log = logging.getLogger("lpdif")
 
 MAGIC = b"\x93NUMPY"
 _HEADER_LIMIT = 1 << 16
-_UNPACKED_LIMIT = 1 << 26  # an archive may always unpack to this, and beyond to
-_UNPACKED_TIMES = 200  # times its size: more is a bomb, not a scan
 
 _POINTS = (
     "points",
@@ -73,8 +71,8 @@ def read_npz(source: Source) -> Scan:
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-            if sum(archive.getinfo(name).file_size for name in names) > _allowance(source):
-                raise source.error(f"unpacks to more than {_UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+            if sum(archive.getinfo(name).file_size for name in names) > source.most_unpacked:
+                raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
             arrays = {name.removesuffix(".npy"): _unpack(source, archive, name) for name in names}
     except _DAMAGE as error:
         raise source.error(f"damaged NPZ archive ({error})", DOWNLOAD_AGAIN) from None
@@ -115,15 +113,11 @@ def read_npz(source: Source) -> Scan:
     return _with_faces(source, scan, faces_left)
 
 
-def _allowance(source: Source) -> int:
-    return max(_UNPACKED_LIMIT, _UNPACKED_TIMES * len(source.data))
-
-
 def _unpack(source: Source, archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
     with archive.open(name) as file:
-        data = file.read(_allowance(source) + 1)
-    if len(data) > _allowance(source):
-        raise source.error(f"unpacks to more than {_UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+        data = file.read(source.most_unpacked + 1)
+    if len(data) > source.most_unpacked:
+        raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
     return _array(source, data, name.removesuffix(".npy"))
 
 

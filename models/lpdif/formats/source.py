@@ -18,6 +18,9 @@ DOWNLOAD_AGAIN = "the file is cut off or damaged: copy or download it again"
 CHOOSE_ANOTHER = "choose another file, or check that the whole scan was exported"
 EXPORT_AGAIN = "export the file again from the program that made it"
 
+UNPACKED_LEAST = 1 << 26  # bytes that a compressed file may always unpack to, and beyond to
+UNPACKED_TIMES = 200  # times its size
+
 # byte order marks -> encoding; UTF-32 first: its little-endian mark begins with that of UTF-16
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -39,6 +42,11 @@ class Source:
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError that opens with the file's name."""
         return InputError(printable(f"{self.name}: {what}"), hint)
+
+    @property
+    def most_unpacked(self) -> int:
+        """Bytes that a compressed file may unpack to: more is a bomb, not a scan."""
+        return max(UNPACKED_LEAST, UNPACKED_TIMES * len(self.data))
 
     def empty(self, why: str = "") -> InputError:
         """The error of a file without points; `why` one can tell."""
