@@ -122,6 +122,12 @@ def test_thousands_in_whole_numbers_and_later_rows() -> None:
     assert refusal(b"1;2;3\n1, 5;2;3\n", "a.csv").startswith("line 2: ")
 
 
+@pytest.mark.parametrize("data", [b"1, 2, 3,4\n5, 6, 7,8\n", b"   1,   2,1234,   5,   6,7890\n", b"1,5, 2,5, 0\n3,5, 4,5, 0\n"])
+def test_commas_that_may_be_either_are_refused(data: bytes) -> None:
+    assert refusal(data, "a.xyz").startswith("its commas may be decimal points or part columns, as in '")
+    assert len(read_scan(data.replace(b", ", b";"), "a.xyz").points) == len(data.splitlines())
+
+
 def test_rows_of_two_numbers_with_decimal_commas_are_no_points() -> None:
     assert refusal(b"1,5 2,5\n3,5 4,5\n", "a.xyz") == "rows of 2 numbers, where a point needs x, y and z"
 

@@ -93,6 +93,14 @@ def _may_have_decimal_commas(row: bytes) -> bool:
     return all(_WITH_COMMA.fullmatch(field) for field in fields if b"," in field)
 
 
+def commas_say_both(rows: Sequence[bytes]) -> bool:
+    """Whether commas part fields of rows that have decimal commas too, and a coordinate has none: `1, 2, 3,4` may be three fields or four."""
+    rows = [row for row in rows if b";" not in row]
+    table = [_without_last(_APART.split(row.strip())) for row in rows]
+    plain = any(all(b"," not in fields[column] for fields in table if column < len(fields)) for column in range(3))
+    return plain and any(b"," in _DECIMAL_COMMA.sub(b"", row).rstrip(b", \t") for row in rows)
+
+
 def parts_thousands(rows: Sequence[bytes]) -> bool:
     """Whether numbers of rows are parted after their thousands by commas, or by points before a decimal comma."""
     rows = [row for row in rows if b";" not in row and b"," in row]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.columns import coordinates_named, guess_names, said, scan_of_columns
-from lpdif.formats.dialect import Dialect, dialect_of, has_decimal_commas, is_number, parts_thousands
+from lpdif.formats.dialect import Dialect, commas_say_both, dialect_of, has_decimal_commas, is_number, parts_thousands
 from lpdif.formats.rows import LONGEST, NOT_A_NUMBER, read_rows
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text, as_text, with_comments
 from lpdif.scans import Scan
@@ -70,8 +70,9 @@ def read_text(source: Source) -> Scan:
             f"rows of {counted(layout.columns, 'number')}, where a point needs x, y and z", "save the points with three coordinates"
         )
     if len(layout.names) != layout.columns and parts_thousands(_head_rows(text.data)):
-        row = text.data[layout.start : text.data.find(b"\n", layout.start)][:60].strip().decode("utf-8", "replace")
-        raise source.error(f"thousands are parted within its numbers, as in {row!r}", _PLAIN_NUMBERS)
+        raise source.error(f"thousands are parted within its numbers, as in {_shown(text, layout)!r}", _PLAIN_NUMBERS)
+    if layout.dialect.decimal_comma and commas_say_both(_head_rows(text.data)):
+        raise source.error(f"its commas may be decimal points or part columns, as in {_shown(text, layout)!r}", _PLAIN_NUMBERS)
     values, dropped = _values(text, layout)
     names = layout.names
     if len(names) != values.shape[1] or not coordinates_named(names):
@@ -87,6 +88,12 @@ def read_text(source: Source) -> Scan:
     log.info("%s: columns taken as %s", source.name, said([name if column not in dropped else "" for column, name in enumerate(names)]))
     kept = [column for column, name in enumerate(names) if name and column not in dropped]
     return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
+
+
+def _shown(text: Text, layout: Layout) -> str:
+    """The first row, for a message."""
+    end = text.data.find(b"\n", layout.start)
+    return text.data[layout.start : end if end >= 0 else None][:60].strip().decode("utf-8", "replace")
 
 
 def _layout(text: Text) -> Layout:
