@@ -114,7 +114,7 @@ def test_children_cut_and_changed(name: str) -> None:
 @pytest.mark.parametrize("name", SEEDS)
 def test_content_decides_and_not_the_name(name: str) -> None:
     expected = read_scan(SEEDS[name], name)
-    for other in ("scan",) if name in CHILDREN else ("scan", "scan.bin", "scan.asc" if name in ("a.pts", "a.csv") else "scan.PLY"):
+    for other in ("scan",) if name in CHILDREN else ("scan", "scan.bin", "scan.asc" if name.endswith((".pts", ".csv", ".xyz")) else "scan.PLY"):
         scan = read_scan(SEEDS[name], other)
         np.testing.assert_array_equal(scan.points, expected.points)
         np.testing.assert_array_equal(scan.faces, expected.faces)
