@@ -299,6 +299,7 @@ PARSERS = {
     "eats": "import numpy as np\ndef decode(path):\n    return {'points': np.ones(1 << 40)}\n",
     "leaves": "import os\ndef decode(path):\n    os._exit(1)\n",
     "raises": "def decode(path):\n    raise KeyError('no such key')\n",
+    "panics": "class Panic(BaseException):\n    pass\ndef decode(path):\n    raise Panic('range end index out of range')\n",
     "chatters": "import os\nimport numpy as np\ndef decode(path):\n    os.write(1, b'hello')\n    return {'points': np.ones((2, 3))}\n",
 }
 
@@ -321,6 +322,7 @@ def parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("eats", "asks for more memory than its size can explain"),
         ("leaves", "its leaves parser failed: exit code 1"),
         ("raises", "damaged: its parser says"),
+        ("panics", "damaged: its parser says 'range end index out of range'"),
     ],
 )
 def test_parsers_may_hang_and_crash(name: str, said: str, parser: Path, monkeypatch: pytest.MonkeyPatch) -> None:

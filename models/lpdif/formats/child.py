@@ -140,7 +140,7 @@ def main() -> None:
         message = error.message
     except MemoryError:
         message = "asks for more memory than its size can explain"
-    except Exception as error:  # whatever a parser raises on a damaged file is what it has to say against it
+    except BaseException as error:  # whatever a parser raises on a damaged file, panics of Rust included, is what it has to say against it
         text = " ".join(str(error).split())
         message = f"damaged: its parser says {text[:200]!r}" if text else f"damaged: its parser fails with {type(error).__name__}"
     else:
