@@ -65,19 +65,23 @@ def test_a_laz_that_claims_too_much_is_refused_by_arithmetic(tmp_path: Path) -> 
 def test_a_laz_that_claims_much_takes_no_memory_before_it_has_the_points(tmp_path: Path) -> None:
     laz(tmp_path / "few.laz", 1000)
     laz(tmp_path / "lies.laz", 1000, said=UNPACKED_LEAST // 38)
+    data = (tmp_path / "few.laz").read_bytes()
+    chunk = data.index(struct.pack("<I", 50_000), data.index(b"laszip encoded"))
+    (tmp_path / "chunks.laz").write_bytes(data[:chunk] + struct.pack("<I", 20_000_000) + data[chunk + 4 :])
     script = (
         "import resource, sys\nfrom lpdif import LpdifError, load_scan\n"
         "try:\n    print(len(load_scan(sys.argv[1]).points), end=' ')\nexcept LpdifError as error:\n    print('refused', end=' ')\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
     )
     took = {}
-    for name in ("few.laz", "lies.laz"):
+    for name in ("few.laz", "lies.laz", "chunks.laz"):
         command = [sys.executable, "-c", script, str(tmp_path / name)]
         ran = subprocess.run(command, env=process_environment(), capture_output=True, text=True, check=True)
         said, memory = ran.stdout.split()
-        assert said == ("1000" if name == "few.laz" else "refused")
+        assert said == ("refused" if name == "lies.laz" else "1000")
         took[name] = int(memory) / 1024
     assert took["lies.laz"] < took["few.laz"] + 30  # the points it claims are 107 MiB
+    assert took["chunks.laz"] < took["few.laz"] + 30  # a chunk as it says would be 725 MiB
 
 
 def test_a_las_of_fewer_points_than_its_header_says_is_refused(tmp_path: Path) -> None:

@@ -29,8 +29,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 _SECONDS = 60.0  # a file of any size may take this long,
 _SECONDS_A_MEGABYTE = 1.0  # and so much more for its size
-_MEMORY = 1 << 30  # bytes of address space for Python, the parser's libraries (0.1 to 0.25 GiB) and their threads,
-_THREADS = 8  # of which there are so many at most
+_MEMORY = 1 << 30  # bytes of address space for Python and the parser's libraries, which take 0.1 to 0.25 GiB, and room to work,
 _HELD = 3  # and so many times what the file unpacks to: as it is read, as it is kept, and what is made of it on the way
 _SAID = 1 << 16  # bytes of what a parser says that are kept
 _REFUSED = 3  # exit code of a child that says what is wrong
@@ -58,8 +57,7 @@ def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
     seconds = _SECONDS + _SECONDS_A_MEGABYTE * len(source.data) / 2**20
     memory = _MEMORY + len(source.data) + _HELD * unpacked
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(place for place in sys.path if place))
-    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their stacks count as memory,
-    environment |= {"RAYON_NUM_THREADS": str(min(_THREADS, os.cpu_count() or 1)), "MALLOC_ARENA_MAX": "2"}  # and their heaps
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their stacks count as memory
     command = [sys.executable, "-c", "from lpdif.formats.child import main; main()", module, str(path), str(memory)]
     said, late = bytearray(), threading.Event()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:

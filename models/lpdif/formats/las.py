@@ -83,8 +83,8 @@ def decode(path: Path) -> Arrays:
 
     out: Arrays = {}
     place = 0
-    try:
-        with laspy.open(path, read_evlrs=False) as reader:
+    try:  # the other backend, of many threads, makes room for whole chunks, of whatever size the file says they are
+        with laspy.open(path, read_evlrs=False, laz_backend=laspy.LazBackend.Lazrs) as reader:
             count = reader.header.point_count
             for cloud in reader.chunk_iterator(_AT_ONCE):
                 for name, values in _columns(cloud):
