@@ -14,13 +14,12 @@ from pathlib import Path
 
 import typer
 
-from lpdif.errors import InputError, LpdifError, ResourceError, UsageError
+from lpdif.errors import DISK_FULL, InputError, LpdifError, ResourceError, UsageError
 from lpdif_cli.settings import THREE_NUMBERS
 
 NO_MEMORY_HINT = "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU"
 BUG_HINT = "this is a bug in lpdif: run the command again with -v for the traceback, and report it"
 _SUGGESTED = re.compile(r"lpdif (?:preprocess|fit|cluster)(?: SCANS| --overwrite)*")  # commands on a workspace, as the library suggests them
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PLACE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS}
 
 
@@ -104,7 +103,7 @@ def _system(error: OSError) -> Failure:
     """A refusal by the operating system."""
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error)
-    if error.errno in _FULL:
+    if error.errno in DISK_FULL:
         return Failure(
             f"{where}{what}{_free_space(error.filename)}",
             "free some space or write elsewhere; what was there before is intact",

@@ -98,6 +98,7 @@ class Work:
 
     def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
         """The reconstruction of a scan."""
+        self.check(scan)
         if self._model is None:
             self._model = lpdif.load_model(self.model_path())
         chosen = self.settings.config
@@ -112,8 +113,15 @@ class Work:
 
     def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
         """What the reconstruction of a scan would be like. Raises what it would raise before it begins."""
+        self.check(scan)
         lpdif.load_model(self.model_path())
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
+
+    def check(self, scan: lpdif.Scan) -> None:
+        """Raises InputError for a scan of which no mesh can come, before the model loads torch."""
+        from lpdif.measuring import check_scan
+
+        check_scan(scan, self.settings.config.reconstruct.keep_outliers)
 
     def model_path(self) -> Path | None:
         """The model file to use, None for the bundled one; a model of the workspace comes first, aloud."""

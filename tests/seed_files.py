@@ -211,6 +211,7 @@ def seeds() -> dict[str, bytes]:
         "binary.stl": stl_binary(),
         "a.csv": CSV,
         "a.pts": PTS,
+        "comma.xyz": "".join(" ".join(f"{value:.4f}" for value in row) + "\n" for row in POINTS).replace(".", ",").encode(),
         "ascii.pcd": pcd("ascii"),
         "binary.pcd": pcd("binary"),
         "compressed.pcd": pcd("binary_compressed"),

@@ -9,8 +9,19 @@ from clouds import FloatArray, box, joined, noisy, plane, shifted, sphere, torus
 from numpy.typing import NDArray
 from shapes import rotation
 
-from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, plane_offset
+from lpdif.cleaning import (
+    FRAGMENT,
+    OUTLIER_NEIGHBOURS,
+    check_extent,
+    distinct_rows,
+    far_rows,
+    finite_rows,
+    inlier_rows,
+    on_a_line,
+    plane_offset,
+)
 from lpdif.errors import InputError
+from lpdif.scans import MINIMUM_POINTS
 from lpdif.spacing import nearest, noise_sigma, search_tree
 
 
@@ -68,7 +79,7 @@ def test_points_a_bit_apart_are_distinct() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, MINIMUM_POINTS - 1])
 def test_too_few_points_are_refused_with_their_number(count: int) -> None:
-    with pytest.raises(InputError, match=rf"^some\.ply: {count} distinct points, at least {MINIMUM_POINTS}") as caught:
+    with pytest.raises(InputError, match=rf"^some\.ply: {count} distinct points?, at least {MINIMUM_POINTS}") as caught:
         check_extent(np.random.default_rng(0).normal(size=(count, 3)), "some.ply")
     assert caught.value.hint
 
@@ -85,6 +96,23 @@ def test_too_few_points_are_refused_with_their_number(count: int) -> None:
 def test_points_without_a_scale_are_refused(factor: float, shift: float, words: str) -> None:
     with pytest.raises(InputError, match=words):
         check_extent(sphere(100).points * factor + shift, "scan")
+
+
+def test_points_near_the_largest_number_are_refused_without_a_warning() -> None:
+    points = np.random.default_rng(0).choice([-1.7e308, -1e308, 1e308, 1.7e308], (100, 3))
+    assert not len(far_rows(points))
+    assert on_a_line(points)  # for all that can be told
+    with pytest.raises(InputError, match="beyond any unit of length"):
+        check_extent(points, "scan")
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1.0, 1e200])
+@pytest.mark.parametrize("count", [0, 1, 11, 12, 40])
+def test_points_far_out_are_found_whatever_the_unit(count: int, factor: float) -> None:
+    ball = sphere(500).points
+    far = 2e4 * (1 + np.arange(count))[:, None] * np.array([1.0, -1.0, 0.5])
+    found = far_rows(factor * np.concatenate([far, ball]))
+    assert found.tolist() == (list(range(count)) if count < FRAGMENT else [])
 
 
 @pytest.mark.parametrize(("factor", "shift"), [(1.0, 0.0), (1e28, 0.0), (1e-30, 0.0), (1.0, 1e8), (1e-3, 1e6)])
@@ -107,7 +135,7 @@ def test_a_line_along_an_axis_is_refused(axis: int) -> None:
 @pytest.mark.parametrize("count", [50, 3000])
 def test_a_line_in_any_direction_is_refused_however_far(direction: tuple[float, float, float], shift: float, count: int) -> None:
     points = np.outer(np.linspace(0, 1, count), direction) + shift
-    with pytest.raises(InputError, match=f"all {count} points lie on one line"):
+    with pytest.raises(InputError, match=f"all {count:,} points lie on one line"):
         check_extent(points, "scan")
 
 

@@ -99,7 +99,7 @@ def test_messages_hold_nothing_that_a_terminal_obeys() -> None:
     assert refusal(data) == "no columns x, y and z; its columns are \\x1b[31mred"
     with pytest.raises(InputError) as caught:
         read_scan(b"", "a\x1b[31m\nb.ply")
-    assert caught.value.message == "a\\x1b[31m\\nb.ply: is empty (0 bytes)"
+    assert caught.value.message == "a\\x1b[31m\\nb.ply: is empty (0 bytes), at least 32 points are needed"
 
 
 def test_blanks_without_end_take_no_time() -> None:

@@ -200,7 +200,7 @@ def test_bad_files_are_left_out_with_their_reasons_and_the_rest_is_done(cli: Cli
     assert ran.code == 7
     expected = {
         "scans/cut.ply": "ends after",
-        "scans/empty.obj": "is empty (0 bytes)",
+        "scans/empty.obj": "is empty (0 bytes), at least 32 points are needed",
         "scans/few.xyz": "10 distinct points, at least 32 are needed",
         "scans/packed.ply": "a gzip archive",
         "scans/thin.ply": "too few points (40) for regions of 0.125 of its size",

@@ -120,12 +120,14 @@ def refusal(scan: Scan, model: Model, **settings: object) -> str:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_too_few_points(models: dict[str, Model], count: int) -> None:
-    assert "points" in refusal(Scan(np.eye(3)[:count], name="few.ply"), models["tiny"])
+    assert "at least 32 are needed" in refusal(Scan(np.eye(3)[:count], name="few.ply"), models["tiny"])
 
 
 def test_extents_beyond_the_lattice(models: dict[str, Model]) -> None:
-    for settings in ({"region_size": 1e-7}, {"resolution": 1e-7}):
-        assert "2^20 steps of 1e-07" in refusal(Scan(*even_sphere_points(300), name="far.ply"), models["tiny"], **settings)
+    for name in ("region_size", "resolution"):
+        settings = {name: 1e-7}
+        said = f"2^20 times the {name.replace('_', ' ')} 1e-07"
+        assert said in refusal(Scan(*even_sphere_points(300), name="far.ply"), models["tiny"], **settings)
 
 
 def test_what_is_expected_is_about_what_is_made(models: dict[str, Model]) -> None:

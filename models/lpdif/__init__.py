@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from lpdif.reading import load_scan as load_scan
     from lpdif.reading import read_scan as read_scan
     from lpdif.scans import Scan as Scan
+    from lpdif.stages.checked import expect as expect
+    from lpdif.stages.checked import reconstruct as reconstruct
     from lpdif.stages.cluster import cluster as cluster
     from lpdif.stages.fit import fit as fit
     from lpdif.stages.preprocess import preprocess as preprocess
     from lpdif.stages.reconstruct import Reconstruction as Reconstruction
-    from lpdif.stages.reconstruct import expect as expect
-    from lpdif.stages.reconstruct import reconstruct as reconstruct
     from lpdif.workspace import Workspace as Workspace
     from lpdif.writing import encode_mesh as encode_mesh
     from lpdif.writing import write_mesh as write_mesh
@@ -63,14 +63,14 @@ _DOOR = {
     "cluster": "stages.cluster",
     "encode_mesh": "writing",
     "evaluate": "metrics",
-    "expect": "stages.reconstruct",
+    "expect": "stages.checked",
     "fit": "stages.fit",
     "load_model": "artifacts",
     "load_scan": "reading",
     "make_demo_scan": "demo_scan",
     "preprocess": "stages.preprocess",
     "read_scan": "reading",
-    "reconstruct": "stages.reconstruct",
+    "reconstruct": "stages.checked",
     "use_threads": "device",
     "write_mesh": "writing",
     "write_scan": "writing",

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lpdif.errors import ResourceError, UsageError
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from lpdif.errors import DISK_FULL, ResourceError, UsageError
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
@@ -77,7 +75,7 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
     except OSError as error:
         written = temporary.stat().st_size if temporary.exists() else 0
         _remove(temporary)
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise _full(path, written) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
@@ -108,7 +106,7 @@ def _create(path: Path) -> tuple[Path, int]:
         # opened by hand: permissions then follow the umask, as those of any new file
         return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in DISK_FULL:
             raise _full(path, 0) from None
         raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
 

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.scans import FloatArray, IntArray
-from lpdif.spacing import IndexArray, Neighbours, chunks, nearest, search_tree
+from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray
+from lpdif.spacing import IndexArray, Neighbours, chunks, even_rows, nearest, search_tree
+from lpdif.words import counted
 
 BoolArray = NDArray[np.bool_]
 
-MINIMUM_POINTS = 32  # distinct points a scan must have
 LONGEST = 1e30  # extents and coordinates beyond this overflow when squared and cubed
+GLANCE = 10_000  # points that are looked at for the middle of all
+FAR_AWAY = 1000.0  # fewer than FRAGMENT points this many times farther out than all others are outliers before anything is measured
 FINEST = 2.0**-40  # extent over largest coordinate: below this float64 cannot tell the points apart
 FLAT = 2e-7  # second singular value over the first: below this, which single precision may leave, all points lie on one line
 
@@ -52,16 +54,61 @@ def distinct_rows(points: FloatArray) -> IntArray:
     return order[new]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of coordinates near the largest number there is
+def far_rows(points: FloatArray, most: int = FRAGMENT) -> IntArray:
+    """Numbers of the rows of (N, 3) finite points that lie FAR_AWAY times as far out as all others: fewer than `most`, or none.
+
+    Fewer than FRAGMENT are what `inlier_rows` calls a fragment; but next to these the others have too few digits to be measured.
+    """
+    none = np.zeros(0, dtype=np.int64)
+    most = min(most, len(points))
+    if most < 2:
+        return none
+    middle = _middle(points)
+    typical = float(np.median(_farness(points[even_rows(len(points), GLANCE)], middle)))
+    if max(np.abs(points.min(axis=0) - middle).max(), np.abs(points.max(axis=0) - middle).max()) <= FAR_AWAY * typical:
+        return none  # as of most scans: all others reach at least as far as the typical point
+    out = _farness(points, middle)
+    farthest = np.argpartition(out, len(out) - most)[len(out) - most :]
+    farthest = farthest[np.argsort(-out[farthest], kind="stable")]
+    gaps = np.flatnonzero(out[farthest[:-1]] > FAR_AWAY * out[farthest[1:]])
+    return np.sort(farthest[: gaps[-1] + 1]) if len(gaps) else none
+
+
+def near_rows(points: FloatArray, rows: IntArray) -> IntArray:
+    """Those of `rows` of (N, 3) whose points do not lie far out among them (see `far_rows`); all where too few would be left."""
+    far = far_rows(points[rows])
+    return np.delete(rows, far) if len(far) and len(rows) - len(far) >= MINIMUM_POINTS else rows
+
+
+def _middle(points: FloatArray) -> FloatArray:
+    """The median (3,) of points (N, 3), or of an even sample of them."""
+    return np.asarray(np.median(points[even_rows(len(points), GLANCE)], axis=0))
+
+
+def _farness(points: FloatArray, middle: FloatArray) -> FloatArray:
+    """(N,) how far points (N, 3) lie from the middle (3,), along the axis along which it is most."""
+    return np.asarray(np.abs(points - middle).max(axis=1))
+
+
+def farness_ratio(points: FloatArray, far: IntArray) -> float:
+    """How many times farther out the nearest of the points `far` of (N, 3) lies than the farthest of all others."""
+    out = _farness(points, _middle(points))
+    rest = float(np.delete(out, far).max(initial=0.0))
+    return float(out[far].min()) / rest if rest > 0 else np.inf
+
+
 def check_extent(points: FloatArray, name: str) -> None:
     """Refuse (InputError) distinct points (N, 3) that are too few, or of no usable extent: one spot, one line, no scale."""
     low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(3), np.zeros(3))
-    extent, largest = float((high - low).max()), float(max(np.abs(low).max(), np.abs(high).max()))
+    largest = float(max(np.abs(low).max(), np.abs(high).max()))
     if largest > LONGEST:
         raise InputError(f"{name}: coordinates up to {largest:.3g} are beyond any unit of length", "check the file's columns and scale")
+    extent = float((high - low).max())
     if len(points) < MINIMUM_POINTS or extent == 0:
         distinct = len(points) if extent else min(1, len(points))
         raise InputError(
-            f"{name}: {distinct} distinct points, at least {MINIMUM_POINTS} are needed",
+            f"{name}: {counted(distinct, 'distinct point')}, at least {MINIMUM_POINTS} are needed",
             "a surface cannot be made from so few points; check that the whole file was exported",
         )
     if extent < FINEST * largest:
@@ -70,7 +117,14 @@ def check_extent(points: FloatArray, name: str) -> None:
             "export the scan with a local origin, or check its unit",
         )
     if on_a_line(points):
-        raise InputError(f"{name}: all {len(points)} points lie on one line", "a surface needs points that spread in two directions")
+        far = far_rows(points, len(points) // 2)
+        if len(far) and not on_a_line(np.delete(points, far, axis=0)):
+            raise InputError(
+                f"{name}: {len(far):,} of {counted(len(points), 'point')} {'lies' if len(far) == 1 else 'lie'} "
+                f"{farness_ratio(points, far):.2g} times as far out as the rest, which are one spot beside it",
+                f"remove {'it' if len(far) == 1 else 'them'}: {' '.join(f'{value:.6g}' for value in points[far[0]])}",
+            )
+        raise InputError(f"{name}: all {counted(len(points), 'point')} lie on one line", "a surface needs points that spread in two directions")
 
 
 def on_a_line(points: FloatArray) -> bool:
@@ -78,8 +132,11 @@ def on_a_line(points: FloatArray) -> bool:
     if not len(points):
         return True
     low, high = points.min(axis=0), points.max(axis=0)
-    extent, largest = float((high - low).max()), float(max(np.abs(low).max(), np.abs(high).max()))
-    if extent == 0 or not np.isfinite(extent):
+    largest = float(max(np.abs(low).max(), np.abs(high).max()))
+    if largest > LONGEST:  # which nothing can be told of
+        return True
+    extent = float((high - low).max())
+    if extent == 0:
         return True
     mean = ((points - low) / extent).mean(axis=0)
     # Not from the matrix of squares, whose rounding would hide all below 1e-8

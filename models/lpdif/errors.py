@@ -1,5 +1,9 @@
 """The errors of lpdif. Every failure a user can cause is one of these; each kind carries its exit code."""
 
+import errno
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # what the system calls it
+
 
 class LpdifError(Exception):
     """Base of all errors of lpdif.

@@ -12,11 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.cleaning import MINIMUM_POINTS, OUTLIER_NEIGHBOURS, check_extent, distinct_rows, finite_rows, inlier_rows, on_a_line
+from lpdif.cleaning import (
+    OUTLIER_NEIGHBOURS,
+    check_extent,
+    distinct_rows,
+    far_rows,
+    farness_ratio,
+    finite_rows,
+    inlier_rows,
+    near_rows,
+    on_a_line,
+)
+from lpdif.errors import InputError
 from lpdif.evening import evened
-from lpdif.mesh_points import points_of_mesh
+from lpdif.mesh_points import points_of_mesh, solid_faces
 from lpdif.normals import unit_normals
-from lpdif.scans import FloatArray, IntArray, Scan
+from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray, Scan
 from lpdif.spacing import Neighbours, even_rows, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
 from lpdif.words import counted
 
@@ -69,7 +80,7 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
         mesh = points_of_mesh(scan, seed)
         world, given, source = mesh.points, mesh.normals, mesh.rows
         keep_outliers |= mesh.spread
-    rows = clean_rows(world, scan.name, facts)
+    rows = clean_rows(world, scan.name, facts, keep_outliers)
     origin, unit = frame_of(world[rows])
     rows, points = spatial_order(rows, (world[rows] - origin) / unit)
     axes = np.zeros_like(points)
@@ -102,14 +113,39 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, facts)
 
 
-def clean_rows(world: FloatArray, name: str, facts: Facts) -> IntArray:
-    """Rows of (N, 3) that are finite and distinct, sorted by position. Raises InputError if they are too few or degenerate."""
+def check_scan(scan: Scan, keep_outliers: bool = False) -> None:
+    """Raises at once the InputError of `measure` for points that are too few or degenerate, or faces without area.
+
+    Of a large scan a glance at some points tells that it is not such a one.
+    """
+    if scan.faces is not None and len(scan.faces):
+        solid_faces(scan)
+        return
+    finite = finite_rows(scan.points)
+    some = scan.points[finite[even_rows(len(finite), QUICK_LOOK)]]
+    rows = distinct_rows(some)
+    try:
+        check_extent(some[rows if keep_outliers else near_rows(some, rows)], scan.name)
+    except InputError:
+        clean_rows(scan.points, scan.name, {}, keep_outliers)
+
+
+def clean_rows(world: FloatArray, name: str, facts: Facts, keep_outliers: bool = False) -> IntArray:
+    """Rows of (N, 3) that are finite and distinct, and not absurdly far out, sorted by position.
+
+    Raises InputError if they are too few or degenerate.
+    """
     finite = finite_rows(world)
-    if on_a_line(world[finite[even_rows(len(finite), QUICK_LOOK)]]):
+    if on_a_line(world[finite[even_rows(len(finite), QUICK_LOOK)]]) and not len(far_rows(world[finite], len(finite) // 2)):
         check_extent(world[finite], name)  # millions of points are not sorted first to say that they are one
     rows = finite[distinct_rows(world[finite])]
     note(facts, "dropped_not_finite", len(world) - len(finite), "point", "without a finite position dropped")
     note(facts, "merged_duplicates", len(finite) - len(rows), "exact duplicate", "merged")
+    near = rows if keep_outliers else near_rows(world, rows)
+    if len(near) < len(rows):
+        times = farness_ratio(world[rows], far_rows(world[rows]))
+        note(facts, "dropped_outliers", len(rows) - len(near), "outlier", f"left out: {times:.2g} times as far out as all the rest")
+        rows = near
     check_extent(world[rows], name)
     return rows
 
@@ -163,5 +199,5 @@ def check_precision(world: FloatArray, spacing: float) -> None:
 def note(facts: Facts, name: str, count: int, noun: str, what: str) -> None:
     """Notes and logs a count that is not nought."""
     if count:
-        facts[name] = count
+        facts[name] = int(facts.get(name, 0)) + count
         log.info("%s %s", counted(count, noun), what)

@@ -34,19 +34,25 @@ class MeshPoints:
     spread: bool
 
 
-def points_of_mesh(scan: Scan, seed: int) -> MeshPoints:
-    """Points of a scan that has faces. Raises InputError for faces without area."""
-    from lpdif.sampling import surface_points, unit_rows
-
+def solid_faces(scan: Scan) -> tuple[IntArray, FloatArray, FloatArray]:
+    """The faces (F, 3) of a scan that has some, those at points that are nowhere left out; their corners (F, 3, 3); and twice their areas as
+    vectors (F, 3). Raises InputError for faces without area."""
     assert scan.faces is not None
     finite = np.asarray(np.isfinite(scan.points).all(1))
     faces = scan.faces[finite[scan.faces].all(1)]
     corners = scan.points[faces]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = np.linalg.norm(cross, axis=1)
     extent = float(np.ptp(corners.reshape(-1, 3), axis=0).max()) if len(faces) else 0.0
-    if not area.sum() > 1e-12 * extent**2:
+    if not np.linalg.norm(cross, axis=1).sum() > 1e-12 * extent**2:
         raise InputError(f"{scan.name}: {counted(len(scan.faces), 'face')} without area", "export the mesh again, or give its points alone")
+    return faces, corners, cross
+
+
+def points_of_mesh(scan: Scan, seed: int) -> MeshPoints:
+    """Points of a scan that has faces. Raises InputError for faces without area."""
+    from lpdif.sampling import surface_points, unit_rows
+
+    faces, corners, cross = solid_faces(scan)
     used = np.unique(faces)
     edges = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).ravel()
     if len(used) >= DENSE and np.quantile(edges, 0.9) <= EVEN * np.median(edges):

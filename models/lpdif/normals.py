@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.scans import FloatArray
-from lpdif.spacing import IndexArray, chunks, even_rows
+from lpdif.spacing import NOISE_PLACES, NOISE_QUANTILE, IndexArray, chunks, even_rows
 
 BoolArray = NDArray[np.bool_]
 
@@ -30,8 +30,6 @@ BEND = 0.28  # tolerated angle to a neighbour's axis where there is no noise,
 NOISY_BEND = 0.7  # and this much more (in quadrature) where it is as large as the spacing: weight exp(-(1 - cos) / bend^2)
 PASSES = (0.5, 0.2, 0.0)  # in each, the tolerated distance is no less than this share of the neighbours' Gaussian width
 
-NOISE_PLACES = 2000
-NOISE_QUANTILE = 0.4
 FIT_FLOOR, FIT_NOISE = 0.03, 4.5  # measured on spheres and planes; an even Gaussian window alone would give 2.5
 
 

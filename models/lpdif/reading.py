@@ -23,11 +23,11 @@ from lpdif.formats.off import read_off
 from lpdif.formats.pcd import read_pcd
 from lpdif.formats.ply import read_ply
 from lpdif.formats.sniff import KINDS, kind_by_name, kind_of
-from lpdif.formats.source import Source, as_text, has_mark
+from lpdif.formats.source import CHOOSE_ANOTHER, Source, as_text, has_mark
 from lpdif.formats.stl import read_stl
 from lpdif.formats.text import read_text
 from lpdif.formats.vtk import read_vtk
-from lpdif.scans import Scan
+from lpdif.scans import MINIMUM_POINTS, Scan
 from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
@@ -70,7 +70,7 @@ def read_scan(data: bytes, name: str) -> Scan:
 
 def _read(source: Source) -> Scan:
     if not source.data:
-        raise source.error("is empty (0 bytes)", "choose another file")
+        raise source.error(f"is empty (0 bytes), at least {MINIMUM_POINTS} points are needed", CHOOSE_ANOTHER)
     if not source.data[:4096].strip(b"\0") and source.data.count(0) == len(source.data):
         raise source.error(f"holds {counted(len(source.data), 'zero byte')} and nothing else", "copy or download it again")
     if has_mark(source.data):

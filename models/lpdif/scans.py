@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+MINIMUM_POINTS = 32  # distinct points a scan must have
+
 
 @dataclass(frozen=True)
 class Scan:

@@ -1,19 +1,23 @@
 """Parsers that are not our own run in a child process, under a limit of time and memory.
 
 A crash, a hang or a bomb then costs one InputError, not the program. The child is this module, run by itself:
-it reads one file, and writes named arrays to its standard output; what it has to say against the file goes to standard error.
+it reads one file, and writes named arrays to its standard output, one after the other, so that none is held twice; what it has to say
+against the file goes to standard error.
 """
 
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,48 +29,92 @@ Arrays = dict[str, NDArray[np.generic]]
 
 _SECONDS = 60.0  # a file of any size may take this long,
 _SECONDS_A_MEGABYTE = 1.0  # and so much more for its size
-_MEMORY = 3 << 30  # bytes of address space a parser may use besides
-_MEMORY_TIMES = 100  # this many times the file's size: LAZ and E57 unpack to ten or twenty times, in doubles
+_MEMORY = 1 << 30  # bytes of address space for Python and the parser's libraries, which take 0.1 to 0.25 GiB, and room to work,
+_HELD = 3  # and so many times what the file unpacks to: as it is read, as it is kept, and what is made of it on the way
+_SAID = 1 << 16  # bytes of what a parser says that are kept
 _REFUSED = 3  # exit code of a child that says what is wrong
 _MARK = "lpdif: "  # and its last line begins so
 
 
-def arrays_from_child(source: Source, module: str) -> Arrays:
+def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
     """Runs `decode(path)` of the module lpdif.formats.MODULE on the file, in a child process.
 
-    Raises InputError for what the parser refuses, for its crashes, and where it takes too long or too much memory.
+    unpacked: bytes of the arrays, at most. Raises InputError for what the parser refuses, for its crashes, and where it takes too long or
+    too much memory.
     """
     if source.path is not None:
-        return _run(source, source.path, module)
+        return _run(source, source.path, module, unpacked)
     with tempfile.TemporaryDirectory(prefix="lpdif-") as folder:
         path = Path(folder, "input")
         try:
             path.write_bytes(source.data)
         except OSError as error:
             raise ResourceError(f"{folder}: cannot hold {len(source.data)} bytes of standard input: {error.strerror}") from None
-        return _run(source, path, module)
+        return _run(source, path, module, unpacked)
 
 
-def _run(source: Source, path: Path, module: str) -> Arrays:
+def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
     seconds = _SECONDS + _SECONDS_A_MEGABYTE * len(source.data) / 2**20
-    memory = _MEMORY + _MEMORY_TIMES * len(source.data)
+    memory = _MEMORY + len(source.data) + _HELD * unpacked
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(place for place in sys.path if place))
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their stacks count as memory
     command = [sys.executable, "-c", "from lpdif.formats.child import main; main()", module, str(path), str(memory)]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, env=environment, check=False)
-    except subprocess.TimeoutExpired:
-        raise source.error(f"its {module} parser did not finish within {seconds:.0f} s", EXPORT_AGAIN) from None
-    if done.returncode == 0:
-        with np.load(io.BytesIO(done.stdout), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    if done.returncode == _REFUSED and said and said[-1].startswith(_MARK):
-        raise source.error(said[-1].removeprefix(_MARK))
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name if -done.returncode in signal.valid_signals() else str(-done.returncode)
+    said, late = bytearray(), threading.Event()
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(seconds, stop)
+        listener.start()
+        timer.start()
+        try:
+            arrays = dict(_received(process.stdout))
+            process.wait()
+            listener.join()
+        finally:
+            timer.cancel()
+            process.kill()
+    if late.is_set():
+        raise source.error(f"its {module} parser did not finish within {seconds:.0f} s", EXPORT_AGAIN)
+    if process.returncode == 0:
+        return arrays
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    if process.returncode == _REFUSED and lines and lines[-1].startswith(_MARK):
+        raise source.error(lines[-1].removeprefix(_MARK))
+    if process.returncode < 0:
+        number = -process.returncode
+        name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
         raise source.error(f"its {module} parser crashed ({name})")
-    raise source.error(f"its {module} parser failed: {said[-1][:200] if said else f'exit code {done.returncode}'}")
+    raise source.error(f"its {module} parser failed: {lines[-1][:200] if lines else f'exit code {process.returncode}'}")
+
+
+def _listen(stream: IO[bytes], said: bytearray) -> None:
+    """Reads a stream to its end; the last of it is in `said` then."""
+    while block := stream.read(_SAID):
+        said += block
+        del said[:-_SAID]
+
+
+def _send(stream: IO[bytes], arrays: Arrays) -> None:
+    """Writes named arrays to a pipe; each may be gone once it is written."""
+    for name in list(arrays):
+        stream.write(name.encode() + b"\n")
+        np.lib.format.write_array(SimpleNamespace(write=stream.write), arrays.pop(name), allow_pickle=False)  # for a file it would seek
+    stream.write(b"\n")
+
+
+def _received(stream: IO[bytes]) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """The named arrays that `_send` has written; fewer where it was ended before it was done, as its exit code tells."""
+    while name := stream.readline().rstrip(b"\n"):
+        try:
+            yield name.decode(), np.lib.format.read_array(SimpleNamespace(read=stream.read), allow_pickle=False)
+        except ValueError:
+            return
 
 
 def limit_memory(size: int) -> None:
@@ -90,11 +138,11 @@ def main() -> None:
         message = error.message
     except MemoryError:
         message = "asks for more memory than its size can explain"
-    except Exception as error:  # whatever a parser raises on a damaged file is what it has to say against it
+    except BaseException as error:  # whatever a parser raises on a damaged file, panics of Rust included, is what it has to say against it
         text = " ".join(str(error).split())
         message = f"damaged: its parser says {text[:200]!r}" if text else f"damaged: its parser fails with {type(error).__name__}"
     else:
-        np.savez(results, **arrays)
+        _send(results, arrays)
         results.close()
         sys.exit(0)
     sys.stderr.write(f"\n{_MARK}{message}\n")

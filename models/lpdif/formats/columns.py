@@ -125,20 +125,19 @@ def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
         for axis, column in enumerate(columns):
             colors[:, axis] = column
     else:
-        numbers = [column.astype(np.float64, copy=False) for column in columns]
-        missing = ~(np.isfinite(numbers[0]) & np.isfinite(numbers[1]) & np.isfinite(numbers[2]))
+        missing = ~np.logical_and.reduce([np.isfinite(column) for column in columns])
         if missing.any():
             log.warning("%s: colours left out: %s without one", name, counted(int(missing.sum()), "point"))
             return None
-        low = min(float(column.min(initial=0)) for column in numbers)
-        high = max(float(column.max(initial=0)) for column in numbers)
+        low = min(float(column.min(initial=0)) for column in columns)
+        high = max(float(column.max(initial=0)) for column in columns)
         if low < 0 or high > 65535:
             log.warning("%s: colours left out: their values go from %g to %g", name, low, high)
             return None
         whole = all(np.issubdtype(column.dtype, np.integer) for column in columns)
         scale = 255.0 if high <= 1 and not whole else 1.0 if high <= 255 else 1 / 257  # 65535 -> 255
-        for axis, column in enumerate(numbers):
-            colors[:, axis] = np.rint(column * scale)
+        for axis, column in enumerate(columns):
+            colors[:, axis] = np.rint(column.astype(np.float64) * scale)
     if not colors.any():
         log.info("%s: colours left out: all are black", name)
         return None

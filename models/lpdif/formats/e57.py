@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,11 @@ def read_e57(source: Source) -> Scan:
     if length > len(source.data):
         raise source.cut(len(source.data), length, "byte")
     if importlib.util.find_spec("pye57") is None:
-        raise source.error("reading E57 needs the package pye57", 'pip install "lpdif[e57]"')
-    arrays = arrays_from_child(source, "e57")
-    points = arrays["points"].astype(np.float64)
+        raise source.error("reading E57 needs the package pye57", "pip install pye57")
+    arrays = arrays_from_child(source, "e57", source.most_unpacked)
+    points = arrays["points"].astype(np.float64, copy=False)
     if not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     counts = arrays["counts"]
     log.info("%s: %s (points: %s)", source.name, counted(len(counts), "scan"), ", ".join(str(count) for count in counts[:20]))
     colors = arrays.get("colors")
@@ -44,9 +45,29 @@ def read_e57(source: Source) -> Scan:
         points,
         colors=None if colors is None else colors_of(list(colors.T), source.name),
         extras={"intensity": arrays["intensity"]} if "intensity" in arrays else {},
-        sensor=arrays["sensor"].astype(np.float64) if "sensor" in arrays else None,
+        sensor=arrays["sensor"].astype(np.float64, copy=False) if "sensor" in arrays else None,
         name=source.name,
     )
+
+
+def _bits(points: Any) -> int:
+    """Bits of a point at the least, by the types of its columns: those of constant columns take none."""
+    from pye57 import libe57
+
+    bits = 0
+    prototype = libe57.StructureNode(points.prototype())
+    for index in range(prototype.childCount()):
+        node = prototype.get(index)
+        kind = node.type()
+        if kind == libe57.NodeType.E57_FLOAT:
+            bits += 32
+        elif kind == libe57.NodeType.E57_INTEGER:
+            column = libe57.IntegerNode(node)
+            bits += (column.maximum() - column.minimum()).bit_length()
+        elif kind == libe57.NodeType.E57_SCALED_INTEGER:
+            column = libe57.ScaledIntegerNode(node)
+            bits += (column.maximum() - column.minimum()).bit_length()
+    return bits
 
 
 def decode(path: Path) -> Arrays:
@@ -64,7 +85,7 @@ def decode(path: Path) -> Arrays:
         header = file.get_header(index)
         if header.point_count == 0:
             continue
-        if header.point_count > 64 * path.stat().st_size:  # a point takes a bit at the least, in each of three columns
+        if header.point_count * max(1, _bits(header.points)) > 8 * path.stat().st_size:
             raise InputError(f"scan {index + 1} says {header.point_count} points, more than the file can hold")
         data = file.read_scan(index, intensity=True, colors=True, ignore_missing_fields=True)
         count = len(data["cartesianX"])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lpdif.errors import InputError
 from lpdif.formats.child import Arrays, arrays_from_child
 from lpdif.formats.columns import colors_of
 from lpdif.formats.polygons import first_outside, triangulate
@@ -31,10 +30,10 @@ def read_glb(source: Source) -> Scan:
         raise source.error(f"glTF version {version} is not understood, only version 2")
     if length > len(source.data):
         raise source.cut(len(source.data), length, "byte")
-    arrays = arrays_from_child(source, "glb")
-    points = arrays["points"].astype(np.float64)
+    arrays = arrays_from_child(source, "glb", source.most_unpacked)
+    points = arrays["points"].astype(np.float64, copy=False)
     if not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     raw = arrays["faces"].astype(np.int64)
     if first_outside(raw.reshape(-1), len(points)) is not None:
         raise source.error("a face uses a point that is not there")
@@ -70,12 +69,10 @@ def decode(path: Path) -> Arrays:
         if isinstance(visual, (ColorVisuals, VertexColor)) and visual.kind == "vertex" and len(visual.vertex_colors) == len(vertices):
             colors.append(np.asarray(visual.vertex_colors)[:, :3])
         total += len(vertices)
-    if not points:
-        raise InputError("holds no points")
     out: Arrays = {
-        "points": np.concatenate(points),
+        "points": np.concatenate([np.zeros((0, 3)), *points]),
         "faces": np.concatenate(faces) if faces else np.zeros((0, 3), dtype=np.int64),
     }
-    if len(colors) == len(points):
+    if colors and len(colors) == len(points):
         out["colors"] = np.concatenate(colors)
     return out

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import importlib.util
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.child import Arrays, arrays_from_child
 from lpdif.formats.columns import colors_of
-from lpdif.formats.source import DOWNLOAD_AGAIN, Source
+from lpdif.formats.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.scans import Scan
 from lpdif.words import counted
 
 MAGIC = b"LASF"
+INSTALL = 'pip install "laspy[lazrs]"'  # the extra las of lpdif by its own name: so it works wherever lpdif came from
 _SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
+_COORDINATES = 24  # bytes of those of a point, as they are given back
+_AT_ONCE = 1 << 18  # points unpacked at a time
 _CARRIED = ("intensity", "classification")
 
 
 def read_las(source: Source) -> Scan:
     """Reads a LAS or LAZ file. Raises InputError for what its header or size belies, and where laspy is not installed."""
-    compressed = _check_header(source)
+    compressed, unpacked = _check_header(source)
     missing = [name for name in ("laspy", *(["lazrs"] if compressed else [])) if importlib.util.find_spec(name) is None]
     if missing:
-        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", 'pip install "lpdif[las]"')
-    arrays = arrays_from_child(source, "las")
-    points = arrays.pop("points").astype(np.float64)
+        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", INSTALL)
+    arrays = arrays_from_child(source, "las", unpacked)
+    points = arrays.pop("points").astype(np.float64, copy=False)
     if not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     colors = arrays.pop("colors", None)
     return Scan(
         points,
@@ -39,8 +45,8 @@ def read_las(source: Source) -> Scan:
     )
 
 
-def _check_header(source: Source) -> bool:
-    """Compares the header with the size of the file; tells whether the points are compressed."""
+def _check_header(source: Source) -> tuple[bool, int]:
+    """Compares the header with the size of the file; tells whether the points are compressed, and the bytes of what is made of them."""
     data, size = source.data, len(source.data)
     if size < 227:
         raise source.error(f"ends within its header ({size} of 227 bytes)", DOWNLOAD_AGAIN)
@@ -61,32 +67,44 @@ def _check_header(source: Source) -> bool:
     if place > offset:
         raise source.error("the last variable length record of its LAS header reaches into the points")
     if count == 0:
-        raise source.error("holds no points (header says 0)")
+        raise source.empty("header says 0")
     room = (size - offset) // length
     if not compressed and count > room:
         raise source.cut(room, count, "point")
-    if compressed and count > 2000 * (size - offset):
-        raise source.error(f"LAZ header says {counted(count, 'point')}, in {counted(size - offset, 'byte')}", DOWNLOAD_AGAIN)
-    return compressed
+    if compressed and count * length > source.most_unpacked:
+        said = f"LAZ header says {counted(count, 'point')} of {counted(length, 'byte')}, in {counted(size - offset, 'byte')}"
+        raise source.error(f"{said}: more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+    return compressed, count * (length + _COORDINATES)
 
 
 def decode(path: Path) -> Arrays:
     """Points in their own coordinates, raw colours, and the values worth carrying. Runs in the child process."""
     import laspy
 
-    try:
-        cloud = laspy.read(path)
+    out: Arrays = {}
+    place = 0
+    try:  # the other backend, of many threads, makes room for whole chunks, of whatever size the file says they are
+        with laspy.open(path, read_evlrs=False, laz_backend=laspy.LazBackend.Lazrs) as reader:
+            count = reader.header.point_count
+            for cloud in reader.chunk_iterator(_AT_ONCE):
+                for name, values in _columns(cloud):
+                    if name not in out:  # memory that is not written to is not taken: it grows with what has been unpacked
+                        out[name] = np.empty((count, *values.shape[1:]), dtype=values.dtype)
+                    out[name][place : place + len(cloud)] = values
+                place += len(cloud)
     except laspy.LaspyException as error:
         raise InputError(f"damaged: {error}") from None
-    out: Arrays = {"points": np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])}
+    if place < count:
+        raise InputError(f"ends after {place:,} of {counted(count, 'point')} (header says {count:,})")
+    return {name: values for name, values in out.items() if name == "points" or values.any()}  # all black, or 0, stands for none
+
+
+def _columns(cloud: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """The names and columns of some points."""
     known = set(cloud.point_format.dimension_names)
+    yield "points", np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])
     if {"red", "green", "blue"} <= known:
-        colors = np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
-        if colors.any():  # all black is how writers say that they have none
-            out["colors"] = colors
+        yield "colors", np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
     for name in (*_CARRIED, *cloud.point_format.extra_dimension_names):
-        if name in known:
-            values = np.asarray(cloud[name])
-            if values.ndim == 1 and values.any():
-                out[name] = values
-    return out
+        if name in known and (values := np.asarray(cloud[name])).ndim == 1:
+            yield name, values

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lpdif.formats.columns import Column, colors_of, first_of, guess_names, plain, said, scan_of_columns
 from lpdif.formats.polygons import first_outside, triangulate
-from lpdif.formats.source import DOWNLOAD_AGAIN, Source
+from lpdif.formats.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.scans import Scan
 from lpdif.words import counted
 
@@ -23,8 +23,6 @@ log = logging.getLogger("lpdif")
 
 MAGIC = b"\x93NUMPY"
 _HEADER_LIMIT = 1 << 16
-_UNPACKED_LIMIT = 1 << 26  # an archive may always unpack to this, and beyond to
-_UNPACKED_TIMES = 200  # times its size: more is a bomb, not a scan
 
 _POINTS = (
     "points",
@@ -63,7 +61,7 @@ def read_npy(source: Source) -> Scan:
         columns = [flat[name] for name in names]
         usable = [index for index, column in enumerate(columns) if column.dtype.kind in "biuf" and column.ndim == 1]
         if not len(flat):
-            raise source.error("holds no points")
+            raise source.empty()
         return scan_of_columns(source, [names[index] for index in usable], [_native(columns[index]) for index in usable])
     return _of_table(source, _table(source, array, ""))
 
@@ -73,8 +71,8 @@ def read_npz(source: Source) -> Scan:
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-            if sum(archive.getinfo(name).file_size for name in names) > _allowance(source):
-                raise source.error(f"unpacks to more than {_UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+            if sum(archive.getinfo(name).file_size for name in names) > source.most_unpacked:
+                raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
             arrays = {name.removesuffix(".npy"): _unpack(source, archive, name) for name in names}
     except _DAMAGE as error:
         raise source.error(f"damaged NPZ archive ({error})", DOWNLOAD_AGAIN) from None
@@ -88,7 +86,7 @@ def read_npz(source: Source) -> Scan:
         return _with_faces(source, _of_table(source, table), arrays)
     points = _native(table).astype(np.float64)
     if not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     normals = _take(source, arrays, _NORMALS, len(points))
     colors = _take(source, arrays, _COLORS, len(points))
     sensor_key = first_of(arrays, _SENSOR)
@@ -115,15 +113,11 @@ def read_npz(source: Source) -> Scan:
     return _with_faces(source, scan, faces_left)
 
 
-def _allowance(source: Source) -> int:
-    return max(_UNPACKED_LIMIT, _UNPACKED_TIMES * len(source.data))
-
-
 def _unpack(source: Source, archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
     with archive.open(name) as file:
-        data = file.read(_allowance(source) + 1)
-    if len(data) > _allowance(source):
-        raise source.error(f"unpacks to more than {_UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+        data = file.read(source.most_unpacked + 1)
+    if len(data) > source.most_unpacked:
+        raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
     return _array(source, data, name.removesuffix(".npy"))
 
 
@@ -172,7 +166,7 @@ def _table(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.
 
 def _of_table(source: Source, table: NDArray[np.generic]) -> Scan:
     if not len(table):
-        raise source.error("holds no points")
+        raise source.empty()
     if table.shape[1] > 64:
         raise source.error(f"shape {table.shape} is no list of points", _HINT)
     values = table.astype(np.float64)

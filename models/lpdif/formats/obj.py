@@ -28,7 +28,7 @@ def read_obj(source: Source) -> Scan:
     text = with_comments(join_continued(as_text(source)), b"#")
     vertices = read_rows(text, keyword=b"v")
     if not len(vertices.counts):
-        raise source.error('holds no points (no line that begins with "v")')
+        raise source.empty('no line that begins with "v"')
     short = np.flatnonzero(vertices.counts < 3)
     if len(short):
         raise text.error(int(vertices.lines[short[0]]), f"a point of {counted(int(vertices.counts[short[0]]), 'coordinate')}")

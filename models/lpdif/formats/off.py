@@ -34,7 +34,7 @@ def read_off(source: Source) -> Scan:
         raise text.error(int(head.lines[0]), f"the header's counts of points and faces are {counts[0]:g} and {counts[1]:g}")
     number, polygons = (int(count) for count in counts)
     if number == 0:
-        raise source.error("holds no points (header says 0)")
+        raise source.empty("header says 0")
 
     first = read_rows(text, head.end, rows=1)
     columns = int(first.counts[0]) if len(first.counts) else 3

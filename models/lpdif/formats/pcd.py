@@ -51,7 +51,7 @@ def read_pcd(source: Source) -> Scan:
     if width is not None and height is not None and width * height != points:
         raise source.error(f"PCD header says {counted(points, 'point')}, but {width} x {height}")
     if points == 0:
-        raise source.error("holds no points (header says 0)")
+        raise source.empty("header says 0")
 
     if data_kind == "ascii":
         columns = _ascii(source, start, points, kinds, counts)

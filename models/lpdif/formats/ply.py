@@ -72,7 +72,7 @@ def read_ply(source: Source) -> Scan:
     tables = _read_text(source, header) if not header.order else _read_binary(source, header)
     scalars, _ = tables["vertex"]
     if not len(next(iter(scalars.values()), ())):
-        raise source.error("holds no points (element vertex 0)")
+        raise source.empty("element vertex 0")
     scan = scan_of_columns(source, list(scalars), list(scalars.values()), sensor=_sensor(tables))
     faces = _faces(source, tables, scan.points)
     return scan if faces is None else Scan(scan.points, scan.normals, scan.colors, scan.extras, faces, scan.sensor, scan.name)

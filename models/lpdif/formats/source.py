@@ -11,10 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
+from lpdif.scans import MINIMUM_POINTS
 from lpdif.words import counted
 
 DOWNLOAD_AGAIN = "the file is cut off or damaged: copy or download it again"
+CHOOSE_ANOTHER = "choose another file, or check that the whole scan was exported"
 EXPORT_AGAIN = "export the file again from the program that made it"
+
+UNPACKED_LEAST = 1 << 26  # bytes that a compressed file may always unpack to, and beyond to
+UNPACKED_TIMES = 200  # times its size
 
 # byte order marks -> encoding; UTF-32 first: its little-endian mark begins with that of UTF-16
 _MARKS = (
@@ -37,6 +42,15 @@ class Source:
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError that opens with the file's name."""
         return InputError(printable(f"{self.name}: {what}"), hint)
+
+    @property
+    def most_unpacked(self) -> int:
+        """Bytes that a compressed file may unpack to: more is a bomb, not a scan."""
+        return max(UNPACKED_LEAST, UNPACKED_TIMES * len(self.data))
+
+    def empty(self, why: str = "") -> InputError:
+        """The error of a file without points; `why` one can tell."""
+        return self.error(f"holds no points{f' ({why})' if why else ''}, at least {MINIMUM_POINTS} are needed", CHOOSE_ANOTHER)
 
     def cut(self, got: int, count: int, thing: str) -> InputError:
         """The error of a file that ends early: "ends after 53 of 100 points (header says 100)"; `thing` is one of them."""

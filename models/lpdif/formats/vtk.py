@@ -121,7 +121,7 @@ def read_vtk(source: Source) -> Scan:
         else:
             raise source.error(f"line {cursor.line()}: {' '.join(words)[:60]!r} is not understood", "save it as polygonal data, or as PLY")
     if points is None or not len(points):
-        raise source.error("holds no points")
+        raise source.empty()
     faces = _faces(source, cells, points)
     normals = data.pop("normals", None)
     colors = data.pop("colors", None)

@@ -213,10 +213,13 @@ def overlap(ready: Prepared) -> float:
 def check_extent(scan: Scan, ready: Prepared, size: float, step: float) -> None:
     """Raises InputError where the scan spans more regions than a lattice can number: a unit mistake, or one far stray point."""
     extent = float(np.ptp(ready.points, axis=0).max())
-    if extent / min(size, step) > HALF:
+    small = {name: length for name, length in (("region size", size), ("resolution", step)) if extent / length > HALF}
+    if small:
+        said = " and the ".join(f"{name} {length:.3g}" for name, length in small.items())
+        flags = " and ".join(f"--{name.replace(' ', '-')} {1.1 * extent / HALF:.2g}" for name in small)
         raise InputError(
-            f"{scan.name}: extent {extent:.4g} is more than 2^20 steps of {min(size, step):.3g}",
-            "check the units, or give a larger --region-size and --resolution",
+            f"{scan.name}: extent {extent:.4g} is more than 2^20 times the {said}",
+            f"check the units; or remove points far from all others; or give {flags} or more",
         )
 
 
