@@ -16,6 +16,11 @@ def content_of(path: Path) -> str:
     return content_with(path, b"")[0]
 
 
+def content_of_bytes(data: bytes) -> str:
+    """What `content_of` gives of a file that holds them."""
+    return hashlib.blake2b(data).hexdigest()[:SHORT]
+
+
 def content_with(path: Path, more: bytes) -> tuple[str, str]:
     """`content_of` a file, and the digest of its bytes with `more` after them."""
     with path.open("rb") as file:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from lpdif.errors import InputError
 
+BUNDLED_MODEL = Path(__file__).parent / "weights" / "default.safetensors"  # ships with lpdif
+
 
 class Shard(NamedTuple):
     """A sample file, the name of the scan it was made of, the number of regions in it; and where that scan lay, its content (see
