@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lpdif.atomic import write_bytes
+from lpdif.atomic import append_text, write_bytes
 from lpdif.encoder import Encoder
 from lpdif.errors import InputError, ModelError
 from lpdif.multi_decoder import MultiDecoder
@@ -169,8 +169,7 @@ def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def append_metrics(path: Path, row: dict[str, Any]) -> None:
     """One line of metrics.jsonl."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    append_text(path, json.dumps(row) + "\n")
 
 
 def seconds_spent(path: Path) -> float:
