@@ -182,7 +182,7 @@ def attempt(
     except ModelError:
         raise
     except Exception as error:
-        failure = describe(error)
+        failure = describe(error, console.command)
         if writing and failure.code == ResourceError.exit_code:
             raise
         console.trace(error)

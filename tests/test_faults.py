@@ -392,8 +392,8 @@ def test_out_of_memory_in_fit_leaves_a_snapshot_to_go_on_from(cli: Cli, monkeypa
         patch.setattr(Optimizer, "learn", learn)
         PLACE.model.write_bytes(OLD)
         ran = cli("fit", "--overwrite")
-    assert ran.code == 5
-    assert ran.lines[-2].startswith("error: out of memory: ")
+    assert (ran.code, ran.lines[-2][:22]) == (5, "error: out of memory: ")
+    assert ran.lines[-1].endswith("or start anew with a smaller batch: under [fit] in lpdif.toml, or LPDIF_FIT_BATCH")
     assert PLACE.model.read_bytes() == OLD
     assert int(load_tensors(PLACE.snapshot, SNAPSHOT)[0]["step"]) == 4
     assert cli("fit", "--resume").code == 0
