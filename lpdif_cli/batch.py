@@ -204,13 +204,14 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, notes: S
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(notes)}
     console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
     if failed:
-        raise BatchError(
-            f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", f"the reasons are in {folder / FAILED}; the others are done"
-        )
+        hint = f"the reasons are in {folder / FAILED}; the others are done"
+        if any(outcome.failure is not None and outcome.failure.hint == OTHERWISE for outcome in failed):
+            hint += f"; a mesh made otherwise: {OTHERWISE}"
+        raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", hint)
 
 
 def row(outcome: Outcome) -> list[str]:
     """A line of the table."""
     faces = f"{outcome.faces:,}" if outcome.state == "done" else ""
-    time = duration(outcome.seconds) if outcome.state != "kept" else ""
+    time = duration(outcome.seconds) if outcome.seconds else ""  # nothing was tried
     return [str(outcome.scan), outcome.state, faces, time]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,11 +37,12 @@ def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]
     Only files of one size are compared. Empty files, and what cannot be read, stay: reading them gives the reason.
     """
     sizes = [size_of(file) for file in files]
+    alike = Counter(sizes)
     first: dict[str, Path] = {}
     kept: list[Path] = []
     repeated: list[tuple[Path, Path]] = []
     for file, size in zip(files, sizes, strict=True):
-        content = known_content(file) if size > 0 and sizes.count(size) > 1 else ""
+        content = known_content(file) if size > 0 and alike[size] > 1 else ""
         if content and first.setdefault(content, file) is not file:
             repeated.append((file, first[content]))
         else:
