@@ -1,4 +1,4 @@
-"""Several scans to a folder of meshes: a bad one does not stop the rest, and what is done is not done again."""
+"""Several scans to a folder of meshes: a bad one does not stop the rest, and what is done is not done again, if it is the same still."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.outputs import check_inside, check_mesh_output
+from lpdif_cli.records import MADE, Recipe, Record, stamp
 
 FAILED = "failed.jsonl"
+OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"  # of a mesh made otherwise
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Outcome:
 
 def reconstruct_many(
     mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    recipe_of: Callable[[], Recipe],
     arguments: Sequence[str],
     output: str | None,
     console: Console,
@@ -54,8 +57,8 @@ def reconstruct_many(
     overwrite: bool,
     dry_run: bool,
 ) -> None:
-    """Reconstruct every scan that `arguments` mean into the folder `output`; tell, write failed.jsonl, raise BatchError if any
-    failed."""
+    """Reconstruct every scan that `arguments` mean into the folder `output`; tell, keep failed.jsonl and made.json, raise BatchError
+    if any failed. A mesh that is there stays; if it was not made from the same scan, by the same recipe, that is a failure."""
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
     if output is None or output == "-":
@@ -74,24 +77,63 @@ def reconstruct_many(
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
     jobs = plan(sources, folder)
+    record, how = Record(folder), recipe_of()
+    if record.damaged:
+        console.warn(f"{record.path}: not a list of meshes; what the meshes here were made from is not known")
     waiting = [(scan, target) for scan, target in jobs if overwrite or not target.exists()]
-    kept = [Outcome(scan, target, "kept") for scan, target in jobs if not overwrite and target.exists()]
-    if kept:
-        console.say(f"{len(kept)} of {counted(len(jobs), 'scan')} done already and kept; --overwrite does it all again")
+    there = [(scan, target) for scan, target in jobs if not overwrite and target.exists()]
+    earlier = [look(record, scan, target, how) for scan, target in there]
+    failed = [outcome for outcome in earlier if outcome.failure is not None]
+    if len(earlier) > len(failed):
+        kept = len(earlier) - len(failed)
+        console.say(f"{kept} of {counted(len(jobs), 'scan')} done already and kept; --overwrite does it all again")
+    for outcome in failed:
+        warn(outcome, console)
     if dry_run:
         console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}; nothing was written")
         names = [str(target) for _, target in waiting]
-        document = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names, "skipped": as_rows(notes)}
-        console.result(document, *names)
+        document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
+        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(notes)}, *names)
+        if failed:
+            raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", OTHERWISE)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    check_output(folder / FAILED, overwrite=True)
+    for name in (FAILED, MADE):
+        check_output(folder / name, overwrite=True)
+    write_failed(folder, failed)
     console.stop_hint = "run the same command again: scans that are done are skipped"
     done = []
     for number, (scan, target) in enumerate(waiting, 1):
         console.say(f"{scan} ({number} of {len(waiting)})")
-        done.append(attempt(mesh_of, scan, target, folder, console, overwrite))
-    finish([*kept, *done], folder, console, notes)
+        done.append(attempt(mesh_of, scan, target, record, how, console, overwrite))
+        if done[-1].failure is not None:
+            failed.append(done[-1])
+            write_failed(folder, failed)
+    finish([*earlier, *done], folder, console, notes)
+
+
+def look(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:
+    """What there is to say of a mesh that is there."""
+    why = record.difference(target, scan, how)
+    if not why:
+        return Outcome(scan, target, "kept")
+    return Outcome(scan, target, "failed", failure=Failure(f"{target}: exists already, and {why}", OTHERWISE, UsageError.exit_code))
+
+
+def warn(outcome: Outcome, console: Console) -> None:
+    """Tell of a scan that failed."""
+    if outcome.failure is not None:
+        console.warn(f"{outcome.scan} failed: {outcome.failure.message}")
+
+
+def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
+    """failed.jsonl as of now: none where nothing has failed."""
+    from lpdif.atomic import write_bytes
+
+    if failed:
+        write_bytes(folder / FAILED, "".join(json.dumps(o.document()) + "\n" for o in failed).encode(), overwrite=True)
+    else:
+        (folder / FAILED).unlink(missing_ok=True)
 
 
 def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
@@ -111,42 +153,48 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
 
 
 def attempt(
-    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, folder: Path, console: Console, overwrite: bool
+    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    scan: Path,
+    target: Path,
+    record: Record,
+    how: Recipe,
+    console: Console,
+    overwrite: bool,
 ) -> Outcome:
-    """One scan of a batch, whose meshes stay below `folder`. What goes wrong with it is its own affair, an error of lpdif and a lack of
-    memory included; what would stop every scan (the model, the disk) is raised."""
+    """One scan of a batch, whose meshes stay below the folder of `record`. What goes wrong with it is its own affair, an error of lpdif
+    and a lack of memory included; what would stop every scan (the model, the disk) is raised."""
+    from lpdif.atomic import write_bytes
+    from lpdif.writing import mesh_format
+
     began = console.elapsed()
     writing = False
     try:
-        check_inside(target, folder)
+        check_inside(target, record.folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         check_mesh_output(target, overwrite, scan)
+        source = stamp(scan)
         made = mesh_of(lpdif.load_scan(scan))
         console.interrupts.check()
+        data = lpdif.encode_mesh(made.mesh, mesh_format(target))
         writing = True
-        lpdif.write_mesh(target, made.mesh, overwrite=overwrite)
+        record.add(target, source, how, data)
+        write_bytes(target, data, overwrite=overwrite)
     except ModelError:
         raise
     except Exception as error:
-        failure = describe(error)
+        failure = describe(error, console.command)
         if writing and failure.code == ResourceError.exit_code:
             raise
         console.trace(error)
-        console.warn(f"{scan} failed: {failure.message}")
-        return Outcome(scan, target, "failed", seconds=console.elapsed() - began, failure=failure)
+        outcome = Outcome(scan, target, "failed", seconds=console.elapsed() - began, failure=failure)
+        warn(outcome, console)
+        return outcome
     return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts)
 
 
 def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, notes: Sequence[Path] = ()) -> None:
-    """Table, failed.jsonl, result, with the notes that were skipped. Raises BatchError if a scan failed."""
-    from lpdif.atomic import write_bytes
-
+    """Table and result, with the notes that were skipped. Raises BatchError if a scan failed."""
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
-    record = folder / FAILED
-    if failed:
-        write_bytes(record, "".join(json.dumps(o.document()) + "\n" for o in failed).encode(), overwrite=True)
-    else:
-        record.unlink(missing_ok=True)
     for line in table([["scan", "state", "faces", "time"], *(row(outcome) for outcome in outcomes)], right=[2, 3]):
         console.say(line)
     written = [outcome for outcome in outcomes if outcome.state == "done"]
@@ -156,11 +204,14 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, notes: S
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(notes)}
     console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
     if failed:
-        raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", f"the reasons are in {record}; the others are done")
+        hint = f"the reasons are in {folder / FAILED}; the others are done"
+        if any(outcome.failure is not None and outcome.failure.hint == OTHERWISE for outcome in failed):
+            hint += f"; a mesh made otherwise: {OTHERWISE}"
+        raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", hint)
 
 
 def row(outcome: Outcome) -> list[str]:
     """A line of the table."""
     faces = f"{outcome.faces:,}" if outcome.state == "done" else ""
-    time = duration(outcome.seconds) if outcome.state != "kept" else ""
+    time = duration(outcome.seconds) if outcome.seconds else ""  # nothing was tried
     return [str(outcome.scan), outcome.state, faces, time]

@@ -41,9 +41,11 @@ def cluster(
     typical regions. The next `lpdif fit --resume` makes the pattern stage anew
     from these patterns, that of a finished fit too; until then its model stays.
     The table says of each: share of the regions, error near the surface in region
-    sizes (- where no held-out region is in it), flatness (1 is a plane), spread of
-    its codes (small is dense). The score of a number of patterns is the silhouette
-    score: 1 is well apart.
+    sizes (- where no held-out region is in it), flatness (1 is a plane), density of
+    its codes: the mean of exp(-d^2 / 2 b^2) over the distances d between two of
+    them, 1 where all are alike; b is the median distance, on average over the
+    patterns. The score of a number of patterns is the silhouette score: 1 is well
+    apart.
 
     Usage: lpdif cluster [OPTIONS]
     """

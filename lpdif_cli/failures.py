@@ -17,7 +17,14 @@ import typer
 from lpdif.errors import DISK_FULL, InputError, LpdifError, ResourceError, UsageError
 from lpdif_cli.settings import THREE_NUMBERS
 
-NO_MEMORY_HINT = "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU"
+# what to do where memory does not suffice, by command
+NO_MEMORY_HINTS = {
+    "reconstruct": "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU",
+    "preprocess": "close other programs, or have fewer processes at work: --threads 1",
+    "fit": "close other programs; or go on with --resume --device cpu if it was the GPU; "
+    "or start anew with a smaller batch: under [fit] in lpdif.toml, or LPDIF_FIT_BATCH",
+    "cluster": "close other programs; --device cpu if it was the GPU",
+}
 BUG_HINT = "this is a bug in lpdif: run the command again with -v for the traceback, and report it"
 _SUGGESTED = re.compile(r"lpdif (?:preprocess|fit|cluster)(?: SCANS| --overwrite)*")  # commands on a workspace, as the library suggests them
 _PLACE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS}
@@ -33,14 +40,16 @@ class Failure:
     bug: bool = False
 
 
-def describe(error: BaseException) -> Failure:
-    """The failure that `error` is."""
+def describe(error: BaseException, command: str) -> Failure:
+    """The failure that `error` is in a run of this command."""
     if isinstance(error, LpdifError):
         return Failure(error.message, error.hint, error.exit_code)
     if isinstance(error, typer.TyperException):
         return _usage(error)
     if _is_out_of_memory(error):
-        return Failure(f"out of memory: {_memory_numbers(error)}", NO_MEMORY_HINT, ResourceError.exit_code)
+        return Failure(
+            f"out of memory: {_memory_numbers(error)}", NO_MEMORY_HINTS.get(command, "close other programs"), ResourceError.exit_code
+        )
     if isinstance(error, OSError):
         return _system(error)
     if isinstance(error, ImportError):

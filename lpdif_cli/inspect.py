@@ -15,7 +15,7 @@ from lpdif.words import counted
 from lpdif_cli import options
 from lpdif_cli.cards import Stand, read_card, read_stand, resume_words
 from lpdif_cli.console import Console, command_line, size, table
-from lpdif_cli.settings import workspace_words
+from lpdif_cli.settings import given, resolve, workspace_words
 
 Facts = dict[str, object]
 
@@ -23,6 +23,8 @@ Facts = dict[str, object]
 def inspect(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="PATH", hidden=True)],
+    threads: options.Threads = None,
+    config: options.Config = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -32,19 +34,20 @@ def inspect(
 
     Says what a path is: a scan, a mesh, samples, a model, a run or a workspace,
     and what is in it. The spacing of a scan (square root of the area per point)
-    and its noise are those that `lpdif reconstruct` goes by if no option is given.
+    and its noise are those that `lpdif reconstruct` goes by with the same settings.
 
     Usage: lpdif inspect PATH [OPTIONS]
     """
     console: Console = context.obj
     console.setup("inspect", as_json=json, quiet=quiet, verbose=verbose)
-    facts, following = look(path)
+    console.where = given("--config", config)
+    facts, following = look(path, resolve("reconstruct", {"threads": threads}, config).config)
     console.result({"path": str(path), **facts}, *table([(name, show(value)) for name, value in facts.items()]))
     if following:
-        console.next(*following)
+        console.next(*following, *given("--config", config))
 
 
-def look(path: Path) -> tuple[Facts, list[str]]:
+def look(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
     """What `path` is, and the command that one would give it to next."""
     if path.is_dir():
         return folder(path)
@@ -55,7 +58,7 @@ def look(path: Path) -> tuple[Facts, list[str]]:
         return tensors(path)
     if path.name == "metrics.jsonl":
         return run(path), []
-    return surface(path)
+    return surface(path, chosen)
 
 
 def workspace_of(path: Path) -> Path | None:
@@ -69,7 +72,7 @@ def workspace_of(path: Path) -> Path | None:
     return None
 
 
-def surface(path: Path) -> tuple[Facts, list[str]]:
+def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
     """A scan, or a mesh if it has faces."""
     import numpy as np
 
@@ -91,7 +94,7 @@ def surface(path: Path) -> tuple[Facts, list[str]]:
     if scan.faces is not None:
         return facts | shape(scan), ["evaluate", str(path), "TRUTH.ply"]
     try:
-        found = measure(scan).facts
+        found = measure(scan, chosen.reconstruct.keep_outliers, chosen.reconstruct.seed, chosen.threads or -1).facts
     except InputError as error:
         return facts | {"no mesh": error.message.removeprefix(f"{scan.name}: ")}, []
     return facts | {"spacing": found["spacing"], "noise": found["noise"]}, ["reconstruct", str(path), "-o", "MESH.ply"]

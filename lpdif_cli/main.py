@@ -100,7 +100,7 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
         except (_Stopped, KeyboardInterrupt):
             pass  # told below, together with an interrupt that typer itself took
         except Exception as error:  # the one net: what falls in here is described, never hidden
-            failure = describe(error)
+            failure = describe(error, console.command)
             console.trace(error)
             console.failure(failure.message, completed(failure.hint, console.where), failure.code)
             return failure.code

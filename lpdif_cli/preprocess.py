@@ -10,7 +10,9 @@ import typer
 import lpdif
 from lpdif.errors import BatchError, InputError, UsageError
 from lpdif.locking import check_free
+from lpdif.sources import dropped
 from lpdif.words import counted
+from lpdif.workspace import Shard
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration
 from lpdif_cli.inputs import as_rows, expand
@@ -35,7 +37,8 @@ def preprocess(
 
     Makes training samples of scans and meshes: closed meshes give exact signed
     distances; open meshes and points are used as scans. A file that cannot be
-    used is left out, with the reason, and does not stop the others.
+    used is left out, with the reason, and does not stop the others; of files with
+    the same content one is used.
 
     Usage: lpdif preprocess SCANS... [OPTIONS]
 
@@ -58,12 +61,15 @@ def preprocess(
         console.result(document, *map(str, paths))
         return
     report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
+    as_scans = report.kept - report.closed
+    console.say(f"{counted(report.kept, 'scan')}: {report.closed:,} closed, {as_scans:,} as {'a scan' if as_scans == 1 else 'scans'}")
     what = f"{counted(report.regions, 'region')} of {counted(report.kept, 'scan')}"
     console.say(f"wrote {place.samples}: {what} in {duration(console.elapsed())}")
     console.next("fit", "--patterns", str(chosen.config.fit.patterns), *console.where)
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
-    document = {"workspace": str(place.root), "kept": report.kept, "regions": report.regions, "left_out": left_out}
-    console.result({**document, "skipped": as_rows(notes)}, str(place.samples))
+    counts = {"kept": report.kept, "closed": report.closed, "as_scans": as_scans, "regions": report.regions}
+    skipped = as_rows(notes) + [{"scan": scan, "reason": reason} for scan, reason in report.skipped]
+    console.result({"workspace": str(place.root), **counts, "left_out": left_out, "skipped": skipped}, str(place.samples))
     if left_out:
         raise BatchError(f"{len(left_out)} of {counted(len(paths), 'file')} left out", "the reasons are above; the others are done")
 
@@ -75,14 +81,22 @@ def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> N
     if not place.manifest.exists():
         return
     try:
-        earlier = {shard.source for shard in place.contents().kept}
+        earlier = place.contents().kept
     except InputError as error:
         console.warn(f"{error.message}; it is made anew, of these scans alone")
         return
-    dropped = sorted(earlier - {path.name for path in paths})
-    if dropped:
-        named = f"{dropped[0]}, ..." if dropped[1:] else dropped[0]
+    lost = dropped(earlier, paths)
+    if lost:
+        named = f"{name_of(lost[0])}, ..." if lost[1:] else name_of(lost[0])
         raise UsageError(
-            f"{place.samples}: holds samples of {counted(len(dropped), 'other scan')} ({named}), which would be dropped",
+            f"{place.samples}: holds samples of {counted(len(lost), 'other scan')} ({named}), which would be dropped",
             "pass --overwrite to drop them, give those scans too, or take another folder with --workspace",
         )
+
+
+def name_of(shard: Shard) -> str:
+    """Where the scan of a shard lay, seen from here."""
+    if not shard.place:
+        return shard.source
+    path, here = Path(shard.place), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

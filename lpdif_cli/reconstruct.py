@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,14 @@ import typer
 import lpdif
 from lpdif.errors import ModelError, UsageError
 from lpdif.words import counted
+from lpdif.workspace import BUNDLED_MODEL
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console, duration, size
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
 from lpdif_cli.outputs import check_mesh_output
+from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings, resolve, same_place
 
 BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
@@ -59,7 +62,9 @@ def reconstruct(
     INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, NPY, NPZ, VTK or GLB; LAS,
     LAZ and E57 with `pip install 'lpdif[las,e57]'`. OUT is OBJ, PLY, STL, OFF or
     GLB. `-` is stdin or stdout. Several INPUTs, or a folder, go to the folder OUT:
-    a bad scan does not stop the others, and those done before are skipped.
+    a bad scan does not stop the others. What an earlier run has made there from the
+    same scan, model and settings is kept; a mesh made from anything else stays too,
+    counts as failed, and waits for --overwrite (which makes all anew).
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
@@ -83,7 +88,7 @@ def reconstruct(
     if not inputs:  # asked here, since an option that takes too many words takes the scan's name too: that error is the one to tell
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        reconstruct_many(work.mesh_of, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
+        reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
     else:
         reconstruct_one(work, inputs[0], output, overwrite=overwrite, dry_run=dry_run)
 
@@ -100,7 +105,7 @@ class Work:
         """The reconstruction of a scan."""
         self.check(scan)
         if self._model is None:
-            self._model = lpdif.load_model(self.model_path())
+            self._model = lpdif.load_model(self.model_path)
         chosen = self.settings.config
         return lpdif.reconstruct(
             scan,
@@ -114,7 +119,7 @@ class Work:
     def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
         """What the reconstruction of a scan would be like. Raises what it would raise before it begins."""
         self.check(scan)
-        lpdif.load_model(self.model_path())
+        lpdif.load_model(self.model_path)
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
 
     def check(self, scan: lpdif.Scan) -> None:
@@ -123,6 +128,11 @@ class Work:
 
         check_scan(scan, self.settings.config.reconstruct.keep_outliers)
 
+    def recipe(self) -> Recipe:
+        """What each mesh of this run depends on besides its scan."""
+        return recipe(self.settings.config.reconstruct, self.model_path or BUNDLED_MODEL)
+
+    @functools.cached_property
     def model_path(self) -> Path | None:
         """The model file to use, None for the bundled one; a model of the workspace comes first, aloud."""
         if self.settings.model == BUNDLED:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from forked import Server
+
     from lpdif.stages.fit import FitReport
     from lpdif.stages.preprocess import PreprocessReport
 
@@ -75,6 +77,16 @@ def straight(prepared: tuple[Path, PreprocessReport], tmp_path_factory: pytest.T
 
     place = Path(shutil.copytree(prepared[0], tmp_path_factory.mktemp("straight") / "workspace"))
     return place, fit(place, SHORT, "cpu")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The process whose children are runs of `lpdif`."""
+    from forked import Server
+
+    server = Server(tmp_path_factory.mktemp("streams"))
+    yield server
+    server.close()
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,26 @@ from pathlib import Path
 
 from conftest import process_environment
 
+STEPS = 10
+SETTINGS = f"""
+device = "cpu"
+threads = 1
+[fit]
+patterns = 3
+shared_steps = {STEPS // 2}
+pattern_steps = {STEPS // 2}
+features = 6
+width = 8
+batch = 16
+kde_every = 2
+reassign_every = 3
+snapshot_every = 1
+"""
 SERVER = """
 import gc, json, os, resource, sys
 import sklearn.cluster
 import torch._dynamo
-import lpdif.stages.cluster, lpdif.stages.fit, lpdif.stages.reconstruct
+import lpdif.stages.cluster, lpdif.stages.fit, lpdif.stages.preprocess, lpdif.stages.reconstruct
 from lpdif_cli.main import main
 gc.freeze()
 print("ready", flush=True)
@@ -45,6 +60,22 @@ for line in sys.stdin:
         os._exit(end.code)  # what is left to do, taking the interpreter apart, takes longer than the run
 os._exit(0)
 """
+
+
+def write_samples(folder: Path) -> None:
+    """Settings of a fit of STEPS steps, and a workspace with samples for it."""
+    import torch
+    from shapes import training_regions
+
+    from lpdif.artifacts import SAMPLES, save_tensors
+    from lpdif.workspace import Workspace
+
+    (folder / "lpdif.toml").write_text(SETTINGS)
+    place = Workspace(folder / "lpdif-workspace")
+    place.samples.mkdir(parents=True)
+    data = training_regions(160)
+    save_tensors(place.samples / "shard.safetensors", SAMPLES, {**data._asdict(), "sizes": torch.full((160,), 0.1)}, {"regions": 160})
+    place.manifest.write_text(json.dumps({"kept": [{"shard": "shard.safetensors", "source": "shape.ply", "regions": 160}], "left_out": []}))
 
 
 @dataclass

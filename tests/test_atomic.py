@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from conftest import process_environment
 
-from lpdif.atomic import atomic_write, check_output, write_bytes
+import lpdif.atomic
+from lpdif.atomic import append_text, atomic_write, check_output, write_bytes
 from lpdif.errors import LpdifError, ResourceError, UsageError
 
 
@@ -230,6 +231,106 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path: Path) -> None:
             assert len(set(data)) == 1
         assert all(path.name.startswith(".a.bin.") for path in tmp_path.iterdir() if path != target)
     assert target.exists()
+    write_bytes(target, b"after", overwrite=True)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+SCRIPT = """
+import sys
+from lpdif.atomic import atomic_write
+with atomic_write(sys.argv[1], overwrite=True) as file:
+    file.write(bytes(1000))
+    file.flush()
+    print('ready', flush=True)
+    sys.stdin.read()
+"""
+
+
+def half_way(target: Path) -> subprocess.Popen[bytes]:
+    """A process that has written half of a file."""
+    words = [sys.executable, "-c", SCRIPT, str(target)]
+    process = subprocess.Popen(words, env=process_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_what_a_killed_process_was_writing_goes_with_the_next_writing(tmp_path: Path) -> None:
+    """Only what was for that file, and bears such a name; what a living process is writing stays and becomes the file."""
+    target = tmp_path / "a.bin"
+    strangers = [".a.bin.tmp", ".a.bin.0123456789abc.tmp", ".a.bin.x.0123456789ab.tmp", ".b.bin.0123456789ab.tmp", "a.bin.0123456789ab.tmp"]
+    for name in strangers:
+        (tmp_path / name).write_bytes(b"not ours")
+    (tmp_path / ".a.bin.ba9876543210.tmp").symlink_to("nowhere")
+    strangers.append(".a.bin.ba9876543210.tmp")
+    (tmp_path / ".a.bin.0123456789ab.tmp").write_bytes(b"left over")
+    process = half_way(target)
+    process.kill()
+    process.communicate()
+    assert len(list(tmp_path.iterdir())) == len(strangers) + 1  # the older one is gone, one more is there
+    with half_way(target) as living:
+        [busy] = [path for path in tmp_path.iterdir() if path.name not in strangers]
+        write_bytes(target, b"ours")
+        assert {path.name for path in tmp_path.iterdir()} == {*strangers, busy.name, "a.bin"}
+        assert target.read_bytes() == b"ours"
+        living.communicate(timeout=20)
+    assert target.read_bytes() == bytes(1000)
+    assert {path.name for path in tmp_path.iterdir()} == {*strangers, "a.bin"}
+
+
+def test_a_new_file_that_is_taken_for_a_left_over_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, taken = lpdif.atomic.take_lock, []
+
+    def late(handle: int) -> bool:
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()
+        return real(handle)
+
+    monkeypatch.setattr(lpdif.atomic, "take_lock", late)
+    write_bytes(tmp_path / "a.bin", b"whole")
+    assert (tmp_path / "a.bin").read_bytes() == b"whole"
+    assert len(taken) == 1
+
+
+def test_nothing_is_removed_where_files_cannot_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (tmp_path / ".a.bin.0123456789ab.tmp").write_bytes(b"left over")
+    with monkeypatch.context() as patch:
+        patch.setattr(lpdif.atomic, "take_lock", refuse)
+        write_bytes(tmp_path / "a.bin", b"one")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.bin", ".a.bin.0123456789ab.tmp"}
+    write_bytes(tmp_path / "a.bin", b"two", overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.bin"}
+
+
+def test_text_is_added_to_the_end(tmp_path: Path) -> None:
+    append_text(tmp_path / "a.txt", "one\n")
+    append_text(tmp_path / "a.txt", "two\n")
+    assert (tmp_path / "a.txt").read_text() == "one\ntwo\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+def test_text_that_finds_no_room_is_not_there_by_half(tmp_path: Path) -> None:
+    script = (
+        "import resource, signal, sys\nfrom lpdif.atomic import append_text\nfrom lpdif.errors import ResourceError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "append_text(sys.argv[1], 'first ' * 10_000)\n"
+        "try:\n    append_text(sys.argv[1], 'second ' * 10_000)\nexcept ResourceError as error:\n    print(error.message)\n"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path / "a.txt")]
+    ran = subprocess.run(words, env=process_environment(), capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(f"{tmp_path / 'a.txt'}: disk full: 0.1 MB are needed, ")
+    assert (tmp_path / "a.txt").read_text() == "first " * 10_000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_a_device_that_is_full_is_a_full_disk(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to("/dev/full")
+    with pytest.raises(ResourceError, match=r"a\.txt: disk full: 0\.0 MB are needed, [\d.]+ MB are free in "):
+        append_text(tmp_path / "a.txt", "one\n")
 
 
 def test_other_errors_of_the_system_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ OPTIONS = {  # exactly these
     "fit": RUN | {"--device", "--patterns", "--resume"},
     "cluster": RUN | {"--device", "--patterns", "--sweep"},
     "evaluate": {"--seed", "--config"},
-    "inspect": set(),
+    "inspect": {"--threads", "--config"},
     "doctor": {"--workspace", "--device", "--config"},
     "demo": {"--output", "--seed", "--config", "--overwrite", "--dry-run"},
 }

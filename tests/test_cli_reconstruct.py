@@ -10,7 +10,6 @@ import pytest
 from cli_fakes import Library, write_points
 from conftest import Cli
 
-import lpdif
 from lpdif.errors import InputError, ModelError, ResourceError
 
 
@@ -163,7 +162,12 @@ def test_one_bad_scan_does_not_stop_the_rest(cli: Cli, library: Library, scans: 
     ran = cli("reconstruct", "scans", "-o", "out")
     assert ran.code == 7
     assert ran.out.splitlines() == ["out/a.ply", "out/deep/a.ply"]
-    assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*.*")) == ["a.ply", "deep/a.ply", "failed.jsonl"]
+    assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*.*")) == [
+        "a.ply",
+        "deep/a.ply",
+        "failed.jsonl",
+        "made.json",
+    ]
     assert "warning: scans/bad.ply failed: bad.ply: no surface found" in ran.lines
     assert ran.lines[-2:] == ["error: 1 of 3 scans failed", "  hint: the reasons are in out/failed.jsonl; the others are done"]
     [record] = [json.loads(line) for line in Path("out/failed.jsonl").read_text().splitlines()]
@@ -232,7 +236,7 @@ def test_what_would_stop_every_scan_stops_the_batch(cli: Cli, library: Library, 
 
     library.trouble["bad"] = ModelError("wrong kind")
     assert cli("reconstruct", "scans", "-o", "out").code == 4
-    monkeypatch.setitem(vars(lpdif), "write_mesh", full)
+    monkeypatch.setattr("lpdif.atomic.write_bytes", full)
     ran = cli("reconstruct", "scans", "-o", "out", "--overwrite")
     assert (ran.code, ran.lines[-2]) == (5, "error: disk full")
 

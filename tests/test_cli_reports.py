@@ -68,6 +68,21 @@ def test_inspect_gives_the_spacing_that_reconstruct_goes_by(cli: Cli) -> None:
     assert document["spacing"] == pytest.approx(np.sqrt(16 * np.pi / 3000), rel=0.05)
 
 
+def test_inspect_goes_by_the_settings_of_reconstruct(cli: Cli) -> None:
+    points = trimesh.creation.icosphere(4, 2.0).sample(3000, seed=0)
+    far = np.random.default_rng(0).uniform(-4, 4, (60, 3))
+    Path("scan.xyz").write_text("\n".join(" ".join(map(str, row)) for row in [*points, *far]))
+    Path("my.toml").write_text("[reconstruct]\nkeep_outliers = true\n")
+    kept, cleaned = (prepare(lpdif.load_scan("scan.xyz"), keep_outliers=keep) for keep in (True, False))
+    assert len(kept.points) > len(cleaned.points)
+    ran = cli("inspect", "scan.xyz", "--config", "my.toml", "--threads", "1", "--json")
+    assert (ran.document["spacing"], ran.document["noise"]) == (kept.spacing, kept.noise)
+    assert ran.lines[-1] == "next: lpdif reconstruct scan.xyz -o MESH.ply --config my.toml"
+    document = cli("inspect", "scan.xyz", "--json").document
+    assert (document["spacing"], document["noise"]) == (cleaned.spacing, cleaned.noise)
+    assert cli("inspect", "scan.xyz", "--config", "none.toml").code == 4
+
+
 def test_inspect_says_why_a_scan_makes_no_mesh(cli: Cli) -> None:
     Path("few.xyz").write_text("0 0 0\n1 0 0\n0 1 0\n")
     ran = cli("inspect", "few.xyz", "--json")

@@ -43,7 +43,9 @@ class Report:
 
     kept: int = 2
     regions: int = 1234
+    closed: int = 1
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
     model: Path = Path("lpdif-workspace/model.safetensors")
     patterns: int = 4
     steps: int = 40
@@ -155,6 +157,8 @@ def test_preprocess_reads_a_folder_and_names_the_next_command(cli: Cli, stages: 
     paths, workspace, config, more = stages.calls[0]
     assert paths == [Path("scans/a.ply"), Path("scans/b.obj")]
     assert (workspace, config.seed, more["threads"]) == (Path("ws"), 4, 2)
+    assert ran.lines[-3] == "2 scans: 1 closed, 1 as a scan"
+    assert ran.lines[-2].startswith("wrote ws/samples: 1,234 regions of 2 scans in ")
     assert ran.lines[-1] == "next: lpdif fit --patterns 8 --workspace ws"
 
 

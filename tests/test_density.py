@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import naive
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
 from lpdif import density
-from lpdif.density import CLIP, clipped_mean_one, density_weights, effective_share, log_density, median_distance
+from lpdif.density import CLIP, clipped_mean_one, density_weights, effective_share, log_density, mean_density, median_distance
 
 
 def codes(regions: int, dimensions: int, seed: int = 0) -> Tensor:
@@ -60,6 +62,19 @@ def test_rows_outside_the_reference_are_compared_with_all_of_it() -> None:
 
 def test_no_rows_no_density() -> None:
     assert log_density(torch.zeros(0, 3), torch.zeros(5, 3), torch.zeros(0, dtype=torch.int64), 1.0).shape == (0,)
+
+
+@pytest.mark.parametrize(("regions", "bandwidth"), [(2, 1.0), (7, 0.5), (40, 3.0)])
+def test_the_mean_density_is_that_of_the_rows(regions: int, bandwidth: float) -> None:
+    white = codes(regions, 4)
+    assert mean_density(white, bandwidth) == pytest.approx(np.exp(naive.log_density(white.numpy().astype(float), bandwidth)).mean(), rel=1e-4)
+
+
+def test_the_mean_density_of_codes_that_coincide_and_of_single_ones() -> None:
+    assert mean_density(torch.ones(5, 3), 0.5) == mean_density(torch.ones(5, 3), 0.0) == 1
+    assert mean_density(torch.tensor([[0.0], [0.0], [9.0]]), 0.0) == pytest.approx(1 / 3)
+    assert math.isnan(mean_density(codes(1, 4), 1.0))
+    assert math.isnan(mean_density(codes(0, 4), 1.0))
 
 
 @pytest.mark.parametrize("regions", [2, 3, 4, 31])

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PLACE = Workspace("lpdif-workspace")
 FIT = 'device = "cpu"\n[fit]\npatterns = 2\nshared_steps = 3\npattern_steps = 3\nfeatures = 6\nwidth = 8\nbatch = 16\nsnapshot_every = 2\n'
 OLD = b"what was there before"
+FULL = r"error: {}: disk full: [\d.]+ MB are needed, [\d.]+ MB are free in {}"
 
 
 @pytest.fixture(autouse=True)
@@ -314,7 +316,7 @@ def test_a_disk_that_fills_up_in_a_batch_ends_it_and_the_next_run_goes_on(cli: C
     count = iter(range(100))
 
     def fills_up(handle: int) -> None:
-        if next(count) >= 2:  # a file and its folder
+        if next(count) >= 6:  # two files and their folder: the record of the meshes and the first mesh, then the record of both
             full()
         real(handle)
 
@@ -323,7 +325,7 @@ def test_a_disk_that_fills_up_in_a_batch_ends_it_and_the_next_run_goes_on(cli: C
         ran = cli("reconstruct", "scans", "-o", "out")
     assert ran.code == 5
     assert "out/b.ply: disk full: " in ran.lines[-2]
-    assert [path.name for path in Path("out").iterdir()] == ["a.ply"]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.ply", "made.json"]
     ran = cli("reconstruct", "scans", "-o", "out")
     assert ran.code == 0
     assert "1 of 3 scans done already and kept; --overwrite does it all again" in ran.lines
@@ -332,10 +334,19 @@ def test_a_disk_that_fills_up_in_a_batch_ends_it_and_the_next_run_goes_on(cli: C
 def test_a_disk_full_at_the_model_keeps_the_snapshot_and_the_old_model(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     write_samples()
     old = PLACE.model.read_bytes()
+    real = save_model
+
+    def no_room(path: Path, model: Model) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            real(path, model)
+
     with monkeypatch.context() as patch:
-        patch.setattr("lpdif.stages.fit.save_model", full)
+        patch.setattr("lpdif.stages.fit.save_model", no_room)
         ran = cli("fit", "--overwrite")
-    assert (ran.code, ran.lines[-2]) == (5, "error: No space left on device")
+    assert ran.code == 5
+    assert re.fullmatch(FULL.format(PLACE.model, PLACE.root), ran.lines[-2])
+    assert ran.lines[-1] == "  hint: free some space, or choose another disk"
     assert PLACE.model.read_bytes() == old
     assert cli("fit", "--resume").code == 0
     assert PLACE.model.read_bytes() != old
@@ -373,8 +384,8 @@ def test_out_of_memory_in_fit_leaves_a_snapshot_to_go_on_from(cli: Cli, monkeypa
         patch.setattr(Optimizer, "learn", learn)
         PLACE.model.write_bytes(OLD)
         ran = cli("fit", "--overwrite")
-    assert ran.code == 5
-    assert ran.lines[-2].startswith("error: out of memory: ")
+    assert (ran.code, ran.lines[-2][:22]) == (5, "error: out of memory: ")
+    assert ran.lines[-1].endswith("or start anew with a smaller batch: under [fit] in lpdif.toml, or LPDIF_FIT_BATCH")
     assert PLACE.model.read_bytes() == OLD
     assert int(load_tensors(PLACE.snapshot, SNAPSHOT)[0]["step"]) == 4
     assert cli("fit", "--resume").code == 0

@@ -20,7 +20,7 @@ FLOORS = (
     r"lpdif\.artifacts",
     r"lpdif\.stages(\..+)?",
     r"lpdif",  # the door
-    r"lpdif_cli|lpdif_cli\.(cards|devices|interrupts|console|failures|helptext|options|settings|inputs|outputs|batch)",
+    r"lpdif_cli|lpdif_cli\.(cards|devices|interrupts|console|failures|helptext|options|settings|inputs|outputs|records|batch)",
     r"lpdif_cli\.(reconstruct|preprocess|fit|cluster|evaluate|inspect|doctor|demo)",
     r"lpdif_cli\.main",
     r"lpdif_cli\.__main__",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -111,4 +113,19 @@ def test_workspace_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / LOCK_NAME).symlink_to(tmp_path / "file")
     with pytest.raises(ResourceError, match="cannot hold the workspace"), workspace_lock(tmp_path / "link", "fit"):
+        pass
+
+
+def test_a_disk_without_room_for_the_lock_is_told_with_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    place = tmp_path / "workspace"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(ResourceError) as caught, workspace_lock(place, "fit"):
+            pass
+    said = rf"{re.escape(str(place))}: cannot hold the workspace \(No space left on device, [\d.]+ MB are free\)"
+    assert re.fullmatch(said, caught.value.message)
+    with workspace_lock(place, "fit"):
         pass

@@ -142,5 +142,3 @@ def test_odd_numbers_among_words_and_gaps() -> None:
     data = b"kind,x,y,z\ntree,1,2,3\n,1,,1.#QNAN\n"
     np.testing.assert_array_equal(read_scan(data, "a.csv").points, [[1, 2, 3], [1, np.nan, np.nan]])
     assert refusal(data.replace(b"1.#QNAN", b"1_0"), "a.csv") == "line 3: '1_0' is not a number"
-
-

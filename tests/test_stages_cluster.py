@@ -95,13 +95,13 @@ def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
     rows = ran.document["patterns"]
     assert sorted(row["pattern"] for row in rows) == list(range(patterns))
     assert [row["share"] for row in rows] == sorted((row["share"] for row in rows), reverse=True)
-    assert all(set(row) == {"pattern", "share", "error", "flatness", "spread"} for row in rows)
+    assert all(set(row) == {"pattern", "share", "error", "flatness", "density"} for row in rows)
     assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-6)
     state, _ = snapshot()
     owners = state["pattern"][state["seen"]]
     counted = torch.bincount(owners, minlength=patterns) / len(owners)
     assert [row["share"] for row in rows] == pytest.approx([float(counted[row["pattern"]]) for row in rows], abs=1e-6)
-    assert all(row["share"] > 0 and 0 < row["flatness"] <= 1 and row["spread"] >= 0 for row in rows)
+    assert all(row["share"] > 0 and 0 < row["flatness"] <= 1 and 0 <= row["density"] <= 1 for row in rows)
     assert all(row["error"] is None or 0 < row["error"] < 1 for row in rows)
     assert any(row["error"] is not None for row in rows)
     assert len(state["patterns.centroids"]) == patterns
@@ -110,7 +110,7 @@ def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
 
 def test_the_table_is_also_printed_in_columns(cli: Cli) -> None:
     lines = cli("cluster", "--patterns", "4", "--sweep", "2,3").out.splitlines()
-    assert lines[0].split() == ["pattern", "share", "error", "flatness", "spread"]
+    assert lines[0].split() == ["pattern", "share", "error", "flatness", "density"]
     assert sorted(line.split()[0] for line in lines[1:5]) == ["0", "1", "2", "3"]
     assert sum(float(line.split()[1]) for line in lines[1:5]) == pytest.approx(1, abs=0.002)
     assert lines[5] == ""
@@ -133,7 +133,8 @@ def test_flat_and_dense_patterns_are_told_from_bent_and_loose_ones(cli: Cli) -> 
     assert flat["flatness"] == pytest.approx(1, abs=0.01)
     curvature = np.sqrt(3) * 2.0 * 2 / 1.5**2
     assert bent["flatness"] == pytest.approx(1 / (1 + curvature), abs=0.01)
-    assert flat["spread"] < 0.1 * bent["spread"]
+    assert flat["density"] > 0.99
+    assert bent["density"] < 0.8
 
 
 def test_same_seed_same_bytes(cli: Cli) -> None:
@@ -180,7 +181,8 @@ def test_the_gallery_is_a_png_with_a_row_for_each_pattern(cli: Cli, patterns: in
 
 def test_the_gallery_has_no_nan() -> None:
     row = PatternRow(3, 0.25, 0.0125, 0.5, 1.0)
-    assert caption(row) == "pattern 3\n25.0% of regions\nerror 0.0125\nflatness 0.50\nspread 1.00"
+    assert caption(row) == "pattern 3\n25.0% of regions\nerror 0.0125\nflatness 0.50\ndensity 1.00"
+    assert caption(dataclasses.replace(row, density=float("nan"))).endswith("density -")
     assert "error -\n" in caption(dataclasses.replace(row, error=float("nan")))
 
 

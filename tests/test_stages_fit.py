@@ -21,7 +21,7 @@ from lpdif.augment import Seen
 from lpdif.config import FitConfig
 from lpdif.errors import InputError, ModelError, ResourceError, UsageError
 from lpdif.optimizer import Optimizer, TrainingRegions, make_networks
-from lpdif.stages.fit import HELD_OUT, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions
+from lpdif.stages.fit import HELD_OUT, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions, state_of_patterns
 from lpdif.stages.preprocess import PreprocessReport
 
 
@@ -42,6 +42,25 @@ def test_a_fit_leaves_a_model_and_its_story(straight: tuple[Path, FitReport]) ->
     assert [step for step, row in rows.items() if "mean" in row] == [5, 10, 15, 18]
     assert all(0 <= rows[step]["changed_pattern"] <= 1 for step in (13, 17))
     assert all(0 < share <= 1 for share in rows[12]["effective_share"])
+
+
+def test_step_lines_say_how_the_patterns_fare(workspace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In the pattern stage, as of the latest look: effective sample size and share of changed patterns, those of metrics.jsonl."""
+    with caplog.at_level(logging.INFO, "lpdif"):
+        fit(workspace, SHORT, "cpu")
+    lines = {int(text.split()[1][:-1]): text for text in map(str, (r.getMessage() for r in caplog.records)) if text.startswith("step ")}
+    assert list(lines) == [5, 10, 15, 18]
+    assert all(lines[step].endswith(")") for step in (5, 10))
+    rows = {row["step"]: row for row in read_metrics(Workspace(workspace).metrics)}
+    for step, change_at in ((15, 13), (18, 17)):
+        shares, changed = rows[step]["effective_share"], rows[change_at]["changed_pattern"]
+        low, high = round(100 * min(shares)), round(100 * max(shares))
+        size = f"{low} to {high}" if low != high else str(low)
+        told = f", effective sample size {size} % of a pattern's regions, {100 * changed:.1f} % of regions changed pattern"
+        assert lines[step].endswith(")" + told)
+    assert state_of_patterns([0.5, 0.5], None) == ", effective sample size 50 % of a pattern's regions"
+    assert state_of_patterns([], 0.25) == ", 25.0 % of regions changed pattern"
+    assert state_of_patterns([], None) == ""
 
 
 @pytest.mark.parametrize("stops", [[4], [9], [10, 12], [12, 13, 17]])

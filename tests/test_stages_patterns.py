@@ -28,7 +28,7 @@ def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(
     report = cluster(workspace, ClusterConfig(patterns=4, sweep=(1, 2)), "cpu")
     assert sorted(row.pattern for row in report.rows) == [0, 1, 2, 3]
     assert sum(row.share for row in report.rows) == pytest.approx(1)
-    assert all(row.share > 0 and row.spread >= 0 and 0 < row.flatness <= 1 for row in report.rows)
+    assert all(row.share > 0 and 0 <= row.density <= 1 and 0 < row.flatness <= 1 for row in report.rows)
     assert all(np.isnan(row.error) or row.error > 0 for row in report.rows)
     assert [k for k, _ in report.sweep] == [1, 2]
     assert report.sweep[0][1] == 0

@@ -344,7 +344,7 @@ def killed(*_: object) -> None:
 
 def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "preprocess_file", killed)
-    ran = cli("preprocess", *[write(f"scans/{name}.ply", ball()) for name in "ab"], "--threads", 2)
+    ran = cli("preprocess", write("scans/a.ply", ball()), write("scans/b.ply", ball(2)), "--threads", 2)
     assert (ran.code, ran.lines[-1]) == (5, "  hint: close other programs, or have fewer at work: --threads 1; samples that are done are kept")
     assert ran.lines[-2].startswith("error: one of 2 processes at work ended before its file was done")
 

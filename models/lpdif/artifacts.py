@@ -14,14 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lpdif.atomic import write_bytes
+from lpdif.atomic import append_text, write_bytes
 from lpdif.encoder import Encoder
 from lpdif.errors import InputError, ModelError
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, TrainingRegions, expected_state, pattern_tensors, read_patterns
 from lpdif.patterns import Patterns
 from lpdif.words import counted
-from lpdif.workspace import Workspace
+from lpdif.workspace import BUNDLED_MODEL, Workspace
 
 log = logging.getLogger("lpdif")
 
@@ -89,7 +89,7 @@ def model_tensors(model: Model) -> dict[str, Tensor]:
 
 def load_model(path: Path | None = None) -> Model:
     """A model from a file, or the one that ships with lpdif. Raises ModelError for anything else."""
-    path = path or Path(__file__).parent / "weights" / "default.safetensors"
+    path = path or BUNDLED_MODEL
     tensors, card = load_tensors(path, MODEL)
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
@@ -169,8 +169,7 @@ def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def append_metrics(path: Path, row: dict[str, Any]) -> None:
     """One line of metrics.jsonl."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    append_text(path, json.dumps(row) + "\n")
 
 
 def seconds_spent(path: Path) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lpdif.errors import DISK_FULL, ResourceError, UsageError
+from lpdif.locking import take_lock
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
@@ -61,16 +63,17 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
     """
     path = Path(path)
     _check_name(path, overwrite)
+    _remove_left_over(path)
     temporary, handle = _create(path)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():  # it may have come while we worked
-            _check_name(path, overwrite)
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-        temporary.replace(path)
+            if os.name == "posix":
+                _name(temporary, path, overwrite)  # while the lock is held; Windows names no file that is open
+        if os.name != "posix":
+            _name(temporary, path, overwrite)
         _sync_folder(path.parent)
     except OSError as error:
         written = temporary.stat().st_size if temporary.exists() else 0
@@ -83,6 +86,14 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _name(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Gives a file its name, and the permissions of the one that it replaces."""
+    if path.exists():  # it may have come while we worked
+        _check_name(path, overwrite)
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+    temporary.replace(path)
 
 
 def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
@@ -99,16 +110,75 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
         raise _full(path, 0, needed=len(data)) from None
 
 
+def append_text(path: str | Path, text: str) -> None:
+    """Adds to the end of a file, which is made if missing. Raises ResourceError where the disk is full, with the file as it was."""
+    data, path = text.encode(), Path(path)
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        written = 0
+        try:
+            while written < len(data):
+                written += file.write(data[written:])
+        except OSError as error:
+            if written:
+                file.truncate(before)
+            if error.errno in DISK_FULL:
+                raise _full(path, 0, needed=len(data)) from None
+            raise
+
+
 def _create(path: Path) -> tuple[Path, int]:
-    """A new empty file beside `path`, and its handle. Raises UsageError where there can be none, ResourceError where the disk is full."""
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}.tmp")
+    """A new empty file beside `path`, and its handle. Raises UsageError where there can be none, ResourceError where the disk is full.
+
+    The handle holds a lock for as long as it is open, by which others see that somebody is at work on the file.
+    """
+    while True:
+        temporary = path.with_name(f"{_left_over(path)}{secrets.token_hex(6)}.tmp")
+        try:
+            # opened by hand: permissions then follow the umask, as those of any new file
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise _full(path, 0) from None
+            raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
+        if _lock(handle) and (os.fstat(handle).st_nlink or os.name != "posix"):
+            return temporary, handle
+        os.close(handle)  # taken for a left-over in the moment before it was locked, and removed
+
+
+def _lock(handle: int) -> bool:
+    """Shows others that the file is being written. False if one of them was faster."""
     try:
-        # opened by hand: permissions then follow the umask, as those of any new file
-        return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise _full(path, 0) from None
-        raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
+        return take_lock(handle)
+    except OSError:  # a file system without locks, where nobody removes anything
+        return True
+
+
+def _left_over(path: Path) -> str:
+    """How the names of temporary files for `path` begin; 12 letters of chance and .tmp follow."""
+    return f".{path.name[:80]}."
+
+
+def _remove_left_over(path: Path) -> None:
+    """Removes what killed processes were writing for `path`. What a living one is writing is locked, and stays; so does everything on a
+    file system without locks."""
+    ours = re.compile(re.escape(_left_over(path)) + r"[0-9a-f]{12}\.tmp")
+    with contextlib.suppress(OSError):  # a folder that may be written and not read
+        for temporary in [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]:
+            with contextlib.suppress(OSError):  # it went meanwhile, is another user's, cannot be locked, or is open and this is Windows
+                _remove_unless_locked(temporary)
+
+
+def _remove_unless_locked(temporary: Path) -> None:
+    handle = os.open(temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        free = stat.S_ISREG(os.fstat(handle).st_mode) and take_lock(handle)
+        if free and os.name == "posix":
+            temporary.unlink()
+    finally:
+        os.close(handle)
+    if free and os.name != "posix":
+        temporary.unlink()
 
 
 def _full(path: Path, written: int, needed: int | None = None) -> ResourceError:

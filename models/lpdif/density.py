@@ -25,6 +25,15 @@ def median_distance(white_BD: Tensor) -> float:
     return float(torch.pdist(white_BD[:REFERENCE]).median())
 
 
+def mean_density(white_BD: Tensor, bandwidth: float) -> float:
+    """Mean over the rows of the leave-one-out kernel mean: from 0, all far apart, to 1, all alike; NaN for fewer than two."""
+    if len(white_BD) < 2:
+        return math.nan
+    distance = torch.pdist(white_BD[:REFERENCE])
+    kernel = torch.exp(-0.5 * (distance / bandwidth).square()) if bandwidth > 0 else (distance == 0).double()
+    return float(kernel.mean())
+
+
 def log_density(white_RD: Tensor, reference_BD: Tensor, itself_R: Tensor, bandwidth: float) -> Tensor:
     """(R,) log of the leave-one-out kernel mean of each row over the reference rows, up to a constant.
 

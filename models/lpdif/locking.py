@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import socket
 import sys
 import time
@@ -24,7 +25,8 @@ _LOCK_BYTE = 1 << 30  # Windows locks a byte range: one far behind the text, whi
 if sys.platform == "win32":
     import msvcrt
 
-    def _take(descriptor: int) -> bool:
+    def take_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed. False if another one has the lock."""
         os.lseek(descriptor, _LOCK_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
@@ -35,8 +37,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _take(descriptor: int) -> bool:
-        """True if the lock is ours now, False if another run has it."""
+    def take_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed. False if another one has the lock; raises OSError where files cannot be locked."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -67,16 +69,17 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
         workspace.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     except OSError as error:
-        raise ResourceError(
-            f"{workspace}: cannot hold the workspace ({error.strerror})", "pass a folder you can write to with --workspace"
-        ) from error
+        raise _unwritable(workspace, error) from error
     try:
         _take_or_tell(descriptor, workspace)
         _close_in_children(descriptor)
         left = _read(descriptor)
         if left:
             log.info("taking over the workspace from process %s, which ended without letting go", left.get("pid", "?"))
-        _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()})
+        try:
+            _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()})
+        except OSError as error:
+            raise _unwritable(workspace, error) from error
         try:
             yield
         finally:
@@ -85,6 +88,12 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
     finally:
         _HELD.discard(descriptor)
         os.close(descriptor)
+
+
+def _unwritable(workspace: Path, error: OSError) -> ResourceError:
+    """The error of a workspace whose lock cannot be written, with the room there is if that is why."""
+    room = f", {shutil.disk_usage(workspace).free / 1e6:.1f} MB are free" if error.errno == errno.ENOSPC and workspace.exists() else ""
+    return ResourceError(f"{workspace}: cannot hold the workspace ({error.strerror}{room})", "pass a folder you can write to with --workspace")
 
 
 def check_free(workspace: Path) -> None:
@@ -102,7 +111,7 @@ def check_free(workspace: Path) -> None:
 
 def _take_or_tell(descriptor: int, workspace: Path) -> None:
     """Take the lock, or raise BusyError with the name of its holder."""
-    if not _take(descriptor):
+    if not take_lock(descriptor):
         raise BusyError(f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace")
 
 

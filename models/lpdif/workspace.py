@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lpdif.errors import InputError
 
+BUNDLED_MODEL = Path(__file__).parent / "weights" / "default.safetensors"  # ships with lpdif
+
 
 class Shard(NamedTuple):
-    """A sample file, the name of the scan it was made of, and the number of regions in it."""
+    """A sample file, the name of the scan it was made of, the number of regions in it; and where that scan lay, its content (see
+    `lpdif.sources`) and size, which lists of samples did not say at first."""
 
     path: Path
     source: str
     regions: int
+    place: str = ""
+    content: str = ""
+    bytes: int = -1
 
 
 class Contents(NamedTuple):
@@ -45,10 +51,20 @@ class Workspace:
             )
         try:
             about = json.loads(self.manifest.read_text())
-            kept = [Shard(self.samples / row["shard"], str(row.get("source", "")), int(row.get("regions", 0))) for row in about["kept"]]
-            return Contents(kept, len(about.get("left_out", ())))
+            return Contents([self._shard(row) for row in about["kept"]], len(about.get("left_out", ())))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{self.manifest}: not a list of samples", "run `lpdif preprocess` again") from None
+
+    def _shard(self, row: dict[str, Any]) -> Shard:
+        """A row of the manifest."""
+        return Shard(
+            self.samples / row["shard"],
+            str(row.get("source", "")),
+            int(row.get("regions", 0)),
+            str(row.get("path", "")),
+            str(row.get("content", "")),
+            int(row.get("bytes", -1)),
+        )
 
     def shards(self) -> list[Path]:
         """The sample files that the manifest names, in its order. Raises InputError as `contents` does."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from lpdif.artifacts import SNAPSHOT, load_samples, load_snapshot, save_tensors
 from lpdif.atomic import check_output, write_bytes
 from lpdif.config import ClusterConfig, FitConfig
-from lpdif.density import REFERENCE, median_distance
+from lpdif.density import mean_density, median_distance
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
 from lpdif.jets import RADIUS
@@ -43,14 +43,15 @@ PIXELS = 150
 @dataclass(frozen=True)
 class PatternRow:
     """One pattern: its share of the regions, its error near the surface on held-out regions (region sizes), flatness (1 is a
-    plane: 1 / (1 + curvature times region size)), and the median distance between its codes in the whitened space (small is
-    dense)."""
+    plane: 1 / (1 + curvature times region size)), and the density of its codes in the whitened space (see `lpdif.density.mean_density`):
+    1 where all are alike. The bandwidth is that of all patterns, so that their densities compare: the mean over them of the median
+    distance between two codes of one."""
 
     pattern: int
     share: float
     error: float
     flatness: float
-    spread: float
+    density: float
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,10 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
     owner, held = patterns.assign(codes), patterns.assign(held_codes)
     white = patterns.whitening.apply(codes)
     curvature = codes[:, 3:6].norm(dim=1) * 2 / RADIUS**2  # second derivatives of the jet
+    count = len(patterns.centroids)
+    bandwidth = sum(median_distance(white[owner == k]) for k in range(count)) / count
     rows = []
-    for k in range(len(patterns.centroids)):
+    for k in range(count):
         mine = owner == k
         known = errors[(held == k) & errors.isfinite()]
         rows.append(
@@ -138,7 +141,7 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
                 share=float(mine.float().mean()),
                 error=float(known.mean()) if len(known) else float("nan"),
                 flatness=float((1 / (1 + curvature[mine])).mean()) if bool(mine.any()) else float("nan"),
-                spread=median_distance(white[mine][:REFERENCE]),
+                density=mean_density(white[mine], bandwidth),
             )
         )
     return sorted(rows, key=lambda row: -row.share)
@@ -163,7 +166,8 @@ def caption(row: PatternRow) -> str:
     """What the gallery says of a pattern."""
     error = f"{row.error:.4f}" if math.isfinite(row.error) else "-"
     lines = [f"pattern {row.pattern}", f"{row.share:.1%} of regions", f"error {error}"]
-    return "\n".join([*lines, f"flatness {row.flatness:.2f}", f"spread {row.spread:.2f}"])
+    density = f"{row.density:.2f}" if math.isfinite(row.density) else "-"
+    return "\n".join([*lines, f"flatness {row.flatness:.2f}", f"density {density}"])
 
 
 def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.uint8]:

@@ -108,6 +108,8 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
     # rows of a new run wait for its first snapshot: until that replaces the earlier run's, the log is the earlier run's too
     waiting: list[dict[str, Any]] | None = None if config.resume else []
     started, smooth = time.monotonic(), None
+    changed: float | None = None  # the latest share of regions that went over to another pattern
+    shares: list[float] = []  # the latest effective share of each pattern
     while optimizer.step < steps:
         if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
             config = dataclasses.replace(config, patterns=begin_patterns(optimizer, config))
@@ -118,9 +120,9 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         if optimizer.patterns is not None:
             since = step - config.shared_steps
             if config.reassign_every and since % config.reassign_every == 0 and step < steps:  # a decoder must learn what it is given
-                row["changed_pattern"] = round(optimizer.refresh_patterns(config.seed), 4)
+                row["changed_pattern"] = changed = round(optimizer.refresh_patterns(config.seed), 4)
             if since % config.kde_every == 0:
-                row["effective_share"] = [round(share, 4) for share in optimizer.refresh_weights(config.kde_gamma, config.seed)]
+                row["effective_share"] = shares = [round(share, 4) for share in optimizer.refresh_weights(config.kde_gamma, config.seed)]
         stopped = stop()
         if step % config.snapshot_every == 0 or step == steps or stopped:
             row |= validate(optimizer.mean, optimizer.patterns, held_out, config.seed, optimizer.device)
@@ -129,12 +131,13 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
                 start_metrics(place.metrics, waiting)
                 waiting = None
             log.info(
-                "step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)",
+                "step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)%s",
                 step,
                 smooth,
                 row["mean"],
                 row["median"],
                 row["p95"],
+                state_of_patterns(shares, changed),
             )
         if len(row) > 3 or step % 100 == 0:
             if waiting is None:
@@ -146,6 +149,16 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
             validation = {k: row[k] for k in ("mean", "median", "p95")}
             return FitReport(place.model, config.patterns, step, step - first, validation, stopped=True, written=False)
     return finish(optimizer, place, config, held_out, steps - first)
+
+
+def state_of_patterns(shares: list[float], changed: float | None) -> str:
+    """What the step line adds in the pattern stage, as of the last time it was looked at: the effective sample size that the density
+    weights leave, as a share of each pattern's regions, and the share of regions that changed pattern."""
+    words = ""
+    if shares:
+        low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
+        words += f", effective sample size {low if low == high else f'{low} to {high}'} % of a pattern's regions"
+    return words if changed is None else f"{words}, {100 * changed:.1f} % of regions changed pattern"
 
 
 def split_regions(whole: TrainingRegions) -> tuple[TrainingRegions, TrainingRegions]:

@@ -7,14 +7,11 @@ source and settings have not changed is kept. A bad file does not stop the other
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import multiprocessing
-import os
-import signal
-import threading
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +25,7 @@ import trimesh
 from lpdif.atomic import check_output, write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.device import available_threads
-from lpdif.errors import InputError, LpdifError, ResourceError
+from lpdif.errors import InputError, ResourceError
 from lpdif.folders import NOTES, scans_below, tell_skipped
 from lpdif.locking import workspace_lock
 from lpdif.preparation import prepare
@@ -36,29 +33,41 @@ from lpdif.progress import Progress, silent
 from lpdif.reading import READABLE, load_scan
 from lpdif.sampling import RegionSamples, closed_shape_regions, region_sizes, scan_regions
 from lpdif.scans import Scan
+from lpdif.sources import content_with, distinct
+from lpdif.stages.workers import Heard, begin_work, heard
 from lpdif.words import counted
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
 
+CLOSED, SCAN = "closed", "scan"  # what a file is taken as
 SCALES = 12  # region sizes of a shape
 SPACINGS = 3.0  # a scan's smallest region, in spacings of the half that the encoder sees
 
 
 @dataclass(frozen=True)
 class PreprocessReport:
-    """Files kept, regions in them, and (file, reason) of those left out, and of the notes in folders, which are no scans."""
+    """What a run has come to.
+
+    kept      files of which there are samples
+    regions   in these samples
+    left_out  (file, reason) of those that cannot be used
+    skipped   (file, reason) of the notes in folders, which are no scans, and of files that repeat another one
+    closed    how many of the kept files gave exact distances; the others are used as scans
+    """
 
     kept: int
     regions: int
     left_out: list[tuple[str, str]]
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    closed: int = 0
 
 
 def preprocess(
     paths: Sequence[Path], workspace: Path, config: PreprocessConfig | None = None, threads: int = 0, progress: Progress = silent
 ) -> PreprocessReport:
-    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace. Notes in a folder are skipped.
+    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace. Notes in a folder are skipped, and
+    files that repeat another one byte for byte, so that no shape counts twice.
 
     threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region, ResourceError where a
     process at work is ended from outside.
@@ -68,12 +77,16 @@ def preprocess(
     if not files:
         raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}")
     tell_skipped(notes)
+    files, repeated = distinct(files)
+    skipped = [(str(note), NOTES) for note in notes] + [(str(file), f"same content as {first}") for file, first in repeated]
+    for file, first in repeated:
+        log.warning("%s: same content as %s; used once", file, first)
     place = Workspace(workspace)
     with workspace_lock(place.root, "preprocess"):
         place.samples.mkdir(parents=True, exist_ok=True)
         check_output(place.manifest, overwrite=True)
         report = preprocess_files(files, place, config, threads, progress)
-    return dataclasses.replace(report, skipped=[(str(note), NOTES) for note in notes])
+    return dataclasses.replace(report, skipped=skipped)
 
 
 def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConfig, threads: int, progress: Progress) -> PreprocessReport:
@@ -82,17 +95,26 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     left_out: list[tuple[str, str]] = []
     workers = min(len(files), threads or available_threads())
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_work)
+    level = log.getEffectiveLevel()
+    names = labels(files)
     try:
-        waiting = {pool.submit(preprocess_file, file, place.samples, config): file for file in files}
+        waiting = {pool.submit(heard, preprocess_file, level, file, place.samples, config): n for n, file in enumerate(files)}
+        found: dict[int, Heard[dict[str, Any]]] = {}
+        told = 0  # files, in their order, whatever the order in which they are done
         for done, future in enumerate(as_completed(waiting), 1):
-            file = waiting[future]
-            try:
-                kept.append(future.result())
-            except ResourceError:
-                raise
-            except LpdifError as error:
-                left_out.append((str(file), error.message.removeprefix(f"{file.name}: ")))
-                log.warning("%s left out: %s", file.name, left_out[-1][1])
+            found[waiting[future]] = future.result()
+            error = found[waiting[future]].error
+            if isinstance(error, ResourceError):
+                raise error
+            while told in found:
+                file, one = files[told], found[told]
+                tell(one.said, names[told], file.name)
+                if one.found is not None:
+                    kept.append(one.found)
+                elif one.error is not None:
+                    left_out.append((str(file), one.error.message.removeprefix(f"{file.name}: ")))
+                    log.warning("%s left out: %s", names[told], left_out[-1][1])
+                told += 1
             progress("preprocess", done, len(files))
     except BrokenProcessPool:
         fewer = f", or have fewer at work: --threads {workers // 2}" if workers > 1 else ""
@@ -108,7 +130,20 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
         raise InputError(f"none of {counted(len(files), 'file')} gives a region; {left_out[0][0]}: {left_out[0][1]}", "see the reasons above")
     about = {"kept": kept, "left_out": left_out, "settings": dataclasses.asdict(config)}
     write_bytes(place.manifest, json.dumps(about, indent=1).encode(), overwrite=True)
-    return PreprocessReport(len(kept), sum(row["regions"] for row in kept), left_out)
+    closed = sum(row["kind"] == CLOSED for row in kept)
+    return PreprocessReport(len(kept), sum(row["regions"] for row in kept), left_out, closed=closed)
+
+
+def labels(files: Sequence[Path]) -> list[str]:
+    """What each file is called in messages: its name, or its path where another one has that name."""
+    names = Counter(file.name for file in files)
+    return [file.name if names[file.name] == 1 else str(file) for file in files]
+
+
+def tell(said: Sequence[tuple[int, str]], label: str, name: str) -> None:
+    """Say again what a worker has said of the file `name`, with its label before each line."""
+    for level, text in said:
+        log.log(level, "%s: %s", label, text.removeprefix(f"{name}: "))
 
 
 def scan_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -124,24 +159,6 @@ def scan_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return list(found.values()), [note for place, note in skipped.items() if place not in found]
 
 
-def begin_work() -> None:
-    """A worker process leaves the other cores to its siblings, and Ctrl-C to its parent, which lets it finish its file. It ends
-    when its parent does, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def end_with_parent() -> None:
-    """Waits for the end of the process that started this one, and ends this one with it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # whatever the other threads do: nobody waits for it
-
-
 def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[str, Any]:
     """Write the shard of one file unless an up-to-date one is there; returns its manifest row."""
     import torch
@@ -149,12 +166,13 @@ def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[
     from lpdif.artifacts import SAMPLES, load_tensors, save_tensors
     from lpdif.errors import ModelError
 
-    stamp = fingerprint(file, config)
+    content, stamp = fingerprint(file, config)
     shard = folder / f"{file.stem}-{stamp[:8]}.safetensors"
+    source = {"source": file.name, "path": str(file.resolve()), "content": content, "bytes": file.stat().st_size}
     if shard.exists():
         try:
             card = load_tensors(shard, SAMPLES)[1]
-            return {"shard": shard.name, "source": file.name, "regions": card["regions"], "kind": card["kind"]}
+            return {"shard": shard.name, **source, "regions": card["regions"], "kind": card["kind"]}
         except (ModelError, KeyError, TypeError):
             log.info("%s: its shard is damaged and made again", file.name)
     rng = np.random.default_rng([config.seed, zlib.crc32(file.name.encode())])
@@ -163,17 +181,15 @@ def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[
     tensors["points"], tensors["normals"] = tensors["points"].half(), tensors["normals"].half()
     card = {"source": file.name, "regions": len(samples.counts), "kind": kind, "settings": dataclasses.asdict(config)}
     save_tensors(shard, SAMPLES, tensors, card)
-    return {"shard": shard.name, "source": file.name, "regions": len(samples.counts), "kind": kind}
+    return {"shard": shard.name, **source, "regions": len(samples.counts), "kind": kind}
 
 
-def fingerprint(file: Path, config: PreprocessConfig) -> str:
-    """Changes when the file's bytes or the settings do."""
+def fingerprint(file: Path, config: PreprocessConfig) -> tuple[str, str]:
+    """What changes when the file's bytes do; and what changes when these or the settings do."""
     try:
-        content = hashlib.blake2b(file.read_bytes())
+        return content_with(file, json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
     except OSError as error:
         raise InputError(f"{file.name}: cannot be read ({error.strerror})", "check the path and its permissions") from None
-    content.update(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
-    return content.hexdigest()
 
 
 def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator) -> tuple[RegionSamples, str]:
@@ -185,7 +201,7 @@ def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator)
         vertices = (scan.points - 0.5 * (low + high)) / float((high - low).max())
         for size in region_sizes(SCALES, config.finest, config.coarsest, rng):
             parts.append(closed_shape_regions(vertices, scan.faces, float(size), each, config.points, config.samples, rng))
-        kind = "closed"
+        kind = CLOSED
     else:
         ready = prepare(scan, seed=config.seed)
         longest = float(np.ptp(ready.points, axis=0).max())
@@ -196,7 +212,7 @@ def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator)
             )
         for size in region_sizes(SCALES, finest, config.coarsest, rng):
             parts.append(scan_regions(ready.points / longest, ready.normals, float(size), each, config.points, config.samples, rng))
-        kind = "scan"
+        kind = SCAN
     names = [field.name for field in dataclasses.fields(RegionSamples)]
     whole = RegionSamples(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
     if len(whole.counts) == 0:
@@ -208,11 +224,17 @@ def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator)
 
 
 def closed_and_consistent(scan: Scan) -> bool:
-    """Whether the faces bound a solid: every edge shared by two faces that agree on the outside, and a volume above zero."""
+    """Whether the faces bound a solid: every edge shared by two faces that agree on the outside, and a volume above zero. Says why
+    not."""
     mesh = trimesh.Trimesh(scan.points, scan.faces, process=False)
     mesh.merge_vertices()
-    if not (mesh.is_watertight and mesh.is_winding_consistent):
-        return False
-    if mesh.volume <= 0:
-        log.info("%s: closed but inside out; used as a scan", scan.name)
-    return bool(mesh.volume > 0)
+    if not mesh.is_watertight:
+        why = "an open mesh"
+    elif not mesh.is_winding_consistent:
+        why = "closed, but its faces do not agree on the outside"
+    elif mesh.volume <= 0:
+        why = "closed but inside out"
+    else:
+        return True
+    log.info("%s: %s; used as a scan", scan.name, why)
+    return False

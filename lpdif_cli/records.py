@@ -1,0 +1,109 @@
+"""What the meshes in a folder were made from: one small file beside them, by which a later run knows which of them it may keep."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lpdif.config import ReconstructConfig
+from lpdif.sources import content_of_bytes, known_content, size_of
+
+MADE = "made.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a mesh depends on besides its scan: the settings, in the words of JSON, and the content of the model file."""
+
+    settings: dict[str, Any]
+    model: str
+
+
+def recipe(settings: ReconstructConfig, model: Path) -> Recipe:
+    """The recipe of a run. A model file that cannot be read has no content: loading it gives the reason."""
+    return Recipe(json.loads(json.dumps(asdict(settings))), known_content(model))
+
+
+def stamp(scan: Path) -> dict[str, object]:
+    """What a scan is known by."""
+    return {**looks(scan), "content": known_content(scan) if size_of(scan) >= 0 else ""}
+
+
+def looks(scan: Path) -> dict[str, object]:
+    """What can be seen of a scan without reading it."""
+    try:
+        about = scan.stat()
+    except OSError:  # reading it gives the reason
+        return {}
+    return {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns}
+
+
+class Record:
+    """The meshes made in a folder, each with its scan, recipe and content, by its path below the folder.
+
+    A mesh is entered before it is written: what stands in the file is then known by its content alone, whenever a run is killed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / MADE
+        self.damaged = False
+        self.rows: dict[str, dict[str, Any]] = {}
+        if self.path.is_file():
+            try:
+                self.rows = dict(json.loads(self.path.read_text())["meshes"])
+            except (OSError, ValueError, KeyError, TypeError):
+                self.damaged = True
+
+    def add(self, target: Path, scan: dict[str, object], how: Recipe, data: bytes) -> None:
+        """Enter a mesh, and write the record. Raises as `write_bytes` does."""
+        from lpdif.atomic import write_bytes
+
+        self.rows[self._name(target)] = {"mesh": content_of_bytes(data), "scan": scan, **asdict(how)}
+        about = {"about": "what the meshes in this folder were made from", "meshes": self.rows}
+        write_bytes(self.path, json.dumps(about).encode(), overwrite=True)
+
+    def difference(self, target: Path, scan: Path, how: Recipe) -> str:
+        """In what the mesh that is there differs from the one that would be made; "" if in nothing."""
+        row = self.rows.get(self._name(target))
+        try:
+            there = Recipe(row["settings"], row["model"]) if row else None
+            if row is None or there is None:
+                return "it is not known what it was made from"
+            if row["mesh"] != known_content(target):
+                return "it is not the mesh that was made here"
+            found = []
+            if not self._same_scan(row["scan"], scan):
+                found.append("from another file than is there now")
+            if there.model != how.model:
+                found.append("with another model")
+            if there.settings != how.settings:
+                found.append(f"with other settings ({changes(there.settings, how.settings)})")
+        except (KeyError, TypeError, AttributeError):
+            return f"{self.path} does not say what it was made from"
+        return f"it was made {' and '.join(found)}" if found else ""
+
+    def _name(self, target: Path) -> str:
+        return target.relative_to(self.folder).as_posix()
+
+    @staticmethod
+    def _same_scan(before: dict[str, object], scan: Path) -> bool:
+        """A scan that looks as it did is not read again."""
+        now = looks(scan)
+        if now and now == {name: before[name] for name in now}:
+            return True
+        return bool(before["content"]) and size_of(scan) == before["bytes"] and known_content(scan) == before["content"]
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The settings that differ: "faces auto -> 1000"."""
+    return ", ".join(
+        f"{name} {word(before.get(name))} -> {word(now.get(name))}" for name in sorted(before | now) if before.get(name) != now.get(name)
+    )
+
+
+def word(value: object) -> str:
+    """A setting as it would be typed."""
+    return "auto" if value is None else json.dumps(value)
