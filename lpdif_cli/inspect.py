@@ -93,8 +93,9 @@ def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
         facts["further values"] = ", ".join(scan.extras)
     if scan.faces is not None:
         return facts | shape(scan), ["evaluate", str(path), "TRUTH.ply"]
+    settings = chosen.reconstruct
     try:
-        found = measure(scan, chosen.reconstruct.keep_outliers, chosen.reconstruct.seed, chosen.threads or -1).facts
+        found = measure(scan, keep_outliers=settings.keep_outliers, seed=settings.seed, threads=chosen.threads or -1).facts
     except InputError as error:
         return facts | {"no mesh": error.message.removeprefix(f"{scan.name}: ")}, []
     return facts | {"spacing": found["spacing"], "noise": found["noise"]}, ["reconstruct", str(path), "-o", "MESH.ply"]
