@@ -372,3 +372,25 @@ def thinned(points: np.ndarray, edge: float) -> list[int]:
     for row, point in enumerate(points):
         seen.setdefault(tuple(int(c // edge) for c in point), row)
     return sorted(seen.values())
+
+
+def on_curve(vertex: np.ndarray, values: np.ndarray, here: float) -> np.ndarray:
+    """A vertex on a lattice edge after one Newton step on the parabola through the field at both ends and at the vertex."""
+    low = np.floor(vertex).astype(int)
+    axis = int((vertex - low).argmax())
+    t = float(vertex[axis] - low[axis])
+    first = float(values[tuple(low)])
+    last = float(values[tuple(low + np.eye(3, dtype=int)[axis])])
+    if t == 0 or np.isnan(here):
+        return vertex
+    # f(s) = first + b s + c s^2 through (t, here) and (1, last)
+    c = ((here - first) / t - (last - first)) / (t - 1)
+    b = last - first - c
+    slope = b + 2 * c * t
+    if slope * (last - first) <= 0.2 * (last - first) ** 2:
+        return vertex
+    better = t - here / slope
+    better = min(max(better, 0.01 * t), t) if here * first < 0 else min(max(better, t), 1 - 0.01 * (1 - t))
+    moved = vertex.astype(float).copy()
+    moved[axis] = low[axis] + better
+    return moved

@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 TILE = 64
+STEEP = 0.2  # vertices move where the field rises at least by this share of its mean slope along their edge
+MARGIN = 0.01  # of its way to the end of a lattice edge a vertex keeps at least this share
 
 
 class Surface(NamedTuple):
@@ -76,7 +78,7 @@ def extract(
 
 def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> tuple[FloatArray, IntArray]:
     """Surface of the tile whose first lattice point is `corner`, vertices in lattice units."""
-    values = narrow_band(near, field, corner, step, tile)
+    values, exact = narrow_band(near, field, corner, step, tile)
     known = np.isfinite(values)
     whole = known[:-1, :-1, :-1].copy()
     for shift in list(np.ndindex(2, 2, 2))[1:]:
@@ -92,7 +94,36 @@ def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float,
     faces = faces[whole[tuple(home.T)]]
     used = np.zeros(len(vertices), bool)
     used[faces] = True
-    return vertices[used] + corner, (np.cumsum(used) - 1)[faces]
+    vertices = on_curve(vertices[used], values, exact, lambda local: field((local + corner) * step))
+    return vertices + corner, (np.cumsum(used) - 1)[faces]
+
+
+def on_curve(vertices: FloatArray, values: NDArray[np.float32], exact: NDArray[np.bool_], field: Field) -> FloatArray:
+    """Vertices (V, 3) of marching cubes on the lattice edges of a tile, moved along these to where the field is zero, not its chord.
+
+    values, exact (T+1, T+1, T+1): of the field at the lattice points, and where it is the field's own; `field` gives it at other places, all
+    in lattice units. Where both ends of an edge are exact, one Newton step is made from the vertex, on the parabola through the field there and
+    at the ends; it stays between the vertex and the end of the other sign.
+    """
+    low = np.floor(vertices).astype(np.int64)
+    share = vertices - low
+    axis = share.argmax(axis=1)
+    high = low + np.eye(3, dtype=np.int64)[axis]
+    t = share[np.arange(len(vertices)), axis]
+    able = np.flatnonzero((t > 0) & exact[tuple(low.T)] & exact[tuple(np.minimum(high, len(values) - 1).T)])
+    if len(able) == 0:
+        return vertices
+    first, last = (values[tuple(end[able].T)].astype(np.float64) for end in (low, high))
+    here, t = field(vertices[able]).astype(np.float64), t[able]
+    slope = (here - first) / t + (last - here) / (1 - t) - (last - first)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        better = t - here / slope
+    back = here * first < 0
+    better = np.clip(better, np.where(back, MARGIN * t, t), np.where(back, t, 1 - MARGIN * (1 - t)))
+    moved = vertices.copy()
+    sound = np.isfinite(better) & (slope * (last - first) > STEEP * np.square(last - first))
+    moved[able[sound], axis[able[sound]]] = (low[able, axis[able]] + better)[sound]
+    return moved
 
 
 def weld(parts: list[Surface]) -> Surface:

@@ -86,8 +86,16 @@ class PointIndex:
         return np.asarray(found[np.all((found >= low) & (found <= high), axis=1)])
 
 
-def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> NDArray[np.float32]:
-    """(T+1, T+1, T+1) field values at the corners of all cells that may hold surface, NaN elsewhere.
+class Band(NamedTuple):
+    """values (T+1, T+1, T+1) of the field at the corners of all cells that may hold surface, NaN elsewhere; exact, of the same shape:
+    whether the field was asked there, and not interpolated."""
+
+    values: NDArray[np.float32]
+    exact: BoolArray
+
+
+def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> Band:
+    """The band of the tile whose first lattice point is `corner`.
 
     From coarse to fine: cells within reach of the seeds, of their stride; of these and then of their halves only those in which the
     field changes sign or comes nearer to zero than their size allows to exclude. A lattice point that no cell of the stride before
@@ -96,6 +104,7 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
     stride = max((seeds.stride for seeds in near), default=COARSEST)
     cells = np.zeros((tile // stride,) * 3, bool)
     values = np.full((tile + 1,) * 3, np.nan, np.float32)
+    exact = np.zeros(values.shape, bool)
     while True:
         for seeds in near:
             if seeds.stride == stride:
@@ -104,8 +113,9 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
         index = np.argwhere(asked) * stride
         index = index[np.isnan(values[tuple(index.T)])]
         values[tuple(index.T)] = field(np.asarray((index + corner) * step, dtype=np.float64))
+        exact[tuple(index.T)] = True
         if stride == 1:
-            return np.where(asked, values, np.nan)
+            return Band(np.where(asked, values, np.nan), exact)
         cells &= may_hold_surface(values[::stride, ::stride, ::stride], stride * step)
         smooth = ~computed(near, corner, step, tile, stride) if any(seeds.own >= stride for seeds in near) else None
         cells = halved(cells)
