@@ -47,9 +47,10 @@ OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little clos
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
 TOO_SMALL = 0.6  # a --region-size below this share of what the points ask for leaves holes
-STEP = 0.48  # lattice step of the mesh, in region sizes
+STEP = 0.38  # lattice step of the mesh, in region sizes, as long as there are no more than
 FACES_A_CELL = 2.6  # a lattice of step h cuts a surface of area A into about so many times A / h^2 faces
-FACES = 6.0  # faces a point, at most, and
+FACES = 4.6  # faces a point,
+FEW_FACES = 100_000  # and this many, which even a small scan may have,
 MANY_FACES = 2e7  # in all; where --resolution asks for more there is a warning,
 MOST_FACES = 2e8  # from so many on an error
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
@@ -193,7 +194,7 @@ def mesh_step(ready: Prepared, size: float) -> float:
 
     Where a few points stand for most of the area, it is they that would make the mesh large, not the detail.
     """
-    most = min(FACES * len(ready.points) + 100_000, MANY_FACES)
+    most = min(FACES * len(ready.points) + FEW_FACES, MANY_FACES)
     return max(size * STEP, float(np.sqrt(FACES_A_CELL * covered_area(ready) / most)))
 
 
