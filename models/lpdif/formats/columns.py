@@ -41,6 +41,12 @@ _COLORS = (
     ("colors_0", "colors_1", "colors_2"),
     ("rgb_0", "rgb_1", "rgb_2"),
 )
+# fields of several values a point, and what these are; letters alone, as "xyzi", name theirs
+_FIELDS = {
+    **dict.fromkeys(("points", "point", "position", "positions", "pos", "coords", "coordinates", "vertices", "location"), ("x", "y", "z")),
+    **dict.fromkeys(("normals", "normal", "n"), ("nx", "ny", "nz")),
+    **dict.fromkeys(("colors", "color", "colours", "colour"), ("red", "green", "blue")),
+}
 # values that belong to others, and mean nothing without these: opacities to colours, texture coordinates to pictures
 _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
@@ -97,6 +103,13 @@ def scan_of_columns(
         sensor=sensor,
         name=source.name,
     )
+
+
+def parts_named(name: str, number: int) -> list[str] | None:
+    """The names of the values in a field of `number` (> 1) values a point: x, y and z of "xyz"; None where its name does not say."""
+    key = plain(name[:_LONGEST_NAME])
+    parts = list(_FIELDS.get(key, key if set(key) <= set("xyzirgba") else ""))
+    return [*parts, *[""] * (number - len(parts))] if 3 <= len(parts) <= number else None
 
 
 def coordinates_named(names: Sequence[str]) -> bool:
@@ -224,7 +237,7 @@ def said(names: Sequence[str]) -> str:
     return " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names)
 
 
-def first_of(arrays: Mapping[str, Column], names: Sequence[str]) -> str | None:
+def first_of(arrays: Mapping[str, object], names: Sequence[str]) -> str | None:
     """The first of `names` that is a key, compared without case and punctuation, as it is spelt there."""
     known = {plain(key): key for key in reversed(list(arrays))}
     return next((known[name] for name in names if name in known), None)
