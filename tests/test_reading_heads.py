@@ -103,3 +103,8 @@ def test_a_last_row_that_is_cut(line: str) -> None:
         read_scan(whole[: whole.rindex(",", 0, whole.rindex(",") if line == "{}" else -6)].encode(), "a.csv")
     assert caught.value.message.startswith(f"a.csv: line {60 + bool(head)}: ")
     assert caught.value.hint == "the file is cut off or damaged: copy or download it again"
+
+
+def test_columns_of_words_are_no_coordinates() -> None:
+    said = "2 columns of numbers, where a point needs x, y and z"
+    assert refusal(b",0,1,2\n-,1.5,2.5,a b\n-,1.5,2.5,c\n", "a.csv") == said

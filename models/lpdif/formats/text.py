@@ -84,6 +84,10 @@ def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], droppe
             raise source.error(what, "give each column a name")
         log.info("%s: the names of its columns say no x, y and z; taken by their values", source.name)
     usable = [column for column in usable if column not in dropped]
+    if len(usable) < 3:
+        raise source.error(
+            f"{counted(len(usable), 'column')} of numbers, where a point needs x, y and z", "save the points with three coordinates"
+        )
     intensity_first = layout.count is not None or source.name.lower().endswith(".pts")
     for column, name in zip(usable, guess_names(values[:, usable], intensity_first), strict=True):
         names[column] = name
