@@ -28,6 +28,7 @@ log = logging.getLogger("lpdif")
 MODEL, SNAPSHOT, SAMPLES = "lpdif-model", "lpdif-snapshot", "lpdif-samples"
 VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1}
 SAMPLE_KEYS = ("points", "normals", "counts", "queries", "sdf", "sizes")
+UNFIT = (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError)  # what a card that says nonsense of sizes leads to
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def load_model(path: Path | None = None) -> Model:
             networks = Networks(encoder, MultiDecoder(int(sizes["patterns"]), encoder.code_size, int(sizes["width"])))
         networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
         patterns = read_patterns(tensors)
-    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+    except UNFIT as error:
         raise ModelError(f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again") from None
     if patterns is None or not fitting(patterns, networks.decoder.patterns, encoder.code_size):
         decoders = counted(networks.decoder.patterns, "decoder")
@@ -131,7 +132,7 @@ def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         config = dict(card["config"])
         count, dimensions, *_ = (*state.get("patterns.centroids", none).shape, 0, 0)
         expected = expected_state(config["features"], config["width"], len(state.get("bank", none)), count, dimensions)
-    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+    except UNFIT as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"{path}: expected the settings of a fit in its card, found {json.dumps(card):.80} ({why})", hint) from None
     for name in sorted(expected | state):
