@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lpdif.artifacts import Model as Model
+    from lpdif.artifacts import load_field as load_field
     from lpdif.artifacts import load_model as load_model
+    from lpdif.artifacts import save_field as save_field
     from lpdif.config import ClusterConfig as ClusterConfig
     from lpdif.config import Config as Config
     from lpdif.config import FitConfig as FitConfig
@@ -65,12 +67,14 @@ _DOOR = {
     "evaluate": "metrics",
     "expect": "stages.checked",
     "fit": "stages.fit",
+    "load_field": "artifacts",
     "load_model": "artifacts",
     "load_scan": "reading",
     "make_demo_scan": "demo_scan",
     "preprocess": "stages.preprocess",
     "read_scan": "reading",
     "reconstruct": "stages.checked",
+    "save_field": "artifacts",
     "use_threads": "device",
     "write_mesh": "writing",
     "write_scan": "writing",
