@@ -47,6 +47,39 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "ClusterConfig",
+    "Config",
+    "Figures",
+    "FitConfig",
+    "LocalField",
+    "LpdifError",
+    "Mesh",
+    "Model",
+    "PreprocessConfig",
+    "ReconstructConfig",
+    "Reconstruction",
+    "Scan",
+    "Workspace",
+    "__version__",
+    "cluster",
+    "encode_mesh",
+    "evaluate",
+    "expect",
+    "fit",
+    "load_field",
+    "load_model",
+    "load_scan",
+    "make_demo_scan",
+    "preprocess",
+    "read_scan",
+    "reconstruct",
+    "save_field",
+    "use_threads",
+    "write_mesh",
+    "write_scan",
+]
+
 # where each public name lives
 _DOOR = {
     "ClusterConfig": "config",
@@ -90,4 +123,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_DOOR])
+    return list(__all__)
