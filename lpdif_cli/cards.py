@@ -14,7 +14,7 @@ from lpdif.errors import InputError, ModelError
 
 @dataclass(frozen=True)
 class Card:
-    """kind: model, snapshot or samples; shapes: of its tensors; words: its card; step: how far the fit of a snapshot has come."""
+    """kind: model, snapshot, samples or field; shapes: of its tensors; words: its card; step: how far the fit of a snapshot has come."""
 
     kind: str
     version: str

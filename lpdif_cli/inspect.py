@@ -32,8 +32,8 @@ def inspect(
     """
     lpdif inspect scan.ply
 
-    Says what a path is: a scan, a mesh, samples, a model, a run or a workspace,
-    and what is in it. The spacing of a scan (square root of the area per point)
+    Says what a path is: a scan, a mesh, samples, a model, a field, a run or a
+    workspace, and what is in it. The spacing of a scan (square root of the area per point)
     and its noise are those that `lpdif reconstruct` goes by with the same settings.
 
     Usage: lpdif inspect PATH [OPTIONS]
@@ -191,6 +191,8 @@ def show(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, list):
+        return " ".join(map(show, value))
     if hasattr(value, "tolist"):
         return " ".join(f"{number:.10g}" for number in value.tolist())
     return str(value)

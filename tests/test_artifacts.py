@@ -158,6 +158,7 @@ def resize(**sizes: object) -> Change:
         reshape("decoder.more", 2),
         resize(features=7),
         resize(width=-1),
+        resize(width=0),
         resize(patterns=0),
         resize(features="many"),
         resize(features=None),

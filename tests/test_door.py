@@ -16,7 +16,19 @@ PROMISED = {"Config", "LocalField", "LpdifError", "load_scan", "preprocess", "fi
 
 
 def test_what_is_promised_is_there() -> None:
-    assert set(dir(lpdif)) >= PROMISED | {"write_mesh", "load_model", "evaluate", "__version__"}
+    assert set(dir(lpdif)) >= PROMISED | {"write_mesh", "load_model", "load_field", "save_field", "evaluate", "__version__"}
+
+
+def test_nothing_else_shows() -> None:
+    import lpdif.errors  # a part that is loaded does not show either
+
+    assert dir(lpdif) == sorted(lpdif.__all__) == sorted([*lpdif._DOOR, "__version__"])
+
+
+def test_a_star_takes_what_shows() -> None:
+    taken: dict[str, object] = {}
+    exec("from lpdif import *", taken)
+    assert set(taken) - {"__builtins__"} == set(lpdif.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(lpdif._DOOR))

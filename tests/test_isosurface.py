@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapes import even_sphere_points
 
 from lpdif.isosurface import Surface, extract, tiles_near, weld
-from lpdif.narrow_band import PointIndex, Seeds, between, cells_near, corners_of, may_hold_surface, narrow_band, seeds_by_reach
+from lpdif.narrow_band import PointIndex, Seeds, between, cells_near, marked_corners, may_hold_surface, narrow_band, seeds_by_reach
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -272,7 +272,7 @@ def test_corners_agree_with_a_loop(cells: int, share: float) -> None:
     for cell in np.argwhere(marked):
         for shift in np.ndindex(2, 2, 2):
             expected[tuple(cell + shift)] = True
-    np.testing.assert_array_equal(corners_of(marked), expected)
+    np.testing.assert_array_equal(marked_corners(marked), expected)
 
 
 def test_no_cell_with_surface_is_passed_over() -> None:

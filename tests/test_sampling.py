@@ -13,8 +13,8 @@ from shapes import sphere_points, unit_shape
 from lpdif.sampling import (
     ALONG,
     FEWEST,
+    SAMPLED,
     STORED_RADIUS,
-    SUPPORT,
     closed_shape_regions,
     disk_distance,
     gather_surface,
@@ -115,7 +115,7 @@ def test_queries_stay_in_the_cube_and_gather_around_the_surface(samples: int, fi
     counts = np.full(6, filled)
     queries = scatter_queries(points, counts, samples, (1e-9, 1e-8), rng(1))
     assert queries.shape == (6, samples, 3)
-    assert np.abs(queries).max() <= SUPPORT
+    assert np.abs(queries).max() <= SAMPLED
     if filled:
         near = queries[:, : samples * 3 // 4]
         for r in range(6):

@@ -26,7 +26,7 @@ from torch import Tensor
 import lpdif
 from lpdif.artifacts import SAMPLE_KEYS, SAMPLES, Workspace, load_samples, load_tensors
 from lpdif.config import PreprocessConfig
-from lpdif.sampling import ALONG, FEWEST, STORED_RADIUS, SUPPORT
+from lpdif.sampling import ALONG, FEWEST, SAMPLED, STORED_RADIUS
 from lpdif.stages import preprocess as stage
 
 FloatArray = NDArray[np.float64]
@@ -131,7 +131,7 @@ def test_distances_to_a_closed_ball_are_those_of_the_formula(cli: Cli, here: Non
         assert ((outward / radius) * region["normals"]).sum(1).min() > 0.99
         assert len(region["points"]) >= FEWEST
         assert np.linalg.norm(region["points"], axis=1).max() <= STORED_RADIUS * 1.001
-        assert np.abs(region["queries"]).max() <= SUPPORT + ALONG
+        assert np.abs(region["queries"]).max() <= SAMPLED + ALONG
     sdf = np.concatenate([region["sdf"] for region in regions])
     assert 0.2 < (sdf < 0).mean() < 0.8
     sizes = np.array([float(region["sizes"]) for region in regions])

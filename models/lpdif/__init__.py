@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lpdif.artifacts import Model as Model
+    from lpdif.artifacts import load_field as load_field
     from lpdif.artifacts import load_model as load_model
+    from lpdif.artifacts import save_field as save_field
     from lpdif.config import ClusterConfig as ClusterConfig
     from lpdif.config import Config as Config
     from lpdif.config import FitConfig as FitConfig
@@ -45,6 +47,39 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+__all__ = [
+    "ClusterConfig",
+    "Config",
+    "Figures",
+    "FitConfig",
+    "LocalField",
+    "LpdifError",
+    "Mesh",
+    "Model",
+    "PreprocessConfig",
+    "ReconstructConfig",
+    "Reconstruction",
+    "Scan",
+    "Workspace",
+    "__version__",
+    "cluster",
+    "encode_mesh",
+    "evaluate",
+    "expect",
+    "fit",
+    "load_field",
+    "load_model",
+    "load_scan",
+    "make_demo_scan",
+    "preprocess",
+    "read_scan",
+    "reconstruct",
+    "save_field",
+    "use_threads",
+    "write_mesh",
+    "write_scan",
+]
+
 # where each public name lives
 _DOOR = {
     "ClusterConfig": "config",
@@ -65,12 +100,14 @@ _DOOR = {
     "evaluate": "metrics",
     "expect": "stages.checked",
     "fit": "stages.fit",
+    "load_field": "artifacts",
     "load_model": "artifacts",
     "load_scan": "reading",
     "make_demo_scan": "demo_scan",
     "preprocess": "stages.preprocess",
     "read_scan": "reading",
     "reconstruct": "stages.checked",
+    "save_field": "artifacts",
     "use_threads": "device",
     "write_mesh": "writing",
     "write_scan": "writing",
@@ -86,4 +123,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_DOOR])
+    return list(__all__)

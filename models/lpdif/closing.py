@@ -214,15 +214,15 @@ def find_cells(skin: Skin, step: float) -> tuple[SparseLattice, int]:
     box = np.stack([np.floor(low / (stride * step)) - 1, np.ceil(high / (stride * step)) + 1]).astype(np.int64) * stride
     held = unpack_keys(surface_cells(skin.surface, step))
     cells = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in (box // stride).T), indexing="ij"), -1)
-    lattice = evaluate(skin, np.sort(pack_keys(cells.reshape(-1, 3))), step, stride, box)
+    lattice = field_lattice(skin, np.sort(pack_keys(cells.reshape(-1, 3))), step, stride, box)
     while stride > 1:
         active = may_be_zero(lattice, stride * step, reach) | contains(distinct(pack_keys(held // stride)), lattice.cells)
         if 8 * int(active.sum()) > MOST_CELLS:
             break
         children = pack_keys(2 * unpack_keys(lattice.cells[active]))[:, None] + CORNERS
         stride //= 2
-        lattice = evaluate(skin, np.sort(children, axis=None), step, stride, box, lattice)
-    return followed(lattice, partial(evaluate, skin, step=step, stride=stride, box=box), *box // stride), stride
+        lattice = field_lattice(skin, np.sort(children, axis=None), step, stride, box, lattice)
+    return followed(lattice, partial(field_lattice, skin, step=step, stride=stride, box=box), *box // stride), stride
 
 
 def surface_cells(surface: Surface, edge: float) -> IntArray:
@@ -241,7 +241,7 @@ def may_be_zero(lattice: SparseLattice, edge: float, reach: float) -> BoolArray:
     return found
 
 
-def evaluate(skin: Skin, cells: IntArray, step: float, stride: int, box: IntArray, parent: SparseLattice | None = None) -> SparseLattice:
+def field_lattice(skin: Skin, cells: IntArray, step: float, stride: int, box: IntArray, parent: SparseLattice | None = None) -> SparseLattice:
     """f at the corners of the cells, whose edge is stride * h. parent: the lattice of twice the edge that they were cut from."""
     keys = corners_of(cells)
     places = unpack_keys(keys)

@@ -109,7 +109,7 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
         for seeds in near:
             if seeds.stride == stride:
                 cells |= cells_near(seeds.points, corner, step, seeds.reach, tile, stride)
-        asked = corners_of(cells)
+        asked = marked_corners(cells)
         index = np.argwhere(asked) * stride
         index = index[np.isnan(values[tuple(index.T)])]
         values[tuple(index.T)] = field(np.asarray((index + corner) * step, dtype=np.float64))
@@ -121,7 +121,7 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
         cells = halved(cells)
         if smooth is not None:
             half = values[:: stride // 2, :: stride // 2, :: stride // 2]  # a view: what is put here is put into values
-            smooth &= corners_of(cells) & np.isnan(half)
+            smooth &= marked_corners(cells) & np.isnan(half)
             half[smooth] = between(values[::stride, ::stride, ::stride])[smooth]
         stride //= 2
 
@@ -145,7 +145,7 @@ def computed(near: list[Seeds], corner: IntArray, step: float, tile: int, stride
     for seeds in near:
         if seeds.own < stride and len(seeds.points):
             fine |= cells_near(seeds.points, corner, step, seeds.reach, tile, stride, rim=1)
-    return corners_of(halved(fine))[2:-2, 2:-2, 2:-2]
+    return marked_corners(halved(fine))[2:-2, 2:-2, 2:-2]
 
 
 def halved(cells: BoolArray) -> BoolArray:
@@ -164,7 +164,7 @@ def between(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
 
 
-def corners_of(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def marked_corners(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(n+1, n+1, n+1): lattice points that are a corner of a marked cell (n, n, n)."""
     marked = np.zeros(tuple(n + 1 for n in cells.shape), bool)
     for shift in np.ndindex(2, 2, 2):

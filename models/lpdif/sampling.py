@@ -19,7 +19,7 @@ IntArray = NDArray[np.int64]
 STORED_RADIUS = 1.75  # surface points are stored this far from the centre: the encoder's halo and a margin for noise
 ALONG = 0.15  # half of the samples lie off the surface along its normal, up to so far to either side,
 SPREAD = (0.01, 0.3)  # most others around it, by log-uniform standard deviations between these
-SUPPORT = 0.65  # samples lie in the cube of this half-width: the region's support in the blend and a margin
+SAMPLED = 0.65  # samples lie in the cube of this half-width: the region's support in the blend and a margin
 FEWEST = 12  # a region with fewer surface points says nothing
 DISK_RANK = 4  # a scan's point stands for a disk that reaches to this neighbour
 DISKS = 12  # nearest points whose disks are asked
@@ -86,24 +86,24 @@ def rows_among(chosen: NDArray[np.bool_], count: int, rng: np.random.Generator) 
     return np.take_along_axis(order, rng.integers(0, np.maximum(chosen.sum(1), 1)[:, None], (len(chosen), count)), axis=1)
 
 
-def in_support(points: FloatArray, counts: IntArray) -> NDArray[np.bool_]:
-    """(R, P) which of the stored points (R, P, 3), in s, of which counts (R,) are filled, lie in the support cube."""
+def in_cube(points: FloatArray, counts: IntArray) -> NDArray[np.bool_]:
+    """(R, P) which of the stored points (R, P, 3), in s, of which counts (R,) are filled, lie in the cube that is sampled."""
     filled = np.arange(points.shape[1]) < counts[:, None]
-    return np.asarray(filled & (np.abs(points).max(2) < SUPPORT))
+    return np.asarray(filled & (np.abs(points).max(2) < SAMPLED))
 
 
 def scatter_queries(points: FloatArray, counts: IntArray, samples: int, spread: tuple[float, float], rng: np.random.Generator) -> FloatArray:
-    """(R, S, 3) query positions: three quarters around stored surface points of the support cube, the rest uniform in it.
+    """(R, S, 3) query positions: three quarters around stored surface points of the cube that is sampled, the rest uniform in it.
 
     points (R, P, 3) in s, of which counts (R,) are filled; `spread` bounds the log-uniform offset from the surface.
     """
     regions = len(points)
     near = samples * 3 // 4
-    seed = rows_among(in_support(points, counts), near, rng)
+    seed = rows_among(in_cube(points, counts), near, rng)
     offset = np.exp(rng.uniform(np.log(spread[0]), np.log(spread[1]), (regions, near, 1)))
     around = np.take_along_axis(points, seed[..., None], axis=1) + offset * rng.normal(size=(regions, near, 3))
-    uniform = rng.uniform(-SUPPORT, SUPPORT, (regions, samples - near, 3))
-    return np.concatenate([np.clip(around, -SUPPORT, SUPPORT), uniform], axis=1)
+    uniform = rng.uniform(-SAMPLED, SAMPLED, (regions, samples - near, 3))
+    return np.concatenate([np.clip(around, -SAMPLED, SAMPLED), uniform], axis=1)
 
 
 def gather_surface(
@@ -146,7 +146,7 @@ def closed_shape_regions(
     centers = seeds + size * rng.uniform(-0.6, 0.6, seeds.shape)
     local, directions, counts = gather_surface(centers, size, points, normals, stored, rng)
     along = samples // 2
-    seed = rows_among(in_support(local, counts), along, rng)[..., None]
+    seed = rows_among(in_cube(local, counts), along, rng)[..., None]
     offset = rng.uniform(-ALONG, ALONG, (regions, along, 1))
     off = np.take_along_axis(local, seed, 1) + np.take_along_axis(directions, seed, 1) * offset
     queries = np.concatenate([off, scatter_queries(local, counts, samples - along, SPREAD, rng)], axis=1)
@@ -172,8 +172,8 @@ def scan_regions(
     centers = points[rng.choice(held, regions)] + size * rng.uniform(-0.6, 0.6, (regions, 3))
     local, directions, counts = gather_surface(centers, size, points[seen], normals[seen], stored, rng)
     truth, facing, known = gather_surface(centers, size, points[held], normals[held], samples * 4, rng)
-    in_cube = in_support(truth, known)
-    seed = rows_among(in_cube, samples, rng)
+    inside = in_cube(truth, known)
+    seed = rows_among(inside, samples, rng)
     at, along = np.take_along_axis(truth, seed[..., None], 1), np.take_along_axis(facing, seed[..., None], 1)
     # the free way along the normal: distance to the nearest surface point that faces another way
     other = np.einsum("rsc,rpc->rsp", along, directions) < 0.3
@@ -187,7 +187,7 @@ def scan_regions(
     sure = sure.reshape(regions, -1)
     queries[:, samples // 2 :][sure] = around[sure]
     sdf[:, samples // 2 :][sure] = distance.reshape(regions, -1)[sure] / size
-    sound = (counts >= FEWEST) & (in_cube.sum(1) >= FEWEST // 2)
+    sound = (counts >= FEWEST) & (inside.sum(1) >= FEWEST // 2)
     return pack(local, directions, counts, queries, sdf, size, sound)
 
 

@@ -28,7 +28,7 @@ from lpdif.optimizer import Networks, Optimizer, make_networks
 from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
 from lpdif.rendering import draw_mesh, sheet, view_axes
-from lpdif.sampling import SUPPORT
+from lpdif.sampling import SAMPLED
 from lpdif.stages.fit import as_in_training, held_out_errors, remembered, split_regions
 from lpdif.workspace import Workspace
 
@@ -171,8 +171,8 @@ def caption(row: PatternRow) -> str:
 
 
 def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.uint8]:
-    """The surface that a code stands for, in its frame, within the region's support."""
-    axis = torch.linspace(-SUPPORT, SUPPORT, GRID)
+    """The surface that a code stands for, in its frame, within the cube that was sampled."""
+    axis = torch.linspace(-SAMPLED, SAMPLED, GRID)
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     decoder = networks.decoder
     with torch.no_grad():
@@ -182,5 +182,5 @@ def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.ui
     vertices, faces = mcubes.marching_cubes(sdf.view(GRID, GRID, GRID).double().numpy(), 0.0)
     if len(faces) == 0:
         return np.full((PIXELS, PIXELS, 3), 255, np.uint8)
-    place = vertices * (2 * SUPPORT / (GRID - 1)) - SUPPORT
+    place = vertices * (2 * SAMPLED / (GRID - 1)) - SAMPLED
     return draw_mesh(place, faces.astype(np.int64)[:, ::-1], view_axes(35, 35), np.zeros(3), 1.0, PIXELS)

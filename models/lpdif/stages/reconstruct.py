@@ -145,7 +145,7 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     size, level = region_levels(ready, config)
     choice = Choice(ready, size, level, config.resolution or mesh_step(ready, size))
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, choice.step)
-    check_extent(scan, ready, size, choice.step)
+    check_numbering(scan, ready, size, choice.step)
     if config.resolution is None or choice.faces <= MANY_FACES:
         return choice
     if choice.faces > MOST_FACES:
@@ -216,7 +216,7 @@ def overlap(ready: Prepared) -> float:
     return float(OVERLAP + NOISY_OVERLAP * min(1.0, ready.noise / (NOISY * ready.spacing)))
 
 
-def check_extent(scan: Scan, ready: Prepared, size: float, step: float) -> None:
+def check_numbering(scan: Scan, ready: Prepared, size: float, step: float) -> None:
     """Raises InputError where the scan spans more regions than a lattice can number: a unit mistake, or one far stray point."""
     extent = float(np.ptp(ready.points, axis=0).max())
     small = {name: length for name, length in (("region size", size), ("resolution", step)) if extent / length > HALF}
