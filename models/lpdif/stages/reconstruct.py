@@ -362,6 +362,7 @@ def finish(
     surface = trimmed(surface, ready, scan.name, tree, config, step, threads)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
+        surface = without_crumbs(surface, ready.local_spacing[tree.query(surface.vertices, workers=threads)[1]])
     if config.faces is not None:
         surface = simplify(surface, config.faces)
     nearest = tree.query(surface.vertices, workers=threads)[1]
