@@ -53,6 +53,18 @@ def test_rows_without_a_position_go(count: int, share: float) -> None:
     assert finite_rows(points).tolist() == naive.finite_rows(points)
 
 
+@pytest.mark.parametrize("stand_in", [np.finfo(np.float32).max, -np.finfo(np.float32).max, 1e300, -1e31])
+@pytest.mark.parametrize("count", [1, 20, 60])
+def test_numbers_that_stand_for_none_go_with_those_that_are_none(stand_in: float, count: int) -> None:
+    points = np.random.default_rng(0).normal(size=(102, 3)) * 1e9
+    points[:count, count % 3] = stand_in
+    points[count] = np.nan
+    assert finite_rows(points).tolist() == list(range(count + 1, 102))
+    points[count] = 0.0
+    points[: 102 - 31, 0] = stand_in  # too few others: a scan in a unit of its own, which is refused by what it is
+    assert len(finite_rows(points)) == 102
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 15, 300])
 @pytest.mark.parametrize("values", [1, 3, 50])
 def test_distinct_points_agree_with_a_dictionary(count: int, values: int) -> None:

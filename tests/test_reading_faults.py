@@ -137,7 +137,7 @@ def test_las_that_lies_in_its_header() -> None:
         pytest.skip("laspy is not installed")
     data = bytearray(SEEDS["a.las"])
 
-    def bent(place: int, form: str, value: int) -> str:
+    def bent(place: int, form: str, value: float) -> str:
         changed = bytearray(data)
         struct.pack_into(form, changed, place, value)
         said: str = refusal(bytes(changed), "a.las")
@@ -147,6 +147,8 @@ def test_las_that_lies_in_its_header() -> None:
     assert bent(107, "<I", 0) == "holds no points (header says 0), at least 32 are needed"
     assert "variable length records, but has room for" in bent(100, "<I", 9)
     assert "not understood" in bent(104, "<B", 63)
+    for scale in (0.0, np.nan, np.inf):
+        assert bent(131, "<d", scale).startswith(f"LAS header scales x, y and z by {scale:g} ")
     assert "points from byte" in bent(96, "<I", 10**9)
     assert bent(105, "<H", 3).startswith("LAS points of format 3 and 3 bytes")
     assert refusal(bytes(data[:100]), "a.las") == "ends within its header (100 of 227 bytes)"

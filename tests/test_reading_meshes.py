@@ -256,3 +256,28 @@ def test_vtk_cells_of_mixed_sizes_strips_and_offsets() -> None:
 @pytest.mark.parametrize("binary", [False, True])
 def test_vtk_that_is_wrong(old: bytes, new: bytes, said: str, binary: bool) -> None:
     assert said in refusal(vtk(binary).replace(old, new), "a.vtk")
+
+
+def test_obj_in_capitals() -> None:
+    scan = read_scan(OBJ.upper(), "a.obj")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.faces, FACES)
+    atoms = b"5\ncarbon tetrafluoride\nC 0 0 0\nF 1 0 0\nF 0 1 0\nF 0 0 1\nF 1 1 1\n"  # which are no faces
+    assert len(read_scan(atoms, "a.xyz").points) == 5
+
+
+@pytest.mark.parametrize("kind", ["ASCII", "BINARY"])
+def test_vtk_structured_grids_are_points(kind: str) -> None:
+    head = f"# vtk DataFile Version 3.0\na\n{kind}\nDATASET STRUCTURED_GRID\nDIMENSIONS 2 2 1\nPOINTS 4 double\n".encode()
+    body = POINTS.astype(">f8").tobytes() if kind == "BINARY" else b"".join(b"%r %r %r\n" % tuple(row) for row in POINTS.tolist())
+    scan = read_scan(head + body, "a.vtk")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    assert scan.faces is None
+
+
+def test_lines_of_vertices_are_no_binary_stl() -> None:
+    lines = b"vertex 1.5 2.5 3.5\nvertex 2.5 2.5 3.5\nvertex 2.5 3.5 3.5\n" * 30
+    assert refusal(lines, "a.stl") == "not an STL file: it holds bare columns of numbers and no STL header"
+    assert refusal(b"corners\n" + lines, "a.stl") == "not an STL file (it begins with 'corners')"
+    assert len(read_scan(b"solid a\n" + lines, "a.stl").points) == 3
+    assert refusal(b"PLY\nformat ascii 1.0\nelement vertex 1\n", "a.ply") == "not a PLY file (it begins with 'PLY')"

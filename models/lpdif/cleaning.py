@@ -38,8 +38,12 @@ GAP = 4.0  # in units of the local spacing
 
 
 def finite_rows(points: FloatArray) -> IntArray:
-    """Numbers of the rows of (N, 3) without NaN or infinity."""
-    return np.flatnonzero(np.isfinite(points).all(axis=1))
+    """Numbers of the rows of (N, 3) without NaN or infinity, and without what stands for these: numbers beyond any length, as 3.4e38.
+
+    These stay where they are all there is, bar fewer than MINIMUM_POINTS: then it is the unit that is wrong.
+    """
+    rows = np.flatnonzero(((points <= LONGEST) & (points >= -LONGEST)).all(axis=1))
+    return rows if len(rows) >= MINIMUM_POINTS else np.flatnonzero(np.isfinite(points).all(axis=1))
 
 
 def distinct_rows(points: FloatArray) -> IntArray:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.errors import InputError
+from lpdif.formats.axes import coordinates_among, is_no_coordinate, says_an_axis
 from lpdif.formats.source import Source, printable
 from lpdif.scans import Scan
 from lpdif.words import counted
@@ -18,22 +21,7 @@ FloatArray = NDArray[np.float64]
 
 log = logging.getLogger("lpdif")
 
-# what programs call the parts of a point; compared after `plain`
-_COORDINATES = (
-    ("x", "y", "z"),
-    ("px", "py", "pz"),
-    ("pos_x", "pos_y", "pos_z"),
-    ("position_x", "position_y", "position_z"),
-    ("point_x", "point_y", "point_z"),
-    ("points_0", "points_1", "points_2"),
-    ("x_coord", "y_coord", "z_coord"),
-    ("coord_x", "coord_y", "coord_z"),
-    ("cartesian_x", "cartesian_y", "cartesian_z"),
-    ("easting", "northing", "height"),
-    ("easting", "northing", "elevation"),
-    ("easting", "northing", "z"),
-    ("east", "north", "up"),
-)
+# what programs call normals and colours; compared after `plain`
 _NORMALS = (
     ("nx", "ny", "nz"),
     ("normal_x", "normal_y", "normal_z"),
@@ -53,6 +41,12 @@ _COLORS = (
     ("colors_0", "colors_1", "colors_2"),
     ("rgb_0", "rgb_1", "rgb_2"),
 )
+# fields of several values a point, and what these are; letters alone, as "xyzi", name theirs
+_FIELDS = {
+    **dict.fromkeys(("points", "point", "position", "positions", "pos", "coords", "coordinates", "vertices", "location"), ("x", "y", "z")),
+    **dict.fromkeys(("normals", "normal", "n"), ("nx", "ny", "nz")),
+    **dict.fromkeys(("colors", "color", "colours", "colour"), ("red", "green", "blue")),
+}
 # values that belong to others, and mean nothing without these: opacities to colours, texture coordinates to pictures
 _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
@@ -63,7 +57,8 @@ _UNWORDLY = re.compile(r"[^0-9a-z]+")
 
 
 def plain(name: str) -> str:
-    """A column name without case, units and punctuation: "//X [m]" is "x", "Points:0" is "points_0"."""
+    """A column name without case, accents, units and punctuation: "//X [m]" is "x", "Points:0" is "points_0", "Höhe" is "hohe"."""
+    name = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     return _UNWORDLY.sub("_", _UNIT.sub("", name.lower())).strip("_")
 
 
@@ -87,13 +82,14 @@ def scan_of_columns(
             key = said_name
         if key and key not in named:
             named[key], spelt[key] = column, said_name
-    coordinates = _take(named, _COORDINATES)
-    if coordinates is None:
+    axes = coordinates_among([key for key, column in named.items() if column.ndim == 1])
+    if axes is None:
         if any(pair <= set(named) for pair in _DEGREES):
             raise source.error("coordinates are degrees of latitude and longitude", "project them to metres first, to UTM say")
-        listed = ", ".join(spelt.values())[:120] or "none"
-        raise source.error(f"no columns x, y and z; its columns are {listed}", "name the columns of the coordinates x, y and z")
-    points = _float64(coordinates)
+        raise no_coordinates(source, list(spelt.values()))
+    if axes != ("x", "y", "z"):
+        log.info("%s: x, y and z are its columns %s", source.name, said([spelt[key] for key in axes]))
+    points = _float64([named.pop(key) for key in axes])
     normals = _take(named, _NORMALS)
     colors = _take(named, _COLORS)
     left_out = {key for pair in _TEXTURES if pair <= set(named) for key in pair} | (_OPACITIES if colors is not None else set())
@@ -109,10 +105,39 @@ def scan_of_columns(
     )
 
 
+def parts_named(name: str, number: int) -> list[str] | None:
+    """The names of the values in a field of `number` (> 1) values a point: x, y and z of "xyz"; None where its name does not say."""
+    key = plain(name[:_LONGEST_NAME])
+    parts = list(_FIELDS.get(key, key if set(key) <= set("xyzirgba") else ""))
+    return [*parts, *[""] * (number - len(parts))] if 3 <= len(parts) <= number else None
+
+
 def coordinates_named(names: Sequence[str]) -> bool:
     """Whether names of columns say which are the coordinates."""
-    known = {plain(name[:_LONGEST_NAME]) for name in names}
-    return any(set(triple) <= known for triple in _COORDINATES) or any(pair <= known for pair in _DEGREES)
+    known = [plain(name[:_LONGEST_NAME]) for name in names]
+    return coordinates_among(known) is not None or any(pair <= set(known) for pair in _DEGREES)
+
+
+def coordinate_columns(names: Sequence[str]) -> list[int]:
+    """Which columns are x, y and z by their names; none where these do not say."""
+    known = [plain(name[:_LONGEST_NAME]) for name in names]
+    return [known.index(name) for name in coordinates_among(known) or ()]
+
+
+def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
+    """Which columns may be coordinates though their names do not say so. Raises InputError for fewer than three, or where two are named."""
+    known = [plain(name[:_LONGEST_NAME]) for name in names]
+    taken = {name for triple in (*_NORMALS, *_COLORS) if set(triple) <= set(known) for name in triple}
+    left = [column for column, name in enumerate(known) if name not in taken and not is_no_coordinate(name)]
+    if len(left) < 3 or says_an_axis(known):
+        raise no_coordinates(source, names)
+    return left
+
+
+def no_coordinates(source: Source, names: Sequence[str]) -> InputError:
+    """The error of columns that are called anything but x, y and z."""
+    listed = printable(", ".join(name[:_LONGEST_NAME] for name in names))[:120] or "none"
+    return source.error(f"no columns x, y and z; its columns are {listed}", "name the columns of the coordinates x, y and z")
 
 
 def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
@@ -212,7 +237,7 @@ def said(names: Sequence[str]) -> str:
     return " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names)
 
 
-def first_of(arrays: Mapping[str, Column], names: Sequence[str]) -> str | None:
+def first_of(arrays: Mapping[str, object], names: Sequence[str]) -> str | None:
     """The first of `names` that is a key, compared without case and punctuation, as it is spelt there."""
     known = {plain(key): key for key in reversed(list(arrays))}
     return next((known[name] for name in names if name in known), None)

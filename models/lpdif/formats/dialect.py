@@ -21,6 +21,9 @@ _DECIMAL_COMMA = re.compile(rb"(?<=\d),(?=\d)")
 _APART = re.compile(rb"\s*,\s+|\s+,\s*|\s+")  # between fields, where a comma among digits is none of what parts them
 _COMMA_AT_NUMBER = re.compile(rb"\d\s*,[\t\d]")
 _THOUSANDS = re.compile(rb"[+-]?\d{1,3}(?:(?:,\d{3})+(?:\.\d+)?|(?:\.\d{3})+,\d+)")
+_QUOTED = re.compile(rb'"([^"\n]*)"')
+_NUMERIC = re.compile(rb"[-+.,;\seE\d]*")
+_NOT_IN_A_WORD = re.compile(rb"[\s,;#%!/]")
 _ALL_WITH_POINTS = re.compile(rb"(?:[+-]?\d{1,3}(?:,\d{3})*\.\d+(?:,|$)){3,}")
 
 
@@ -50,8 +53,10 @@ class Dialect:
             return [_DECIMAL_COMMA.sub(b".", field.strip()) for field in _without_last(line.split(b";"))]
         if self.decimal_comma:
             return [_DECIMAL_COMMA.sub(b".", field) for field in _without_last(_APART.split(line.strip()))]
-        if self.delimiter == b",":  # "1 , 2 3": blanks part columns too
-            return [part for field in _without_last(line.split(b",")) for part in (field.split() or [b""])]
+        if self.delimiter == b",":
+            return [part for field in _without_last(line.split(b",")) for part in _parts(field) or [b""]]
+        if self.delimiter == b"\t":
+            return [part for field in line.split(b"\t") for part in _parts(field)]
         return line.split()
 
     def with_blanks(self, block: Bytes) -> Bytes:
@@ -118,6 +123,24 @@ def _parts_thousands_alone(row: bytes) -> bool:
     """The same for a row in which nothing but commas parts fields: "1,234.5,2,345.6,3,456.7"."""
     with_points = row.count(b".")
     return _ALL_WITH_POINTS.fullmatch(row) is not None and row.count(b",") + 1 - with_points >= 2
+
+
+def without_quotes(text: bytes) -> bytes:
+    """Text with blanks for quotes; what is quoted and no numbers becomes one word: `"tall, green"` is `tall__green`."""
+    if b'"' not in text:
+        return text
+    return _QUOTED.sub(_one_word, text).replace(b'"', b" ")
+
+
+def _one_word(quoted: re.Match[bytes]) -> bytes:
+    words = quoted[1]
+    return b" " + (words if _NUMERIC.fullmatch(words) else _NOT_IN_A_WORD.sub(b"_", words.strip())) + b" "
+
+
+def _parts(field: bytes) -> list[bytes]:
+    """The columns of a field: blanks part numbers too, as in `1 , 2 3`, but not words."""
+    parts = field.split()
+    return parts if len(parts) < 2 or all(map(is_number, parts)) else [b" ".join(parts)]
 
 
 def _without_last(fields: list[bytes]) -> list[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,9 @@ def _check_header(source: Source) -> tuple[bool, int]:
         raise source.error(f"LAS header of {counted(header_size, 'byte')}, points from byte {offset}, in a file of {size}", DOWNLOAD_AGAIN)
     if minor >= 4 and header_size >= 255 and size >= 255:
         count = max(count, struct.unpack_from("<Q", data, 247)[0])
+    scales = struct.unpack_from("<3d", data, 131)
+    if not all(math.isfinite(scale) and scale for scale in scales):
+        raise source.error(f"LAS header scales x, y and z by {' '.join(f'{scale:g}' for scale in scales)}: these are no coordinates")
     compressed, kind = bool(kind & 0x80), kind & 0x3F
     if kind >= len(_SHORTEST) or length < _SHORTEST[kind]:
         raise source.error(f"LAS points of format {kind} and {counted(length, 'byte')} are not understood")

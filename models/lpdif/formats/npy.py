@@ -13,7 +13,19 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.formats.columns import Column, colors_of, first_of, guess_names, plain, said, scan_of_columns
+from lpdif.errors import InputError
+from lpdif.formats.columns import (
+    Column,
+    colors_of,
+    coordinate_columns,
+    coordinates_named,
+    first_of,
+    guess_names,
+    parts_named,
+    plain,
+    said,
+    scan_of_columns,
+)
 from lpdif.formats.polygons import first_outside, triangulate
 from lpdif.formats.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.scans import Scan
@@ -23,6 +35,8 @@ log = logging.getLogger("lpdif")
 
 MAGIC = b"\x93NUMPY"
 _HEADER_LIMIT = 1 << 16
+_MOST_COLUMNS = 32  # more is a map of depths, or a matrix
+_MOST_OF_A_PIXEL = 10  # values of a point in an image of points; more is a volume
 
 _POINTS = (
     "points",
@@ -36,8 +50,13 @@ _POINTS = (
     "positions",
     "position",
     "pos",
+    "pts",
     "pc",
+    "pcd",
     "cloud",
+    "point_cloud",
+    "pointcloud",
+    "scan",
     "data",
     "arr_0",
 )
@@ -57,12 +76,9 @@ def read_npy(source: Source) -> Scan:
     array = _array(source, source.data, "")
     if array.dtype.names:
         flat: NDArray[np.void] = array.reshape(-1).view(np.dtype((np.void, array.dtype)))
-        names = list(array.dtype.names)
-        columns = [flat[name] for name in names]
-        usable = [index for index, column in enumerate(columns) if column.dtype.kind in "biuf" and column.ndim == 1]
         if not len(flat):
             raise source.empty()
-        return scan_of_columns(source, [names[index] for index in usable], [_native(columns[index]) for index in usable])
+        return _of_fields(source, {name: flat[name] for name in array.dtype.names})
     return _of_table(source, _table(source, array, ""))
 
 
@@ -73,12 +89,19 @@ def read_npz(source: Source) -> Scan:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             if sum(archive.getinfo(name).file_size for name in names) > source.most_unpacked:
                 raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
-            arrays = {name.removesuffix(".npy"): _unpack(source, archive, name) for name in names}
+            arrays, pickled = _arrays(source, archive, names)
     except _DAMAGE as error:
         raise source.error(f"damaged NPZ archive ({error})", DOWNLOAD_AGAIN) from None
-    if len(arrays) == 1 and next(iter(arrays.values())).dtype.names is None:
-        return _of_table(source, _table(source, *reversed(arrays.popitem())))
     key = first_of(arrays, _POINTS)
+    if pickled and key is None and (not arrays or first_of(pickled, _POINTS) is not None):
+        raise next(iter(pickled.values()))
+    if pickled:
+        log.warning("%s: %s of pickled Python objects left out: %s", source.name, counted(len(pickled), "array"), said(list(pickled)))
+    if len(arrays) == 1 and all(array.dtype.names is None for array in arrays.values()):
+        name, array = arrays.popitem()
+        return _of_table(source, _table(source, array, name))
+    if key is None and coordinates_named([name for name in arrays if arrays[name].ndim == 1]):
+        return _of_axes(source, arrays)
     if key is None:
         raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", _HINT)
     table = _table(source, arrays.pop(key), key)
@@ -113,6 +136,52 @@ def read_npz(source: Source) -> Scan:
     return _with_faces(source, scan, faces_left)
 
 
+def _of_fields(source: Source, fields: dict[str, Column]) -> Scan:
+    """The Scan of fields with names, each (N,), or (N, k) where its name says what the k are."""
+    names: list[str] = []
+    columns: list[Column] = []
+    for name, values in fields.items():
+        if values.dtype.kind not in "biuf":
+            continue
+        if values.ndim == 1:
+            names.append(name)
+            columns.append(_native(values))
+        elif values.ndim == 2 and (parts := parts_named(name, values.shape[1])) is not None:
+            names += parts
+            columns += [_native(column) for column in values.T]
+    return scan_of_columns(source, names, columns)
+
+
+def _of_axes(source: Source, arrays: dict[str, Column]) -> Scan:
+    """The Scan of arrays of single coordinates, and of what belongs to as many points."""
+    names = list(arrays)
+    lengths = {name: len(arrays[name]) for name in (names[column] for column in coordinate_columns(names)) if arrays[name].ndim}
+    length = next(iter(lengths.values()), 0)
+    if set(lengths.values()) != {length}:
+        listed = ", ".join(f"{name} {number:,}" for name, number in lengths.items())
+        raise source.error(f"its arrays of coordinates are not of one length: {listed}"[:160], _HINT)
+    if not length:
+        raise source.empty()
+    return _with_faces(source, _of_fields(source, {name: values for name, values in arrays.items() if values.shape[:1] == (length,)}), arrays)
+
+
+class _PickledError(InputError):
+    """An array of Python objects, which is never read."""
+
+
+def _arrays(source: Source, archive: zipfile.ZipFile, names: list[str]) -> tuple[dict[str, Column], dict[str, _PickledError]]:
+    """The arrays of an archive by name, and the errors of those that are never read."""
+    arrays: dict[str, Column] = {}
+    pickled: dict[str, _PickledError] = {}
+    for name in names:
+        key = name.removesuffix(".npy")
+        try:
+            arrays[key] = _unpack(source, archive, name)
+        except _PickledError as error:
+            pickled[key] = error
+    return arrays, pickled
+
+
 def _unpack(source: Source, archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
     with archive.open(name) as file:
         data = file.read(source.most_unpacked + 1)
@@ -141,7 +210,8 @@ def _array(source: Source, data: bytes, name: str) -> NDArray[np.generic]:
     if not good:
         raise source.error(f"{of}NPY header is not understood", DOWNLOAD_AGAIN)
     if dtype.hasobject:
-        raise source.error(f"{of}holds pickled Python objects, which are never read", "store plain numbers: array.astype(float)")
+        message = source.error(f"{of}holds pickled Python objects, which are never read").message
+        raise _PickledError(message, "store plain numbers: array.astype(float)")
     count = math.prod(shape)
     if dtype.itemsize == 0 or count * dtype.itemsize > len(data) - start:
         room = (len(data) - start) // max(1, dtype.itemsize)
@@ -153,22 +223,33 @@ def _array(source: Source, data: bytes, name: str) -> NDArray[np.generic]:
 
 
 def _table(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
-    """An array of points as (N, C): images of points (H, W, 3) unrolled, columns (3, N) turned."""
+    """An array of points as (N, C): images of points, (H, W, C) or (3, H, W), unrolled, columns (3, N) turned.
+
+    Volumes, maps of depths and pictures are none.
+    """
     of = f"array {name} of " if name else ""
     if array.dtype.names or array.dtype.kind not in "biuf":
         raise source.error(f"{of}type {array.dtype} holds no coordinates"[:160], _HINT)
-    if array.ndim == 2 and array.shape[0] == 3 and (array.shape[1] > 16 or array.shape[1] < 3):  # columns instead of rows
-        return array.T
-    if array.ndim >= 2 and array.shape[-1] >= 3:
-        return array.reshape(-1, array.shape[-1])
-    raise source.error(f"{of}shape {array.shape} is no list of points", _HINT)
+    shape = array.shape
+    while array.ndim > 2 and len(array) == 1:  # a batch of one
+        array = array[0]
+    rows, last = len(array) if array.ndim else 0, array.shape[-1] if array.ndim else 0
+    if array.ndim == 2:
+        if rows == 3 and (last > 16 or last < 3):  # columns instead of rows
+            return array.T
+        if 3 <= last <= _MOST_COLUMNS:
+            return array
+    if array.ndim == 3 and array.dtype != np.uint8:  # bytes are a picture
+        if last == 3 or (rows != 3 and 3 < last <= _MOST_OF_A_PIXEL):
+            return array.reshape(-1, last)
+        if rows == 3 and last > _MOST_OF_A_PIXEL:
+            return array.reshape(3, -1).T
+    raise source.error(f"{of}shape {shape} is no list of points", _HINT)
 
 
 def _of_table(source: Source, table: NDArray[np.generic]) -> Scan:
     if not len(table):
         raise source.empty()
-    if table.shape[1] > 64:
-        raise source.error(f"shape {table.shape} is no list of points", _HINT)
     values = table.astype(np.float64)
     names = guess_names(values, intensity_first=False)
     log.info("%s: columns taken as %s", source.name, said(names))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.formats import lzf
-from lpdif.formats.columns import Column, scan_of_columns
+from lpdif.formats.columns import Column, parts_named, scan_of_columns
 from lpdif.formats.rows import read_table
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text
 from lpdif.scans import Scan
@@ -74,6 +74,9 @@ def read_pcd(source: Source) -> Scan:
         elif count == 1:
             names.append(field)
             arrays.append(column[:, 0])
+        elif (parts := parts_named(field, count)) is not None:
+            names += parts
+            arrays += list(column.T)
         else:
             log.info("%s: field %s of %d values a point left out", source.name, field, count)
     return scan_of_columns(source, names, arrays, sensor=_sensor(source, header, height or 1))

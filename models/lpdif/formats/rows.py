@@ -24,8 +24,11 @@ LONGEST = 1 << 20  # numbers on one line; more is no row of any format
 LONGEST_LINE = 1 << 26  # bytes
 
 
-# how Windows has written NaN and infinity, at one time or another
-NOT_A_NUMBER = re.compile(rb"[+-]?(?:nan\([a-z0-9]*\)|1\.#(?:qnan|snan|ind|inf)0*)", re.IGNORECASE)
+# how NaN and infinity have been written by Windows, at one time or another, and what stands in tables for a number that is missing
+NOT_A_NUMBER = re.compile(
+    rb"[+-]?(?:nan\([a-z0-9]*\)|1\.#(?:qnan|snan|ind|inf)0*)|<?na>?|n/a|#n/a|null|none|missing|-{1,2}|\?+",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)

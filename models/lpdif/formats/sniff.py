@@ -140,7 +140,7 @@ def _by_content(source: Source) -> str | None:
         return "stl"
     if b"\x00" in head:
         return None
-    if _OBJ_LINE.search(head):
+    if _OBJ_LINE.search(head) or (_OBJ_LINE.search(head.lower()) and _could_be("obj", head)):
         return "obj"
     return "text" if text.looks_like_columns(data) else None
 
@@ -186,7 +186,7 @@ def _could_be(kind: str, data: bytes) -> bool:
     """Whether unmarked content may be an OBJ (text, perhaps without a point) or an STL (binary, cut off)."""
     if kind == "obj":
         return b"\x00" not in data[:HEAD] and all(_obj_word(line) for line in data[:HEAD].splitlines()[:50])
-    return len(data) >= 84 or data[:5].lower() == b"solid"
+    return (len(data) >= 84 and b"\x00" in data[:HEAD]) or data[:5].lower() == b"solid"
 
 
 def _obj_word(line: bytes) -> bool:
@@ -194,7 +194,7 @@ def _obj_word(line: bytes) -> bool:
     return (
         not words
         or words[0].startswith(b"#")
-        or words[0] in (b"v", b"vt", b"vn", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"usemtl", b"mtllib")
+        or words[0].lower() in (b"v", b"vt", b"vn", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"usemtl", b"mtllib")
     )
 
 

@@ -32,9 +32,9 @@ def is_text_stl(data: bytes) -> bool:
 
 def read_stl(source: Source) -> Scan:
     """Reads an STL file. Raises InputError where it ends early or holds no triangle."""
-    text = as_text(source)
-    text_like = text.data.lstrip()[:4096]
-    corners = _read_text(source) if is_text_stl(text_like) and not is_binary_stl(source.data) else _read_binary(source)
+    text_like = as_text(source).data.lstrip()[:4096]
+    as_words = is_text_stl(text_like) or (text_like.startswith(b"solid") and b"\0" not in text_like)
+    corners = _read_text(source) if as_words and not is_binary_stl(source.data) else _read_binary(source)
     if not len(corners):
         raise source.error("holds no triangles")
     points, index = merge_equal(corners)

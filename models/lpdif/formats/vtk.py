@@ -101,7 +101,7 @@ def read_vtk(source: Source) -> Scan:
     data: dict[str, Column] = {}
     while (words := cursor.words()) is not None:
         word = words[0].upper()
-        if word == "DATASET":
+        if word in ("DATASET", "DIMENSIONS"):  # of a grid; its points are listed all the same
             continue
         if word == "POINTS" and len(words) == 3:
             count = cursor.number(words[1])

@@ -97,7 +97,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     tree = cKDTree(ready.points)
     between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
     lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
-    far = config.max_distance or (BRIDGED * ready.spacing if config.watertight else 0.0)
+    far = spanned(ready, config)
     spans = bridges(ready.points, size, level, far, sum(len(lattice.keys) for lattice in lattices))
     field = encode(ready, lattices, spans, tree, model, config, resolve(device), threads, progress)
     reach = REACH * ready.local_spacing
@@ -196,6 +196,11 @@ def mesh_step(ready: Prepared, size: float) -> float:
     """
     most = min(FACES * len(ready.points) + FEW_FACES, MANY_FACES)
     return max(size * STEP, float(np.sqrt(FACES_A_CELL * covered_area(ready) / most)))
+
+
+def spanned(ready: Prepared, config: ReconstructConfig) -> float:
+    """How far from the points the surface is carried on across gaps, 0 for not at all."""
+    return config.max_distance or (BRIDGED * ready.spacing if config.watertight else 0.0)
 
 
 def lattice_stride(level: NDArray[np.int64], steps: float) -> NDArray[np.int64]:
@@ -316,31 +321,45 @@ def without_crumbs(surface: Surface, spacing: FloatArray) -> Surface:
     return keep_faces(surface, large_parts(surface, stands_for, CRUMB))[0]
 
 
+def trimmed(surface: Surface, ready: Prepared, name: str, tree: cKDTree, config: ReconstructConfig, step: float, threads: int) -> Surface:
+    """The surface where there is data, and across gaps that it spans, without crumbs, up to an even rim.
+
+    A maximum distance shorter than what is kept anyway decides alone.
+    """
+    distance, nearest = tree.query(surface.vertices, workers=threads)
+    far = config.max_distance
+    if far is not None:
+        surface, used = keep_faces(surface, (distance <= far)[surface.faces].all(1))
+        if len(surface.faces) == 0:
+            raise InputError(f"{name}: no surface within the maximum distance of its points", "give a larger --max-distance")
+        distance, nearest = distance[used], nearest[used]
+    spacing = ready.local_spacing
+    off = distance / spacing[nearest]
+    stands_for = np.where(off <= FAR, spacing[nearest], np.inf)  # what is farther stands for no point
+    if far is not None and far < FAR * ready.spacing:
+        return without_crumbs(surface, stands_for)
+    supported, doubtful = off <= FAR, np.flatnonzero((off > OFF) & (off <= FAR))
+    supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
+    hole = HOLE * ready.spacing**2
+    gap = max(hole, (2 * spanned(ready, config)) ** 2)
+    kept = trim(surface, supported, gap)
+    if not kept.any():
+        raise InputError(f"{name}: no surface near its points", remedy(config))
+    surface, used = keep_faces(surface, kept)
+    surface = without_crumbs(surface, stands_for[used])
+    cut = even_rim(surface, tree, ready.normals, spacing, PAST, gap, threads)
+    if len(cut.faces) == 0:
+        raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
+    if cut is not surface:  # which leaves crumbs of what lay beyond the rim
+        cut = without_crumbs(cut, spacing[tree.query(cut.vertices, workers=threads)[1]])
+    return cut if config.watertight else fill_holes(cut, tree, ready.normals, spacing, hole, threads)
+
+
 def finish(
     surface: Surface, ready: Prepared, scan: Scan, field: LocalField, tree: cKDTree, config: ReconstructConfig, step: float, threads: int
 ) -> Mesh:
-    """Trim to the data, drop crumbs, close and simplify if asked, carry attributes, go back to world coordinates."""
-    distance, nearest = tree.query(surface.vertices, workers=threads)
-    hole = HOLE * ready.spacing**2
-    off = distance / ready.local_spacing[nearest]
-    supported = off <= FAR if config.max_distance is None else distance <= config.max_distance
-    doubtful = np.flatnonzero((off > OFF) & supported)
-    supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
-    widest = (2 * BRIDGED * ready.spacing) ** 2 if config.watertight else hole
-    kept = trim(surface, supported, widest) if config.max_distance is None else supported[surface.faces].all(1)
-    if not kept.any():
-        hint = remedy(config) if config.max_distance is None else "give a larger --max-distance"
-        raise InputError(f"{scan.name}: no surface within the maximum distance of its points", hint)
-    surface, used = keep_faces(surface, kept)
-    near = np.where(off <= FAR, ready.local_spacing[nearest], np.inf)  # what is farther stands for no point
-    surface = without_crumbs(surface, near[used])
-    if config.max_distance is None:
-        cut = even_rim(surface, tree, ready.normals, ready.local_spacing, PAST, hole, threads)
-        if len(cut.faces) == 0:
-            raise InputError(f"{scan.name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
-        if cut is not surface:  # which leaves crumbs of what lay beyond the rim
-            cut = without_crumbs(cut, ready.local_spacing[tree.query(cut.vertices, workers=threads)[1]])
-        surface = cut if config.watertight else fill_holes(cut, tree, ready.normals, ready.local_spacing, hole, threads)
+    """Trim to the data, close and simplify if asked, carry attributes, go back to world coordinates."""
+    surface = trimmed(surface, ready, scan.name, tree, config, step, threads)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
     if config.faces is not None:
