@@ -31,9 +31,10 @@ FLOORS = (
     r"lpdif\.patterns",
     r"lpdif\.optimizer",
     # files
-    r"lpdif\.(locking|workspace|mesh_formats|formats|formats\.(source|lzf|polygons))",
+    r"lpdif\.(locking|workspace|mesh_formats|formats|formats\.(axes|source|lzf|polygons))",
     r"lpdif\.(atomic|sources|formats\.(child|columns|rows))",
     r"lpdif\.(writing|formats\.(dialect|ply_lists))",
+    r"lpdif\.formats\.head",
     r"lpdif\.formats\.(e57|glb|las|npy|obj|off|pcd|ply|stl|text|vtk)",
     r"lpdif\.formats\.sniff",
     r"lpdif\.reading",
