@@ -242,7 +242,10 @@ def may_be_zero(lattice: SparseLattice, edge: float, reach: float) -> BoolArray:
 
 
 def field_lattice(skin: Skin, cells: IntArray, step: float, stride: int, box: IntArray, parent: SparseLattice | None = None) -> SparseLattice:
-    """f at the corners of the cells, whose edge is stride * h. parent: the lattice of twice the edge that they were cut from."""
+    """f, a length, at the corners of the cells (C,), sorted keys, whose edge is stride * h.
+
+    parent: the lattice of twice the edge that they were cut from; box: low and high corner (2, 3), in h, on and beyond which f is positive.
+    """
     keys = corners_of(cells)
     places = unpack_keys(keys)
     edge = stride * step

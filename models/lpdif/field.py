@@ -81,7 +81,7 @@ class LocalField:
         return self.blend(points, (covering_pairs(points, lattice) for lattice in self.lattices))
 
     def box_sdf(self, points: FloatArray) -> NDArray[np.float32]:
-        """The same for points that lie close together: the regions of their box are looked up once."""
+        """(Q,) as `local_sdf` at positions (Q, 3) that lie close together: the regions of their box are looked up once."""
         if len(points) == 0:
             return np.zeros(0, np.float32)
         lowest, highest = points.min(0), points.max(0)

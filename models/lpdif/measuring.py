@@ -163,7 +163,7 @@ def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
 
 
 def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Rows and points in the order of a search tree's leaves: neighbours lie near in memory, a regular sample is an even one."""
+    """Rows (N,) and points (N, 3) in the order of a search tree's leaves: neighbours lie near in memory, a regular sample is an even one."""
     order = search_tree(points).indices
     return rows[order], points[order]
 

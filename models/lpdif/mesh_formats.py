@@ -32,7 +32,10 @@ _PLY_OWN = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "vertex_ind
 
 
 def smallest_length(vertices: FloatArray, faces: IntArray | None) -> float:
-    """The smallest length that means something: the median edge of a mesh, the mean spacing of points; 0 if there is none."""
+    """The smallest length that means something, in the unit of the vertices (V, 3); 0 if there is none.
+
+    The median edge of a mesh with faces (F, 3), else the mean spacing of the points.
+    """
     if faces is not None and len(faces):
         some = faces[:: max(1, len(faces) // 100_000)]
         edges = np.linalg.norm(vertices[some] - vertices[np.roll(some, 1, axis=1)], axis=-1)
@@ -44,7 +47,7 @@ def smallest_length(vertices: FloatArray, faces: IntArray | None) -> float:
 
 
 def needs_double(vertices: FloatArray, faces: IntArray | None) -> bool:
-    """Whether single precision would move vertices by more than 1e-4 of the smallest length."""
+    """Whether single precision would move vertices (V, 3) of faces (F, 3) by more than 1e-4 of the smallest length."""
     with np.errstate(over="ignore", invalid="ignore"):
         loss = np.abs(vertices - vertices.astype(np.float32))
     loss = loss[~np.isnan(loss)]
@@ -80,7 +83,7 @@ def vertex_table(
     values: Mapping[str, NDArray[np.generic]],
     double: bool,
 ) -> NDArray[np.void]:
-    """The rows of a PLY vertex element."""
+    """(V,) rows of a PLY vertex element: points and normals (V, 3), colours (V, 3), values (V,) by name; double: positions in float64."""
     real = "<f8" if double else "<f4"
     kinds = [(name, real) for name in "xyz"]
     if normals is not None:

@@ -41,7 +41,10 @@ class Seeds(NamedTuple):
 
 
 def seeds_by_reach(points: FloatArray, reach: float | FloatArray, own: int | IntArray, step: float, tile: int) -> list[Seeds]:
-    """Points gathered by reach, in classes of a factor of two, and by own stride, powers of two; each class has the stride that suits it."""
+    """Points (N, 3) gathered by reach, in classes of a factor of two, and by own stride, powers of two; each class has the stride that suits.
+
+    reach: one length or (N,), in the unit of the points, as is the lattice step; own: one stride or (N,), in lattice steps; tile: T.
+    """
     if len(points) == 0:
         return []
     each = np.broadcast_to(np.asarray(reach, dtype=np.float64), len(points))
@@ -149,7 +152,7 @@ def computed(near: list[Seeds], corner: IntArray, step: float, tile: int, stride
 
 
 def halved(cells: BoolArray) -> BoolArray:
-    """Cells of half the edge in place of the marked ones."""
+    """(2n, 2n, 2n): cells of half the edge in place of the marked ones (n, n, n)."""
     return cells.repeat(2, 0).repeat(2, 1).repeat(2, 2)
 
 

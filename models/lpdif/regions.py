@@ -49,7 +49,7 @@ class RegionLattice:
         return np.where(self.keys[at] == keys, at + self.first, -1) if len(self.keys) else np.full(keys.shape, -1)
 
     def window(self, low: IntArray, high: IntArray) -> IntArray:
-        """Region numbers of all corners from low to high inclusive, as a dense array: `find` for a whole box."""
+        """(n, m, k) region numbers of all lattice corners from low (3,) to high (3,) inclusive, -1 where none is: `find` for a whole box."""
         axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
         return self.find(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
 

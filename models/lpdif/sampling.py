@@ -220,7 +220,10 @@ def pack(
     size: float,
     sound: NDArray[np.bool_],
 ) -> RegionSamples:
-    """The sound regions as float32."""
+    """The regions that are sound (R,) as float32, all of one size, a share of the shape's longest side.
+
+    points, normals (R, P, 3), queries (R, S, 3), sdf (R, S), all in s; counts (R,).
+    """
     single = np.float32
     return RegionSamples(
         points[sound].astype(single),

@@ -124,7 +124,7 @@ def angles(axis: FloatArray, directions: FloatArray) -> FloatArray:
 
 
 def divided(surface: Surface, first: IntArray, second: IntArray) -> Surface:
-    """The surface with a vertex in the middle of the edge of some of these pairs of sides, of no edge and no face two."""
+    """The surface with a vertex in the middle of the edge of some of the pairs of sides first and second (P,), of no edge and no face two."""
     total, faces = len(surface.faces), surface.faces
     start, end = sides_of(faces)
     opposite = np.roll(faces, -2, axis=1).T.reshape(-1)

@@ -71,7 +71,7 @@ def search_tree(points: FloatArray) -> cKDTree:
 
 
 def nearest(tree: cKDTree, points: FloatArray, k: int, threads: int = 1) -> Neighbours:
-    """The k nearest points in `tree` of each of `points`, which must all be points of the tree themselves.
+    """The k nearest points in `tree` of each of `points` (N, 3), which must all be points of the tree themselves.
 
     k is cut down to the number of other points. Scratch memory is bounded by CHUNK; the result takes 4 k + 16 bytes a point.
     """

@@ -39,7 +39,7 @@ class SparseLattice(NamedTuple):
     winding: FloatArray
 
     def rows(self, corners: IntArray) -> IntArray:
-        """Row of each corner, by its key; it must be there."""
+        """(…,) row in `corners` of each corner (…,), by its key; it must be there."""
         return np.searchsorted(self.corners, corners)
 
     def by_cell(self, values: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
@@ -60,26 +60,26 @@ def corners_of(cells: IntArray) -> IntArray:
 
 
 def distinct(keys: IntArray) -> IntArray:
-    """All keys once, sorted: np.unique, but faster on large arrays."""
+    """(n,) all keys (…,) once, sorted: np.unique, but faster on large arrays."""
     keys = np.sort(keys, axis=None)
     return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
 
 
 def contains(keys: IntArray, asked: IntArray) -> BoolArray:
-    """Of each asked key, whether it is among the sorted keys."""
+    """(…,) of each asked key (…,), whether it is among the sorted keys (n,)."""
     if len(keys) == 0:
         return np.zeros(asked.shape, bool)
     return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)
 
 
 def common_rows(a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
-    """Rows of a and of b, both sorted and without doubles, that hold the same key."""
+    """Rows (m,) of a (n,) and (m,) of b (k,), both sorted keys without doubles, that hold the same key."""
     _, in_a, in_b = np.intersect1d(a, b, assume_unique=True, return_indices=True)
     return in_a, in_b
 
 
 def reduced(lattice: SparseLattice, cells: IntArray) -> SparseLattice:
-    """The lattice with these of its cells alone, and what is known at their corners."""
+    """The lattice with these of its cells (c,) alone, sorted, and what is known at their corners."""
     corners = corners_of(cells)
     rows = lattice.rows(corners)
     return SparseLattice(cells, corners, *(column[rows] for column in lattice[2:]))

@@ -114,7 +114,7 @@ def fitted_settings(snapshot: Path, found: dict[str, Any]) -> FitConfig:
 
 
 def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
-    """Silhouette score of the grouping, over at most SCORED regions: 1 is well apart, 0 is no structure. One group scores 0."""
+    """Silhouette score of the grouping of codes (R, C), over at most SCORED of them: 1 is well apart, 0 is no structure. One group scores 0."""
     from sklearn.metrics import silhouette_score
 
     chosen = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:SCORED]
@@ -125,7 +125,10 @@ def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
 
 
 def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor) -> list[PatternRow]:
-    """A row for each pattern, the largest in share first; each bears the number of its decoder."""
+    """A row for each pattern, the largest in share first; each bears the number of its decoder.
+
+    codes (R, C) of the regions trained on; held_codes (H, C) and errors (H,) of those held out, in region sizes, NaN where there is none.
+    """
     owner, held = patterns.assign(codes), patterns.assign(held_codes)
     white = patterns.whitening.apply(codes)
     curvature = codes[:, 3:6].norm(dim=1) * 2 / RADIUS**2  # second derivatives of the jet
@@ -148,7 +151,7 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
 
 
 def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[PatternRow]) -> bytes:
-    """PNG: a row for each pattern, its words and its TYPICAL most typical regions as their own decoder draws them."""
+    """PNG: a row for each pattern, its words and its TYPICAL most typical regions, by their codes (R, C), as their own decoder draws them."""
     white = patterns.whitening.apply(codes)
     owner = patterns.assign(codes)
     lines = []
