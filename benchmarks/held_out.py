@@ -4,7 +4,7 @@
 
 Lengths are in the typical spacing of the scan's points. "within 1" is the share of unseen points within one spacing of the mesh; "area" is the
 mesh's area over the area that the points stand for (the sum of their squared local spacings): well above 1 says that surface was made up. With
---peers (needs `pip install 'lpdif[bench]'`) also Screened Poisson, depths 8 and 10, on the normals that lpdif prepared, its faces farther from
+--peers (needs `pip install '.[bench]'`) also Screened Poisson, depths 8 and 10, on the normals that lpdif prepared, its faces farther from
 the points than each of several spacings cut off; the row shown is the one with the smallest mean among those whose area is at most ours by
 a tenth more, so that nobody wins by surface that covers everything.
 """

@@ -3,7 +3,7 @@
     python benchmarks/quality.py bunny.ply gears.stl -o quality --peers
 
 Without meshes two shapes made by code are taken. Each scan is given to the `lpdif` command as a user would; with --peers (needs
-`pip install 'lpdif[bench]'`) also to Screened Poisson at two depths, of which the one with the smaller Chamfer distance counts. The whole
+`pip install '.[bench]'`) also to Screened Poisson at two depths, of which the one with the smaller Chamfer distance counts. The whole
 command is timed, start of Python included. Writes quality.json, quality.md and, where there is matplotlib, two plots to the folder.
 """
 
@@ -57,7 +57,7 @@ def main() -> None:
         sys.exit("error: none of the meshes is closed")
     (args.output / "quality.md").write_text(report(rows), encoding="utf-8")
     if importlib.util.find_spec("matplotlib") is None:
-        print("no plots: matplotlib is missing; pip install 'lpdif[bench]'", file=sys.stderr)
+        print("no plots: matplotlib is missing; pip install '.[bench]'", file=sys.stderr)
     else:
         plot_errors(rows, args.output / "errors.png")
         plot_times(rows, args.output / "times.png")
@@ -75,7 +75,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(words)
     if args.peers and importlib.util.find_spec("pymeshlab") is None:
-        parser.error("--peers needs pymeshlab: pip install 'lpdif[bench]'")
+        parser.error("--peers needs pymeshlab: pip install '.[bench]'")
     return args
 
 

@@ -198,7 +198,9 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, notes: S
     for line in table([["scan", "state", "faces", "time"], *(row(outcome) for outcome in outcomes)], right=[2, 3]):
         console.say(line)
     written = [outcome for outcome in outcomes if outcome.state == "done"]
-    console.say(f"wrote {counted(len(written), 'mesh', 'meshes')} to {folder} in {duration(console.elapsed())}")
+    kept = len(outcomes) - len(written) - len(failed)
+    rest = "".join(f", {count} {word}" for count, word in ((kept, "kept"), (len(failed), "failed")) if count)
+    console.say(f"wrote {counted(len(written), 'mesh', 'meshes')} to {folder} in {duration(console.elapsed())}{rest}")
     if written:
         console.next("inspect", str(written[0].output))
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(notes)}

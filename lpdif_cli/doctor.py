@@ -133,7 +133,7 @@ def optional(extra: str, names: tuple[str, ...]) -> Finding:
     try:
         return Finding(f"[{extra}]", ", ".join(f"{name} {metadata.version(name)}" for name in names), needed=False)
     except metadata.PackageNotFoundError as error:
-        return Finding(f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install 'lpdif[{extra}]'", needed=False)
+        return Finding(f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install {' '.join(names)}", needed=False)
 
 
 def compute_device(name: str) -> str:

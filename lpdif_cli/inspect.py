@@ -49,6 +49,8 @@ def inspect(
 
 def look(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
     """What `path` is, and the command that one would give it to next."""
+    if path == Path("-") and not path.exists():
+        raise InputError("-: inspect takes a file", "save the scan to a file; stdin is read by `lpdif reconstruct`")
     if path.is_dir():
         return folder(path)
     root = workspace_of(path)

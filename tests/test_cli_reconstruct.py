@@ -327,4 +327,6 @@ def test_one_is_counted_as_one(cli: Cli, library: Library) -> None:
     write_points(Path("scans/a.ply"))
     assert "would make 1 mesh in out; nothing was written" in cli("reconstruct", "scans", "-o", "out", "--dry-run").lines
     assert any(line.startswith("wrote 1 mesh to out in ") for line in cli("reconstruct", "scans", "-o", "out").lines)
+    again = [line for line in cli("reconstruct", "scans", "-o", "out").lines if line.startswith("wrote 0 meshes to out in ")]
+    assert [line.rpartition(", ")[2] for line in again] == ["1 kept"]
     assert "1 of 1 scan done already and kept; --overwrite does it all again" in cli("reconstruct", "scans", "-o", "out").lines

@@ -90,6 +90,12 @@ def test_inspect_says_why_a_scan_makes_no_mesh(cli: Cli) -> None:
     assert ran.lines == ["few.xyz: columns taken as x y z"]
 
 
+def test_inspect_of_stdin_says_who_reads_it(cli: Cli) -> None:
+    ran = cli("inspect", "-")
+    assert ran.code == 3
+    assert ran.lines == ["error: -: inspect takes a file", "  hint: save the scan to a file; stdin is read by `lpdif reconstruct`"]
+
+
 def test_inspect_tells_of_a_mesh(cli: Cli, ball: Path) -> None:
     document = cli("inspect", ball, "--json").document
     assert (document["kind"], document["faces"], document["parts"], document["closed"]) == ("mesh", 1280, 1, True)
@@ -264,4 +270,4 @@ def test_doctor_names_the_remedy(cli: Cli, model: None, monkeypatch: pytest.Monk
     assert marks["mcubes"] == marks["no-such-package"] == "BAD"
     assert marks["[las]"] == "-  "
     assert any("pip uninstall mcubes" in line for line in ran.lines)
-    assert any("pip install 'lpdif[las]'" in line for line in ran.lines)
+    assert any("pip install no-such-extra" in line for line in ran.lines)

@@ -243,11 +243,15 @@ def test_what_is_no_scan(data: bytes, said: str) -> None:
 def test_missing_files_and_what_is_meant(tmp_path: Path) -> None:
     (tmp_path / "bunny.ply").write_bytes(PLY)
     (tmp_path / "horse.obj").write_bytes(OBJ)
+    (tmp_path / "p.ply").write_bytes(PLY)
     for name, hint in (("buny.ply", "bunny.ply"), ("Bunny.PLY", "bunny.ply"), ("horse.ply", "horse.obj")):
         with pytest.raises(InputError, match="no such file") as caught:
             load_scan(tmp_path / name)
         assert caught.value.hint == f"did you mean {hint}?"
         assert caught.value.exit_code == 3
+    with pytest.raises(InputError) as caught:
+        load_scan(tmp_path / "nope.ply")  # an ending alone is no likeness
+    assert caught.value.hint == "check the path"
     with pytest.raises(InputError, match="there is no folder"):
         load_scan(tmp_path / "scans" / "bunny.ply")
     with pytest.raises(InputError, match="no such file"):

@@ -67,7 +67,8 @@ class LocalField:
         return self.codes.code.device
 
     def sdf(self, points: FloatArray) -> FloatArray:
-        """(Q,) signed distance at world positions (Q, 3)."""
+        """(Q,) signed distance at world positions (Q, 3), in their unit; NaN where no region speaks, from about a region's size off
+        the surface on."""
         local = np.asarray(points, dtype=np.float64) - self.origin
         found = np.full(len(local), np.nan)
         near = np.nonzero(np.all((local > self.low) & (local < self.high), axis=1))[0]  # beyond, a lattice has no numbers

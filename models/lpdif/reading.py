@@ -123,6 +123,11 @@ def _no_file(path: Path, what: str, hint: str) -> InputError:
     return InputError(f"{path}: {what}", hint)
 
 
+def _alike(one: str, other: str) -> bool:
+    """Whether two names of files are alike without their endings too."""
+    return difflib.SequenceMatcher(None, Path(one).stem, Path(other).stem).ratio() >= 0.6
+
+
 def _missing(path: Path, name: str) -> InputError:
     if path.is_symlink():
         return InputError(f"{name}: a link to {path.readlink()}, which does not exist", "restore what it links to")
@@ -134,6 +139,6 @@ def _missing(path: Path, name: str) -> InputError:
     except OSError:
         names = []
     lowered = {entry.lower(): entry for entry in sorted(names, reverse=True)}
-    close = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.7)]
+    close = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.7) if _alike(match, name.lower())]
     close += [entry for entry in sorted(names) if Path(entry).stem == path.stem and entry not in close and entry.lower().endswith(READABLE)]
     return InputError(f"{path}: no such file", f"did you mean {' or '.join(close[:3])}?" if close else "check the path")
