@@ -381,16 +381,18 @@ def on_curve(vertex: np.ndarray, values: np.ndarray, here: float) -> np.ndarray:
     t = float(vertex[axis] - low[axis])
     first = float(values[tuple(low)])
     last = float(values[tuple(low + np.eye(3, dtype=int)[axis])])
-    if t == 0 or np.isnan(here):
+    if t == 0:
         return vertex
-    # f(s) = first + b s + c s^2 through (t, here) and (1, last)
-    c = ((here - first) / t - (last - first)) / (t - 1)
-    b = last - first - c
-    slope = b + 2 * c * t
-    if slope * (last - first) <= 0.2 * (last - first) ** 2:
-        return vertex
-    better = t - here / slope
-    better = min(max(better, 0.01 * t), t) if here * first < 0 else min(max(better, t), 1 - 0.01 * (1 - t))
+    better = t
+    if not np.isnan(here):
+        # f(s) = first + b s + c s^2 through (t, here) and (1, last)
+        c = ((here - first) / t - (last - first)) / (t - 1)
+        b = last - first - c
+        slope = b + 2 * c * t
+        if slope * (last - first) > 0.2 * (last - first) ** 2:
+            better = t - here / slope
+            better = min(max(better, 0.0), t) if here * first < 0 else min(max(better, t), 1.0)
+    better = min(max(better, 0.005), 0.995)
     moved = vertex.astype(float).copy()
     moved[axis] = low[axis] + better
     return moved

@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 
 TILE = 64
 STEEP = 0.2  # vertices move where the field rises at least by this share of its mean slope along their edge
-MARGIN = 0.01  # of its way to the end of a lattice edge a vertex keeps at least this share
+MARGIN = 0.005  # no vertex lies nearer to a lattice point than this, where several would be taken for one
 
 
 class Surface(NamedTuple):
@@ -103,26 +103,29 @@ def on_curve(vertices: FloatArray, values: NDArray[np.float32], exact: NDArray[n
 
     values, exact (T+1, T+1, T+1): of the field at the lattice points, and where it is the field's own; `field` gives it at other places, all
     in lattice units. Where both ends of an edge are exact, one Newton step is made from the vertex, on the parabola through the field there and
-    at the ends; it stays between the vertex and the end of the other sign.
+    at the ends; it stays between the vertex and the end of the other sign. All vertices keep MARGIN from the ends, but for those on a
+    lattice point.
     """
     low = np.floor(vertices).astype(np.int64)
     share = vertices - low
     axis = share.argmax(axis=1)
     high = low + np.eye(3, dtype=np.int64)[axis]
-    t = share[np.arange(len(vertices)), axis]
-    able = np.flatnonzero((t > 0) & exact[tuple(low.T)] & exact[tuple(np.minimum(high, len(values) - 1).T)])
-    if len(able) == 0:
-        return vertices
-    first, last = (values[tuple(end[able].T)].astype(np.float64) for end in (low, high))
-    here, t = field(vertices[able]).astype(np.float64), t[able]
-    slope = (here - first) / t + (last - here) / (1 - t) - (last - first)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        better = t - here / slope
-    back = here * first < 0
-    better = np.clip(better, np.where(back, MARGIN * t, t), np.where(back, t, 1 - MARGIN * (1 - t)))
+    row = np.flatnonzero(share.any(axis=1))
+    low, high, axis = low[row], high[row], axis[row]
+    t = share[row, axis]
+    able = np.flatnonzero(exact[tuple(low.T)] & exact[tuple(high.T)])
+    if len(able):
+        first, last = (values[tuple(end[able].T)].astype(np.float64) for end in (low, high))
+        here, before = field(vertices[row[able]]).astype(np.float64), t[able]
+        slope = (here - first) / before + (last - here) / (1 - before) - (last - first)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            better = before - here / slope
+        back = here * first < 0
+        better = np.clip(better, np.where(back, 0, before), np.where(back, before, 1))
+        sound = np.isfinite(better) & (slope * (last - first) > STEEP * np.square(last - first))
+        t[able[sound]] = better[sound]
     moved = vertices.copy()
-    sound = np.isfinite(better) & (slope * (last - first) > STEEP * np.square(last - first))
-    moved[able[sound], axis[able[sound]]] = (low[able, axis[able]] + better)[sound]
+    moved[row, axis] = low[np.arange(len(row)), axis] + np.clip(t, MARGIN, 1 - MARGIN)
     return moved
 
 
