@@ -33,8 +33,9 @@ def inspect(
     lpdif inspect scan.ply
 
     Says what a path is: a scan, a mesh, samples, a model, a field, a run or a
-    workspace, and what is in it. The spacing of a scan (square root of the area per point)
-    and its noise are those that `lpdif reconstruct` goes by with the same settings.
+    workspace, and what is in it. The spacing of a scan (square root of the area
+    per point) and its noise are those that `lpdif reconstruct` goes by with the
+    same settings.
 
     Usage: lpdif inspect PATH [OPTIONS]
     """
