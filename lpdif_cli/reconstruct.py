@@ -103,8 +103,8 @@ class Work:
 
     def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
         """The reconstruction of a scan."""
-        self.check(scan)
         if self._model is None:
+            self.check(scan)
             self._model = lpdif.load_model(self.model_path)
         chosen = self.settings.config
         return lpdif.reconstruct(

@@ -18,7 +18,8 @@ K = 12
 def thinned(points: FloatArray) -> tuple[FloatArray, Thinned]:
     """Points in the order that they are looked at, and what is to be kept of them."""
     points = points[search_tree(points).indices]
-    return points, evened(points, nearest(search_tree(points), points, K))
+    tree = search_tree(points)
+    return points, evened(points, tree, nearest(tree, points, K))
 
 
 def copies(samples: Samples, times: int, jitter: float) -> FloatArray:

@@ -8,13 +8,16 @@ N points, k neighbours of each, nearest first, M sampled places.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.scans import FloatArray, IntArray
 from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 BoolArray = NDArray[np.bool_]
 
@@ -37,13 +40,13 @@ class Thinned(NamedTuple):
     lined: int
 
 
-def evened(points: FloatArray, near: Neighbours, threads: int = 1) -> Thinned:
-    """Which of the points (N, 3), with their neighbours, are to be kept so that neighbours lie around a point; all, where that cannot be had,
-    as of points along one curve."""
+def evened(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> Thinned:
+    """Which of the points (N, 3), with their search tree and neighbours, are to be kept so that neighbours lie around a point; all, where that
+    cannot be had, as of points along one curve."""
     row = np.arange(len(points))
     out = {True: 0, False: 0}
     for _ in range(ROUNDS):
-        found = crowding(points[row], near, threads)
+        found = crowding(points[row], tree, near, threads)
         if found is None:
             kept = np.zeros(len(points), np.bool_)
             kept[row] = True
@@ -53,18 +56,19 @@ def evened(points: FloatArray, near: Neighbours, threads: int = 1) -> Thinned:
         while (close := neighbour_distances(points[row], near.indices) < radius[:, None]).any():
             left = apart(near.indices, close)
             row, radius = row[left], radius[left]
-            near = nearest(search_tree(points[row]), points[row], near.indices.shape[1], threads)
+            tree = search_tree(points[row])
+            near = nearest(tree, points[row], near.indices.shape[1], threads)
         out[copies] += before - len(row)
         if len(row) < FEWEST:
             break
     return Thinned(np.ones(len(points), np.bool_), 0, 0)
 
 
-def crowding(points: FloatArray, near: Neighbours, threads: int = 1) -> tuple[FloatArray, bool] | None:
+def crowding(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> tuple[FloatArray, bool] | None:
     """How far from each point (N,) there should be no other, and whether because these are copies; None where the scan is even."""
     places = even_rows(len(points), PLACES)
     narrow, wide = near.indices.shape[1], min(WIDE, len(points) - 1)
-    nearest_, kth, far = search_tree(points).query(points[places], k=[2, narrow + 1, wide + 1], workers=threads)[0].T
+    nearest_, kth, far = tree.query(points[places], k=[2, narrow + 1, wide + 1], workers=threads)[0].T
     if np.median(kth / far) < COPIES:  # even the k-th neighbour is a copy
         return np.nextafter(near.reach, np.inf), True
     share = float(np.median(nearest_ / kth))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from lpdif.normals import unit_normals
 from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray, Scan
 from lpdif.spacing import Neighbours, even_rows, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
 from lpdif.words import counted
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 log = logging.getLogger("lpdif")
 
@@ -87,14 +91,15 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     usable = np.zeros(len(points), dtype=np.bool_)
     if given is not None:
         axes, usable = unit_normals(given[rows])
-    near, noise = neighbourhood(points, axes if usable.all() else None, threads)
-    even = evened(points, near, threads)
+    tree = search_tree(points)
+    near, noise = neighbourhood(points, tree, axes if usable.all() else None, threads)
+    even = evened(points, tree, near, threads)
     if not even.kept.all():
         note(facts, "merged_copies", even.copies, "point", "left out: copies a hair from others")
         note(facts, "thinned_lines", even.lined, "point", "left out: they lie far denser along lines than across")
         rows, axes, usable = rows[even.kept], axes[even.kept], usable[even.kept]
         points = points[even.kept]
-        near, noise = neighbourhood(points, axes if usable.all() else None, threads)
+        near, noise = neighbourhood(points, search_tree(points), axes if usable.all() else None, threads)
     if not keep_outliers:
         inlier = inliers(points, near, noise, scan.name, facts, threads)
         if not inlier.all():
@@ -168,9 +173,8 @@ def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatAr
     return rows[order], points[order]
 
 
-def neighbourhood(points: FloatArray, normals: FloatArray | None, threads: int) -> tuple[Neighbours, float]:
-    """Nearest neighbours and noise of points (N, 3)."""
-    tree = search_tree(points)
+def neighbourhood(points: FloatArray, tree: cKDTree, normals: FloatArray | None, threads: int) -> tuple[Neighbours, float]:
+    """Nearest neighbours and noise of points (N, 3), whose search tree is given."""
     return nearest(tree, points, OUTLIER_NEIGHBOURS, threads), noise_sigma(points, tree, normals, threads)
 
 
