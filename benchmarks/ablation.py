@@ -29,12 +29,12 @@ from torch import Tensor
 from lpdif.artifacts import SAMPLES, load_tensors
 from lpdif.augment import MOST, Seen, nearest_seen
 from lpdif.config import FitConfig
-from lpdif.density import log_density, median_distance
+from lpdif.density import clipped_mean_one, effective_share, log_density, median_distance
 from lpdif.device import repeatable, resolve
 from lpdif.frames import Frames, canonical_frames
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks
-from lpdif.patterns import Patterns, fit_patterns, fit_whitening, random_patterns
+from lpdif.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
 from lpdif.stages.fit import Look, as_in_training, held_out_errors
 from lpdif.workspace import Workspace
 from lpdif_cli.settings import resolve as resolve_settings
@@ -48,14 +48,17 @@ RULER = 4096  # training codes that the density is taken against
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table. patterns: decoders; gamma: exponent of the density weights; groups: how patterns are found; wide: one
-    decoder with the parameters of so many; frames, jets: whether regions are turned into their frames, and start from a fitted jet;
-    common: how much of the decoders' mean gradient each of them takes besides its own."""
+    """One row of the table. patterns: decoders; gamma: exponent of the weights; weights: whether they go by density or by error; groups: how
+    patterns are found; soft: whether the two nearest patterns answer together; wide: every decoder has the parameters of so many; frames,
+    jets: whether regions are turned into their frames, and start from a fitted jet; common: how much of the decoders' mean gradient each
+    of them takes besides its own."""
 
     name: str
     patterns: int = 1
     gamma: float = 0.0
+    weights: str = "density"
     groups: str = "clusters"
+    soft: bool = False
     wide: int = 1
     frames: bool = True
     jets: bool = True
@@ -77,6 +80,10 @@ VARIANTS = [
     Variant("one wide decoder", wide=8),
     Variant("8 random groups", 8, groups="random"),
     Variant("8 fixed patterns, KDE", 8, 0.5, groups="fixed"),
+    Variant("8 unwhitened patterns, KDE", 8, 0.5, groups="unwhitened"),
+    Variant("8 soft patterns", 8, soft=True),
+    Variant("8 patterns, error weights", 8, 0.5, weights="error"),
+    Variant("8 wide patterns", 8, wide=8),
     Variant("8 patterns, common", 8, common=1.0),
     Variant("8 patterns, KDE, common", 8, 0.5, common=1.0),
     *(Variant(f"{count} patterns, KDE", count, 0.5) for count in (2, 4, 16, 32)),
@@ -112,12 +119,40 @@ def no_jets(points_RP3: Tensor, _normals: Tensor, position_RP: Tensor, slope_RP:
     return points_RP3.new_zeros(len(points_RP3), len(ridge_J)) + 0 * (ridge_J.sum() + slope_RP.sum() + position_RP.sum())
 
 
+def fit_projection(codes_RC: Tensor) -> Whitening:
+    """The stand-in for a whitening: the same directions, but each keeps its share of the spread."""
+    whitening = fit_whitening(codes_RC)
+    spread_D = whitening.projection.norm(dim=0).reciprocal()
+    return Whitening(whitening.mean, whitening.projection * (spread_D / spread_D.max()))
+
+
+def answer_together(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, ...]:
+    """The stand-in for Networks.forward: the mean of the two nearest patterns' decoders, weighted by exp(-distance^2 / 2)."""
+    frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
+    codes_BC = self.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask)
+    regions, samples = queries_BS3.shape[:2]
+    local_Q3 = frames.inward(queries_BS3).flatten(0, 1)
+    owner_Q = torch.arange(regions, device=codes_BC.device).repeat_interleave(samples)
+    if patterns is None:
+        pattern_B2, share_B2 = torch.zeros((regions, 1), dtype=torch.int64, device=codes_BC.device), codes_BC.new_ones(regions, 1)
+    else:
+        distance_BK = torch.cdist(patterns.whitening.apply(codes_BC.detach()), patterns.centroids)
+        nearest = distance_BK.topk(2, largest=False)
+        pattern_B2, share_B2 = nearest.indices, torch.softmax(-0.5 * nearest.values.square(), 1)
+    answers = [self.decoder(codes_BC, pattern_B, local_Q3, owner_Q).view(regions, samples) for pattern_B in pattern_B2.T]
+    return (torch.stack(answers, 2) * share_B2[:, None]).sum(2), codes_BC, pattern_B2[:, 0]
+
+
 @contextmanager
 def parts_of(variant: Variant) -> Iterator[None]:
     """The method without the parts that the variant leaves out."""
     with ExitStack() as stack:
         if not variant.frames:
             stack.enter_context(patch("lpdif.optimizer.canonical_frames", fixed_frames))
+        if variant.groups == "unwhitened":
+            stack.enter_context(patch("lpdif.patterns.fit_whitening", fit_projection))
+        if variant.soft:
+            stack.enter_context(patch("lpdif.optimizer.Networks.forward", answer_together))
         if not variant.jets:
             stack.enter_context(patch("lpdif.encoder.fit_jets", no_jets))
         yield
@@ -163,13 +198,29 @@ def pattern_stage(variant: Variant, optimizer: Optimizer, training: TrainingRegi
     if variant.common:
         for parameter in optimizer.networks.decoder.parameters():
             parameter.register_hook(lambda gradient: gradient + variant.common * gradient.mean(0, keepdim=True))
+    follow = variant.patterns > 1 and variant.groups not in ("random", "fixed")
     told = {"effective_share": 1.0, "changed": 0.0}
     for done in run_steps(optimizer, training, fit, seed, fit.pattern_steps):
-        if variant.groups == "clusters" and variant.patterns > 1 and done % fit.reassign_every == 0 and done < fit.pattern_steps:
+        if follow and done % fit.reassign_every == 0 and done < fit.pattern_steps:
             told["changed"] = optimizer.refresh_patterns(seed)
         if variant.gamma and done % fit.kde_every == 0:
-            told["effective_share"] = float(np.mean(optimizer.refresh_weights(variant.gamma, seed)))
+            told["effective_share"] = refresh_weights(variant, optimizer, training, seed)
     return told
+
+
+def refresh_weights(variant: Variant, optimizer: Optimizer, training: TrainingRegions, seed: int) -> float:
+    """New weights of the training regions as the variant has them; returns the effective share, the mean over patterns."""
+    if variant.weights == "density":
+        return float(np.mean(optimizer.refresh_weights(variant.gamma, seed)))
+    error = held_out_errors(optimizer.mean, optimizer.patterns, training, as_in_training, seed, optimizer.device)[0]
+    log_weight = variant.gamma * error.nan_to_num(float(error.nanmean())).clamp_min(1e-4).log()
+    shares = []
+    for k in range(optimizer.mean.decoder.patterns):
+        members = torch.nonzero(optimizer.pattern == k)[:, 0]
+        if len(members):
+            optimizer.weight[members] = clipped_mean_one(log_weight[members])
+            shares.append(effective_share(optimizer.weight[members]))
+    return float(np.mean(shares))
 
 
 def clean(data: TrainingRegions, _generator: torch.Generator) -> Seen:

@@ -12,7 +12,9 @@ from shapes import wavy_regions
 
 from lpdif.jets import fit_jets
 from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import TrainingRegions, make_networks
+from lpdif.optimizer import Optimizer, TrainingRegions, make_networks
+from lpdif.patterns import fit_patterns
+from lpdif.stages.fit import as_in_training, held_out_errors
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import ablation
@@ -77,3 +79,43 @@ def test_figures_by_decile() -> None:
     found = ablation.figures(errors, decile)
     assert found["mean"] == pytest.approx(0.095)
     assert found["decile_mean"] == pytest.approx([0.005 + 0.02 * k for k in range(10)])
+
+
+def test_soft_patterns_answer_as_one_where_their_decoders_agree() -> None:
+    data = regions(6)
+    with torch.no_grad():
+        networks = make_networks(4, 8, 0)
+        torch.nn.init.normal_(networks.decoder.out.weight)
+        optimizer = Optimizer(networks, 6, torch.device("cpu"))
+        optimizer.bank, optimizer.seen = torch.randn(6, 14, generator=torch.Generator().manual_seed(1)), torch.ones(6, dtype=torch.bool)
+        alone = ablation.region_errors(networks, None, data, ablation.clean, optimizer.device)
+    optimizer.learn(data, 6, 0.0, 0)  # so that there are moments to copy
+    optimizer.branch(fit_patterns(optimizer.bank, 3, 0))
+    with ablation.parts_of(ablation.Variant("", 3, soft=True)):
+        together = ablation.region_errors(networks, optimizer.patterns, data, ablation.clean, optimizer.device)
+        assert together == pytest.approx(alone, rel=1e-4)
+        with torch.no_grad():
+            networks.decoder.out.bias[0] += 1.0
+        parted = ablation.region_errors(networks, optimizer.patterns, data, ablation.clean, optimizer.device)
+    hard = ablation.region_errors(networks, optimizer.patterns, data, ablation.clean, optimizer.device)
+    assert np.isclose(parted, hard, rtol=1e-4).sum() < 6  # where two patterns are near, both are heard
+
+
+def test_unwhitened_directions_keep_their_spread() -> None:
+    codes = torch.randn(400, 20, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 1, 20)
+    spread = ablation.fit_projection(codes).apply(codes).std(0)
+    assert spread[0] == pytest.approx(1.0, abs=0.01)
+    assert 0.15 < spread[-1] < 0.6
+    assert ablation.fit_whitening(codes).apply(codes).std(0) == pytest.approx(torch.ones(16), abs=0.01)
+
+
+def test_weights_by_error_rise_with_the_error() -> None:
+    data = regions(40)
+    optimizer = Optimizer(make_networks(4, 8, 0), 40, torch.device("cpu"))
+    data = data._replace(sdf=data.sdf + torch.linspace(0, 0.1, 40)[:, None])
+    share = ablation.refresh_weights(ablation.Variant("", gamma=0.5, weights="error"), optimizer, data, 0)
+    error = held_out_errors(optimizer.mean, None, data, as_in_training, 0, optimizer.device)[0]
+    order = error.argsort()[: int(error.isfinite().sum())]
+    assert (optimizer.weight[order].diff() >= 0).all()
+    assert optimizer.weight.mean() == pytest.approx(1.0, abs=1e-4)
+    assert 0.5 < share < 1
