@@ -209,10 +209,10 @@ def spanning_signs(count: int, pairs: Sequence[tuple[int, int]], agreements: Seq
     return [signs[i] for i in range(count)]
 
 
-def blocks(points: FloatArray, indices: IntArray, accordance: NDArray[np.float32], extent: float, sure: float) -> set[frozenset[int]]:
-    """What hangs together within the cubes of a lattice."""
+def blocks(points: FloatArray, indices: IntArray, accordance: NDArray[np.float32], extent: FloatArray, sure: float) -> set[frozenset[int]]:
+    """What hangs together within the cubes of a lattice, each point in that of its own extent."""
     low = points.min(axis=0)
-    cubes = [tuple(math.floor(c / extent) for c in p - low) for p in points]
+    cubes = [(e, *(math.floor(c / e) for c in p - low)) for p, e in zip(points, extent.tolist(), strict=True)]
     groups = Groups(len(points))
     for i, near in enumerate(indices.tolist()):
         for j, a in zip(near, accordance[i], strict=True):
@@ -237,19 +237,28 @@ def dipole_field(offset: FloatArray, dipole: FloatArray, softening: float) -> fl
 
 
 def block_influence(
-    points: FloatArray, dipoles: FloatArray, areas: FloatArray, block: IntArray, count: int, near: float, softening: float, targets: FloatArray
+    points: FloatArray,
+    dipoles: FloatArray,
+    areas: FloatArray,
+    block: IntArray,
+    count: int,
+    near: FloatArray,
+    softening: FloatArray,
+    targets: FloatArray,
 ) -> FloatArray:
-    """(T, M): blocks whose centres are within `near` count point by point, the others as one dipole."""
+    """(T, M): blocks whose centres are within their `near` (M,) count point by point, the others as one dipole, each with the largest
+    softening (N,) of its points."""
     found = np.zeros((len(targets), count))
     for m in range(count):
         rows = [i for i, b in enumerate(block) if b == m]
         total = sum(areas[i] for i in rows)
         centre = sum((areas[i] * points[i] for i in rows), np.zeros(3)) / max(total, 1e-300)
         for t, target in enumerate(targets):
-            if np.linalg.norm(target - centre) <= near:
-                found[t, m] = sum(dipole_field(points[i] - target, dipoles[i], softening) for i in rows)
+            if np.linalg.norm(target - centre) <= near[m]:
+                found[t, m] = sum(dipole_field(points[i] - target, dipoles[i], softening[i]) for i in rows)
             else:
-                found[t, m] = dipole_field(centre - target, sum((dipoles[i] for i in rows), np.zeros(3)), softening)
+                widest = max((softening[i] for i in rows), default=0.0)
+                found[t, m] = dipole_field(centre - target, sum((dipoles[i] for i in rows), np.zeros(3)), widest)
     return found
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lpdif import holes
+from lpdif.cover import Cover
 from lpdif.isosurface import Surface
 from lpdif.trimming import keep_faces
 
@@ -29,7 +30,8 @@ def fill_holes(surface: Surface, largest: float, scanned: Surface | None = None,
     """Filled as if `scanned`, by default the surface itself, had been seen at its vertices."""
     seen = shape_of(scanned or surface)
     around = np.full(len(seen.vertices), spacing)
-    return holes.fill_holes(surface, cKDTree(seen.vertices), np.array(seen.vertex_normals), around, largest)
+    cover = Cover(cKDTree(seen.vertices), np.array(seen.vertex_normals), around)
+    return holes.fill_holes(surface, cover, largest / spacing**2, spacing)
 
 
 def shape_of(surface: Surface) -> trimesh.Trimesh:
@@ -93,7 +95,8 @@ def test_the_ends_of_a_pipe_stay_open(seed: int) -> None:
     shaken = surface.vertices + 0.02 * np.random.default_rng(seed).normal(size=surface.vertices.shape)
     around, up = np.meshgrid(np.arange(40) * (2 * np.pi / 40), np.linspace(-3, 3, 39))
     seen = np.stack([np.cos(around), np.sin(around), up], -1).reshape(-1, 3)
-    filled = holes.fill_holes(Surface(shaken, surface.faces), cKDTree(seen), seen * [1, 1, 0], np.full(len(seen), 0.157), 10.0)
+    cover = Cover(cKDTree(seen), seen * [1, 1, 0], np.full(len(seen), 0.157))
+    filled = holes.fill_holes(Surface(shaken, surface.faces), cover, 10.0 / 0.157**2, 0.157)
     assert len(filled.faces) == len(surface.faces)
 
 

@@ -107,12 +107,13 @@ def test_spanning_signs_follow_the_strongest_pairs(count: int, k: int) -> None:
 
 
 @pytest.mark.parametrize("count", [10, 120])
-@pytest.mark.parametrize("spacing", [0.05, 0.3])
-def test_blocks_agree_with_growing_sets(count: int, spacing: float) -> None:
+@pytest.mark.parametrize("spacing", [0.12, 0.8])
+@pytest.mark.parametrize("coarsest", [1, 3])
+def test_blocks_agree_with_growing_sets(count: int, spacing: float, coarsest: int) -> None:
     points, axes, indices = pairs_of(count, 6, seed=1)
     accordance = all_agreements(points, axes, indices, 0.1)
-    block, extent = gather_blocks(points, indices, accordance, spacing)
-    assert extent == pytest.approx(2.5 * spacing)
+    extent = spacing * np.exp2(np.arange(count) % coarsest)
+    block = gather_blocks(points, indices, accordance, extent)
     found = {frozenset(np.flatnonzero(block == b).tolist()) for b in np.unique(block)}
     assert found == naive.blocks(points, indices, accordance, extent, SURE)
 
@@ -122,7 +123,7 @@ def test_blocks_of_a_thin_sheet_do_not_hold_both_faces() -> None:
     cloud = surroundings(sheet)
     agreements = all_agreements(cloud.points, sheet.normals, cloud.around, 0.0)
     straight = np.where(np.einsum("nki,ni->nk", sheet.normals[cloud.around], sheet.normals) > 0, agreements, -1).astype(np.float32)
-    block, _ = gather_blocks(cloud.points, cloud.around, straight, cloud.spacing)
+    block = gather_blocks(cloud.points, cloud.around, straight, np.full(len(cloud.points), 2.5 * cloud.spacing))
     for b in np.unique(block):
         assert len(np.unique(np.sign(sheet.normals[block == b, 2]))) == 1
 

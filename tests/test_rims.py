@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from lpdif.cover import Cover
 from lpdif.isosurface import Surface
 from lpdif.manifold import border_vertices
 from lpdif.rims import border_distance, cut_at, even_rim, inland
@@ -35,12 +36,16 @@ class Points(NamedTuple):
 
     def rimmed(self, surface: Surface, largest_hole: float = HOLE, threads: int = 1) -> Surface:
         """The surface with an even rim."""
-        local = np.full(len(self.points), self.spacing)
-        return even_rim(surface, cKDTree(self.points), self.normals, local, PAST, largest_hole * self.spacing**2, threads)
+        return even_rim(surface, self.cover(threads), PAST, np.full(len(surface.vertices), largest_hole * self.spacing**2))
 
     def past(self, places: FloatArray, threads: int = 1) -> FloatArray:
         """Distance of places (n, 3) beyond the border, in spacings."""
-        return border_distance(places, cKDTree(self.points), self.normals, np.full(len(places), self.spacing), threads)
+        cover = self.cover(threads)
+        return border_distance(places, cover, cover.around(places))
+
+    def cover(self, threads: int) -> Cover:
+        """What the points cover."""
+        return Cover(cKDTree(self.points), self.normals, np.full(len(self.points), self.spacing), threads)
 
 
 def half_plane(kind: str) -> FloatArray:
@@ -187,11 +192,11 @@ def parts(*chosen: int) -> NDArray[np.bool_]:
 def test_small_parts_off_the_border_are_inland() -> None:
     mesh = sheet_mesh(1.0, 4.0, 1.0)
     amid, beside, corner = parts(40), parts(20, 40, 41), parts(0)
-    np.testing.assert_array_equal(inland(mesh, amid, 3.01), amid)  # six faces of 1/2 around one vertex
-    assert not inland(mesh, amid, 2.99).any()
-    np.testing.assert_array_equal(inland(mesh, beside, 3.01), parts(20))  # the part around 40 and 41 measures 5
-    np.testing.assert_array_equal(inland(mesh, beside | corner, 10.0), beside)
-    assert not inland(mesh, parts(), 10.0).any()
+    np.testing.assert_array_equal(inland(mesh, amid, np.full(len(mesh.vertices), 3.01)), amid)  # six faces of 1/2 around one vertex
+    assert not inland(mesh, amid, np.full(len(mesh.vertices), 2.99)).any()
+    np.testing.assert_array_equal(inland(mesh, beside, np.full(len(mesh.vertices), 3.01)), parts(20))  # the part around 40 and 41 measures 5
+    np.testing.assert_array_equal(inland(mesh, beside | corner, np.full(len(mesh.vertices), 10.0)), beside)
+    assert not inland(mesh, parts(), np.full(len(mesh.vertices), 10.0)).any()
 
 
 def test_a_closed_surface_comes_back_as_it_is() -> None:

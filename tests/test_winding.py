@@ -21,9 +21,9 @@ def cubes(points: FloatArray, size: float) -> tuple[np.ndarray, int]:
 def winding_at(samples: Samples, targets: FloatArray, size: float) -> FloatArray:
     areas = np.full(len(samples.points), samples.spacing**2)
     block, count = cubes(samples.points, size)
-    influence = block_influence(
-        samples.points, samples.normals * areas[:, None], areas, block, count, size, samples.spacing, targets
-    )  # fmt: skip
+    spacing = np.full(len(areas), samples.spacing)
+    dipoles = samples.normals * areas[:, None]
+    influence = block_influence(samples.points, dipoles, areas, block, count, np.full(count, size), spacing, targets)
     assert influence.shape == (len(targets), count)
     return np.asarray(influence.sum(axis=1, dtype=np.float64))
 
@@ -68,25 +68,30 @@ def test_influence_agrees_with_one_pair_at_a_time(count: int, points: int, targe
     areas = rng.uniform(0.5, 2, points)
     block = rng.permutation(np.arange(points) % count)
     seen = rng.normal(size=(targets, 3))
-    found = block_influence(places, dipoles, areas, block, count, size, 0.3, seen)
-    expected = naive.block_influence(places, dipoles, areas, block, count, NEAR * size, SOFTENING * 0.3, seen)
+    sizes, spacing = size * np.exp2(np.arange(count) % 3), rng.choice([0.3, 0.6], points)
+    found = block_influence(places, dipoles, areas, block, count, sizes, spacing, seen)
+    expected = naive.block_influence(places, dipoles, areas, block, count, NEAR * sizes, SOFTENING * spacing, seen)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 def test_targets_may_be_the_points_themselves() -> None:
     samples = sphere(60)
-    found = block_influence(samples.points, samples.normals, np.ones(60), np.arange(60), 60, 0.2, 0.1, samples.points)
+    found = block_influence(samples.points, samples.normals, np.ones(60), np.arange(60), 60, np.full(60, 0.2), np.full(60, 0.1), samples.points)
     assert np.isfinite(found).all()
     np.testing.assert_array_equal(np.diagonal(found), 0.0)
-    expected = naive.block_influence(samples.points, samples.normals, np.ones(60), np.arange(60), 60, 0.3, 0.05, samples.points)
+    expected = naive.block_influence(
+        samples.points, samples.normals, np.ones(60), np.arange(60), 60, np.full(60, 0.3), np.full(60, 0.05), samples.points
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_an_empty_block_has_no_influence() -> None:
     samples = sphere(40)
     block = np.where(np.arange(40) < 20, 0, 2)
-    found = block_influence(samples.points, samples.normals, np.ones(40), block, 4, 0.5, 0.1, np.array([[2.0, 0.0, 0.0]]))
+    found = block_influence(
+        samples.points, samples.normals, np.ones(40), block, 4, np.full(4, 0.5), np.full(40, 0.1), np.array([[2.0, 0.0, 0.0]])
+    )
     assert found[0, [1, 3]].tolist() == [0.0, 0.0]
     assert (np.abs(found[0, [0, 2]]) > 1e-3).all()
 

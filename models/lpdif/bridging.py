@@ -1,4 +1,5 @@
-"""Across gaps: regions coarser than the points ask for, which see a thinned scan and carry its surface on where no finer region speaks.
+"""Scans thinned for coarse regions: beside places where the density jumps, and across gaps, where regions coarser than the points ask for
+carry the surface on where no finer region speaks.
 
 Letters: N points of a scan, M points that are left of them, s region size, l level: regions of level l have size s 2^l.
 """
@@ -28,6 +29,15 @@ class Bridge(NamedTuple):
 def thinned(points: FloatArray, edge: float) -> IntArray:
     """(M,) rows, ascending, of one point (N, 3) in each cube of this edge that holds any: the first."""
     return np.sort(np.unique(pack_keys(np.floor(points / edge).astype(np.int64)), return_index=True)[1])
+
+
+def seen_at(points: FloatArray, level: IntArray, number: int, size: float) -> IntArray | None:
+    """(M,) rows of the points (N, 3) that regions of a level see, which have this size; None for all of them.
+
+    Where the density jumps, points of much lower levels (N,) are thinned: they would be all that a region beside them sees.
+    """
+    fine = np.flatnonzero(level < number - 1)
+    return np.r_[np.flatnonzero(level >= number - 1), fine[thinned(points[fine], size / SEEN)]] if len(fine) else None
 
 
 def furthest(size: float) -> float:

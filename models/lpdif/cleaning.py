@@ -26,7 +26,8 @@ MEAN_REACH = 1.30  # mean distance of the 12 nearest of a point in a plane, in s
 ROUNDS = 3  # outliers hide behind each other: points are looked at again when a neighbour has gone
 OFF_CENTRE = 0.7  # spacings from the mean of the neighbours: only beyond it may a point be off the surface
 LOOSE = 1.7  # mean distance over that of the neighbours: only beyond it may a point be detached
-DETACHED = 2.5  # ... and beyond this it is
+DETACHED = 2.5  # ... and beyond this it is, unless
+LEVEL = 0.25  # it lies nearer to the plane of the neighbours than this share of their mean distance: there the scan goes on more sparsely
 OFF_SURFACE = 0.65  # spacings off the plane of the neighbours, and
 OFF_SCATTER = 4.5  # times the scatter of the neighbours about that plane: then a point is off the surface
 SPARSE = 4.0  # times the typical mean distance: only beyond it a point must prove to lie in a surface
@@ -159,7 +160,7 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
 
     A point is an outlier if, against its k nearest,
     - it is detached: its mean distance exceeds that of its neighbours DETACHED times (a local outlier factor, Breunig et
-      al. 2000: relative, so that uneven density is no fault); or
+      al. 2000: relative, so that uneven density is no fault) and it is not level with them, as where the density jumps; or
     - it is off the surface: its offset from the neighbours' plane exceeds what their scatter and the noise allow; or
     - it is sparse against the whole scan, its neighbours form neither a sheet nor a line with it, and many of them are
       the same: a mist of outliers, which is not detached from itself; or
@@ -207,7 +208,7 @@ def _outliers(points: FloatArray, rows: IntArray, indices: IndexArray, mean: Flo
         near = points[indices[some]] - points[rows[some]][:, None]
         offset, scatter = plane_offset(near)
         off_surface = (offset > OFF_SURFACE * spacing) & (offset > OFF_SCATTER * np.hypot(scatter, noise))
-        outlier[some] = off_surface | (own > DETACHED * around[some])
+        outlier[some] = off_surface | ((own > DETACHED * around[some]) & (offset > LEVEL * own))
         extents = np.sqrt(np.maximum(np.linalg.eigvalsh(np.swapaxes(near, 1, 2) @ near), 0))
         shapeless = (extents[:, 0] >= SHEET * extents[:, 1]) & (extents[:, 1] >= LINE * extents[:, 2])
         scattered[rows[some]] = shapeless & (own > sparse)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
+from lpdif.cover import Cover
 from lpdif.isosurface import Surface
 from lpdif.manifold import open_vertices, sides_of
 from lpdif.rims import border_distance
@@ -23,13 +23,12 @@ AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at leas
 INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most
 
 
-def fill_holes(surface: Surface, tree: cKDTree, normals: FloatArray, spacing: FloatArray, largest: float, threads: int = 1) -> Surface:
+def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -> Surface:
     """The surface with its small holes closed, each by faces around a new vertex in the middle of its loop.
 
-    tree: of the points (N, 3), with unit normals (N, 3) and local spacing (N,). A loop is a hole if a circle of its length has an area of at
-    most `largest` (world units squared), every vertex is walked through once, and it is tiny, or lies amid the points, or the faces that
-    would close it look the way of the faces around it: those over the outer rim of a small patch would look back, those over the end of a pipe
-    across.
+    A loop is a hole if a circle of its length has an area of at most `largest` squared spacings - the typical one's, or where points are
+    sparser their own -, every vertex is walked through once, and it is tiny, or lies amid the points, or the faces that would close it look
+    the way of the faces around it: those over the outer rim of a small patch would look back, those over the end of a pipe across.
     """
     vertices, faces = surface
     if not open_vertices(faces, len(vertices)).any():
@@ -54,12 +53,13 @@ def fill_holes(surface: Surface, tree: cKDTree, normals: FloatArray, spacing: Fl
     facing = [np.stack([np.bincount(loop, part[:, axis], loops) for axis in range(3)], 1) for part in (-closing, around)]
     areas = [np.bincount(loop, np.linalg.norm(part, axis=1), loops) for part in (closing, around)]
     agrees = (facing[0] * facing[1]).sum(1) > AGREEING * areas[0] * areas[1]
-    hole = simple & (np.square(length) <= 4 * np.pi * largest)
+    around_it = cover.around(vertices[start])
+    local = np.bincount(loop, around_it.spacing, loops) / sides
+    hole = simple & (np.square(length) <= 4 * np.pi * largest * np.square(np.maximum(local, spacing)))
     doubtful = np.flatnonzero((hole & ~agrees)[loop])
     if len(doubtful):
-        around_it = spacing[tree.query(vertices[start[doubtful]], workers=threads)[1]]
-        past = border_distance(vertices[start[doubtful]], tree, normals, around_it, threads)
-        tiny = np.square(length) <= 4 * np.pi * TINY * np.square(np.bincount(loop[doubtful], around_it, loops) / sides)
+        past = border_distance(vertices[start[doubtful]], cover, around_it.at(doubtful))
+        tiny = np.square(length) <= 4 * np.pi * TINY * np.square(local)
         hole &= agrees | tiny | (np.bincount(loop[doubtful], past, loops) < INLAND * sides)
     if not hole.any():
         return surface

@@ -105,25 +105,33 @@ def spanning_signs(points: FloatArray, axes: FloatArray, indices: IndexArray, ag
         ancestor = further
 
 
-def gather_blocks(points: FloatArray, indices: IndexArray, accordance: Float32Array, spacing: float) -> tuple[IntArray, float]:
-    """Small blocks of points, each of one sheet: (N,) block numbers, and the extent of a block.
+def sparseness(areas: FloatArray, indices: IndexArray, spacing: float) -> FloatArray:
+    """(N,) power of two, at least 1: how many times the typical spacing the points around each one are apart.
+
+    areas (N,) that each point stands for; those of its nearest, indices (N, k), are averaged, so that an even scan is one throughout.
+    """
+    octave = np.log2(areas)[indices].mean(axis=1) / 2 - np.log2(spacing)
+    return np.asarray(np.exp2(np.maximum(0.0, np.round(octave))))
+
+
+def gather_blocks(points: FloatArray, indices: IndexArray, accordance: Float32Array, extent: FloatArray) -> IntArray:
+    """(N,) numbers of small blocks of points, each of one sheet.
 
     A block is what hangs together, within one cube of a lattice, by pairs whose accordance (N, k), agreement times both
-    signs, is at least SURE.
+    signs, is at least SURE. The lattice of each point has cubes of its own extent (N,).
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
     count = len(points)
-    extent = spacing * max(BLOCK_EXTENT, float(np.sqrt(count / BLOCKS)))
-    lattice = np.floor((points - points.min(axis=0)) / extent).astype(np.int64)
+    lattice = np.floor((points - points.min(axis=0)) / extent[:, None]).astype(np.int64)
     cube = (lattice[:, 0] << 42) + (lattice[:, 1] << 21) + lattice[:, 2]
-    linked = (accordance >= SURE) & (np.take(cube, indices) == cube[:, None])
+    linked = (accordance >= SURE) & (np.take(cube, indices) == cube[:, None]) & (np.take(extent, indices) == extent[:, None])
     starts = np.concatenate([[0], np.cumsum(linked.sum(axis=1))])
     ends = indices[linked]
     graph = csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(count, count))
     _, block = connected_components(graph, directed=False)
-    return block.astype(np.int64), extent
+    return np.asarray(block, dtype=np.int64)
 
 
 def orient(
@@ -149,8 +157,9 @@ def orient(
     signs = spanning_signs(points, axes, indices, agreements, reach) if start is None else start.copy()
     short = signs.astype(np.float32)
     accordance = agreements * short[:, None] * np.take(short, indices)
-    block, extent = gather_blocks(points, indices, accordance, spacing)
-    block, count = _largest_blocks(block)
+    times = sparseness(areas, indices, spacing)
+    extent = times * (spacing * max(BLOCK_EXTENT, float(np.sqrt(len(points) / BLOCKS))))
+    block, count = _largest_blocks(gather_blocks(points, indices, accordance, extent))
     first, second, strength = _block_pairs(block, count, indices, accordance)
 
     inside = np.flatnonzero(block >= 0)
@@ -160,9 +169,11 @@ def orient(
     sources = inside[even_rows(len(inside), SOURCES)]
     thinned = len(inside) / len(sources)
     share = areas[sources] * stood_for[sources] * thinned
+    extents = np.ones(count)
+    extents[block[inside]] = extent[inside]
     influence = block_influence(
         points[sources], axes[sources] * (signs[sources] * share)[:, None], share, block[sources], count,
-        extent, spacing * float(np.sqrt(thinned)), points[targets],
+        extents, times[sources] * (spacing * float(np.sqrt(thinned))), points[targets],
     )  # fmt: skip
     leaning = np.zeros(count)
     if votes is not None:

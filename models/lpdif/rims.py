@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
+from lpdif.cover import Around, Cover, View
 from lpdif.isosurface import Surface
 from lpdif.manifold import open_vertices
 from lpdif.trimming import keep_faces, pinholes
@@ -29,46 +30,49 @@ MILLS = np.exp(-0.5 * STEPS**2 - log_ndtr(-STEPS)) / np.sqrt(2 * np.pi)
 CHUNK = 1 << 15  # vertices looked at together
 
 
-def even_rim(
-    surface: Surface, tree: cKDTree, normals: FloatArray, spacing: FloatArray, beyond: float, largest_hole: float, threads: int = 1
-) -> Surface:
-    """The surface cut off where it reaches `beyond` local spacings past the border of its points.
+def even_rim(surface: Surface, cover: Cover, beyond: float, largest_hole: FloatArray) -> Surface:
+    """The surface cut off where it reaches `beyond` local spacings past the border of the points that cover it.
 
-    tree: of the points (N, 3), with unit normals (N, 3) and local spacing (N,). Only what hangs together with the surface's own border is
-    cut, or is larger than `largest_hole` (world units squared): a thin spot amid the points is no rim.
+    Only what hangs together with the surface's own border is cut, or is larger than `largest_hole` (V,), world units squared: a thin spot
+    amid the points is no rim.
     """
     border = open_vertices(surface.faces, len(surface.vertices))
     if not border.any():
         return surface
-    nearest = tree.query(surface.vertices, workers=threads)[1]
-    around = spacing[nearest]
-    off = cKDTree(surface.vertices[border]).query(surface.vertices, workers=threads)[0]
-    close = np.flatnonzero(off <= WIDE * around)
+    around = cover.around(surface.vertices)
+    off = cKDTree(surface.vertices[border]).query(surface.vertices, workers=cover.threads)[0]
+    close = np.flatnonzero(off <= WIDE * around.spacing)
     past = np.full(len(surface.vertices), STEPS[0] * SIGMA)
-    past[close] = border_distance(surface.vertices[close], tree, normals, around[close], threads)
+    past[close] = border_distance(surface.vertices[close], cover, around.at(close))
     past[inland(surface, past >= beyond, largest_hole)] = np.nextafter(beyond, -np.inf)
     return cut_at(surface, past, beyond)
 
 
-def border_distance(vertices: FloatArray, tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:
-    """(V,) u / s: how far vertices lie past the border of the points in the surface that these lie on, in the spacing (V,) there."""
-    count = min(NEAREST, tree.n)
+def border_distance(vertices: FloatArray, cover: Cover, around: Around) -> FloatArray:
+    """(V,) u / s: how far vertices lie past the border of the points, in the surface that these lie on; around: what counts there."""
     found = np.empty(len(vertices))
-    for start in range(0, len(vertices), CHUNK):
-        part = slice(start, start + CHUNK)
-        distance, index = tree.query(vertices[part], k=np.arange(1, count + 1), workers=threads)
-        sigma = SIGMA * spacing[part, None]
-        weight = np.exp(-0.5 * (np.square(distance) - np.square(distance[:, :1])) / np.square(sigma))
-        weight /= weight.sum(1, keepdims=True)
-        mean = np.einsum("vk,vki->vi", weight, tree.data[index] - vertices[part, None])
-        upward = np.einsum("vk,vki->vi", weight, normals[index])
-        upward /= np.maximum(np.linalg.norm(upward, axis=1, keepdims=True), 1e-12)
-        along = mean - (mean * upward).sum(1, keepdims=True) * upward
-        found[part] = SIGMA * np.interp(np.linalg.norm(along, axis=1) / sigma[:, 0], MILLS, STEPS)
+    for number, view in enumerate(cover.views):
+        rows = np.flatnonzero(around.view == number)
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            found[part] = past_border(vertices[part], view, around.spacing[part], cover.threads)
     return found
 
 
-def inland(surface: Surface, past: NDArray[np.bool_], largest_hole: float) -> NDArray[np.bool_]:
+def past_border(vertices: FloatArray, view: View, spacing: FloatArray, threads: int = 1) -> FloatArray:
+    """The same for vertices of one view, in the spacing (V,) around each."""
+    distance, index = view.tree.query(vertices, k=np.arange(1, min(NEAREST, view.tree.n) + 1), workers=threads)
+    sigma = SIGMA * spacing[:, None]
+    weight = np.exp(-0.5 * (np.square(distance) - np.square(distance[:, :1])) / np.square(sigma))
+    weight /= weight.sum(1, keepdims=True)
+    mean = np.einsum("vk,vki->vi", weight, view.tree.data[index] - vertices[:, None])
+    upward = np.einsum("vk,vki->vi", weight, view.normals[index])
+    upward /= np.maximum(np.linalg.norm(upward, axis=1, keepdims=True), 1e-12)
+    along = mean - (mean * upward).sum(1, keepdims=True) * upward
+    return np.asarray(SIGMA * np.interp(np.linalg.norm(along, axis=1) / sigma[:, 0], MILLS, STEPS))
+
+
+def inland(surface: Surface, past: NDArray[np.bool_], largest_hole: FloatArray) -> NDArray[np.bool_]:
     """(V,) of the vertices that lie past the rim, those whose faces hang together in a small part that does not meet the border."""
     chosen = np.asarray(past[surface.faces].any(1))
     faces, small = surface.faces[chosen], pinholes(surface, chosen, largest_hole)

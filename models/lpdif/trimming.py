@@ -82,11 +82,11 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
     return Surface(surface.vertices[there], (np.cumsum(there) - 1)[faces]), np.nonzero(there)[0]
 
 
-def trim(surface: Surface, supported: NDArray[np.bool_], largest_hole: float) -> NDArray[np.bool_]:
+def trim(surface: Surface, supported: NDArray[np.bool_], largest_hole: FloatArray) -> NDArray[np.bool_]:
     """(F,) faces to keep: those whose vertices are all supported (V,), and pinholes.
 
     A pinhole is a connected part of the other faces that does not reach the surface's own border and whose area is at most
-    largest_hole (world units squared).
+    largest_hole (V,), world units squared, around its vertices.
     """
     kept: NDArray[np.bool_] = np.asarray(supported[surface.faces].all(1))
     if kept.all():
@@ -109,9 +109,9 @@ def opposing(surface: Surface, vertex: IntArray, tree: cKDTree, normals: FloatAr
     return found
 
 
-def pinholes(surface: Surface, chosen: NDArray[np.bool_], largest: float) -> NDArray[np.bool_]:
-    """Of each chosen face (F,), in their order: whether the part that they form over shared edges has an area of at most `largest` and does not
-    reach the surface's own border."""
+def pinholes(surface: Surface, chosen: NDArray[np.bool_], largest: FloatArray) -> NDArray[np.bool_]:
+    """Of each chosen face (F,), in their order: whether the part that they form over shared edges does not reach the surface's own border and
+    has an area of at most `largest` (V,), where that differs in the harmonic mean."""
     if not chosen.any():
         return np.zeros(0, bool)
     # only faces around them matter: every face at an edge of one of them is there
@@ -124,8 +124,9 @@ def pinholes(surface: Surface, chosen: NDArray[np.bool_], largest: float) -> NDA
     on_border = (count[number] == 1).reshape(3, -1).any(0)[doubtful]
     total = parts.max() + 1
     touches = np.bincount(parts[on_border], minlength=total) > 0
-    area = np.bincount(parts, face_areas(Surface(surface.vertices, surface.faces[around[doubtful]])), total)
-    return np.asarray((~touches & (area <= largest))[parts])
+    faces = surface.faces[around[doubtful]]
+    share = np.bincount(parts, face_areas(Surface(surface.vertices, faces)) / largest[faces[:, 0]], total)
+    return np.asarray((~touches & (share <= 1))[parts])
 
 
 def large_parts(surface: Surface, weight: FloatArray, least: float) -> NDArray[np.bool_]:

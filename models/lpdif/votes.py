@@ -107,7 +107,10 @@ def surface_winding(points: FloatArray, normals: FloatArray, areas: FloatArray, 
     key = ((((lattice[:, 0] << 20) + lattice[:, 1]) << 20) + lattice[:, 2]) * 6 + facing
     _, block = np.unique(key, return_inverse=True)
     targets = points[even_rows(len(points), WINDING_PLACES)]
-    influence = block_influence(points, normals * areas[:, None], areas, block, int(block.max()) + 1, extent, spacing, targets)
+    count = int(block.max()) + 1
+    influence = block_influence(
+        points, normals * areas[:, None], areas, block, count, np.full(count, extent), np.full(len(points), spacing), targets
+    )
     at_targets = influence.sum(axis=1, dtype=np.float64)
     starts = np.arange(0, len(targets), WINDING_RUN)
     means: FloatArray = np.add.reduceat(at_targets, starts) / np.diff(np.append(starts, len(targets)))

@@ -36,23 +36,22 @@ def block_influence(
     areas: FloatArray,
     block: IntArray,
     count: int,
-    size: float,
-    spacing: float,
+    size: FloatArray,
+    spacing: FloatArray,
     targets: FloatArray,
 ) -> Float32Array:
     """(T, M) winding number that each block of points adds at each target.
 
-    points (N, 3), dipoles (N, 3) = area times unit normal, areas (N,), block (N,) in 0 .. count - 1, size: the extent of
-    a block, spacing: that of the points, targets (T, 3). At a point of the surface itself the sum over all blocks is the
-    mean of both sides. Takes 4 T M bytes.
+    points (N, 3), dipoles (N, 3) = area times unit normal, areas (N,), block (N,) in 0 .. count - 1, size (M,): extents of
+    the blocks, spacing (N,): that around each point, targets (T, 3). At a point of the surface itself the sum over all blocks
+    is the mean of both sides. Takes 4 T M bytes.
     """
-    from scipy.spatial import cKDTree
-
     totals = np.maximum(summed(block, areas, count), 1e-300)
     centres = summed_rows(block, points * areas[:, None], count) / totals[:, None]
-    influence = _far_influence(centres, summed_rows(block, dipoles, count), targets, SOFTENING * spacing)
-    near = cKDTree(targets).sparse_distance_matrix(cKDTree(centres), NEAR * size, output_type="coo_matrix")
-    pair_target, pair_block = near.row, near.col
+    widest = np.zeros(count)
+    np.maximum.at(widest, block, spacing)
+    influence = _far_influence(centres, summed_rows(block, dipoles, count), targets, SOFTENING * widest)
+    pair_target, pair_block = _near_pairs(targets, centres, NEAR * size)
     members = np.argsort(block, kind="stable")
     sizes = np.bincount(block, minlength=count)
     starts = np.cumsum(sizes) - sizes
@@ -62,20 +61,33 @@ def block_influence(
         of_pair, owner = _spread(starts[pair_block[part]], sizes[pair_block[part]])
         source = members[of_pair]
         target = pair_target[part][owner]
-        values = dipole_field(points[source] - targets[target], dipoles[source], SOFTENING * spacing)
+        values = dipole_field(points[source] - targets[target], dipoles[source], SOFTENING * spacing[source])
         exact[part] = np.bincount(owner, values, minlength=part.stop - part.start)
     influence[pair_target, pair_block] = exact
     return influence
 
 
-def dipole_field(offsets: FloatArray, dipoles: FloatArray, softening: float) -> FloatArray:
+def _near_pairs(targets: FloatArray, centres: FloatArray, within: FloatArray) -> tuple[NDArray[np.int32], IntArray]:
+    """(P,), (P,) all pairs of a target and a block whose centre is nearer to it than the block's own distance (M,)."""
+    from scipy.spatial import cKDTree
+
+    tree, found = cKDTree(targets), []
+    for distance in np.unique(within):  # a few: extents are powers of two apart
+        chosen = np.flatnonzero(within == distance)
+        near = tree.sparse_distance_matrix(cKDTree(centres[chosen]), distance, output_type="coo_matrix")
+        found.append((near.row, chosen[near.col]))
+    row, column = zip(*found, strict=True)
+    return np.concatenate(row), np.concatenate(column)
+
+
+def dipole_field(offsets: FloatArray, dipoles: FloatArray, softening: FloatArray | float) -> FloatArray:
     """(..., ) winding number of dipoles (..., 3) seen at offsets (..., 3) = dipole's place minus target's."""
     squared = np.einsum("...i,...i->...", offsets, offsets) + softening**2
     field: FloatArray = np.einsum("...i,...i->...", offsets, dipoles) / (4 * np.pi * squared * np.sqrt(squared))
     return field
 
 
-def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray, softening: float) -> Float32Array:
+def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray, softening: FloatArray) -> Float32Array:
     """(T, M) winding number of each dipole at each target, in float32: it is the fast part, and 1e-4 is enough."""
     middle = centres.mean(axis=0)
     places = np.ascontiguousarray((centres - middle).T, dtype=np.float32)
@@ -83,7 +95,7 @@ def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray
     seen_from = np.ascontiguousarray((targets - middle).T, dtype=np.float32)
     result = np.empty((len(targets), len(centres)), dtype=np.float32)
     for part in chunks(len(targets), ROWS):
-        squared = np.full((part.stop - part.start, len(centres)), np.float32(softening) ** 2, dtype=np.float32)
+        squared = np.tile(np.square(softening.astype(np.float32)), (part.stop - part.start, 1))
         product = np.zeros_like(squared)
         for axis in range(3):
             offset = places[axis] - seen_from[axis, part, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,10 +14,11 @@ from scipy.spatial import cKDTree
 
 from lpdif.artifacts import Model, load_model
 from lpdif.augment import HALO, MOST
-from lpdif.bridging import Bridge, bridges, furthest
+from lpdif.bridging import bridges, furthest, seen_at
 from lpdif.closing import close
 from lpdif.confidence import confidence
 from lpdif.config import ReconstructConfig
+from lpdif.cover import Cover
 from lpdif.device import available_threads, halving, repeatable, resolve, single_threaded_pool
 from lpdif.errors import InputError
 from lpdif.field import LocalField, RegionCodes
@@ -39,6 +40,7 @@ from lpdif.trimming import face_areas, keep_faces, large_parts, opposing, trim, 
 log = logging.getLogger("lpdif")
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 View = tuple[cKDTree, FloatArray, FloatArray]  # points that regions see: search tree, positions, normals
 
 SPACINGS = 1.6  # unit of the encoder: spacings between points
@@ -54,6 +56,7 @@ FEW_FACES = 100_000  # and this many, which even a small scan may have,
 MANY_FACES = 2e7  # in all; where --resolution asks for more there is a warning,
 MOST_FACES = 2e8  # from so many on an error
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
+HIGHEST = 6  # level of regions
 GAP = 1.1  # regions sit around the points and this many spacings beside them
 REACH = 2.2  # the surface is sought this many spacings from the points
 FAR = 1.6  # and kept within this many,
@@ -95,14 +98,16 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     """The stage itself: one line a step."""
     ready, size, level, step = choose(scan, config, threads)
     tree = cKDTree(ready.points)
-    between = between_points(ready.points, ready.normals, GAP * ready.local_spacing)
-    lattices = region_lattices(np.concatenate([ready.points, between]), size, np.tile(level, 9))
+    cover = Cover(tree, ready.normals, ready.local_spacing, threads)
+    lattices = lattices_around(ready, cover, size, level)
     far = spanned(ready, config)
     spans = bridges(ready.points, size, level, far, sum(len(lattice.keys) for lattice in lattices))
-    field = encode(ready, lattices, spans, tree, model, config, resolve(device), threads, progress)
-    reach = REACH * ready.local_spacing
+    sights = [seen_at(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
+    looking = [*zip(lattices, sights, strict=True), *spans]
+    field = encode(ready, looking, tree, model, config, resolve(device), threads, progress)
+    reach = REACH * cover.spacing
     if far:  # but no region speaks farther from its points than this
-        widest = max([size * 2.0 ** int(level.max()), *(span.lattice.size for span in spans)])
+        widest = max(lattice.size for lattice, _ in looking)
         own = GAP * ready.local_spacing + furthest(size) * 2.0**level
         reach = np.minimum(far, np.maximum(own, furthest(widest)))
     stride = lattice_stride(level, step / size)
@@ -111,7 +116,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     )
     if len(surface.faces) == 0:
         raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", remedy(config))
-    mesh = finish(surface, ready, scan, field, tree, config, step, threads)
+    mesh = finish(surface, ready, scan, field, cover, config, step)
     facts: dict[str, float | int | str] = {
         "points": len(ready.points),
         "spacing": ready.spacing,
@@ -123,6 +128,16 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
         "faces": len(mesh.faces),
     }
     return Reconstruction(mesh, field, facts | ready.facts)
+
+
+def lattices_around(ready: Prepared, cover: Cover, size: float, level: IntArray) -> list[RegionLattice]:
+    """Regions at the points and between them, of the level (N,) of each; where sparser points are within reach of their level too."""
+    wide = np.flatnonzero(cover.spacing > ready.local_spacing)
+    upper = level[wide] + np.round(np.log2(cover.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
+    rows = np.r_[np.arange(len(level)), wide]
+    between = between_points(ready.points[rows], ready.normals[rows], GAP * np.r_[ready.local_spacing, cover.spacing[wide]])
+    places = np.concatenate([ready.points[rows], between])
+    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, HIGHEST)], 9))
 
 
 class Choice(NamedTuple):
@@ -185,7 +200,7 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
     finest = config.region_size or asked_for
     if finest < TOO_SMALL * asked_for:
         log.warning("region size %.3g is far below the %.3g that the points ask for: the surface will have holes", finest, asked_for)
-    level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, 6).astype(np.int64)
+    level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, HIGHEST).astype(np.int64)
     return finest, level
 
 
@@ -231,8 +246,7 @@ def check_numbering(scan: Scan, ready: Prepared, size: float, step: float) -> No
 
 def encode(
     ready: Prepared,
-    lattices: list[RegionLattice],
-    spans: list[Bridge],
+    looking: Sequence[tuple[RegionLattice, IntArray | None]],
     tree: cKDTree,
     model: Model,
     config: ReconstructConfig,
@@ -240,10 +254,16 @@ def encode(
     threads: int,
     progress: Progress = silent,
 ) -> LocalField:
-    """Codes and patterns of all regions, in chunks of CHUNK, `threads` at a time; those that span gaps see fewer points."""
+    """Codes and patterns of all regions, in chunks of CHUNK, `threads` at a time. looking: lattices, each with the rows of the points that
+    its regions see, or None for all."""
     networks, patterns = model.networks.to(device), model.patterns.to(device)
-    views = [(lattice, (tree, ready.points, ready.normals)) for lattice in lattices]
-    views += [(lattice, (cKDTree(ready.points[rows]), ready.points[rows], ready.normals[rows])) for lattice, rows in spans]
+
+    def view(rows: IntArray | None) -> View:
+        if rows is None:
+            return tree, ready.points, ready.normals
+        return cKDTree(ready.points[rows]), ready.points[rows], ready.normals[rows]
+
+    views = [(lattice, view(rows)) for lattice, rows in looking]
     jobs = [(lattice, view, part) for lattice, view in views for part in slices(len(lattice.keys), CHUNK)]
     most = MOST if ready.noise > 0.3 * NOISY * ready.spacing else MOST // 2
 
@@ -315,61 +335,60 @@ def remedy(config: ReconstructConfig) -> str:
     )
 
 
-def without_crumbs(surface: Surface, spacing: FloatArray) -> Surface:
-    """The surface without the parts that stand for fewer than CRUMB points, by the spacing (V,) of the points around each vertex."""
+def without_crumbs(surface: Surface, spacing: FloatArray) -> tuple[Surface, IntArray]:
+    """The surface without the parts that stand for fewer than CRUMB points, by the spacing (V,) of the points around each vertex; and the
+    old number of each vertex that is left."""
     stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
-    return keep_faces(surface, large_parts(surface, stands_for, CRUMB))[0]
+    return keep_faces(surface, large_parts(surface, stands_for, CRUMB))
 
 
-def trimmed(surface: Surface, ready: Prepared, name: str, tree: cKDTree, config: ReconstructConfig, step: float, threads: int) -> Surface:
+def trimmed(surface: Surface, ready: Prepared, name: str, cover: Cover, config: ReconstructConfig, step: float) -> Surface:
     """The surface where there is data, and across gaps that it spans, without crumbs, up to an even rim.
 
     A maximum distance shorter than what is kept anyway decides alone.
     """
-    distance, nearest = tree.query(surface.vertices, workers=threads)
+    tree, threads = cover.tree, cover.threads
     far = config.max_distance
     if far is not None:
-        surface, used = keep_faces(surface, (distance <= far)[surface.faces].all(1))
+        surface = keep_faces(surface, (tree.query(surface.vertices, workers=threads)[0] <= far)[surface.faces].all(1))[0]
         if len(surface.faces) == 0:
             raise InputError(f"{name}: no surface within the maximum distance of its points", "give a larger --max-distance")
-        distance, nearest = distance[used], nearest[used]
-    spacing = ready.local_spacing
-    off = distance / spacing[nearest]
-    stands_for = np.where(off <= FAR, spacing[nearest], np.inf)  # what is farther stands for no point
+    around = cover.around(surface.vertices)
+    off = around.distance / around.spacing
+    stands_for = np.where(off <= FAR, around.spacing, np.inf)  # what is farther stands for no point
     if far is not None and far < FAR * ready.spacing:
-        return without_crumbs(surface, stands_for)
+        return without_crumbs(surface, stands_for)[0]
     supported, doubtful = off <= FAR, np.flatnonzero((off > OFF) & (off <= FAR))
     supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
-    hole = HOLE * ready.spacing**2
-    gap = max(hole, (2 * spanned(ready, config)) ** 2)
-    kept = trim(surface, supported, gap)
+    largest = np.maximum(HOLE * np.square(np.maximum(around.spacing, ready.spacing)), (2 * spanned(ready, config)) ** 2)
+    kept = trim(surface, supported, largest)
     if not kept.any():
         raise InputError(f"{name}: no surface near its points", remedy(config))
     surface, used = keep_faces(surface, kept)
-    surface = without_crumbs(surface, stands_for[used])
-    cut = even_rim(surface, tree, ready.normals, spacing, PAST, gap, threads)
+    largest, stands_for = largest[used], stands_for[used]
+    surface, used = without_crumbs(surface, stands_for)
+    cut = even_rim(surface, cover, PAST, largest[used])
     if len(cut.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
     if cut is not surface:  # which leaves crumbs of what lay beyond the rim
-        cut = without_crumbs(cut, spacing[tree.query(cut.vertices, workers=threads)[1]])
-    return cut if config.watertight else fill_holes(cut, tree, ready.normals, spacing, hole, threads)
+        cut = without_crumbs(cut, cover.around(cut.vertices).spacing)[0]
+    return cut if config.watertight else fill_holes(cut, cover, HOLE, ready.spacing)
 
 
-def finish(
-    surface: Surface, ready: Prepared, scan: Scan, field: LocalField, tree: cKDTree, config: ReconstructConfig, step: float, threads: int
-) -> Mesh:
+def finish(surface: Surface, ready: Prepared, scan: Scan, field: LocalField, cover: Cover, config: ReconstructConfig, step: float) -> Mesh:
     """Trim to the data, close and simplify if asked, carry attributes, go back to world coordinates."""
-    surface = trimmed(surface, ready, scan.name, tree, config, step, threads)
+    tree, threads = cover.tree, cover.threads
+    surface = trimmed(surface, ready, scan.name, cover, config, step)
     if config.watertight:
         surface = close(surface, ready.spacing, step, threads)
-        surface = without_crumbs(surface, ready.local_spacing[tree.query(surface.vertices, workers=threads)[1]])
+        surface = without_crumbs(surface, cover.around(surface.vertices).spacing)[0]
     if config.faces is not None:
         surface = simplify(surface, config.faces)
     nearest = tree.query(surface.vertices, workers=threads)[1]
     normals = vertex_normals(surface)
     source = ready.kept[nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
-    values["confidence"] = confidence(surface.vertices, normals, tree, ready.local_spacing[nearest], ready.noise, threads)
+    values["confidence"] = confidence(surface.vertices, normals, tree, cover.around(surface.vertices).spacing, ready.noise, threads)
     centroid = surface.vertices[surface.faces].mean(1)
     return Mesh(
         vertices=surface.vertices + ready.origin,

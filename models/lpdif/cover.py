@@ -1,0 +1,94 @@
+"""What the points of a scan cover: how far a place lies from them, in the spacing that they have there.
+
+As a rule the nearest point tells. Where the density jumps, as where a detail was scanned closely on top of an overview, places that sparse
+points cover may lie nearer to dense ones, and sparse points beside these have none but them for neighbours. So points within the reach of
+much sparser ones count as sparse too, and the scan is looked at thinned to their spacing.
+
+Letters: N points, V places, o octaves: points of octave o are about 2^o times as far apart as those of the densest parts.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from lpdif.bridging import thinned
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+DENSEST = 0.05  # quantile of the spacing that counts as that of the densest parts
+SPARSE = 2  # octave from which points count as sparse,
+CROWD = 8  # unless most of so many points, the nearest ones and itself, do not: stray points, and those at a border
+WIDER = 2.0  # points this many times as far apart as another count for it
+REACH = 3.0  # within this many of their spacings
+
+
+class View(NamedTuple):
+    """The points that count at one scale: search tree, unit normals (M, 3)."""
+
+    tree: cKDTree
+    normals: FloatArray
+
+
+class Around(NamedTuple):
+    """Of V places: distance (V,) to the nearest point, the spacing (V,) that counts there, and the number (V,) of the view of that scale."""
+
+    distance: FloatArray
+    spacing: FloatArray
+    view: IntArray
+
+    def at(self, rows: IntArray) -> Around:
+        """Of the chosen places."""
+        return Around(self.distance[rows], self.spacing[rows], self.view[rows])
+
+
+class Cover:
+    """Points (N, 3), given by their search tree, with unit normals (N, 3) and the spacing (N,) around each."""
+
+    def __init__(self, tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> None:
+        self.tree, self.threads = tree, threads
+        self.views = [View(tree, normals)]
+        self.spacing = widened(tree, spacing, threads)
+        octave = octaves(self.spacing)
+        self._view = np.zeros(len(spacing), np.int64)
+        points = np.asarray(tree.data)
+        for number in np.unique(octave[self.spacing > spacing]):
+            coarse, fine = np.flatnonzero(octave >= number - 1), np.flatnonzero(octave < number - 1)
+            own = octave == number
+            rows = np.r_[coarse, fine[thinned(points[fine], float(np.median(self.spacing[own])))]]
+            self._view[own] = len(self.views)
+            self.views.append(View(cKDTree(points[rows]), normals[rows]))
+
+    def around(self, places: FloatArray) -> Around:
+        """What counts at places (V, 3)."""
+        distance, nearest = self.tree.query(places, workers=self.threads)
+        return Around(distance, self.spacing[nearest], self._view[nearest])
+
+
+def octaves(spacing: FloatArray) -> IntArray:
+    """(N,) octave of each spacing, from 0."""
+    return np.asarray(np.maximum(0, np.round(np.log2(spacing / np.quantile(spacing, DENSEST)))), dtype=np.int64)
+
+
+def widened(tree: cKDTree, spacing: FloatArray, threads: int = 1) -> FloatArray:
+    """(N,) spacing of the points of the tree, where much sparser ones are within reach theirs."""
+    octave = octaves(spacing)
+    rows = np.flatnonzero(octave >= SPARSE)
+    if not len(rows):
+        return spacing
+    points, count = np.asarray(tree.data), min(CROWD, tree.n)
+    near = tree.query(points[rows], k=np.arange(1, count + 1), workers=threads)[1]
+    rows = rows[(octave[near] >= SPARSE).sum(axis=1) > count // 2]
+    found = spacing.copy()
+    for number in np.unique(octave[rows]):
+        sparse = rows[octave[rows] == number]
+        distance, row = cKDTree(points[sparse]).query(points, workers=threads, distance_upper_bound=REACH * float(spacing[sparse].max()))
+        near = np.flatnonzero(np.isfinite(distance))
+        theirs = spacing[sparse[row[near]]]
+        counts = (theirs >= WIDER * spacing[near]) & (distance[near] <= REACH * theirs)
+        found[near[counts]] = np.maximum(found[near[counts]], theirs[counts])
+    return found
