@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from lpdif import Scan, reconstruct
 from lpdif.bridging import seen_at
-from lpdif.cover import REACH, SPARSE, WIDER, Cover, octaves, widened
+from lpdif.cover import ASLANT, REACH, SHORT, SPARSE, WIDER, Cover, octaves, widened
 from lpdif.preparation import prepare
 from lpdif.spacing import local_spacing, nearest
 
@@ -33,7 +33,7 @@ def spacing_of(points: FloatArray) -> FloatArray:
     return local_spacing(near.reach, 12)
 
 
-def naive_widened(points: FloatArray, spacing: FloatArray) -> FloatArray:
+def naive_widened(points: FloatArray, normals: FloatArray, spacing: FloatArray) -> FloatArray:
     """One pair of points at a time: of each octave of sparse points, the nearest one counts."""
     octave = octaves(spacing)
     count = min(8, len(points))
@@ -44,7 +44,10 @@ def naive_widened(points: FloatArray, spacing: FloatArray) -> FloatArray:
         for number in set(octave[sparse].tolist()):
             own = [j for j in range(len(points)) if sparse[j] and octave[j] == number]
             j = min(own, key=lambda j: float(np.linalg.norm(points[i] - points[j])))
-            if spacing[j] >= WIDER * spacing[i] and np.linalg.norm(points[i] - points[j]) <= REACH * spacing[j]:
+            way = points[i] - points[j]
+            length = float(np.linalg.norm(way))
+            level = max(abs(way @ normals[i]), abs(way @ normals[j])) <= ASLANT * max(length, SHORT * spacing[j])
+            if level and spacing[j] >= WIDER * spacing[i] and length <= REACH * spacing[j]:
                 found[i] = max(found[i], spacing[j])
     return found
 
@@ -53,7 +56,7 @@ def naive_widened(points: FloatArray, spacing: FloatArray) -> FloatArray:
 def test_widened_agrees_with_pairs(sparse: int, ratio: int) -> None:
     points = jump(sparse, ratio)
     spacing = spacing_of(points)
-    np.testing.assert_allclose(widened(cKDTree(points), spacing), naive_widened(points, spacing))
+    np.testing.assert_allclose(widened(cKDTree(points), points, spacing), naive_widened(points, points, spacing))
 
 
 def test_an_even_scan_is_left_as_it_is() -> None:
@@ -71,7 +74,19 @@ def test_one_stray_point_widens_nothing() -> None:
     points = np.concatenate([ball(2000, 0), [[0.0, 0.0, 1.5]]])
     spacing = spacing_of(points)
     assert octaves(spacing)[-1] >= SPARSE
-    np.testing.assert_array_equal(widened(cKDTree(points), spacing), spacing)
+    np.testing.assert_array_equal(widened(cKDTree(points), points, spacing), spacing)
+
+
+def test_what_is_behind_an_object_does_not_count_for_it() -> None:
+    rng = np.random.default_rng(0)
+    near = np.c_[rng.uniform(-0.2, 0.2, (4000, 2)), np.full(4000, 0.3)]
+    far = np.c_[rng.uniform(-2, 2, (1600, 2)), np.zeros(1600)]
+    points, normals = np.concatenate([near, far]), np.tile([0.0, 0.0, 1.0], (5600, 1))
+    spacing = spacing_of(points)
+    assert np.median(spacing[4000:]) > 10 * np.median(spacing[:4000])
+    np.testing.assert_array_equal(widened(cKDTree(points), normals, spacing)[:4000], spacing[:4000])
+    level = points * [1, 1, 0]
+    assert (widened(cKDTree(level), normals, spacing)[:4000] > spacing[:4000]).mean() > 0.5
 
 
 def test_beside_a_jump_the_sparse_points_count() -> None:

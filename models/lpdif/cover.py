@@ -24,7 +24,9 @@ DENSEST = 0.05  # quantile of the spacing that counts as that of the densest par
 SPARSE = 2  # octave from which points count as sparse,
 CROWD = 8  # unless most of so many points, the nearest ones and itself, do not: stray points, and those at a border
 WIDER = 2.0  # points this many times as far apart as another count for it
-REACH = 3.0  # within this many of their spacings
+REACH = 3.0  # within this many of their spacings,
+ASLANT = 0.4  # where the way between the two leaves the surface at no more than this sine: not from an object to what is behind it
+SHORT = 0.5  # in which ways shorter than this many of their spacings count as so long
 
 
 class View(NamedTuple):
@@ -52,7 +54,7 @@ class Cover:
     def __init__(self, tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> None:
         self.tree, self.threads = tree, threads
         self.views = [View(tree, normals)]
-        self.spacing = widened(tree, spacing, threads)
+        self.spacing = widened(tree, normals, spacing, threads)
         octave = octaves(self.spacing)
         self._view = np.zeros(len(spacing), np.int64)
         points = np.asarray(tree.data)
@@ -74,8 +76,9 @@ def octaves(spacing: FloatArray) -> IntArray:
     return np.asarray(np.maximum(0, np.round(np.log2(spacing / np.quantile(spacing, DENSEST)))), dtype=np.int64)
 
 
-def widened(tree: cKDTree, spacing: FloatArray, threads: int = 1) -> FloatArray:
-    """(N,) spacing of the points of the tree, where much sparser ones are within reach theirs."""
+def widened(tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:
+    """(N,) spacing of the points of the tree, which have unit normals (N, 3); where much sparser ones of the same surface are within reach,
+    theirs."""
     octave = octaves(spacing)
     rows = np.flatnonzero(octave >= SPARSE)
     if not len(rows):
@@ -87,8 +90,12 @@ def widened(tree: cKDTree, spacing: FloatArray, threads: int = 1) -> FloatArray:
     for number in np.unique(octave[rows]):
         sparse = rows[octave[rows] == number]
         distance, row = cKDTree(points[sparse]).query(points, workers=threads, distance_upper_bound=REACH * float(spacing[sparse].max()))
-        near = np.flatnonzero(np.isfinite(distance))
-        theirs = spacing[sparse[row[near]]]
-        counts = (theirs >= WIDER * spacing[near]) & (distance[near] <= REACH * theirs)
-        found[near[counts]] = np.maximum(found[near[counts]], theirs[counts])
+        one = np.flatnonzero(np.isfinite(distance))
+        other = sparse[row[one]]
+        theirs = spacing[other]
+        way = points[one] - points[other]
+        rise = np.maximum(*(np.abs(np.einsum("ni,ni->n", way, normals[end])) for end in (one, other)))
+        counts = (theirs >= WIDER * spacing[one]) & (distance[one] <= REACH * theirs)
+        counts &= rise <= ASLANT * np.maximum(distance[one], SHORT * theirs)
+        found[one[counts]] = np.maximum(found[one[counts]], theirs[counts])
     return found
