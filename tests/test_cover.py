@@ -133,6 +133,20 @@ def test_normals_of_a_scan_whose_density_jumps_look_outward(points: FloatArray) 
     assert found.facts.get("dropped_outliers", 0) < 0.003 * len(points)
 
 
+@pytest.mark.parametrize("contrast", [1, 30, 1000])
+def test_normals_of_a_scan_whose_density_falls_look_outward(contrast: int) -> None:
+    """A torus, so many times denser on one side than on the other."""
+    rng = np.random.default_rng(0)
+    around, across = rng.uniform(0, 2 * np.pi, (2, 800_000))
+    weight = (1 + 0.4 * np.cos(across)) * contrast ** -np.abs(around / np.pi - 1)
+    kept = rng.random(len(weight)) < 8000 * weight / weight.sum()
+    around, across = around[kept], across[kept]
+    ring = np.stack([np.cos(around), np.sin(around), 0 * around], 1)
+    normals = ring * np.cos(across)[:, None] + np.sin(across)[:, None] * [0, 0, 1]
+    found = prepare(Scan(ring + 0.4 * normals, None, name="torus"))
+    assert (np.einsum("ij,ij->i", found.normals, normals[found.kept]) > 0).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ratio", [30, 100])
 def test_no_gap_opens_along_a_jump(ratio: int) -> None:
