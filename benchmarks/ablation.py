@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -31,6 +32,7 @@ from lpdif.augment import MOST, Seen, nearest_seen
 from lpdif.config import FitConfig
 from lpdif.density import clipped_mean_one, effective_share, log_density, median_distance
 from lpdif.device import repeatable, resolve
+from lpdif.encoder import Encoder
 from lpdif.frames import Frames, canonical_frames
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks
@@ -46,12 +48,15 @@ LOOKED_AT = 8192  # held-out regions, at most
 RULER = 4096  # training codes that the density is taken against
 
 
+Shared = tuple[int, bool, bool, int, int]
+
+
 @dataclass(frozen=True)
 class Variant:
     """One row of the table. patterns: decoders; gamma: exponent of the weights; weights: whether they go by density or by error; groups: how
     patterns are found; soft: whether the two nearest patterns answer together; wide: every decoder has the parameters of so many; frames,
     jets: whether regions are turned into their frames, and start from a fitted jet; common: how much of the decoders' mean gradient each
-    of them takes besides its own."""
+    of them takes besides its own; encoder: width of its layers; features: learned numbers of a code, times those of the recipe."""
 
     name: str
     patterns: int = 1
@@ -63,11 +68,13 @@ class Variant:
     frames: bool = True
     jets: bool = True
     common: float = 0.0
+    encoder: int = 128
+    features: int = 1
 
     @property
-    def shared(self) -> tuple[int, bool, bool]:
+    def shared(self) -> Shared:
         """Variants with the same of this start from the same shared stage."""
-        return self.wide, self.frames, self.jets
+        return self.wide, self.frames, self.jets, self.encoder, self.features
 
 
 VARIANTS = [
@@ -87,6 +94,8 @@ VARIANTS = [
     Variant("8 patterns, common", 8, common=1.0),
     Variant("8 patterns, KDE, common", 8, 0.5, common=1.0),
     *(Variant(f"{count} patterns, KDE", count, 0.5) for count in (2, 4, 16, 32)),
+    Variant("one decoder, wide encoder", encoder=256),
+    Variant("one decoder, 4 x features", features=4),
     Variant("one decoder, no jet", jets=False),
     Variant("one decoder, no jet, no frame", frames=False, jets=False),
     Variant("8 patterns, no jet, no frame", 8, frames=False, jets=False),
@@ -147,6 +156,7 @@ def answer_together(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3
 def parts_of(variant: Variant) -> Iterator[None]:
     """The method without the parts that the variant leaves out."""
     with ExitStack() as stack:
+        stack.enter_context(patch("lpdif.optimizer.Encoder", partial(Encoder, width=variant.encoder)))
         if not variant.frames:
             stack.enter_context(patch("lpdif.optimizer.canonical_frames", fixed_frames))
         if variant.groups == "unwhitened":
@@ -173,9 +183,10 @@ def load_regions(workspace: Workspace) -> tuple[TrainingRegions, TrainingRegions
 
 def shared_stage(variant: Variant, training: TrainingRegions, fit: FitConfig, seed: int, device: torch.device) -> Optimizer:
     """Encoder and one decoder, after the shared steps."""
-    networks = make_networks(fit.features, fit.width, seed)
+    features = fit.features * variant.features
+    networks = make_networks(features, fit.width, seed)
     if variant.wide > 1:
-        networks = make_networks(fit.features, wide_width(networks.encoder.code_size, fit.width, variant.wide), seed)
+        networks = make_networks(features, wide_width(networks.encoder.code_size, fit.width, variant.wide), seed)
     optimizer = Optimizer(networks, len(training.counts), device)
     for _ in run_steps(optimizer, training, fit, seed, fit.shared_steps):
         pass
@@ -296,7 +307,7 @@ def run_seed(
     seed: int, chosen: list[Variant], training: TrainingRegions, held_out: TrainingRegions, fit: FitConfig, device: torch.device, folder: Path
 ) -> None:
     """All variants of one seed that have no result yet."""
-    ready: dict[tuple[int, bool, bool], Optimizer] = {}
+    ready: dict[Shared, Optimizer] = {}
     ruler = folder / "rarity.npy"
     for variant in sorted(chosen, key=lambda v: v.shared != Variant("").shared):
         result = folder / f"{variant.name.replace(', ', '-').replace(' ', '_')}.{seed}.json"

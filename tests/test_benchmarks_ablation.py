@@ -119,3 +119,9 @@ def test_weights_by_error_rise_with_the_error() -> None:
     assert (optimizer.weight[order].diff() >= 0).all()
     assert optimizer.weight.mean() == pytest.approx(1.0, abs=1e-4)
     assert 0.5 < share < 1
+
+
+def test_a_wide_encoder_is_wide() -> None:
+    with ablation.parts_of(ablation.Variant("", encoder=256)):
+        assert make_networks(4, 8, 0).encoder.width == 256
+    assert make_networks(4, 8, 0).encoder.width == 128
