@@ -37,15 +37,17 @@ class View(NamedTuple):
 
 
 class Around(NamedTuple):
-    """Of V places: distance (V,) to the nearest point, the spacing (V,) that counts there, and the number (V,) of the view of that scale."""
+    """Of V places: the nearest point (V,), the distance (V,) to it, the spacing (V,) that counts there, and the number (V,) of the view of
+    that scale."""
 
+    nearest: IntArray
     distance: FloatArray
     spacing: FloatArray
     view: IntArray
 
     def at(self, rows: IntArray) -> Around:
         """Of the chosen places."""
-        return Around(self.distance[rows], self.spacing[rows], self.view[rows])
+        return Around(self.nearest[rows], self.distance[rows], self.spacing[rows], self.view[rows])
 
 
 class Cover:
@@ -68,7 +70,7 @@ class Cover:
     def around(self, places: FloatArray) -> Around:
         """What counts at places (V, 3)."""
         distance, nearest = self.tree.query(places, workers=self.threads)
-        return Around(distance, self.spacing[nearest], self._view[nearest])
+        return Around(nearest, distance, self.spacing[nearest], self._view[nearest])
 
 
 def octaves(spacing: FloatArray) -> IntArray:

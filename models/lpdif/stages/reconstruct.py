@@ -377,18 +377,17 @@ def trimmed(surface: Surface, ready: Prepared, name: str, cover: Cover, config: 
 
 def finish(surface: Surface, ready: Prepared, scan: Scan, field: LocalField, cover: Cover, config: ReconstructConfig, step: float) -> Mesh:
     """Trim to the data, close and simplify if asked, carry attributes, go back to world coordinates."""
-    tree, threads = cover.tree, cover.threads
     surface = trimmed(surface, ready, scan.name, cover, config, step)
     if config.watertight:
-        surface = close(surface, ready.spacing, step, threads)
+        surface = close(surface, ready.spacing, step, cover.threads)
         surface = without_crumbs(surface, cover.around(surface.vertices).spacing)[0]
     if config.faces is not None:
         surface = simplify(surface, config.faces)
-    nearest = tree.query(surface.vertices, workers=threads)[1]
+    around = cover.around(surface.vertices)
     normals = vertex_normals(surface)
-    source = ready.kept[nearest]
+    source = ready.kept[around.nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
-    values["confidence"] = confidence(surface.vertices, normals, tree, cover.around(surface.vertices).spacing, ready.noise, threads)
+    values["confidence"] = confidence(surface.vertices, normals, cover.tree, around.spacing, ready.noise, cover.threads)
     centroid = surface.vertices[surface.faces].mean(1)
     return Mesh(
         vertices=surface.vertices + ready.origin,
