@@ -3,7 +3,7 @@
     python benchmarks/ablation_report.py FOLDER [-o PICTURES]
 
 Prints the table: per variant the mean over seeds and, after +-, their standard deviation. Writes ablation.png to the folder: error by decile of
-rarity, relative to one decoder, and error by the number of patterns.
+rarity, relative to one decoder, and error by the number of patterns. Takes the results of free_codes.py too, which has no noisy ones.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def load_rows(folder: Path) -> dict[str, list[Row]]:
 def spread(values: list[float]) -> str:
     """Mean and, of several, standard deviation, in thousandths."""
     found = np.array(values) * 1000
+    if not values:
+        return "-"
     return f"{found.mean():.2f} ± {found.std(ddof=1):.2f}" if len(found) > 1 else f"{found.mean():.2f}"
 
 
@@ -68,8 +70,8 @@ def table(rows: dict[str, list[Row]]) -> str:
             [row["clean"]["p95"] for row in found],
             [row["clean"]["decile_mean"][0] for row in found],
             [row["clean"]["decile_p95"][0] for row in found],
-            [row["as_in_training"]["mean"] for row in found],
-            [row["as_in_training"]["p95"] for row in found],
+            [row["as_in_training"]["mean"] for row in found if "as_in_training" in row],
+            [row["as_in_training"]["p95"] for row in found if "as_in_training" in row],
         ]
         first, *others = map(spread, columns)
         lines.append("| " + " | ".join([name, str(len(found)), first, change(found, rows.get(BASE, [])), *others]) + " |")
@@ -101,10 +103,13 @@ def plot(rows: dict[str, list[Row]], path: Path) -> None:
     swept = [name for name in rows if name == "one decoder, KDE" or re.fullmatch(r"\d+ patterns, KDE", name)]
     counts = sorted((int(name.split()[0]) if name[0].isdigit() else 1, name) for name in swept)
     for look in LOOKS:
-        means = [float(np.mean([row[look]["mean"] for row in rows[name] if row["seed"] == 0])) for _, name in counts]
-        right.plot([count for count, _ in counts], np.array(means) / means[0], marker="o", markersize=3, label=look.replace("_", " "))
+        known = {row["seed"]: row[look]["mean"] for row in rows.get("one decoder, KDE", []) if look in row}
+        ratios = [[row[look]["mean"] / known[row["seed"]] for row in rows[name] if row["seed"] in known] for _, name in counts]
+        if all(ratios) and known:
+            means, spreads = zip(*((np.mean(part), np.std(part)) for part in ratios), strict=True)
+            right.errorbar([count for count, _ in counts], means, spreads, marker="o", markersize=3, capsize=2, label=look.replace("_", " "))
     right.set_xscale("log", base=2)
-    right.set(xlabel="patterns, with KDE weights", ylabel="error over that of one pattern (first seed)")
+    right.set(xlabel="patterns, with KDE weights", ylabel="error over that of one pattern")
     right.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -1,7 +1,7 @@
 """The ablation without an encoder, which is nearer to the paper: codes are free numbers, learned together with the decoder (an auto-decoder).
 
     lpdif preprocess MESHES --config models/recipes/ablation.toml
-    python benchmarks/free_codes.py -o FOLDER [--workspace lpdif-workspace] [--seeds 3] [--frames]
+    python benchmarks/free_codes.py -o FOLDER [--workspace lpdif-workspace] [--seeds 3] [--only NAME ...] [--frames]
 
 Shared stage: one decoder, and a code for every training region. The codes are clustered once. Pattern stage: every pattern has a decoder of
 its own; codes go on learning. A held-out region is seen as points with normals: its code is fitted to them (distance 0 on a point, +-OFFSET
@@ -63,13 +63,14 @@ class Regions(NamedTuple):
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table, as in benchmarks/ablation.py."""
+    """One row of the table, as in benchmarks/ablation.py. batch: regions of a step of the pattern stage, times BATCH."""
 
     name: str
     patterns: int = 1
     gamma: float = 0.0
     groups: str = "clusters"
     wide: int = 1
+    batch: int = 1
 
 
 VARIANTS = [
@@ -81,6 +82,9 @@ VARIANTS = [
     Variant("8 random groups", 8, groups="random"),
     Variant("32 patterns", 32),
     Variant("one wide decoder", wide=8),
+    Variant("one decoder, 8 x batch", batch=8),
+    Variant("8 patterns, 8 x batch", 8, batch=8),
+    Variant("8 random groups, 8 x batch", 8, groups="random", batch=8),
 ]
 
 
@@ -131,7 +135,7 @@ class AutoDecoder:
             if variant is not None and variant.gamma and done % WEIGHTS_EVERY == 0:
                 share = self.weigh(variant, seed)
             generator = step_generator(seed, self.step)
-            index = torch.randint(len(data.sdf), (BATCH,), generator=generator)
+            index = torch.randint(len(data.sdf), (BATCH * (variant.batch if variant else 1),), generator=generator)
             chosen = Regions(*(part[index] for part in data))
             queries, sdf = on_points(chosen, SEEN_IN_STEP, generator)
             samples = torch.randperm(data.sdf.shape[1], generator=generator)[:SEEN_IN_STEP]
@@ -194,12 +198,12 @@ def rarity(known_RC: Tensor, asked_RC: Tensor) -> np.ndarray:
     return np.argsort(np.argsort(density)) * DECILES // len(density)
 
 
-def run_seed(seed: int, training: Regions, held_out: Regions, device: torch.device, folder: Path) -> None:
+def run_seed(seed: int, chosen: list[Variant], training: Regions, held_out: Regions, device: torch.device, folder: Path) -> None:
     """All variants of one seed that have no result yet."""
     ready: dict[int, tuple[AutoDecoder, Tensor]] = {}
     alone = torch.zeros(len(held_out.sdf), dtype=torch.int64, device=device)
     ruler = folder / "rarity.npy"
-    for variant in VARIANTS:
+    for variant in chosen:
         result = folder / f"{variant.name.replace(', ', '-').replace(' ', '_')}.{seed}.json"
         if result.exists():
             continue
@@ -243,6 +247,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path("lpdif-workspace"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--frames", action="store_true", help="regions in canonical frames")
+    parser.add_argument("--only", nargs="*", choices=[variant.name for variant in VARIANTS])
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
@@ -251,7 +256,8 @@ def main() -> None:
     print(f"{len(sides[0].sdf)} regions to learn from, {len(sides[1].sdf)} of every {HELD_OUT}th shape held out")
     with repeatable():
         for seed in range(args.seeds):
-            run_seed(seed, *sides, resolve(args.device), args.output)
+            chosen = [variant for variant in VARIANTS if not args.only or variant.name in args.only]
+            run_seed(seed, chosen, *sides, resolve(args.device), args.output)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ CROWD = 8  # unless most of so many points, the nearest ones and itself, do not:
 WIDER = 2.0  # points this many times as far apart as another count for it
 REACH = 3.0  # within this many of their spacings,
 ASLANT = 0.4  # where the way between the two leaves the surface at no more than this sine: not from an object to what is behind it
+SEEN = 8.0  # within so many of their spacings of such points the scan is looked at thinned; by places half as far away
 SHORT = 0.5  # in which ways shorter than this many of their spacings count as so long
 
 
@@ -59,12 +60,15 @@ class Cover:
         self.spacing = widened(tree, normals, spacing, threads)
         octave = octaves(self.spacing)
         self._view = np.zeros(len(spacing), np.int64)
-        points = np.asarray(tree.data)
-        for number in np.unique(octave[self.spacing > spacing]):
-            coarse, fine = np.flatnonzero(octave >= number - 1), np.flatnonzero(octave < number - 1)
-            own = octave == number
-            rows = np.r_[coarse, fine[thinned(points[fine], float(np.median(self.spacing[own])))]]
-            self._view[own] = len(self.views)
+        points, wide = np.asarray(tree.data), self.spacing > spacing
+        for number in np.unique(octave[wide]):
+            chosen = wide & (octave == number)
+            apart = float(np.median(self.spacing[chosen]))
+            beside = cKDTree(points[chosen]).query(points, distance_upper_bound=SEEN * apart, workers=threads)[0]
+            near = np.isfinite(beside)
+            fine = np.flatnonzero(near & (octave < number - 1))
+            rows = np.r_[np.flatnonzero(near & (octave >= number - 1)), fine[thinned(points[fine], apart)]]
+            self._view[(octave == number) & (beside <= 0.5 * SEEN * apart)] = len(self.views)
             self.views.append(View(cKDTree(points[rows]), normals[rows]))
 
     def around(self, places: FloatArray) -> Around:
