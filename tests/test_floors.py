@@ -18,7 +18,7 @@ FLOORS = (
     r"lpdif\.device",
     # geometry: arrays alone; what is built of the floor below it
     r"lpdif\.(regions|narrow_band|spacing|sampling|rendering|confidence|demo_scan)",
-    r"lpdif\.(isosurface|bridging|cleaning|evening|normals|winding|mesh_points|metrics)",
+    r"lpdif\.(isosurface|bridging|cleaning|evening|local_noise|normals|winding|mesh_points|metrics)",
     r"lpdif\.(measuring|branches|trimming|cover)",
     r"lpdif\.(orientation|manifold|sparse_lattice)",
     r"lpdif\.(votes|closing|rims|simplify)",

@@ -23,20 +23,21 @@ CHUNK = 1 << 17
 
 
 def confidence(
-    vertices: FloatArray, normals: FloatArray, tree: cKDTree, spacing: FloatArray, noise: float, threads: int = 1
+    vertices: FloatArray, normals: FloatArray, tree: cKDTree, spacing: FloatArray, noise: FloatArray, threads: int = 1
 ) -> NDArray[np.float32]:
-    """(V,) float32 for vertices and unit normals (V, 3), the tree of the points, and the spacing (V,) of the points around each vertex."""
+    """(V,) float32 for vertices and unit normals (V, 3), the tree of the points, and the spacing and the
+    noise (V,) of the points around each vertex."""
     count = min(NEAREST, tree.n)
     found = np.empty(len(vertices), np.float32)
     for start in range(0, len(vertices), CHUNK):
         part = slice(start, start + CHUNK)
         distance, index = tree.query(vertices[part], k=np.arange(1, count + 1), workers=threads)
-        around = spacing[part]
+        around, scattered = spacing[part], noise[part]
         even = around * np.sqrt(count / np.pi)
         support = np.minimum(1, even / np.maximum(distance[:, -1], 1e-300))
         off = tree.data[index] - vertices[part][:, None]
         residual = np.abs(np.einsum("vki,vi->vk", off, normals[part])).mean(1)
-        closeness = np.exp(-0.5 * distance[:, 0] ** 2 / (around**2 + noise**2))
-        fit = np.exp(-0.5 * (residual / (TOLERANCE * around + noise)) ** 2)
+        closeness = np.exp(-0.5 * distance[:, 0] ** 2 / (around**2 + scattered**2))
+        fit = np.exp(-0.5 * (residual / (TOLERANCE * around + scattered)) ** 2)
         found[part] = support * closeness * fit
     return found

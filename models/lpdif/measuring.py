@@ -26,6 +26,7 @@ from lpdif.cleaning import (
 )
 from lpdif.errors import InputError
 from lpdif.evening import evened
+from lpdif.local_noise import local_noise
 from lpdif.mesh_points import points_of_mesh, solid_faces
 from lpdif.normals import unit_normals
 from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray, Scan
@@ -56,7 +57,7 @@ class Measured:
     kept         (N,) row of the scan that each point came from; of a mesh, the nearest vertex
     near         their nearest neighbours
     spacing      square root of the area per point, typical of the scan, in units; local_spacing (N,) around each point
-    noise        standard deviation of the points about the surface, in units
+    noise        standard deviation of the points about the surface, in units, typical of the scan; local_noise (N,) around each point
     facts        what was found and done, for reports; lengths as the scan has them
     """
 
@@ -70,6 +71,7 @@ class Measured:
     spacing: float
     local_spacing: FloatArray
     noise: float
+    local_noise: FloatArray
     facts: Facts
 
 
@@ -113,9 +115,12 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     spacing = typical_spacing(local, k)
     local = np.maximum(local, SPACING_FLOOR * spacing)
     log.info("spacing %.4g, noise %.3g (%.2f spacings), %s", spacing * unit, noise * unit, noise / spacing, counted(len(points), "point"))
+    around = local_noise(points, search_tree(points), axes if usable.all() else None, noise, local, threads)
+    if (around != noise).any():
+        log.info("noise differs: %.3g to %.3g around nine tenths of the points", *(unit * np.quantile(around, (0.05, 0.95))))
     check_precision(world, spacing * unit)
     facts |= {"spacing": spacing * unit, "noise": noise * unit}
-    return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, facts)
+    return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, around, facts)
 
 
 def check_scan(scan: Scan, keep_outliers: bool = False) -> None:

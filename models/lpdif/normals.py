@@ -54,11 +54,13 @@ def axis_neighbours(count: int, spacing: float, noise: float) -> tuple[int, ...]
     return tuple(sorted({min(max(int(scale * wanted), CLEAN_NEIGHBOURS), most) for scale in SCALES}))
 
 
-def estimate_axes(points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: float, scales: Sequence[int]) -> FloatArray:
+def estimate_axes(
+    points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: FloatArray, loud: float, scales: Sequence[int]
+) -> FloatArray:
     """(N, 3) unit axes: planes fitted to the neighbours, which do not bend around edges, each at the scale that suits its place.
 
-    points (N, 3), indices (N, k) of their nearest neighbours, local_spacing (N,), noise: standard deviation about the surface,
-    scales: ascending numbers of neighbours, the last of them k.
+    points (N, 3), indices (N, k) of their nearest neighbours, local_spacing (N,), noise (N,): standard deviation about the surface,
+    scales: ascending numbers of neighbours, the last of them k, as `axis_neighbours` has them for the noise `loud`.
 
     A larger scale averages more of the noise out, and more of the shape. A point goes over to it where its axis, and those around, differ
     from those of all smaller scales by no more than their noise explains: the intersection of confidence intervals (Goldenshluger
@@ -67,7 +69,7 @@ def estimate_axes(points: FloatArray, indices: IndexArray, local_spacing: FloatA
     found: list[FloatArray] = []
     centres: FloatArray | None = None
     ratio = np.minimum(noise / local_spacing, 1)
-    typical = float(np.median(ratio))
+    typical = float(np.median(np.minimum(loud / local_spacing, 1)))
     chosen = np.zeros(len(points), np.int64)
     suits = np.ones(len(points), np.bool_)
     around = indices[:, :AROUND]
@@ -90,7 +92,7 @@ def fit_axes(
     points: FloatArray,
     indices: IndexArray,
     local_spacing: FloatArray,
-    noise: float,
+    noise: FloatArray,
     width: FloatArray,
     start: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray, FloatArray]:

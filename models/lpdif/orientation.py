@@ -54,28 +54,28 @@ class Orientation:
     winding: FloatArray
 
 
-def mirror_reach(spacing: float, noise: float) -> float:
-    """The `reach` of `agreement` for points of this spacing and noise."""
-    return float(np.hypot(REACH_NOISE * noise, REACH_SPACING * spacing))
+def mirror_reach(spacing: float, noise: FloatArray) -> FloatArray:
+    """The `reach` of `agreement` for points of this spacing and noise (N,)."""
+    return np.hypot(REACH_NOISE * noise, REACH_SPACING * spacing)
 
 
-def agreement(points: FloatArray, axes: FloatArray, first: NDArray[np.integer], second: NDArray[np.integer], reach: float) -> FloatArray:
+def agreement(points: FloatArray, axes: FloatArray, first: NDArray[np.integer], second: NDArray[np.integer], reach: FloatArray) -> FloatArray:
     """How surely the axes of the points `first` and `second` (row numbers that broadcast) point to the same side, -1 to 1.
 
     For unit axes m, n at the ends of an offset d: m.n - 2 (m.d)(n.d) / (d^2 + reach^2), the scalar product after a mirror
     half way has taken one end to the other. On any circular arc this is exactly 1 (Koenig and Gumhold 2009): around sharp
-    edges and for the two faces of a thin sheet too, where m.n alone is wrong. `reach` takes the mirror away from
-    points so near each other that noise alone gave d its direction.
+    edges and for the two faces of a thin sheet too, where m.n alone is wrong. `reach` (N,), the first point's, takes the mirror
+    away from points so near each other that noise alone gave d its direction.
     """
     offset = np.take(points, second, axis=0) - np.take(points, first, axis=0)
     one, other = np.take(axes, first, axis=0), np.take(axes, second, axis=0)
     across = np.einsum("...i,...i->...", one, offset) * np.einsum("...i,...i->...", other, offset)
     squared = np.einsum("...i,...i->...", offset, offset)
-    result: FloatArray = np.einsum("...i,...i->...", one, other) - 2 * across / (squared + reach**2)
+    result: FloatArray = np.einsum("...i,...i->...", one, other) - 2 * across / (squared + np.square(np.take(reach, first)))
     return result
 
 
-def all_agreements(points: FloatArray, axes: FloatArray, indices: IndexArray, reach: float) -> Float32Array:
+def all_agreements(points: FloatArray, axes: FloatArray, indices: IndexArray, reach: FloatArray) -> Float32Array:
     """(N, k) `agreement` of every point with its neighbours `indices` (N, k)."""
     result = np.empty(indices.shape, dtype=np.float32)
     for part in chunks(len(points)):
@@ -83,7 +83,7 @@ def all_agreements(points: FloatArray, axes: FloatArray, indices: IndexArray, re
     return result
 
 
-def spanning_signs(points: FloatArray, axes: FloatArray, indices: IndexArray, agreements: Float32Array, reach: float) -> FloatArray:
+def spanning_signs(points: FloatArray, axes: FloatArray, indices: IndexArray, agreements: Float32Array, reach: FloatArray) -> FloatArray:
     """(N,) signs that follow the strongest agreements: along a minimum spanning tree of 1 - |agreement|.
 
     Each connected part has its own tree; its lowest row keeps the sign of its axis.
@@ -140,14 +140,14 @@ def orient(
     areas: FloatArray,
     indices: IndexArray,
     spacing: float,
-    noise: float,
+    noise: FloatArray,
     start: FloatArray | None = None,
     votes: FloatArray | None = None,
     solid: bool = True,
 ) -> Orientation:
     """Signs that turn axes (N, 3) into outward normals.
 
-    points (N, 3), areas (N,) of surface that each stands for, indices (N, NEIGHBOURS) of its nearest,
+    points (N, 3), areas (N,) of surface that each stands for, indices (N, NEIGHBOURS) of its nearest, noise (N,),
     start (N,) signs to begin with (else the spanning tree's), votes (N,) for the sign of each axis: positive for +1,
     the size being the weight against one point's squared distance from the winding number 1/2, which counts little if not `solid`: there
     the surface as a whole is known to have no inside.

@@ -43,12 +43,13 @@ WHOLE = 0.9  # share of a part that must be turned over for the part to be
 CLOSED = 0.42  # winding number on a part from which it is a solid's
 MOSTLY = 0.5  # share of the points in closed parts from which a scan is one of solids
 LAND = 0.35  # mean winding number on a scan below which it may be land, if no view decides
+LOUD = 0.9  # quantile of the noise for which neighbours are gathered
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """N clean points (N, 3) with their nearest neighbours, local (N,) and typical spacing, and noise.
+    """N clean points (N, 3) with their nearest neighbours, local (N,) and typical spacing, typical and local (N,) noise.
 
     origin (3,) is the place of the frame in the scan's own frame, in the same unit.
     """
@@ -58,6 +59,7 @@ class Cloud:
     local: FloatArray
     spacing: float
     noise: float
+    local_noise: FloatArray
     origin: FloatArray
     threads: int
 
@@ -72,9 +74,9 @@ class Cloud:
         return self.local**2
 
     @property
-    def reach(self) -> float:
-        """As in `orientation.agreement`."""
-        return mirror_reach(self.spacing, self.noise)
+    def reach(self) -> FloatArray:
+        """(N,) as in `orientation.agreement`."""
+        return mirror_reach(self.spacing, self.local_noise)
 
 
 def outward_normals(
@@ -101,9 +103,10 @@ def outward_normals(
 
 def estimated_axes(cloud: Cloud) -> tuple[FloatArray, int]:
     """(N, 3) unit axes by planes through the neighbours, and through how many at most places."""
-    scales = axis_neighbours(len(cloud.points), cloud.spacing, cloud.noise)
+    loud = float(np.quantile(cloud.local_noise, LOUD))
+    scales = axis_neighbours(len(cloud.points), cloud.spacing, loud)
     near = nearest(search_tree(cloud.points), cloud.points, scales[-1], cloud.threads)
-    return estimate_axes(cloud.points, near.indices, cloud.local, cloud.noise, scales), scales[len(scales) // 2]
+    return estimate_axes(cloud.points, near.indices, cloud.local, cloud.local_noise, loud, scales), scales[len(scales) // 2]
 
 
 def _kept(
@@ -217,7 +220,7 @@ def _faced_where_torn(cloud: Cloud, axes: FloatArray, found: Orientation, sight:
 
 
 def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, solid: bool = True) -> Orientation:
-    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.noise, start, votes, solid)
+    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.local_noise, start, votes, solid)
 
 
 def _filled(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:

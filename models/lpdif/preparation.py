@@ -22,7 +22,8 @@ class Prepared:
     normals          (N, 3) unit, outward
     kept             (N,) row of the scan that each point came from; of a mesh, the nearest vertex
     spacing          square root of the area per point, typical of the scan; local_spacing (N,) around each point
-    noise            standard deviation of the points about the surface, in the scan's unit
+    noise            standard deviation of the points about the surface, in the scan's unit, typical of the scan; local_noise (N,) around
+                     each point
     normals_noise    standard deviation of the normals along each tangent, in radians; rough
     ambiguous_share  share of the points whose side is a guess
     facts            what was found and done, for reports
@@ -35,6 +36,7 @@ class Prepared:
     spacing: float
     local_spacing: FloatArray
     noise: float
+    local_noise: FloatArray
     normals_noise: float
     ambiguous_share: float
     facts: Facts = field(default_factory=dict)
@@ -59,7 +61,7 @@ def prepare(
     place = np.asarray(sensor, dtype=np.float64) if sensor is not None else scan.sensor
     if place is not None:
         place = ((place[found.kept] if place.ndim == 2 else place) - origin) / unit
-    cloud = Cloud(found.points, found.near, found.local_spacing, found.spacing, found.noise, origin / unit, threads)
+    cloud = Cloud(found.points, found.near, found.local_spacing, found.spacing, found.noise, found.local_noise, origin / unit, threads)
     facts = dict(found.facts)
     normals, normal_error, ambiguous = outward_normals(cloud, found.axes, found.usable, place, facts)
     facts["ambiguous_share"] = round(ambiguous, 4)
@@ -71,6 +73,7 @@ def prepare(
         spacing=found.spacing * unit,
         local_spacing=found.local_spacing * unit,
         noise=found.noise * unit,
+        local_noise=found.local_noise * unit,
         normals_noise=normal_error,
         ambiguous_share=ambiguous,
         facts=facts,

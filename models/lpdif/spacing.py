@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,10 +157,18 @@ def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = 
     return sigma
 
 
-def _residual_scatter(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
-    """Noise as seen by quadrics over k neighbours; the median radius of these; and the axes (M, 3) of their planes."""
-    k = min(k, len(points) - 1)
-    rows = even_rows(len(points), min(NOISE_PLACES, NOISE_BUDGET // k))
+class Scatter(NamedTuple):
+    """Of M places: residual (M,) standard deviation about a quadric, freedom (M,) degrees left, radius (M,) of the neighbourhood, and the
+    axis (M, 3) along which the residual is measured."""
+
+    residual: FloatArray
+    freedom: FloatArray
+    radius: FloatArray
+    axis: FloatArray
+
+
+def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> Scatter:
+    """Residuals of the quadrics through the k nearest of the points `rows`; where two clean sheets are near, of the place's own."""
     distances, indices = tree.query(points[rows], k=k + 1, workers=threads)
     weights = np.ones(indices.shape)
     if normals is not None:
@@ -174,14 +182,27 @@ def _residual_scatter(points: FloatArray, tree: cKDTree, normals: FloatArray | N
     weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
     residual, axes = quadric_residuals(near, weights)
     freedom = weights.sum(axis=1) - QUADRIC_TERMS
-    sure = freedom >= 3
-    if not sure.any():
-        return 0.0, float(np.median(radius)), axes
     local = radius * np.sqrt(np.einsum("mk,mk->m", weights, residual**2) / np.maximum(freedom, 1))
-    # A quantile of chi-square over its degrees of freedom (Wilson and Hilferty 1931)
-    spread = 2 / (9 * freedom[sure])
-    expected = (1 - spread + NOISE_QUANTILE_Z * np.sqrt(spread)) ** 1.5
-    return float(np.quantile(local[sure] / expected, NOISE_QUANTILE)), float(np.median(radius)), axes
+    return Scatter(local, freedom, radius, axes)
+
+
+def quantile_of_one(freedom: FloatArray) -> FloatArray:
+    """(M,) NOISE_QUANTILE of the residual's distribution where the noise is 1: of chi-square over its degrees of freedom (Wilson and
+    Hilferty 1931), square root."""
+    spread = 2 / (9 * freedom)
+    return np.asarray((1 - spread + NOISE_QUANTILE_Z * np.sqrt(spread)) ** 1.5)
+
+
+def _residual_scatter(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
+    """Noise as seen by quadrics over k neighbours; the median radius of these; and the axes (M, 3) of their planes."""
+    k = min(k, len(points) - 1)
+    rows = even_rows(len(points), min(NOISE_PLACES, NOISE_BUDGET // k))
+    found = residual_scatter(points, rows, tree, normals, k, threads)
+    sure = found.freedom >= 3
+    if not sure.any():
+        return 0.0, float(np.median(found.radius)), found.axis
+    noise = np.quantile(found.residual[sure] / quantile_of_one(found.freedom[sure]), NOISE_QUANTILE)
+    return float(noise), float(np.median(found.radius)), found.axis
 
 
 def coordinate_steps(points: FloatArray) -> FloatArray:

@@ -71,7 +71,7 @@ class Trust:
         return self.alone > SCATTERED or self.at_odds > AT_ODDS
 
 
-def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices: IndexArray, spacing: float, reach: float) -> Trust:
+def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices: IndexArray, spacing: float, reach: FloatArray) -> Trust:
     """Judges unit normals (N, 3) of points (N, 3), whose nearest are `indices` (N, k); areas (N,); `reach` as in `agreement`.
 
     It looks at a sample of places, the winding number apart, and costs a fraction of finding the neighbours.

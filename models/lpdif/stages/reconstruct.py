@@ -48,6 +48,7 @@ NOISES = 3.0  # and standard deviations of their noise, added
 OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
 NOISY_OVERLAP = 0.4  # and closer by this much more
 NOISY = 0.5  # from this noise on, in spacings
+LOUD = 0.9  # quantile of the noise that counts in how many points regions see
 TOO_SMALL = 0.6  # a --region-size below this share of what the points ask for leaves holes
 STEP = 0.38  # lattice step of the mesh, in region sizes, as long as there are no more than
 FACES_A_CELL = 2.6  # a lattice of step h cuts a surface of area A into about so many times A / h^2 faces
@@ -195,7 +196,7 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
     A region's unit is SPACINGS spacings, and NOISES standard deviations of the noise more, so that it averages the noise out. Where
     the scan is sparser than in its densest tenth, regions grow in factors of two.
     """
-    need = (SPACINGS * ready.local_spacing + NOISES * ready.noise) / overlap(ready)
+    need = (SPACINGS * ready.local_spacing + NOISES * ready.local_noise) / overlap(ready)
     asked_for = float(np.quantile(need, 0.1) * 1.1)
     finest = config.region_size or asked_for
     if finest < TOO_SMALL * asked_for:
@@ -265,7 +266,7 @@ def encode(
 
     views = [(lattice, view(rows)) for lattice, rows in looking]
     jobs = [(lattice, view, part) for lattice, view in views for part in slices(len(lattice.keys), CHUNK)]
-    most = MOST if ready.noise > 0.3 * NOISY * ready.spacing else MOST // 2
+    most = MOST if np.quantile(ready.local_noise, LOUD) > 0.3 * NOISY * ready.spacing else MOST // 2
 
     def work(job: tuple[RegionLattice, View, slice]) -> list[RegionCodes]:
         lattice, view, chunk = job
@@ -387,7 +388,7 @@ def finish(surface: Surface, ready: Prepared, scan: Scan, field: LocalField, cov
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
-    values["confidence"] = confidence(surface.vertices, normals, cover.tree, around.spacing, ready.noise, cover.threads)
+    values["confidence"] = confidence(surface.vertices, normals, cover.tree, around.spacing, ready.local_noise[around.nearest], cover.threads)
     centroid = surface.vertices[surface.faces].mean(1)
     return Mesh(
         vertices=surface.vertices + ready.origin,

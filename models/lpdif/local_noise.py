@@ -1,0 +1,63 @@
+"""Noise that differs over a scan: depth cameras err more far away, photogrammetry where there is no texture.
+
+N points, M sampled places, k neighbours of each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lpdif.scans import FloatArray, IntArray
+from lpdif.spacing import NOISE_GROWTH, NOISE_QUANTILE, NOISE_REACH, even_rows, quantile_of_one, residual_scatter, search_tree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
+PLACES = 3000
+NEIGHBOURS = (32, 96, 288)  # k, tried in turn where the noise is large against the neighbourhood
+POOLED = 48  # places, the nearest ones, that say together what the noise is around each
+CLEARLY = 1.6  # times the noise of the scan, from which it is told apart: less may be chance, or shape
+LEAST = 0.12  # spacings: noise below is not told apart from none
+
+
+def local_noise(
+    points: FloatArray, tree: cKDTree, normals: FloatArray | None, noise: float, spacing: FloatArray, threads: int = 1
+) -> FloatArray:
+    """(N,) standard deviation of the points' error along the surface normal around each; that of the scan, `noise`, where it does not clearly
+    differ.
+
+    points (N, 3) in an order such that `even_rows` spreads over the surface, with their search tree and spacing (N,); normals (N, 3) if known.
+    """
+    whole = np.full(len(points), noise)
+    rows = even_rows(len(points), PLACES)
+    if len(points) <= NEIGHBOURS[-1]:
+        return whole
+    value = noise_around(points, rows, tree, normals, threads)
+    told = np.maximum(noise, LEAST * spacing[rows])
+    other = (value > CLEARLY * told) | ((noise > LEAST * spacing[rows]) & (CLEARLY * value < noise))
+    if not other.any():
+        return whole
+    nearest = search_tree(points[rows]).query(points, workers=threads)[1]
+    return np.asarray(np.where(other, value, noise)[nearest])
+
+
+def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, threads: int = 1) -> FloatArray:
+    """(M,) noise around the points `rows`: a quantile of the values around, so that edges and creases, which add to them, do not count."""
+    found = residual_scatter(points, rows, tree, normals, NEIGHBOURS[0], threads)
+    value, freedom = found.residual.copy(), found.freedom.copy()
+    large = np.flatnonzero(value > NOISE_REACH * found.radius)
+    for k in NEIGHBOURS[1:]:
+        if not len(large):
+            break
+        found = residual_scatter(points, rows[large], tree, normals, k, threads)
+        noisy = found.residual < NOISE_GROWTH * value[large]  # more is shape
+        value[large[noisy]], freedom[large[noisy]] = found.residual[noisy], found.freedom[noisy]
+        large = large[noisy & (found.residual > NOISE_REACH * found.radius)]
+    sure = np.flatnonzero(freedom >= 3)
+    if len(sure) < POOLED:
+        return np.full(len(rows), np.nan)
+    ratio = value[sure] / quantile_of_one(freedom[sure])
+    near = search_tree(points[rows[sure]]).query(points[rows], k=POOLED, workers=threads)[1]
+    return np.asarray(np.quantile(ratio[near], NOISE_QUANTILE, axis=1))
