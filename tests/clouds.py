@@ -117,7 +117,8 @@ def surroundings(samples: Samples, noise: float = 0.0) -> Cloud:
     """What preparation knows of a clean cloud before it looks for normals."""
     near = nearest(search_tree(samples.points), samples.points, 12)
     local = local_spacing(near.reach, near.indices.shape[1], noise)
-    return Cloud(samples.points, near, local, typical_spacing(local, near.indices.shape[1]), noise, np.zeros(3), 1)
+    around = np.full(len(local), noise)
+    return Cloud(samples.points, near, local, typical_spacing(local, near.indices.shape[1]), noise, around, np.zeros(3), 1)
 
 
 def degrees(one: FloatArray, other: FloatArray) -> FloatArray:

@@ -100,7 +100,12 @@ def weighted_plane(near: FloatArray, weights: Sequence[float]) -> tuple[FloatArr
 
 
 def fit_axes(
-    points: FloatArray, indices: IntArray, local: FloatArray, noise: float, widths: list[float], start: tuple[FloatArray, FloatArray] | None
+    points: FloatArray,
+    indices: IntArray,
+    local: FloatArray,
+    noise: FloatArray,
+    widths: list[float],
+    start: tuple[FloatArray, FloatArray] | None,
 ) -> tuple[FloatArray, FloatArray]:
     """Axes (N, 3) and centres (N, 3) by repeated plane fits, with the numbers of lpdif.normals written out."""
     axes, centres = np.zeros_like(points), np.zeros_like(points)
@@ -113,8 +118,8 @@ def fit_axes(
         last = axes.copy()
         for i, p in enumerate(points):
             near = points[indices[i]] - p
-            allowed = max(4.0 * math.hypot(noise, 0.05 * local[i]), least * widths[i])
-            bend = math.hypot(0.28, 0.7 * noise / local[i])
+            allowed = max(4.0 * math.hypot(noise[i], 0.05 * local[i]), least * widths[i])
+            bend = math.hypot(0.28, 0.7 * noise[i] / local[i])
             weights = []
             for j, d in zip(indices[i], near, strict=True):
                 off = float((d - centres[i]) @ last[i]) / allowed
@@ -124,15 +129,17 @@ def fit_axes(
     return axes, centres
 
 
-def estimate_axes(points: FloatArray, indices: IntArray, local: FloatArray, noise: float, scales: Sequence[int]) -> FloatArray:
+def estimate_axes(
+    points: FloatArray, indices: IntArray, local: FloatArray, noise: FloatArray, loud: float, scales: Sequence[int]
+) -> FloatArray:
     """(N, 3) axes, of each point that of the largest scale that agrees with all smaller ones and follows on one that did."""
-    ratios = sorted(min(noise / s, 1) for s in local)
+    ratios = sorted(min(loud / s, 1) for s in local)
     typical = 18 + 92 * (ratios[len(ratios) // 2] + ratios[(len(ratios) - 1) // 2]) / 2
     found: list[FloatArray] = []
     start = None
     for k in scales:
         share = 1.0 if len(scales) == 1 else k / typical
-        widths = [0.5 * s * math.sqrt(share * (18 + 92 * min(noise / s, 1)) / math.pi) for s in local]
+        widths = [0.5 * s * math.sqrt(share * (18 + 92 * min(e / s, 1)) / math.pi) for s, e in zip(local, noise, strict=True)]
         start = fit_axes(points, indices[:, :k], local, noise, widths, start)
         found.append(start[0])
     result = found[0].copy()
@@ -142,7 +149,7 @@ def estimate_axes(points: FloatArray, indices: IntArray, local: FloatArray, nois
             for small in range(large):
                 differences = []
                 for j in [i, *indices[i][:12]]:
-                    variance = 2 * (4.5 * noise / (local[j] * scales[small])) ** 2
+                    variance = 2 * (4.5 * noise[j] / (local[j] * scales[small])) ** 2
                     differences.append(2 * (1 - abs(float(found[large][j] @ found[small][j]))) / max(variance, 1e-12))
                 agree &= sum(differences) / len(differences) < 1.5
             if not agree:

@@ -17,7 +17,7 @@ def plane(count: int = 2500, noise: float = 0.0, seed: int = 0) -> np.ndarray:
 
 def at(places: np.ndarray, points: np.ndarray, spacing: float = 0.04, noise: float = 0.0) -> np.ndarray:
     places = np.atleast_2d(places).astype(float)
-    return confidence(places, np.tile(UP, (len(places), 1)), cKDTree(points), np.full(len(places), spacing), noise)
+    return confidence(places, np.tile(UP, (len(places), 1)), cKDTree(points), np.full(len(places), spacing), np.full(len(places), noise))
 
 
 def test_high_on_the_data_and_falling_beyond_the_rim() -> None:
@@ -48,6 +48,6 @@ def test_agrees_with_one_vertex_at_a_time(count: int, threads: int) -> None:
     normals = rng.normal(size=(7, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     spacing = rng.uniform(0.5, 2, 7)
-    found = confidence(places, normals, cKDTree(points), spacing, 0.1, threads)
+    found = confidence(places, normals, cKDTree(points), spacing, np.full(len(places), 0.1), threads)
     expected = [confidence_of_vertex(p, n, points, s, 0.1) for p, n, s in zip(places, normals, spacing, strict=True)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -48,7 +48,7 @@ def oriented(samples: Samples, signs: FloatArray, start: FloatArray | None = Non
     """Signs of the true normals times `signs`."""
     cloud = surroundings(samples)
     axes = samples.normals * signs[:, None]
-    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.noise, start, votes)
+    return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.local_noise, start, votes)
 
 
 def outward_share(samples: Samples, signs: FloatArray, **more: FloatArray) -> float:
@@ -64,9 +64,8 @@ def pairs_of(count: int, k: int = 6, seed: int = 0) -> tuple[FloatArray, FloatAr
 
 
 def test_reach_grows_with_spacing_and_noise() -> None:
-    assert mirror_reach(2.0, 0.0) == pytest.approx(0.6)
-    assert mirror_reach(0.0, 0.5) == pytest.approx(1.5)
-    assert mirror_reach(2.0, 0.5) == pytest.approx(np.hypot(0.6, 1.5))
+    assert mirror_reach(2.0, np.array([0.0, 0.5])) == pytest.approx([0.6, np.hypot(0.6, 1.5)])
+    assert mirror_reach(0.0, np.array([0.5])) == pytest.approx([1.5])
 
 
 @pytest.mark.parametrize("angle", [0.01, 1.0, np.pi / 2, 3.0, np.pi])
@@ -75,10 +74,10 @@ def test_axes_on_an_arc_agree_wholly(angle: float) -> None:
     start = np.array([1.0, 0.0, 0.0])
     end = np.array([np.cos(angle), np.sin(angle), 0.0])
     points = np.stack([start, end]) @ rotation(1).T
-    assert agreement(points, points, np.array([0]), np.array([1]), 0.0)[0] == pytest.approx(1)
-    assert agreement(points, points * [[1], [-1]], np.array([0]), np.array([1]), 0.0)[0] == pytest.approx(-1)
+    assert agreement(points, points, np.array([0]), np.array([1]), np.full(2, 0.0))[0] == pytest.approx(1)
+    assert agreement(points, points * [[1], [-1]], np.array([0]), np.array([1]), np.full(2, 0.0))[0] == pytest.approx(-1)
     straight = float(start @ end)
-    assert agreement(points, points, np.array([0]), np.array([1]), 1e6)[0] == pytest.approx(straight, abs=1e-9)
+    assert agreement(points, points, np.array([0]), np.array([1]), np.full(2, 1e6))[0] == pytest.approx(straight, abs=1e-9)
 
 
 @pytest.mark.parametrize("count", [2, 9, 80])
@@ -86,13 +85,15 @@ def test_axes_on_an_arc_agree_wholly(angle: float) -> None:
 @pytest.mark.parametrize("reach", [0.0, 0.7])
 def test_agreements_agree_with_one_pair_at_a_time(count: int, k: int, reach: float) -> None:
     points, axes, indices = pairs_of(count, k)
-    found = all_agreements(points, axes, indices, reach)
+    each = reach * np.linspace(1, 2, count)
+    found = all_agreements(points, axes, indices, each)
     assert found.dtype == np.float32
     for i, near in enumerate(indices):
         for place, j in enumerate(near):
-            assert found[i, place] == pytest.approx(naive.agreement(points[i], points[j], axes[i], axes[j], reach), abs=1e-6)
+            both = np.sqrt((each[i] ** 2 + each[j] ** 2) / 2)
+            assert found[i, place] == pytest.approx(naive.agreement(points[i], points[j], axes[i], axes[j], both), abs=1e-6)
     one, other = np.arange(count)[:, None], indices
-    np.testing.assert_allclose(agreement(points, axes, one, other, reach), agreement(points, axes, other, one, reach), atol=1e-12)
+    np.testing.assert_allclose(agreement(points, axes, one, other, each), agreement(points, axes, other, one, each), atol=1e-12)
     assert np.abs(found).max() <= 1 + 1e-6
 
 
@@ -100,10 +101,10 @@ def test_agreements_agree_with_one_pair_at_a_time(count: int, k: int, reach: flo
 @pytest.mark.parametrize("k", [1, 3, 6])
 def test_spanning_signs_follow_the_strongest_pairs(count: int, k: int) -> None:
     points, axes, indices = pairs_of(count, k, seed=count)
-    agreements = all_agreements(points, axes, indices, 0.3)
+    agreements = all_agreements(points, axes, indices, np.full(count, 0.3))
     pairs = [(i, int(j)) for i, near in enumerate(indices) for j in near]
     expected = naive.spanning_signs(count, pairs, agreements.ravel().tolist())
-    assert spanning_signs(points, axes, indices, agreements, 0.3).tolist() == expected
+    assert spanning_signs(points, axes, indices, agreements, np.full(count, 0.3)).tolist() == expected
 
 
 @pytest.mark.parametrize("count", [10, 120])
@@ -111,7 +112,7 @@ def test_spanning_signs_follow_the_strongest_pairs(count: int, k: int) -> None:
 @pytest.mark.parametrize("coarsest", [1, 3])
 def test_blocks_agree_with_growing_sets(count: int, spacing: float, coarsest: int) -> None:
     points, axes, indices = pairs_of(count, 6, seed=1)
-    accordance = all_agreements(points, axes, indices, 0.1)
+    accordance = all_agreements(points, axes, indices, np.full(count, 0.1))
     extent = spacing * np.exp2(np.arange(count) % coarsest)
     block = gather_blocks(points, indices, accordance, extent)
     found = {frozenset(np.flatnonzero(block == b).tolist()) for b in np.unique(block)}
@@ -121,7 +122,7 @@ def test_blocks_agree_with_growing_sets(count: int, spacing: float, coarsest: in
 def test_blocks_of_a_thin_sheet_do_not_hold_both_faces() -> None:
     sheet = box(3000, (1.0, 1.0, 0.05))
     cloud = surroundings(sheet)
-    agreements = all_agreements(cloud.points, sheet.normals, cloud.around, 0.0)
+    agreements = all_agreements(cloud.points, sheet.normals, cloud.around, np.zeros(len(cloud.points)))
     straight = np.where(np.einsum("nki,ni->nk", sheet.normals[cloud.around], sheet.normals) > 0, agreements, -1).astype(np.float32)
     block = gather_blocks(cloud.points, cloud.around, straight, np.full(len(cloud.points), 2.5 * cloud.spacing))
     for b in np.unique(block):
@@ -132,7 +133,7 @@ def test_blocks_of_a_thin_sheet_do_not_hold_both_faces() -> None:
 @pytest.mark.parametrize("k", [1, 6])
 def test_accord_agrees_with_a_loop(count: int, k: int) -> None:
     points, axes, indices = pairs_of(count, k, seed=3)
-    agreements, signs = all_agreements(points, axes, indices, 0.2), random_signs(count)
+    agreements, signs = all_agreements(points, axes, indices, np.full(count, 0.2)), random_signs(count)
     found = accord(signs, indices, agreements)
     np.testing.assert_allclose(found, naive.accord(signs, indices, agreements.astype(float)), atol=1e-5)
     assert np.abs(found).max() <= 1 + 1e-5
@@ -210,7 +211,7 @@ def test_noise_does_not_turn_a_solid_inside_out(noise: float) -> None:
     samples = noisy(clean, noise * clean.spacing)
     cloud = surroundings(samples, noise * clean.spacing)
     signs = random_signs(3000)
-    found = orient(cloud.points, samples.normals * signs[:, None], cloud.areas, cloud.around, cloud.spacing, cloud.noise)
+    found = orient(cloud.points, samples.normals * signs[:, None], cloud.areas, cloud.around, cloud.spacing, cloud.local_noise)
     assert (found.signs * signs > 0).mean() > 0.99
 
 
@@ -265,7 +266,7 @@ def test_few_points_on_a_sphere_turn_outward(count: int) -> None:
     near = nearest(search_tree(samples.points), samples.points, NEIGHBOURS)
     areas = np.full(count, samples.spacing**2)
     signs = random_signs(count)
-    found = orient(samples.points, samples.normals * signs[:, None], areas, near.indices, samples.spacing, 0.0)
+    found = orient(samples.points, samples.normals * signs[:, None], areas, near.indices, samples.spacing, np.zeros(len(samples.points)))
     assert (found.signs * signs).tolist() == [1.0] * count
     for a, b in itertools.pairwise(found.part.tolist()):
         assert a == b

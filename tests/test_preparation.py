@@ -214,3 +214,14 @@ def test_a_large_cloud_is_what_a_small_one_is() -> None:
     assert found.spacing == pytest.approx(clean.spacing, rel=0.02)
     assert found.noise == pytest.approx(0.2 * clean.spacing, rel=0.05)
     assert (np.einsum("ni,ni->n", found.normals, clean.normals[found.kept]) > 0).all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35])
+def test_normals_that_lack_in_one_part_are_filled_in(share: float) -> None:
+    """As of a scan with normals that was merged with one without."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(8000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    normals = np.where(points[:, :1] > 1 - 2 * share, 0.0, points)
+    found = prepare(Scan(points, normals, name="merged"))
+    assert (np.einsum("ij,ij->i", found.normals, points[found.kept]) > 0.9).all()

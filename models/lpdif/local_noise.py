@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 PLACES = 3000
-NEIGHBOURS = (32, 96, 288)  # k, tried in turn where the noise is large against the neighbourhood
+NEIGHBOURS = (16, 32, 96, 288)  # k: noise is seen by the second, if the first sees the same, and by more where it is large
 POOLED = 48  # places, the nearest ones, that say together what the noise is around each
+SHAPE = 1.3  # growth from the first to the second from which it is shape
 CLEARLY = 1.6  # times the noise of the scan, from which it is told apart: less may be chance, or shape
 LEAST = 0.12  # spacings: noise below is not told apart from none
 
@@ -44,20 +45,26 @@ def local_noise(
 
 
 def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, threads: int = 1) -> FloatArray:
-    """(M,) noise around the points `rows`: a quantile of the values around, so that edges and creases, which add to them, do not count."""
-    found = residual_scatter(points, rows, tree, normals, NEIGHBOURS[0], threads)
+    """(M,) noise around the points `rows`, or NaN: a quantile of the values around, so that edges and creases, which only add, do not count."""
+    first, found = (residual_scatter(points, rows, tree, normals, k, threads) for k in NEIGHBOURS[:2])
     value, freedom = found.residual.copy(), found.freedom.copy()
     large = np.flatnonzero(value > NOISE_REACH * found.radius)
-    for k in NEIGHBOURS[1:]:
+    for k in NEIGHBOURS[2:]:
         if not len(large):
             break
         found = residual_scatter(points, rows[large], tree, normals, k, threads)
         noisy = found.residual < NOISE_GROWTH * value[large]  # more is shape
         value[large[noisy]], freedom[large[noisy]] = found.residual[noisy], found.freedom[noisy]
         large = large[noisy & (found.residual > NOISE_REACH * found.radius)]
+    narrow, wide = pooled(points[rows], first.residual, first.freedom), pooled(points[rows], value, freedom)
+    growth = np.where(narrow > NOISE_REACH * first.radius, NOISE_GROWTH, SHAPE)
+    return np.where(wide < growth * narrow, wide, np.minimum(narrow, wide))
+
+
+def pooled(places: FloatArray, residual: FloatArray, freedom: FloatArray) -> FloatArray:
+    """(M,) the noise that the residuals (M,), of so many degrees of freedom (M,), tell of around each place (M, 3); NaN if too few do."""
     sure = np.flatnonzero(freedom >= 3)
     if len(sure) < POOLED:
-        return np.full(len(rows), np.nan)
-    ratio = value[sure] / quantile_of_one(freedom[sure])
-    near = search_tree(points[rows[sure]]).query(points[rows], k=POOLED, workers=threads)[1]
-    return np.asarray(np.quantile(ratio[near], NOISE_QUANTILE, axis=1))
+        return np.full(len(places), np.nan)
+    near = search_tree(places[sure]).query(places, k=POOLED)[1]
+    return np.asarray(np.quantile((residual[sure] / quantile_of_one(freedom[sure]))[near], NOISE_QUANTILE, axis=1))

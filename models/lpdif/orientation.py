@@ -64,14 +64,15 @@ def agreement(points: FloatArray, axes: FloatArray, first: NDArray[np.integer], 
 
     For unit axes m, n at the ends of an offset d: m.n - 2 (m.d)(n.d) / (d^2 + reach^2), the scalar product after a mirror
     half way has taken one end to the other. On any circular arc this is exactly 1 (Koenig and Gumhold 2009): around sharp
-    edges and for the two faces of a thin sheet too, where m.n alone is wrong. `reach` (N,), the first point's, takes the mirror
+    edges and for the two faces of a thin sheet too, where m.n alone is wrong. `reach` (N,), that of both ends, takes the mirror
     away from points so near each other that noise alone gave d its direction.
     """
     offset = np.take(points, second, axis=0) - np.take(points, first, axis=0)
     one, other = np.take(axes, first, axis=0), np.take(axes, second, axis=0)
     across = np.einsum("...i,...i->...", one, offset) * np.einsum("...i,...i->...", other, offset)
     squared = np.einsum("...i,...i->...", offset, offset)
-    result: FloatArray = np.einsum("...i,...i->...", one, other) - 2 * across / (squared + np.square(np.take(reach, first)))
+    least = (np.square(np.take(reach, first)) + np.square(np.take(reach, second))) / 2
+    result: FloatArray = np.einsum("...i,...i->...", one, other) - 2 * across / (squared + least)
     return result
 
 
@@ -261,12 +262,14 @@ def _block_pairs(block: IntArray, count: int, indices: IndexArray, accordance: F
 def follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: IndexArray, agreements: Float32Array) -> None:
     """Sets, in place, the signs (N,) of the points not `settled` (N,) by the vote of their neighbours, from these inward."""
     known = settled.copy()
-    for _ in range(SWEEPS):
-        open_rows = np.flatnonzero(~settled)
-        near = indices[open_rows]
+    open_rows = np.flatnonzero(~settled)
+    near, sweeps, grown = indices[open_rows], 0, True
+    while sweeps < SWEEPS or grown:  # a wide part without signs takes many
         vote = (agreements[open_rows] * np.take(signs * known, near)).sum(axis=1)
         signs[open_rows] = np.where(vote == 0, signs[open_rows], np.sign(vote))
+        grown = bool((~known[open_rows] & (vote != 0)).any())
         known[open_rows] |= vote != 0
+        sweeps += 1
 
 
 def loose_pieces(chosen: NDArray[np.bool_], signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> NDArray[np.bool_]:

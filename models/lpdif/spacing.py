@@ -187,8 +187,8 @@ def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals:
 
 
 def quantile_of_one(freedom: FloatArray) -> FloatArray:
-    """(M,) NOISE_QUANTILE of the residual's distribution where the noise is 1: of chi-square over its degrees of freedom (Wilson and
-    Hilferty 1931), square root."""
+    """(M,) NOISE_QUANTILE of the residual where the noise is 1: of chi-square over its degrees of freedom (Wilson and Hilferty 1931), square
+    root."""
     spread = 2 / (9 * freedom)
     return np.asarray((1 - spread + NOISE_QUANTILE_Z * np.sqrt(spread)) ** 1.5)
 

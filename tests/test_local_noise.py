@@ -1,0 +1,75 @@
+"""Noise that differs over a scan is found around each place; noise that does not, and shape, are left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from clouds import Samples, box, torus, turned
+from numpy.typing import NDArray
+
+from lpdif import Scan, reconstruct
+from lpdif.local_noise import CLEARLY, local_noise
+from lpdif.preparation import prepare
+from lpdif.spacing import local_spacing, nearest, noise_sigma, search_tree
+
+FloatArray = NDArray[np.float64]
+
+
+def in_order(samples: Samples, noise: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+    """Points (N, 3) with noise (N,), in spacings, and the noise of each; in spatial order."""
+    each = np.broadcast_to(noise, len(samples.points)) * samples.spacing
+    points = samples.points + each[:, None] * np.random.default_rng(5).normal(size=samples.points.shape)
+    order = search_tree(points).indices
+    return points[order], each[order]
+
+
+def around(points: FloatArray) -> tuple[FloatArray, float]:
+    """Local noise, and that of the scan."""
+    tree = search_tree(points)
+    noise = noise_sigma(points, tree)
+    return local_noise(points, tree, None, noise, local_spacing(nearest(tree, points, 12).reach, 12)), noise
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("shape", ["torus", "box"])
+def test_even_noise_is_that_of_the_scan(shape: str, noise: float) -> None:
+    """Edges and corners are no noise."""
+    points, _ = in_order(torus(6000) if shape == "torus" else turned(box(6000, (1.0, 1.0, 1.0)), 1), noise)
+    found, typical = around(points)
+    assert (found == typical).mean() > (0.97 if shape == "box" else 0.9999)
+
+
+@pytest.mark.parametrize("loud", [0.3, 0.6, 1.0])
+def test_noise_that_grows_is_followed(loud: float) -> None:
+    samples = torus(12_000)
+    share = (samples.points[:, 0] - samples.points[:, 0].min()) / np.ptp(samples.points[:, 0])
+    points, each = in_order(samples, 0.02 * (loud / 0.02) ** share)
+    found, _ = around(points)
+    noisy = each > 0.2 * samples.spacing
+    assert np.quantile(np.abs(np.log(found[noisy] / each[noisy])), 0.9) < np.log(1.05 * CLEARLY)
+    assert np.quantile(found[each < 0.05 * samples.spacing], 0.9) < 0.15 * samples.spacing
+
+
+def test_noise_of_a_part_stays_there() -> None:
+    samples = torus(12_000)
+    points, each = in_order(samples, np.where(samples.points[:, 0] > 0.3, 0.8, 0.01))
+    found, _ = around(points)
+    loud = each > 0.1 * samples.spacing
+    assert (found[loud] > 0.4 * samples.spacing).mean() > 0.9
+    assert (found[~loud] < 0.1 * samples.spacing).mean() > 0.9
+    normals = prepare(Scan(points, None, name="part")).normals
+    assert len(normals) > 0.98 * len(points)
+
+
+@pytest.mark.slow
+def test_a_scan_with_a_noisy_part_is_one_surface() -> None:
+    """It was torn into dozens of parts, with sheets up to five spacings off."""
+    rng = np.random.default_rng(0)
+    sphere = rng.normal(size=(12_000, 3))
+    sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
+    spacing = np.sqrt(4 * np.pi / 12_000)
+    sigma = np.where(sphere[:, 0] > 0.4, 0.8, 0.01) * spacing
+    mesh = reconstruct(Scan(sphere + sigma[:, None] * rng.normal(size=sphere.shape), None, name="part"), threads=1).mesh
+    off = np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1) / spacing
+    assert off.mean() < 0.1
+    assert off.max() < 2.5
