@@ -26,8 +26,8 @@ LEAST = 0.12  # spacings: noise below is not told apart from none
 def local_noise(
     points: FloatArray, tree: cKDTree, normals: FloatArray | None, noise: float, spacing: FloatArray, threads: int = 1
 ) -> FloatArray:
-    """(N,) standard deviation of the points' error along the surface normal around each; that of the scan, `noise`, where it does not clearly
-    differ.
+    """(N,) standard deviation of the points' error along the surface normal around each; that of the scan, `noise`, where it is not clearly
+    larger. (Where it is smaller, regions could be, too; but a scan would then take twice the memory for detail that few meshes have faces for.)
 
     points (N, 3) in an order such that `even_rows` spreads over the surface, with their search tree and spacing (N,); normals (N, 3) if known.
     """
@@ -37,11 +37,11 @@ def local_noise(
         return whole
     value = noise_around(points, rows, tree, normals, threads)
     told = np.maximum(noise, LEAST * spacing[rows])
-    other = (value > CLEARLY * told) | ((noise > LEAST * spacing[rows]) & (CLEARLY * value < noise))
-    if not other.any():
+    louder = value > CLEARLY * told
+    if not louder.any():
         return whole
     nearest = search_tree(points[rows]).query(points, workers=threads)[1]
-    return np.asarray(np.where(other, value, noise)[nearest])
+    return np.asarray(np.where(louder, value, noise)[nearest])
 
 
 def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, threads: int = 1) -> FloatArray:
