@@ -261,10 +261,18 @@ def rarity(networks: Networks, training: TrainingRegions, held_out: TrainingRegi
     some = torch.randperm(len(training.counts), generator=torch.Generator().manual_seed(0))[:RULER]
     known = codes_of(training.at(some))
     whitening = fit_whitening(known)
-    reference = whitening.apply(known)
-    asked = whitening.apply(codes_of(held_out))
-    density = log_density(asked, reference, torch.full((len(asked),), -1), median_distance(reference)).numpy()
+    return deciles(whitening.apply(codes_of(held_out)), whitening.apply(known))
+
+
+def deciles(asked_RD: Tensor, reference_BD: Tensor) -> np.ndarray:
+    """(R,) decile of each whitened code by its density among the reference; 0 is the rarest tenth."""
+    density = log_density(asked_RD, reference_BD, torch.full((len(asked_RD),), -1), median_distance(reference_BD)).numpy()
     return np.argsort(np.argsort(density)) * DECILES // len(density)
+
+
+def result_path(folder: Path, variant: str, seed: int) -> Path:
+    """Where the result of a variant goes."""
+    return folder / f"{variant.replace(', ', '-').replace(' ', '_')}.{seed}.json"
 
 
 def figures(errors: np.ndarray, decile: np.ndarray) -> dict[str, float | list[float]]:
@@ -310,7 +318,7 @@ def run_seed(
     ready: dict[Shared, Optimizer] = {}
     ruler = folder / "rarity.npy"
     for variant in sorted(chosen, key=lambda v: v.shared != Variant("").shared):
-        result = folder / f"{variant.name.replace(', ', '-').replace(' ', '_')}.{seed}.json"
+        result = result_path(folder, variant.name, seed)
         if result.exists():
             continue
         started = time.monotonic()

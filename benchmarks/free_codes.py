@@ -23,11 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ablation import DECILES, HELD_OUT, figures, fixed_frames, load_regions, parameters, wide_width
+from ablation import HELD_OUT, clean, deciles, figures, fixed_frames, load_regions, parameters, result_path, wide_width
 from torch import Tensor, nn
 
-from lpdif.augment import MOST, nearest_seen
-from lpdif.density import density_weights, effective_share, log_density, median_distance
+from lpdif.density import density_weights, effective_share
 from lpdif.device import repeatable, resolve
 from lpdif.frames import canonical_frames
 from lpdif.jets import COEFFICIENTS
@@ -91,8 +90,7 @@ VARIANTS = [
 def seen_in_frames(data: TrainingRegions, frames: bool, most: int) -> Regions:
     """At most so many regions, evenly chosen, with their nearest points."""
     data = data.at(torch.linspace(0, len(data.counts) - 1, min(most, len(data.counts))).long())
-    there = torch.arange(data.points.shape[1]) < data.counts[:, None]
-    seen = nearest_seen(data.points.float(), data.normals.float(), there, MOST)
+    seen = clean(data, torch.Generator())
     found = (canonical_frames if frames else fixed_frames)(seen.points, seen.normals, seen.mask, None)
     return Regions(found.inward(seen.points), found.turned(seen.normals), seen.mask, found.inward(data.queries), data.sdf)
 
@@ -194,8 +192,7 @@ def rarity(known_RC: Tensor, asked_RC: Tensor) -> np.ndarray:
     """(R,) decile of each asked code by its density among the known ones; 0 is the rarest tenth."""
     whitening = fit_patterns(known_RC, 1, 0).whitening
     reference = whitening.apply(known_RC[:: max(1, len(known_RC) // 4096)])
-    density = log_density(whitening.apply(asked_RC), reference, torch.full((len(asked_RC),), -1), median_distance(reference)).numpy()
-    return np.argsort(np.argsort(density)) * DECILES // len(density)
+    return deciles(whitening.apply(asked_RC), reference)
 
 
 def run_seed(seed: int, chosen: list[Variant], training: Regions, held_out: Regions, device: torch.device, folder: Path) -> None:
@@ -204,7 +201,7 @@ def run_seed(seed: int, chosen: list[Variant], training: Regions, held_out: Regi
     alone = torch.zeros(len(held_out.sdf), dtype=torch.int64, device=device)
     ruler = folder / "rarity.npy"
     for variant in chosen:
-        result = folder / f"{variant.name.replace(', ', '-').replace(' ', '_')}.{seed}.json"
+        result = result_path(folder, variant.name, seed)
         if result.exists():
             continue
         started = time.monotonic()
