@@ -31,7 +31,7 @@ from lpdif.device import repeatable, resolve
 from lpdif.frames import canonical_frames
 from lpdif.jets import COEFFICIENTS
 from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import TrainingRegions, learning_rate, region_loss, step_generator
+from lpdif.optimizer import TrainingRegions, choose_decoders, learning_rate, region_loss, step_generator
 from lpdif.patterns import Patterns, fit_patterns, random_patterns
 from lpdif.stages.fit import NEAR
 from lpdif.workspace import Workspace
@@ -230,10 +230,7 @@ def branch(learner: AutoDecoder, variant: Variant, held_out_RC: Tensor, seed: in
     """Give every pattern its copy of the decoder and every training region its pattern; returns the pattern of each held-out region."""
     codes, device = learner.codes.weight.detach().cpu(), held_out_RC.device
     patterns: Patterns = (random_patterns if variant.groups == "random" else fit_patterns)(codes, variant.patterns, seed)
-    source = torch.zeros(len(patterns.centroids), dtype=torch.int64)
-    for module in learner.decoder.modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            setattr(module, name, nn.Parameter(parameter.detach()[source.to(device)]))
+    choose_decoders(learner.decoder, torch.zeros(len(patterns.centroids), dtype=torch.int64))
     learner.pattern = patterns.assign(codes).to(device)
     return patterns.assign(held_out_RC.cpu()).to(device)
 

@@ -185,7 +185,7 @@ def test_decoders_are_chosen_by_number() -> None:
     optimizer = branched(3)
     run(optimizer, 2)
     before = {name: p.detach().clone() for name, p in optimizer.networks.decoder.named_parameters()}
-    choose_decoders(optimizer.networks, torch.tensor([2, 2, 0, 1]))
+    choose_decoders(optimizer.networks.decoder, torch.tensor([2, 2, 0, 1]))
     for name, parameter in optimizer.networks.decoder.named_parameters():
         assert torch.equal(parameter, before[name][[2, 2, 0, 1]])
         assert parameter.requires_grad

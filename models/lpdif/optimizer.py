@@ -74,9 +74,9 @@ def make_networks(features: int, width: int, generator_seed: int) -> Networks:
         return Networks(encoder, MultiDecoder(1, encoder.code_size, width))
 
 
-def choose_decoders(networks: Networks, source_K: Tensor) -> None:
+def choose_decoders(decoders: MultiDecoder, source_K: Tensor) -> None:
     """Decoder k becomes a copy of what was decoder source_K[k], in place."""
-    for module in networks.decoder.modules():
+    for module in decoders.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             setattr(module, name, nn.Parameter(parameter.detach()[source_K.to(parameter.device)], parameter.requires_grad))
 
@@ -169,8 +169,8 @@ class Optimizer:
 
     def _become(self, patterns: Patterns, source_K: Tensor) -> None:
         moments = [dict(self.adam.state[p]) for p in self.networks.parameters()]
-        choose_decoders(self.networks, source_K)
-        choose_decoders(self.mean, source_K)
+        choose_decoders(self.networks.decoder, source_K)
+        choose_decoders(self.mean.decoder, source_K)
         self.adam = self._adam()
         decoders = {id(parameter) for parameter in self.networks.decoder.parameters()}
         for parameter, moment in zip(self.networks.parameters(), moments, strict=True):
@@ -226,8 +226,8 @@ class Optimizer:
         patterns = read_patterns(state)
         if patterns is not None:
             copies = torch.zeros(len(patterns.centroids), dtype=torch.int64)
-            choose_decoders(self.networks, copies)
-            choose_decoders(self.mean, copies)
+            choose_decoders(self.networks.decoder, copies)
+            choose_decoders(self.mean.decoder, copies)
             self.patterns = patterns
         self.networks.load_state_dict({k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")})
         self.mean.load_state_dict({k.removeprefix("mean."): v for k, v in state.items() if k.startswith("mean.")})
