@@ -337,3 +337,34 @@ def check_apart(indices: IntArray, close: BoolArray, kept: BoolArray) -> None:
         assert not (kept[i] and kept[j])
     for i in range(len(kept)):
         assert kept[i] or any(kept[j] for one, j in pairs if one == i)
+
+
+def dimension(points: FloatArray, mean: FloatArray, row: int, crowds: int, crowd: int, near: int, alike: float) -> float:
+    """Over the mean, of a point and its nearest, of the logarithm of the distance of the `crowd`-th over that of the `near`-th neighbour."""
+    crowd = min(crowd, len(points) - 1)
+    near = min(near, crowd)
+    growths = []
+    for i in [row, *nearest(points, points[row], crowds)[0]]:
+        if mean[i] > alike * mean[row]:
+            distances = sorted(math.dist(points[i], other) for other in points)
+            growths.append(math.log(distances[crowd] / distances[near]))
+    if len(growths) < crowd:
+        return math.inf
+    return math.log(crowd / near) / (sum(growths) / len(growths))
+
+
+def overlaid(image: FloatArray, points: FloatArray, k: int, least: int, far: float, mixed: float) -> float:
+    """Share of points of whose k nearest in the image some lie far in space, and on no side of their own."""
+    typical = []
+    for point in points:
+        typical.append(sorted(math.dist(point, other) for other in points)[4])
+    count = 0
+    for i, place in enumerate(image):
+        limit = far * max(typical[i], float(np.median(typical)))
+        order = sorted(range(len(points)), key=lambda j: math.dist(image[j], place))[: k + 1]
+        behind = [image[j] - place for j in order if math.dist(points[j], points[i]) > limit]
+        beside = [image[j] - place for j in order if math.dist(points[j], points[i]) <= limit]
+        if len(behind) >= least:
+            apart = math.dist(np.mean(behind, axis=0), np.mean(beside, axis=0))
+            count += apart < mixed * math.dist(image[order[-1]], place)
+    return count / len(points)

@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from shapes import rotation
 
 from lpdif.cleaning import (
+    ALIKE,
+    CROWD,
+    CROWD_NEAR,
+    CROWDS,
     FRAGMENT,
     OUTLIER_NEIGHBOURS,
     check_extent,
+    dimension,
     distinct_rows,
     far_rows,
     finite_rows,
@@ -234,6 +239,51 @@ def test_a_mist_of_outliers_goes_and_the_surface_in_it_stays() -> None:
     assert stray.sum() > 200
     assert kept[stray].mean() < 0.1
     assert kept[~stray].mean() > 0.99
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_a_mist_of_many_strays_goes(share: float) -> None:
+    clean = sphere(6000)
+    drawn = np.random.default_rng(5).uniform(-1.2, 1.2, (round(6000 * share / (1 - share)), 3))
+    strays = drawn[search_tree(clean.points).query(drawn)[0] > 2 * clean.spacing]
+    points, stray = with_strays(clean.points, strays)
+    kept = inliers(points)
+    assert kept[stray].mean() < 0.15
+    assert kept[~stray].mean() > 0.999
+
+
+@pytest.mark.parametrize("denser", [3, 5, 8, 20])
+@pytest.mark.parametrize("shape", ["plate", "noise", "ring", "comb"])
+def test_a_sparse_thing_beside_a_dense_one_stays(denser: int, shape: str) -> None:
+    """Bars, plates and noisy faces look like a mist to each point, but do not fill space."""
+    thing = {
+        "plate": box(1500, (1.0, 1.0, 0.05)),
+        "noise": noisy(box(1500), 0.5 * box(1500).spacing),
+        "ring": torus(1500, 1.0, 0.1),
+        "comb": joined(*(shifted(box(400, (0.3, 0.3, 1.6)), (x, y, 0.0)) for x in (0.0, 1.0) for y in (0.0, 1.0))),
+    }[shape]
+    radius = np.sqrt(8000 / (4 * np.pi)) * thing.spacing / denser
+    ball = sphere(8000).points * radius + [thing.points[:, 0].max() + radius + 5 * thing.spacing, 0.0, 0.0]
+    points, sparse = with_strays(ball, thing.points)
+    kept = inliers(points)
+    assert kept[sparse].mean() > 0.98
+    assert kept[~sparse].mean() > 0.999
+
+
+@pytest.mark.parametrize("count", [20, 60, 400])
+@pytest.mark.parametrize("shape", ["ball", "torus", "both"])
+def test_dimension_as_the_slow_twin_has_it(count: int, shape: str) -> None:
+    rng = np.random.default_rng(count)
+    filled, surface = rng.normal(size=(count, 3)), torus(count).points
+    points = {"ball": filled, "torus": surface, "both": np.concatenate([4 * filled, surface])}[shape]
+    tree = search_tree(points)
+    mean = nearest(tree, points, OUTLIER_NEIGHBOURS).mean
+    rows = rng.permutation(len(points))[:10]
+    expected = [naive.dimension(points, mean, int(row), CROWDS, CROWD, CROWD_NEAR, ALIKE) for row in rows]
+    found = dimension(tree, mean, rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    if count == 400 and shape != "both":
+        assert (found > 2.55).all() if shape == "ball" else (np.abs(found - 2) < 0.4).all()
 
 
 @pytest.mark.parametrize(("size", "stays"), [(3, False), (10, False), (40, True)])

@@ -11,7 +11,20 @@ import pytest
 from clouds import FloatArray, Samples, hemisphere, noisy, plane, shell, sphere, surroundings, torus, turned, two_balls
 from shapes import rotation
 
-from lpdif.votes import GRAZING, Trust, ground_votes, likely_views, sensor_votes, surface_winding, trust_in
+from lpdif.votes import (
+    BEHIND,
+    FAR,
+    GRAZING,
+    IMAGE_NEIGHBOURS,
+    MIXED,
+    Trust,
+    ground_votes,
+    likely_views,
+    overlaid,
+    sensor_votes,
+    surface_winding,
+    trust_in,
+)
 
 ORIGIN = np.zeros(3)
 
@@ -135,11 +148,46 @@ def test_land_under_its_origin_may_have_been_seen_from_there_or_from_above() -> 
 
 
 @pytest.mark.parametrize(("height", "expected"), [(0.0, ["origin", "above"]), (0.5, ["above", "origin"])])
-def test_the_view_from_which_less_is_torn_apart_comes_first(height: float, expected: list[str]) -> None:
+def test_the_view_from_which_less_is_overlaid_comes_first(height: float, expected: list[str]) -> None:
     """A board with a hill, which from the frame's origin hides a part of the board that was seen."""
     x, y = np.meshgrid(np.linspace(-1, 1, 80), np.linspace(-1, 1, 80))
     board = np.stack([x, y, height * np.exp(-50 * (x**2 + y**2))], -1).reshape(-1, 3)
     assert [view for _, view in likely_views(board, np.array([4.0, 0.0, -3.0]))] == expected
+
+
+def table_from(eye: FloatArray) -> FloatArray:
+    """What a camera at `eye` sees of a table over a floor, in its own frame: z forward."""
+    forward = -eye / np.linalg.norm(eye)
+    across = np.cross(forward, [0.0, 0.0, 1.0])
+    across /= np.linalg.norm(across)
+    axes = np.stack([across, np.cross(forward, across), forward])
+    u, v = np.meshgrid(np.linspace(-0.577, 0.577, 120), np.linspace(-0.45, 0.45, 93))
+    sight = np.column_stack([u.ravel(), v.ravel(), np.ones(u.size)]) @ axes
+    sight = sight[sight[:, 2] < -0.05]
+    on_table = eye - sight * (eye[2] / sight[:, 2])[:, None]
+    on_floor = eye - sight * ((eye[2] + 0.6) / sight[:, 2])[:, None]
+    hit = np.where((np.abs(on_table[:, :2]) < [1.0, 0.6]).all(axis=1)[:, None], on_table, on_floor)
+    return np.asarray((hit - eye) @ axes.T)
+
+
+@pytest.mark.parametrize("height", [1.2, 1.6, 2.5])
+def test_a_depth_image_with_silhouettes_was_seen_from_its_origin(height: float) -> None:
+    """From behind there are none, as the table stands before its shadow."""
+    assert likely_views(table_from(np.array([0.0, -2.5, height])), np.zeros(3))[0][1] == "origin"
+
+
+@pytest.mark.parametrize("count", [30, 400])
+@pytest.mark.parametrize("gap", [0.0, 0.3])
+@pytest.mark.parametrize("beside", [False, True])
+def test_overlaid_places_as_the_slow_twin_has_them(count: int, gap: float, beside: bool) -> None:
+    """Two sheets, over each other or beside each other."""
+    points = plane(count).points.copy()
+    behind = points[:, 0] > 0 if beside else np.arange(count) % 3 == 0
+    points[behind, 2] += 10 * gap
+    expected = naive.overlaid(points[:, :2], points, IMAGE_NEIGHBOURS, BEHIND, FAR, MIXED)
+    assert overlaid(points[:, :2], points) == pytest.approx(expected, abs=1e-12)
+    if count == 400:
+        assert (expected > 0.8) == (gap > 0 and not beside)
 
 
 @pytest.mark.parametrize("origin", [(0.0, 0.0, 0.0), (5.0, 1.0, 0.0), (300.0, 0.0, 0.0)])

@@ -5,6 +5,8 @@ N points, k neighbours. Nothing here needs normals; nothing is moved, only left 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,9 @@ from lpdif.errors import InputError
 from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray
 from lpdif.spacing import IndexArray, Neighbours, chunks, even_rows, nearest, search_tree
 from lpdif.words import counted
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 BoolArray = NDArray[np.bool_]
 
@@ -30,10 +35,14 @@ DETACHED = 2.5  # ... and beyond this it is, unless
 LEVEL = 0.25  # it lies nearer to the plane of the neighbours than this share of their mean distance: there the scan goes on more sparsely
 OFF_SURFACE = 0.65  # spacings off the plane of the neighbours, and
 OFF_SCATTER = 4.5  # times the scatter of the neighbours about that plane: then a point is off the surface
-SPARSE = 4.0  # times the typical mean distance: only beyond it a point must prove to lie in a surface
+SPARSE = 2.5  # times the typical mean distance: only beyond it may a point be of a mist
 SHEET = 0.4  # least over middle extent of the neighbours seen from the point: below it they form a sheet with the point
 LINE = 0.2  # middle over largest extent: below it they form a line with the point
-LONELY = 0.4  # share of sparse, scattered points among the neighbours of a sparse, scattered one: then it is an outlier
+LONELY = 0.4  # share of sparse, scattered points among the neighbours of a sparse, scattered one: then it may be an outlier
+CROWD, CROWD_NEAR = 48, 12  # nearest points between whose distances the number of points is seen to grow, with the square of it on a surface,
+CROWDS = 96  # the mean of that being taken over so many points around,
+ALIKE = 0.5  # those apart whose neighbours are nearer than this share of one's own: they are of something else
+SPREAD = 2.55  # exponent of that growth beyond which points fill space, and lie on no surface however fine
 FRAGMENT = 12  # a group of fewer points, farther than GAP from everything else, is an outlier
 GAP = 4.0  # in units of the local spacing
 
@@ -162,8 +171,9 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
     - it is detached: its mean distance exceeds that of its neighbours DETACHED times (a local outlier factor, Breunig et
       al. 2000: relative, so that uneven density is no fault) and it is not level with them, as where the density jumps; or
     - it is off the surface: its offset from the neighbours' plane exceeds what their scatter and the noise allow; or
-    - it is sparse against the whole scan, its neighbours form neither a sheet nor a line with it, and many of them are
-      the same: a mist of outliers, which is not detached from itself; or
+    - it is sparse against the whole scan, its neighbours form neither a sheet nor a line with it, many of them are the
+      same, and together they fill space: a mist of outliers, which is not detached from itself, and unlike the bars
+      and corners of a thing that was only scanned from farther away; or
     - it belongs to a group of fewer than FRAGMENT points far from all others.
     Points are judged again, against the points still there, when one of their neighbours was an outlier.
     """
@@ -171,10 +181,16 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
     inlier = np.ones(len(points), dtype=np.bool_)
     mean = neighbours.mean.copy()
     sparse = SPARSE * float(np.median(mean))
-    rows = np.arange(len(points))
+    rows = left = np.arange(len(points))
     indices = neighbours.indices
+    tree: cKDTree | None = None
     for _ in range(ROUNDS):
-        gone = rows[_outliers(points, rows, indices, mean, noise, sparse)]
+        outlier, mist = _outliers(points, rows, indices, mean, noise, sparse)
+        mist = np.flatnonzero(mist & ~outlier)
+        if len(mist):
+            tree = tree or search_tree(points[left])
+            outlier[mist] = dimension(tree, mean[left], np.searchsorted(left, rows[mist]), threads) > SPREAD
+        gone = rows[outlier]
         if not len(gone):
             break
         inlier[gone] = False
@@ -183,14 +199,18 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
         left = np.flatnonzero(inlier)
         if not len(rows) or len(left) <= k:
             break
-        anew = nearest(search_tree(points[left]), points[rows], k, threads)
+        tree = search_tree(points[left])
+        anew = nearest(tree, points[rows], k, threads)
         indices = left[anew.indices].astype(np.int32)
         mean[rows] = anew.mean
     return inlier & ~_in_fragment(points, neighbours, inlier)
 
 
-def _outliers(points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, noise: float, sparse: float) -> BoolArray:
-    """(R,) which of the points `rows`, whose neighbours are `indices` (R, k), are outliers. mean (N,): mean distances."""
+def _outliers(
+    points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, noise: float, sparse: float
+) -> tuple[BoolArray, BoolArray]:
+    """(R,) which of the points `rows`, whose neighbours are `indices` (R, k), are outliers, and which are like those of a mist. mean (N,):
+    mean distances."""
     k = indices.shape[1]
     around = np.empty(len(rows))
     suspect = np.empty(len(rows), dtype=np.bool_)
@@ -213,8 +233,30 @@ def _outliers(points: FloatArray, rows: IntArray, indices: IndexArray, mean: Flo
         shapeless = (extents[:, 0] >= SHEET * extents[:, 1]) & (extents[:, 1] >= LINE * extents[:, 2])
         scattered[rows[some]] = shapeless & (own > sparse)
     mist = np.flatnonzero(scattered[rows])
-    outlier[mist] |= scattered[indices[mist]].mean(axis=1) >= LONELY
-    return outlier
+    mist = mist[scattered[indices[mist]].mean(axis=1) >= LONELY]
+    return outlier, np.isin(np.arange(len(rows)), mist)
+
+
+def dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1) -> FloatArray:
+    """(R,) with which power of the distance the number of points grows about points `rows`: 1 on a line, 2 on a surface, 3 where they fill space.
+
+    tree: of N points; mean (N,): mean distances of their neighbours. Of one point it is a guess (the ratio of two of its distances, as of Pettis
+    et al. 1979): it is averaged over CROWDS points around, of about the same density. Infinite where fewer than CROWD of them are (or all there are):
+    too few to be a thing of its own.
+    """
+    growth = np.full(tree.n, np.nan)
+    crowd = min(CROWD, tree.n - 1)
+    found = np.empty(len(rows))
+    for part in chunks(len(rows)):
+        around = tree.query(tree.data[rows[part]], k=min(CROWDS, tree.n - 1) + 1, workers=threads)[1]
+        new = np.unique(around)
+        new = new[np.isnan(growth[new])]
+        distances = tree.query(tree.data[new], k=[min(CROWD_NEAR, crowd) + 1, crowd + 1], workers=threads)[0]
+        growth[new] = np.log(distances[:, 1] / distances[:, 0])
+        alike = mean[around] > ALIKE * mean[rows[part]][:, None]
+        found[part] = alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)
+        found[part][alike.sum(axis=1) < crowd] = np.inf
+    return found * np.log(crowd / min(CROWD_NEAR, crowd))
 
 
 def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -43,9 +43,12 @@ MOST_COLUMNS = 0.5  # and is found in this share of the columns, at least
 
 VIEW_PLACES = 50_000  # points that an image is judged by
 VIEW_ANGLE = 0.25  # cosine of the half angle that a scene seen from its origin may fill
-TORN = 8.0  # neighbours in the image are torn apart beyond this many times the distance of nearest neighbours in space
-SINGLE = 0.15  # share of torn places up to which an image shows one surface
-CLEARLY = 0.05  # and by which one view must be ahead of another to be clearly better
+IMAGE_NEIGHBOURS = 16  # of which at least
+BEHIND = 3  # must be far from the place in space,
+FAR = 8.0  # that is, this many times the distance of nearest neighbours, its own or the typical one,
+MIXED = 0.6  # and on the same side of it as the others, by this share of the farthest's distance: else they lie beyond a silhouette
+SINGLE = 0.15  # share of overlaid places up to which an image shows one surface
+CLEARLY = 0.03  # and by which one view must be ahead of another to be clearly better
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,8 @@ def likely_views(points: FloatArray, origin: FloatArray) -> list[tuple[FloatArra
 
     points (N, 3) in coordinates in which the file's own origin is at -origin. Range images are often stored in the scanner's
     frame ("origin", a place), and range images of some scanners and aerial scans with z up ("above", a direction). A scan counts as one of
-    them if it shows a single surface from there: no two neighbours in the image lie far apart in space, but for a few at silhouettes.
-    Where it does from both, the origin comes first, as a camera may look up, unless more is clearly torn apart from there: the origin of a
-    turntable's frame lies inside of what stands on it.
+    them if it shows a single surface from there. Where it does from both, the origin comes first, as a camera may look up, unless clearly more
+    is overlaid from there: the origin of a turntable's frame lies inside of what stands on it.
     """
     some = points[even_rows(len(points), VIEW_PLACES)]
     eye = -origin
@@ -162,22 +164,30 @@ def likely_views(points: FloatArray, origin: FloatArray) -> list[tuple[FloatArra
     middle = (sight / np.maximum(distance, 1e-300)[:, None]).mean(axis=0)
     middle /= max(float(np.linalg.norm(middle)), 1e-300)
     depth = sight @ middle
-    from_origin, from_above = 1.0, _torn(some[:, :2], some)
+    from_origin, from_above = 1.0, overlaid(some[:, :2], some)
     if (depth > VIEW_ANGLE * distance).all() and (distance > 0).all():
         across = np.linalg.qr(middle[:, None], mode="complete")[0][:, 1:]
-        from_origin = _torn(sight @ across / depth[:, None], some)
+        from_origin = overlaid(sight @ across / depth[:, None], some)
     views = [(from_origin, eye, "origin"), (from_above, np.array([0.0, 0.0, 1.0]), "above")]
     if from_above < from_origin - CLEARLY:
         views.reverse()
-    return [(place, view) for torn, place, view in views if torn <= SINGLE]
+    return [(place, view) for share, place, view in views if share <= SINGLE]
 
 
-def _torn(image: FloatArray, points: FloatArray) -> float:
-    """Share of the points (N, 3) near whose place in the image (N, 2) there are others that are not near in space."""
+def overlaid(image: FloatArray, points: FloatArray) -> float:
+    """Share of places, spread over points (N, 3), where one surface is seen through another, if (N, 2) is what is seen of them.
+
+    At such a place near and far points mix. At a silhouette, which every image of a scanner has, a line parts them.
+    """
     from scipy.spatial import cKDTree
 
     rows = even_rows(len(points), PLACES)
-    _, near = cKDTree(image).query(image[rows], k=5)
-    apart = np.linalg.norm(points[near[:, 1:]] - points[rows][:, None], axis=2)
-    nearest, _ = cKDTree(points).query(points[rows], k=5)
-    return float((apart.max(axis=1) > TORN * np.median(nearest[:, -1])).mean())
+    _, near = cKDTree(image).query(image[rows], k=min(IMAGE_NEIGHBOURS + 1, len(points)))
+    nearest, _ = cKDTree(points).query(points[rows], k=min(5, len(points)))
+    far = np.linalg.norm(points[near] - points[rows][:, None], axis=2) > FAR * np.maximum(nearest[:, -1:], np.median(nearest[:, -1]))
+    offset = image[near] - image[rows][:, None]
+    radius = np.linalg.norm(offset, axis=2).max(axis=1)
+    behind = far.sum(axis=1)  # the place itself never is, so that both means exist where it counts
+    means = [np.einsum("mki,mk->mi", offset, chosen) / np.maximum(chosen.sum(axis=1), 1)[:, None] for chosen in (far, ~far)]
+    mixed = np.linalg.norm(means[0] - means[1], axis=1) < MIXED * radius
+    return float(((behind >= BEHIND) & mixed).mean())
