@@ -163,7 +163,7 @@ def table_from(eye: FloatArray) -> FloatArray:
     axes = np.stack([across, np.cross(forward, across), forward])
     u, v = np.meshgrid(np.linspace(-0.577, 0.577, 120), np.linspace(-0.45, 0.45, 93))
     sight = np.column_stack([u.ravel(), v.ravel(), np.ones(u.size)]) @ axes
-    sight = sight[sight[:, 2] < -0.05]
+    sight = sight[sight[:, 2] < -0.15]
     on_table = eye - sight * (eye[2] / sight[:, 2])[:, None]
     on_floor = eye - sight * ((eye[2] + 0.6) / sight[:, 2])[:, None]
     hit = np.where((np.abs(on_table[:, :2]) < [1.0, 0.6]).all(axis=1)[:, None], on_table, on_floor)

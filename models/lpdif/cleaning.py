@@ -186,10 +186,10 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
     tree: cKDTree | None = None
     for _ in range(ROUNDS):
         outlier, mist = _outliers(points, rows, indices, mean, noise, sparse)
-        mist = np.flatnonzero(mist & ~outlier)
-        if len(mist):
+        doubtful = np.flatnonzero(mist & ~outlier)
+        if len(doubtful):
             tree = tree or search_tree(points[left])
-            outlier[mist] = dimension(tree, mean[left], np.searchsorted(left, rows[mist]), threads) > SPREAD
+            outlier[doubtful] = dimension(tree, mean[left], np.searchsorted(left, rows[doubtful]), threads) > SPREAD
         gone = rows[outlier]
         if not len(gone):
             break
@@ -238,11 +238,11 @@ def _outliers(
 
 
 def dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1) -> FloatArray:
-    """(R,) with which power of the distance the number of points grows about points `rows`: 1 on a line, 2 on a surface, 3 where they fill space.
+    """(R,) with which power of the distance the number of points grows about points `rows`: 1 on a line, 2 on a surface, 3 in space.
 
-    tree: of N points; mean (N,): mean distances of their neighbours. Of one point it is a guess (the ratio of two of its distances, as of Pettis
-    et al. 1979): it is averaged over CROWDS points around, of about the same density. Infinite where fewer than CROWD of them are (or all there are):
-    too few to be a thing of its own.
+    tree: of N points; mean (N,): mean distances of their neighbours. Of one point it is a guess (from the ratio of two of its
+    distances, as of Pettis et al. 1979): it is averaged over CROWDS points around, of about the same density. Infinite where
+    fewer than CROWD of them are (or all there are): too few to be a thing of its own.
     """
     growth = np.full(tree.n, np.nan)
     crowd = min(CROWD, tree.n - 1)
@@ -256,7 +256,7 @@ def dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1)
         alike = mean[around] > ALIKE * mean[rows[part]][:, None]
         found[part] = alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)
         found[part][alike.sum(axis=1) < crowd] = np.inf
-    return found * np.log(crowd / min(CROWD_NEAR, crowd))
+    return np.asarray(found * np.log(crowd / min(CROWD_NEAR, crowd)))
 
 
 def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
