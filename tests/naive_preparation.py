@@ -368,3 +368,29 @@ def overlaid(image: FloatArray, points: FloatArray, k: int, least: int, far: flo
             apart = math.dist(np.mean(behind, axis=0), np.mean(beside, axis=0))
             count += apart < mixed * math.dist(image[order[-1]], place)
     return count / len(points)
+
+
+def stray_normals(
+    points: FloatArray,
+    normals: FloatArray,
+    indices: IntArray,
+    reach: FloatArray,
+    confident: float,
+    askew: float,
+    fitting: float,
+    strays: float,
+    vague: float,
+) -> list[bool]:
+    """Of each normal, whether it is far from the axis of the plane of the neighbours, or, without one, vague; none if too few are."""
+    far, unfit, sure, unclear = [], [], [], []
+    for i, p in enumerate(points):
+        near = points[indices[i]]
+        values, axes = np.linalg.eigh(np.cov(near.T, bias=True))
+        sure.append(bool(values[0] < confident * values[1]))
+        far.append(abs(float(axes[:, 0] @ normals[i])) < askew)
+        unfit.append(abs(float(axes[:, 0] @ normals[i])) < fitting)
+        sizes = [abs(agreement(p, points[j], normals[i], normals[j], math.sqrt((reach[i] ** 2 + reach[j] ** 2) / 2))) for j in indices[i]]
+        unclear.append(sum(sizes) / len(sizes) < vague)
+    if sum(a and b for a, b in zip(far, sure, strict=True)) <= strays * len(points):
+        return [False] * len(points)
+    return [a if s else u for a, s, u in zip(unfit, sure, unclear, strict=True)]

@@ -274,3 +274,39 @@ def test_one_ball_of_two_that_is_inside_out_is_turned(large: int, small: int) ->
     found = prepare(Scan(samples.points, samples.normals * wrong))
     assert outward_share(found, samples) > 0.999
     assert found.facts["normals"] == "given, partly turned over"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.33, 0.45])
+@pytest.mark.parametrize("kind", ["random", "constant", "region"])
+@pytest.mark.parametrize("shape", ["torus", "box", "plate"])
+def test_stray_normals_among_good_ones_are_made_anew(share: float, kind: str, shape: str) -> None:
+    """As of a scan merged from several of which one had none worth the name."""
+    samples = {"torus": torus(4000), "box": box(4000), "plate": box(4000, (1.0, 1.0, 0.1))}[shape]
+    rng = np.random.default_rng(0)
+    bad = rng.random(4000) < share
+    if kind == "region":
+        bad = samples.points[:, 0] < np.quantile(samples.points[:, 0], share)
+    normals = samples.normals.copy()
+    normals[bad] = rng.normal(size=(bad.sum(), 3)) if kind == "random" else [0.3, 0.5, 0.81]
+    found = prepare(Scan(samples.points, normals))
+    assert outward_share(found, samples) > 0.97
+    assert np.mean(degrees(found.normals, samples.normals[found.kept]) < 45) > 0.95
+
+
+@pytest.mark.parametrize("gap", [0.75, 1.0, 1.5, 2.0, 3.0, 6.0, 12.0])
+def test_two_sheets_that_face_the_same_way_are_left_alone(gap: float) -> None:
+    """Flight strips with an offset: what faces the other could be its underside, but the normals are sound."""
+    sheets = [plane(3000, seed) for seed in (0, 1)]
+    both = joined(sheets[0], shifted(sheets[1], (0.0, 0.0, gap * sheets[0].spacing)))
+    found = prepare(Scan(both.points, both.normals))
+    assert outward_share(found, both) == 1
+
+
+@pytest.mark.parametrize("thickness", [1.0, 2.0, 4.0, 10.0])
+@pytest.mark.parametrize("half", [False, True])
+def test_the_underside_of_a_plate_that_faces_up_is_turned_back(thickness: float, half: bool) -> None:
+    """As of normals that were all turned to one direction: what joins it along its rim tells."""
+    plate = box(6000, (1.0, 1.0, thickness * np.sqrt(2 / 6000)))
+    up = (plate.normals[:, 2] < -0.5) & (plate.points[:, 0] > (0.0 if half else -np.inf))
+    found = prepare(Scan(plate.points, np.where(up[:, None], -plate.normals, plate.normals)))
+    assert outward_share(found, plate) > 0.98

@@ -8,20 +8,26 @@ import clouds
 import naive_preparation as naive
 import numpy as np
 import pytest
-from clouds import FloatArray, Samples, hemisphere, noisy, plane, shell, sphere, surroundings, torus, turned, two_balls
+from clouds import FloatArray, Samples, box, hemisphere, noisy, plane, shell, sphere, surroundings, torus, turned, two_balls
 from shapes import rotation
 
 from lpdif.votes import (
+    ASKEW,
     BEHIND,
+    CONFIDENT,
     FAR,
+    FITTING,
     GRAZING,
     IMAGE_NEIGHBOURS,
     MIXED,
+    STRAYS,
+    VAGUE,
     Trust,
     ground_votes,
     likely_views,
     overlaid,
     sensor_votes,
+    stray_normals,
     surface_winding,
     trust_in,
 )
@@ -55,6 +61,20 @@ def test_normals_of_solids_are_trusted_and_inward_ones_known(shape: str) -> None
     assert (inward.outward, inward.inward) == (0, pytest.approx(1, abs=0.1))
     assert not good.flipped
     assert not inward.flipped
+
+
+@pytest.mark.parametrize("count", [40, 300])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("shape", ["torus", "box", "noise"])
+def test_stray_normals_as_the_slow_twin_has_them(count: int, share: float, shape: str) -> None:
+    samples = {"torus": torus(count), "box": box(count), "noise": noisy(torus(count), 0.4 * torus(count).spacing)}[shape]
+    rng = np.random.default_rng(count)
+    normals = samples.normals.copy()
+    normals[rng.random(count) < share] = [0.0, 0.6, 0.8]
+    cloud = surroundings(samples)
+    expected = naive.stray_normals(samples.points, normals, cloud.near.indices, cloud.reach, CONFIDENT, ASKEW, FITTING, STRAYS, VAGUE)
+    assert stray_normals(samples.points, normals, cloud.near.indices, cloud.reach).tolist() == expected
+    assert any(expected) or count == 40 or share < 0.3 or shape == "noise"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])

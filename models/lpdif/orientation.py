@@ -285,8 +285,10 @@ def loose_pieces(chosen: NDArray[np.bool_], signs: FloatArray, indices: IndexArr
     pairs = (first[within], other[within])
     _, piece = connected_components(coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(len(chosen),) * 2), directed=False)
     accordance = agreements[chosen].ravel() * signs[first] * signs[other]
-    hold = np.bincount(piece[first[~within]], accordance[~within], minlength=int(piece.max(initial=-1)) + 1)
-    return np.asarray(chosen & (hold[piece] <= 0))
+    pieces = int(piece.max(initial=-1)) + 1
+    hold = np.bincount(piece[first[~within]], accordance[~within], minlength=pieces)
+    alone = np.bincount(piece[first[~within]], minlength=pieces) == 0
+    return np.asarray(chosen & (alone | (hold < 0))[piece])
 
 
 def accord(signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> FloatArray:

@@ -25,6 +25,7 @@ from lpdif.votes import (
     ground_votes,
     likely_views,
     sensor_votes,
+    stray_normals,
     trust_in,
 )
 from lpdif.words import counted
@@ -34,6 +35,7 @@ log = logging.getLogger("lpdif")
 Facts = dict[str, float | int | str]
 BoolArray = NDArray[np.bool_]
 
+MOST_STRAYS = 0.5  # share of stray normals from which none is used
 ENOUGH = 0.5  # share of the points that must have a normal for the given ones to count
 AMBIGUOUS = 0.3  # accord with its neighbours below which the side of a point is a guess
 AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
@@ -44,6 +46,8 @@ CLOSED = 0.42  # winding number on a part from which it is a solid's
 MOSTLY = 0.5  # share of the points in closed parts from which a scan is one of solids
 LAND = 0.35  # mean winding number on a scan below which it may be land, if no view decides
 LOUD = 0.9  # quantile of the noise for which neighbours are gathered
+PARALLEL = 0.7  # size of the cosine of two normals, and
+IN_FRONT = 0.3  # of the product of their cosines to the line between both points beyond which one lies in front of the other, not beside it
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
 
 
@@ -88,9 +92,12 @@ def outward_normals(
     """
     if usable.mean() >= ENOUGH:
         filled = given if usable.all() else _filled(cloud, given, usable)
-        kept = _kept(cloud, filled, usable, sensor, facts)
-        if kept is not None:
-            return kept
+        stray = _strays(cloud, filled)
+        if not stray.all():
+            usable = usable & ~stray
+            kept = _kept(cloud, _filled(cloud, given, usable) if stray.any() else filled, usable, bool(stray.any()), sensor, facts)
+            if kept is not None:
+                return kept
     else:
         log.info("normals: %s; estimated", "none given" if not usable.any() else f"only {100 * usable.mean():.2g} % given")
     axes, count = estimated_axes(cloud)
@@ -110,9 +117,12 @@ def estimated_axes(cloud: Cloud) -> tuple[FloatArray, int]:
 
 
 def _kept(
-    cloud: Cloud, normals: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
+    cloud: Cloud, normals: FloatArray, usable: BoolArray, strayed: bool, sensor: FloatArray | None, facts: Facts
 ) -> tuple[FloatArray, float, float] | None:
-    """The result with given normals (N, 3), as they are or with other signs; None if they are not normals of this surface."""
+    """The result with given normals (N, 3), as they are or with other signs; None if they are not normals of this surface.
+
+    strayed: some did, so that the signs of the others are not to be relied upon either.
+    """
     trust = trust_in(cloud.points, normals, cloud.areas, cloud.near.indices, cloud.spacing, cloud.reach)
     if trust.fit < FITTING:
         log.info("normals: given, but they do not fit the points (median |cos| %.2f); estimated instead", trust.fit)
@@ -121,12 +131,13 @@ def _kept(
     error = normals_noise(cloud.points, normals, cloud.near.indices)
     faces_sensor = sensor is not None and float((sensor_votes(cloud.points, normals, sensor) > 0).mean()) >= FACING
     inside_out = trust.inward >= SOLID_INSIDE_OUT and sensor is None
-    if not trust.flipped and (faces_sensor or inside_out or (trust.outward >= SOLID and sensor is None)):
+    scattered = trust.flipped or strayed
+    if not scattered and (faces_sensor or inside_out or (trust.outward >= SOLID and sensor is None)):
         log.info("normals: %s, consistent; %s", some, "but inward: turned over" if inside_out else "kept")
         facts["normals"] = "given, turned over" if inside_out else "given"
         return (-normals if inside_out else normals), error, _ambiguous_sample(cloud, normals)
-    if trust.flipped:
-        found, _ = _oriented(cloud, normals, None, np.where(usable, SCATTERED_VOTE, 0.0), sensor, facts)
+    if scattered:
+        found, _ = _oriented(cloud, normals, None, np.where(usable, GIVEN_VOTE if strayed else SCATTERED_VOTE, 0.0), sensor, facts)
         turned = float((found.signs < 0).mean())
         log.info("normals: %s, but with scattered signs; axes kept, %.3g %% turned over", some, 100 * turned)
         facts["normals"] = "given, signs made anew"
@@ -141,12 +152,18 @@ def _kept(
 
 def _only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) -> Orientation:
     """Of the turns of consistent normals those of closed parts that were inside out, and of pieces that did not hang together with what is
-    around them: a turn anywhere else would tear what was whole."""
+    around them: a turn anywhere else would tear what was whole. Of a sheet in front of another nothing is said: both may face the same way."""
     over = found.signs < 0
     whole = np.bincount(found.part, over, minlength=len(found.winding)) > WHOLE * np.bincount(found.part, minlength=len(found.winding))
     inside_out = over & (whole & (found.winding > CLOSED))[found.part]
     agreements = all_agreements(cloud.points, normals, cloud.around, cloud.reach)
-    loose = loose_pieces(over & ~whole[found.part], np.ones(len(over)), cloud.around, agreements)
+    pieces = over & ~whole[found.part]
+    rows = np.flatnonzero(pieces)
+    alike = np.einsum("nki,ni->nk", normals[cloud.around[rows]], normals[rows])
+    beside = agreements.copy()
+    in_front = (np.abs(alike) > PARALLEL) & (np.abs(alike - agreements[rows]) > 2 * IN_FRONT)
+    beside[rows] = np.where(in_front, 0.0, agreements[rows])
+    loose = loose_pieces(pieces, np.ones(len(over)), cloud.around, beside)
     signs = np.where(inside_out | loose, -1.0, 1.0)
     return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
 
@@ -221,6 +238,18 @@ def _faced_where_torn(cloud: Cloud, axes: FloatArray, found: Orientation, sight:
 
 def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, solid: bool = True) -> Orientation:
     return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.local_noise, start, votes, solid)
+
+
+def _strays(cloud: Cloud, given: FloatArray) -> BoolArray:
+    """(N,) which of the given normals (N, 3) not to use: none, those that stray, or all where most must be of something else."""
+    stray = stray_normals(cloud.points, given, cloud.near.indices, cloud.reach)
+    share = float(stray.mean())
+    if share > MOST_STRAYS:
+        log.info("normals: given, but they do not fit the points (%.3g %% askew); estimated instead", 100 * share)
+        return np.ones(len(given), dtype=np.bool_)
+    if share:
+        log.info("normals: %.3g %% are not those of the surface; left out", 100 * share)
+    return stray
 
 
 def _filled(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:

@@ -10,11 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpdif.orientation import agreement
-from lpdif.scans import FloatArray
-from lpdif.spacing import IndexArray, even_rows
+from lpdif.scans import FloatArray, IntArray
+from lpdif.spacing import IndexArray, chunks, even_rows
 from lpdif.winding import block_influence
+
+BoolArray = NDArray[np.bool_]
 
 PLACES = 2000  # at which normals are looked at
 CONFIDENT = 0.1  # least over middle variance of the neighbours: below it they lie in a plane, whose axis is known
@@ -25,10 +28,14 @@ WINDING_BLOCKS = 2000
 OUTWARD = 0.2  # winding number on the surface, averaged, above which the normals may well be those of a solid,
 INSIDE_OUT = -0.35  # and below which they are clearly those of one that is inside out: an open bowl stays above
 
-FITTING = 0.8  # below it given normals are not those of the surface
+FITTING = 0.8  # |cos| to such an axis, of one doubtful normal or the median of all, below which they are not those of the surface
 SCATTERED = 0.03  # share of normals alone against their neighbours from which flips are scattered all over,
 AT_ODDS = 0.33  # and mean share of contradicting neighbours: two touching surfaces alone stay below both
 SOLID, SOLID_INSIDE_OUT = 0.98, 0.9  # share of such places from which the scan counts as one or the other
+
+ASKEW = 0.5  # |cos| to such an axis below which a normal is none of the surface there,
+STRAYS = 0.01  # share of places up to which that may be for edges: beyond, all that do not fit are doubted,
+VAGUE = 0.65  # and mean size of the agreement with the neighbours below which it is none where there is no such axis
 
 GIVEN_VOTE = 0.05  # of normals that are consistent: only what clearly contradicts them turns them over
 SCATTERED_VOTE = 0.5  # of normals with scattered signs: their majority decides where the shape does not
@@ -80,11 +87,7 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
     It looks at a sample of places, the winding number apart, and costs a fraction of finding the neighbours.
     """
     rows = even_rows(len(points), PLACES)
-    near = points[indices[rows]] - points[rows][:, None]
-    centred = near - near.mean(axis=1, keepdims=True)
-    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred)
-    sure = values[:, 0] < CONFIDENT * values[:, 1]
-    cosine = np.abs(np.einsum("mi,mi->m", axes[:, :, 0], normals[rows]))
+    cosine, sure = _against_planes(points, normals, rows, indices)
     agreements = agreement(points, normals, rows[:, None], indices[rows], reach)
     against = (agreements < -CLEAR).sum(axis=1) / np.maximum((np.abs(agreements) > CLEAR).sum(axis=1), 1)
     winding = surface_winding(points, normals, areas, spacing)
@@ -95,6 +98,33 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
         outward=float((winding > OUTWARD).mean()),
         inward=float((winding < INSIDE_OUT).mean()),
     )
+
+
+def stray_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, reach: FloatArray) -> BoolArray:
+    """(N,) which of the unit normals (N, 3) of points (N, 3), whose nearest are `indices` (N, k), are no normals of the surface there.
+
+    They are far from the axis of a plane through the neighbours, or, where there is no such plane, at edges and in noise, neither agree nor
+    disagree with the neighbours. None where so few do that it may be the edges of a sound scan. reach (N,): as in `agreement`.
+    """
+    rows = even_rows(len(points), PLACES)
+    cosine, sure = _against_planes(points, normals, rows, indices)
+    if (sure & (cosine < ASKEW)).mean() <= STRAYS:
+        return np.zeros(len(points), dtype=np.bool_)
+    stray = np.empty(len(points), dtype=np.bool_)
+    for part in chunks(len(points)):
+        some = np.arange(part.start, part.stop)
+        cosine, sure = _against_planes(points, normals, some, indices)
+        accord = np.abs(agreement(points, normals, some[:, None], indices[part], reach)).mean(axis=1)
+        stray[part] = np.where(sure, cosine < FITTING, accord < VAGUE)
+    return stray
+
+
+def _against_planes(points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray) -> tuple[FloatArray, BoolArray]:
+    """(M,) |cos| between the normals of points `rows` and the planes through their nearest, and whether these lie in a plane."""
+    near = points[indices[rows]] - points[rows][:, None]
+    centred = near - near.mean(axis=1, keepdims=True)
+    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred)
+    return np.abs(np.einsum("mi,mi->m", axes[:, :, 0], normals[rows])), values[:, 0] < CONFIDENT * values[:, 1]
 
 
 def surface_winding(points: FloatArray, normals: FloatArray, areas: FloatArray, spacing: float) -> FloatArray:
