@@ -10,8 +10,10 @@ from scipy.spatial import cKDTree
 
 from lpdif import holes
 from lpdif.cover import Cover
+from lpdif.holes import AMID, ONE_WAY, amid_surface, loops_of, without_pinches
 from lpdif.isosurface import Surface
-from lpdif.trimming import keep_faces
+from lpdif.manifold import is_closed_manifold, sides_of
+from lpdif.trimming import edge_numbers, keep_faces
 
 
 def ball(subdivisions: int = 3) -> Surface:
@@ -77,14 +79,94 @@ def test_a_hole_in_a_patch_is_closed_and_its_rim_stays() -> None:
     assert len(shape_of(fill_holes(cap, 0.5)).outline().entities) == 1
 
 
-def test_loops_that_meet_in_a_vertex_stay_open() -> None:
-    surface = ball()
-    corner = surface.faces[0, 0]
+def without_faces_around(surface: Surface, corner: int, gone: tuple[int, ...]) -> Surface:
+    """The surface without some of the faces around a vertex, numbered as one walks around it."""
     beside = np.flatnonzero((surface.faces == corner).any(1))
+    walk = [beside[0]]
+    while len(walk) < len(beside):
+        walk.append(next(f for f in beside if f not in walk and len(set(surface.faces[f]) & set(surface.faces[walk[-1]])) == 2))
     kept = np.ones(len(surface.faces), bool)
-    kept[[beside[0], beside[np.argmax([len(set(surface.faces[f]) & set(surface.faces[beside[0]])) == 1 for f in beside])]]] = False
-    opened = keep_faces(surface, kept)[0]
+    kept[[walk[i] for i in gone]] = False
+    return keep_faces(surface, kept)[0]
+
+
+@pytest.mark.parametrize("corner", [0, 50, 400])
+def test_two_holes_that_meet_in_a_vertex_are_closed_each(corner: int) -> None:
+    opened = without_faces_around(ball(), corner, (0, 2))
+    filled = fill_holes(opened, 10.0)
+    assert len(filled.vertices) == len(opened.vertices) + 2
+    assert is_closed_manifold(filled.faces)
+
+
+def test_holes_that_meet_in_a_vertex_become_one_where_it_is_cut() -> None:
+    corner = int(np.argmax(np.bincount(ball().faces.reshape(-1)) == 6))
+    opened = without_faces_around(ball(), corner, (0, 2, 4))
     assert fill_holes(opened, 10.0) is opened
+    cut = without_pinches(opened)
+    np.testing.assert_array_equal(cut.vertices[-2:], opened.vertices[[corner, corner]])
+    np.testing.assert_array_equal(cut.vertices[cut.faces], opened.vertices[opened.faces])
+    filled = fill_holes(cut, 10.0)
+    assert len(filled.vertices) == len(opened.vertices) + 3
+    assert is_closed_manifold(filled.faces)
+
+
+def test_a_flap_that_hangs_on_by_a_vertex_is_cut_off() -> None:
+    surface = ball()
+    flap = surface.faces[0]
+    ring = (np.isin(surface.faces, flap).sum(1) > 0) & ~(surface.faces == flap).all(1)
+    ring &= ~(surface.faces == flap[0]).any(1) | (np.isin(surface.faces, flap).sum(1) == 2)
+    opened = keep_faces(surface, ~ring)[0]
+    assert shape_of(without_pinches(opened)).body_count == 2
+    assert len(without_pinches(opened).vertices) == len(opened.vertices) + 1
+
+
+def test_a_surface_without_pinches_comes_back_as_it_is() -> None:
+    for surface in (ball(), without(ball(), np.eye(3), 0.3), without_faces_around(ball(), 50, (0, 2))):
+        assert without_pinches(surface) is surface
+
+
+def traced(faces: NDArray[np.int64]) -> list[set[tuple[int, int]]]:
+    """Loops of open sides, followed side by side; where two fans meet in a vertex from one to the other."""
+    walked = [(int(f[i]), int(f[(i + 1) % 3])) for f in faces for i in range(3)]
+    open_ = {side for side in walked if (side[1], side[0]) not in walked}
+    loops, left = [], set(open_)
+    while left:
+        side = min(left)
+        loop: set[tuple[int, int]] = set()
+        while side not in loop:
+            loop.add(side)
+            vertex = side[1]
+            fan = {f for f in range(len(faces)) if set(side) <= set(faces[f].tolist())}
+            while more := {
+                f
+                for f in range(len(faces))
+                if vertex in faces[f] and f not in fan and any(len(set(faces[f].tolist()) & set(faces[g].tolist())) == 2 for g in fan)
+            }:
+                fan |= more
+            leaving = [other for other in open_ if other[0] == vertex]
+            across = [other for other in leaving if not any(set(other) <= set(faces[f].tolist()) for f in fan)]
+            side = (across or leaving)[0]
+        loops.append(loop)
+        left -= loop
+    return loops
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_loops_as_the_slow_twin_has_them(seed: int) -> None:
+    surface, rng = ball(2), np.random.default_rng(seed)
+    kept = np.ones(len(surface.faces), bool)
+    kept[rng.choice(len(kept), 12 + 2 * seed, replace=False)] = False
+    faces = keep_faces(surface, kept)[0].faces
+    number, count = edge_numbers(faces)
+    side = np.flatnonzero(count[number] == 1)
+    start, end = (part[side].tolist() for part in sides_of(faces))
+    if max(np.bincount(start)) > 2:
+        pytest.skip("three loops in one vertex")
+    loop = loops_of(faces, side).tolist()
+    found = [{(a, b) for a, b, n in zip(start, end, loop, strict=True) if n == number} for number in range(max(loop) + 1)]
+    expected = traced(faces)
+    assert len(found) == len(expected)
+    assert all(one in expected for one in found)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -124,3 +206,37 @@ def test_a_tiny_hole_is_closed_whatever_is_around_it() -> None:
     torn, seen = (crumpled(without(whole, np.eye(3)[:1], 0.12), 0.3), without(whole, np.eye(3)[:1], 0.5))
     assert fill_holes(torn, 10.0, scanned=seen, spacing=0.05) is torn
     assert shape_of(fill_holes(torn, 10.0, scanned=seen, spacing=0.5)).is_watertight
+
+
+@pytest.mark.parametrize("corner", [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0), (1.0, 0.0, 0.0)])
+@pytest.mark.parametrize("size", [0.2, 0.35])
+def test_a_hole_at_a_crease_is_closed(corner: tuple[float, float, float], size: float) -> None:
+    """What is torn there curls, and next to an edge the points around lie to one side, as at a rim."""
+    box = trimesh.creation.box((2.0, 2.0, 2.0))
+    whole = box
+    while len(whole.faces) < 30_000:
+        whole = whole.subdivide()
+    surface = Surface(np.asarray(whole.vertices), np.asarray(whole.faces, dtype=np.int64))
+    torn = crumpled(without(surface, np.array([corner]), size), 0.05)
+    assert not shape_of(torn).is_watertight
+    assert shape_of(fill_holes(torn, 10.0, scanned=surface, spacing=0.1)).is_watertight
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_amid_surface_as_the_slow_twin_has_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = [trimesh.creation.icosphere(3), trimesh.creation.cylinder(0.2, 2.0).subdivide().subdivide()][seed % 2]
+    surface = without(Surface(np.asarray(shape.vertices), np.asarray(shape.faces, dtype=np.int64)), np.eye(3), 0.5)
+    middle, length = surface.vertices[rng.integers(len(surface.vertices), size=12)], rng.uniform(0.1, 3.0, 12)
+    expected = []
+    for place, around in zip(middle, length, strict=True):
+        area, total = 0.0, np.zeros(3)
+        for face in surface.faces:
+            a, b, c = surface.vertices[face]
+            if np.linalg.norm((a + b + c) / 3 - place) <= around / 2:
+                normal = np.cross(b - a, c - a) / 2
+                area += float(np.linalg.norm(normal))
+                total += normal
+        expected.append(bool(area >= AMID * (around / (2 * np.pi)) ** 2 and np.linalg.norm(total) >= ONE_WAY * area))
+    assert amid_surface(surface, middle, length).tolist() == expected
+    assert len(amid_surface(surface, middle[:0], length[:0])) == 0

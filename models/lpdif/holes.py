@@ -5,50 +5,55 @@ Letters: V vertices, F faces, S sides of faces that have no other face, L loops 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from lpdif.cover import Cover
 from lpdif.isosurface import Surface
-from lpdif.manifold import open_vertices, sides_of
+from lpdif.manifold import fans, open_vertices, paired_sides, sides_of
 from lpdif.rims import border_distance
 from lpdif.trimming import edge_numbers, face_normals
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 TINY = 2.0  # a hole of so many squared spacings closes whatever is around it: a pipe of six points around is larger
 AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least;
-INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most
+INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most;
+SHORT = 0.12  # or, if it is at most this, so that no rim was cut there,
+AMID = 22.0  # area of the surface around it, at least, in squares of the loop's radius within half the loop's length: 28 in a plane or at a
+ONE_WAY = 0.4  # crease, 19 at the end of a pipe, 3 around a patch; whose mean normal is as long as this, at least: .58 in a corner, 0 on a pipe
 
 
 def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -> Surface:
     """The surface with its small holes closed, each by faces around a new vertex in the middle of its loop.
 
     A loop is a hole if a circle of its length has an area of at most `largest` squared spacings - the typical one's, or where points are
-    sparser their own -, every vertex is walked through once, and it is tiny, or lies amid the points, or the faces that would close it look
-    the way of the faces around it: those over the outer rim of a small patch would look back, those over the end of a pipe across.
+    sparser their own -, every vertex is walked through once, and it is tiny, or lies amid the points or amid surface, or the faces that would
+    close it look the way of the faces around it: those over the rim of a small patch would look back, those over the end of a pipe across.
     """
     vertices, faces = surface
     if not open_vertices(faces, len(vertices)).any():
         return surface
     number, count = edge_numbers(faces)
-    open_ = count[number] == 1
-    if not open_.any():  # an edge of three faces looks open to `open_vertices`
+    side = np.flatnonzero(count[number] == 1)
+    if not len(side):  # an edge of three faces looks open to `open_vertices`
         return surface
-    start, end = (part[open_] for part in sides_of(faces))
-    around = np.tile(face_normals(surface), (3, 1))[open_]
+    start, end = (part[side] for part in sides_of(faces))
+    around = np.tile(face_normals(surface), (3, 1))[side]
     total = len(vertices)
-    graph = coo_matrix((np.ones(len(start), np.int8), (start, end)), shape=(total, total))
-    _, loop = np.unique(connected_components(graph, directed=False)[1][start], return_inverse=True)
+    loop = loops_of(faces, side)
     loops = int(loop.max()) + 1
-    length = np.bincount(loop, np.linalg.norm(vertices[end] - vertices[start], axis=1))
+    length = np.asarray(np.bincount(loop, np.linalg.norm(vertices[end] - vertices[start], axis=1)), dtype=np.float64)
     sides = np.bincount(loop)
     middle = np.stack([np.bincount(loop, vertices[start, axis]) for axis in range(3)], 1) / sides[:, None]
-    once = np.bincount(start, minlength=total)[start] == 1
-    once &= np.bincount(end, minlength=total)[start] == 1
-    simple = np.bincount(loop, ~once, loops) == 0
+    simple = np.bincount(np.unique(loop * total + start) // total, minlength=loops) == sides
+    simple &= np.bincount(np.unique(loop * total + end) // total, minlength=loops) == sides
     closing = np.cross(vertices[start] - middle[loop], vertices[end] - middle[loop])  # looks back: a fan walks the sides the other way
     facing = [np.stack([np.bincount(loop, part[:, axis], loops) for axis in range(3)], 1) for part in (-closing, around)]
     areas = [np.bincount(loop, np.linalg.norm(part, axis=1), loops) for part in (closing, around)]
@@ -60,10 +65,90 @@ def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -
     if len(doubtful):
         past = border_distance(vertices[start[doubtful]], cover, around_it.at(doubtful))
         tiny = np.square(length) <= 4 * np.pi * TINY * np.square(local)
-        hole &= agrees | tiny | (np.bincount(loop[doubtful], past, loops) < INLAND * sides)
+        past = np.bincount(loop[doubtful], past, loops) / sides
+        asked = np.flatnonzero(hole & ~agrees & ~tiny & (past >= INLAND) & (past < SHORT))
+        hole &= agrees | tiny | (past < INLAND)
+        hole[asked] = amid_surface(surface, middle[asked], length[asked])
     if not hole.any():
         return surface
     chosen = hole[loop]
     fresh = total + (np.cumsum(hole) - 1)[loop[chosen]]
-    fans = np.stack([end[chosen], start[chosen], fresh], 1)
-    return Surface(np.concatenate([vertices, middle[hole]]), np.concatenate([faces, fans]))
+    added = np.stack([end[chosen], start[chosen], fresh], 1)
+    return Surface(np.concatenate([vertices, middle[hole]]), np.concatenate([faces, added]))
+
+
+def without_pinches(surface: Surface) -> Surface:
+    """The surface with a vertex for each fan of faces where a loop of open sides comes through one vertex more than once.
+
+    There a flap hangs on to the rest by one vertex.
+    """
+    vertices, faces = surface
+    total = len(vertices)
+    if not open_vertices(faces, total).any():
+        return surface
+    number, count = edge_numbers(faces)
+    side = np.flatnonzero(count[number] == 1)
+    if not len(side):
+        return surface
+    visit, visits = np.unique(loops_of(faces, side) * total + sides_of(faces)[0][side], return_counts=True)
+    pinched = np.zeros(total, bool)
+    pinched[visit[visits > 1] % total] = True
+    beside = np.flatnonzero(pinched[faces].any(1))
+    if not len(beside):
+        return surface
+    corner = fans(faces[beside], *paired_sides(faces[beside])).reshape(3, -1).T
+    at = pinched[faces[beside]]
+    fan, one, row = np.unique(corner[at], return_index=True, return_inverse=True)
+    of = faces[beside][at][one]  # a fan has one vertex
+    again = np.ones(len(fan), bool)
+    again[np.unique(of, return_index=True)[1]] = False
+    named = np.where(again, total + np.cumsum(again) - 1, of)
+    result, changed = faces.copy(), faces[beside]
+    changed[at] = named[row]
+    result[beside] = changed
+    return Surface(np.concatenate([vertices, vertices[of[again]]]), result)
+
+
+def loops_of(faces: IntArray, side: IntArray) -> IntArray:
+    """(S,) number of the loop that each of the sides (S,), all that have no other face, belongs to.
+
+    Where two holes meet in a vertex, it has two fans of faces, and the way around a hole goes on from one fan to the other. Loops that meet in
+    any other way count as one.
+    """
+    start, end = (part[side] for part in sides_of(faces))
+    total = int(faces.max()) + 1
+    leaving, arriving = np.bincount(start, minlength=total), np.bincount(end, minlength=total)
+    one, two = ((leaving == many) & (arriving == many) for many in (1, 2))
+    here, there = np.flatnonzero(one[end]), np.flatnonzero(one[start])
+    pairs = [np.stack([here[np.argsort(end[here])], there[np.argsort(start[there])]])]
+    if two.any():
+        beside = np.flatnonzero(two[faces].any(1))
+        corner = fans(faces[beside], *paired_sides(faces[beside])).reshape(3, -1)
+        row, place = np.searchsorted(beside, side % len(faces)).clip(max=len(beside) - 1), side // len(faces)
+        first, last = corner[place, row], corner[(place + 1) % 3, row]
+        here, there = np.flatnonzero(two[end]), np.flatnonzero(two[start])
+        here, there = here[np.lexsort((last[here], end[here]))], there[np.lexsort((first[there], start[there]))]
+        pairs.append(np.stack([here, there.reshape(-1, 2)[:, ::-1].reshape(-1)]))
+    for vertex in (start, end):
+        rows = np.flatnonzero(~(one | two)[vertex])
+        pairs.append(np.stack([rows, len(side) + vertex[rows]]))
+    rows, columns = np.concatenate(pairs, axis=1)
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(side) + total,) * 2)
+    label = connected_components(graph, directed=False)[1][: len(side)]
+    return np.asarray(np.unique(label, return_inverse=True)[1], dtype=np.int64)
+
+
+def amid_surface(surface: Surface, middle: FloatArray, length: FloatArray) -> NDArray[np.bool_]:
+    """(L,) whether loops of sides with this middle (L, 3) and length (L,) lie amid one sheet of the surface, flat or creased."""
+    if not len(middle):
+        return np.zeros(0, bool)
+    reach = length / 2
+    centroid = surface.vertices[surface.faces].mean(1)
+    near = np.flatnonzero(cKDTree(middle).query(centroid, distance_upper_bound=reach.max())[0] < np.inf)
+    found = cKDTree(centroid[near]).query_ball_point(middle, reach)
+    loop = np.repeat(np.arange(len(middle)), [len(rows) for rows in found])
+    rows = near[np.fromiter(itertools.chain.from_iterable(found), np.int64, len(loop))]
+    normal = face_normals(Surface(surface.vertices, surface.faces[rows]))
+    area = np.bincount(loop, np.linalg.norm(normal, axis=1), len(middle))
+    total = np.stack([np.bincount(loop, normal[:, axis], len(middle)) for axis in range(3)], 1)
+    return np.asarray((area >= 2 * AMID * np.square(length / (2 * np.pi))) & (np.linalg.norm(total, axis=1) >= ONE_WAY * area))

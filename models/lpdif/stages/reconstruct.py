@@ -23,7 +23,7 @@ from lpdif.device import available_threads, halving, repeatable, resolve, single
 from lpdif.errors import InputError
 from lpdif.field import LocalField, RegionCodes
 from lpdif.frames import canonical_frames
-from lpdif.holes import fill_holes
+from lpdif.holes import fill_holes, without_pinches
 from lpdif.isosurface import Surface, extract
 from lpdif.meshes import Mesh
 from lpdif.optimizer import Networks
@@ -371,9 +371,10 @@ def trimmed(surface: Surface, ready: Prepared, name: str, cover: Cover, config: 
     cut = even_rim(surface, cover, PAST, largest[used])
     if len(cut.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
-    if cut is not surface:  # which leaves crumbs of what lay beyond the rim
-        cut = without_crumbs(cut, cover.around(cut.vertices).spacing)[0]
-    return cut if config.watertight else fill_holes(cut, cover, HOLE, ready.spacing)
+    whole = cut if config.watertight else without_pinches(cut)
+    if whole is not surface:  # which leaves crumbs of what lay beyond the rim
+        whole = without_crumbs(whole, cover.around(whole.vertices).spacing)[0]
+    return whole if config.watertight else fill_holes(whole, cover, HOLE, ready.spacing)
 
 
 def finish(surface: Surface, ready: Prepared, scan: Scan, field: LocalField, cover: Cover, config: ReconstructConfig, step: float) -> Mesh:
