@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from lpdif import holes
 from lpdif.cover import Cover
-from lpdif.holes import AMID, ONE_WAY, amid_surface, loops_of, without_pinches
+from lpdif.holes import AMID, ONE_WAY, loops_of, surroundings, without_pinches
 from lpdif.isosurface import Surface
 from lpdif.manifold import is_closed_manifold, sides_of
 from lpdif.trimming import edge_numbers, keep_faces
@@ -223,7 +223,7 @@ def test_a_hole_at_a_crease_is_closed(corner: tuple[float, float, float], size: 
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_amid_surface_as_the_slow_twin_has_it(seed: int) -> None:
+def test_surroundings_as_the_slow_twin_has_it(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = [trimesh.creation.icosphere(3), trimesh.creation.cylinder(0.2, 2.0).subdivide().subdivide()][seed % 2]
     surface = without(Surface(np.asarray(shape.vertices), np.asarray(shape.faces, dtype=np.int64)), np.eye(3), 0.5)
@@ -237,6 +237,7 @@ def test_amid_surface_as_the_slow_twin_has_it(seed: int) -> None:
                 normal = np.cross(b - a, c - a) / 2
                 area += float(np.linalg.norm(normal))
                 total += normal
-        expected.append(bool(area >= AMID * (around / (2 * np.pi)) ** 2 and np.linalg.norm(total) >= ONE_WAY * area))
-    assert amid_surface(surface, middle, length).tolist() == expected
-    assert len(amid_surface(surface, middle[:0], length[:0])) == 0
+        expected.append((bool(area >= AMID * (around / (2 * np.pi)) ** 2), bool(np.linalg.norm(total) >= ONE_WAY * area)))
+    found = surroundings(surface, middle, length)
+    assert list(zip(*(part.tolist() for part in found), strict=True)) == expected
+    assert [len(part) for part in surroundings(surface, middle[:0], length[:0])] == [0, 0]

@@ -21,13 +21,16 @@ from lpdif.trimming import edge_numbers, face_normals
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 TINY = 2.0  # a hole of so many squared spacings closes whatever is around it: a pipe of six points around is larger
 AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least;
-INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most;
+INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most, 0 for small ones;
 SHORT = 0.12  # or, if it is at most this, so that no rim was cut there,
 AMID = 22.0  # area of the surface around it, at least, in squares of the loop's radius within half the loop's length: 28 in a plane or at a
-ONE_WAY = 0.4  # crease, 19 at the end of a pipe, 3 around a patch; whose mean normal is as long as this, at least: .58 in a corner, 0 on a pipe
+# crease, 19 at the end of a pipe, 3 around a patch;
+ONE_WAY = 0.4  # whose mean normal is as long as this, at least: .58 in a corner, 0 on two sheets that face apart,
+SMALL = 6.5  # unless the hole is small: has no more squared spacings
 
 
 def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -> Surface:
@@ -64,11 +67,13 @@ def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -
     doubtful = np.flatnonzero((hole & ~agrees)[loop])
     if len(doubtful):
         past = border_distance(vertices[start[doubtful]], cover, around_it.at(doubtful))
-        tiny = np.square(length) <= 4 * np.pi * TINY * np.square(local)
+        tiny, small = (np.square(length) <= 4 * np.pi * most * np.square(local) for most in (TINY, SMALL))
         past = np.bincount(loop[doubtful], past, loops) / sides
-        asked = np.flatnonzero(hole & ~agrees & ~tiny & (past >= INLAND) & (past < SHORT))
-        hole &= agrees | tiny | (past < INLAND)
-        hole[asked] = amid_surface(surface, middle[asked], length[asked])
+        inland = (past < INLAND) | (small & (past < 0))
+        asked = np.flatnonzero(hole & ~(agrees | tiny | inland) & (past < SHORT))
+        hole &= agrees | tiny | inland
+        amid, one_way = surroundings(surface, middle[asked], length[asked])
+        hole[asked] = amid & (one_way | small[asked])
     if not hole.any():
         return surface
     chosen = hole[loop]
@@ -138,10 +143,10 @@ def loops_of(faces: IntArray, side: IntArray) -> IntArray:
     return np.asarray(np.unique(label, return_inverse=True)[1], dtype=np.int64)
 
 
-def amid_surface(surface: Surface, middle: FloatArray, length: FloatArray) -> NDArray[np.bool_]:
-    """(L,) whether loops of sides with this middle (L, 3) and length (L,) lie amid one sheet of the surface, flat or creased."""
+def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tuple[BoolArray, BoolArray]:
+    """(L,) whether loops of sides with this middle (L, 3) and length (L,) lie amid surface, and whether that is one sheet, flat or creased."""
     if not len(middle):
-        return np.zeros(0, bool)
+        return np.zeros(0, bool), np.zeros(0, bool)
     reach = length / 2
     centroid = surface.vertices[surface.faces].mean(1)
     near = np.flatnonzero(cKDTree(middle).query(centroid, distance_upper_bound=reach.max())[0] < np.inf)
@@ -151,4 +156,4 @@ def amid_surface(surface: Surface, middle: FloatArray, length: FloatArray) -> ND
     normal = face_normals(Surface(surface.vertices, surface.faces[rows]))
     area = np.bincount(loop, np.linalg.norm(normal, axis=1), len(middle))
     total = np.stack([np.bincount(loop, normal[:, axis], len(middle)) for axis in range(3)], 1)
-    return np.asarray((area >= 2 * AMID * np.square(length / (2 * np.pi))) & (np.linalg.norm(total, axis=1) >= ONE_WAY * area))
+    return area >= 2 * AMID * np.square(length / (2 * np.pi)), np.linalg.norm(total, axis=1) >= ONE_WAY * area
