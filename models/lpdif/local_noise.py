@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 PLACES = 3000
-NEIGHBOURS = (16, 32, 96, 288)  # k: noise is seen by the second, if the first sees the same, and by more where it is large
+NEIGHBOURS = (12, 32, 96, 288)  # k: noise is seen by the second, if the first sees the same, and by more where it is large
 POOLED = 48  # places, the nearest ones, that say together what the noise is around each
 SHAPE = 1.3  # growth from the first to the second from which it is shape
 CLEARLY = 1.6  # times the noise of the scan, from which it is told apart: less may be chance, or shape
