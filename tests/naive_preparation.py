@@ -380,6 +380,7 @@ def stray_normals(
     fitting: float,
     strays: float,
     vague: float,
+    vaguer: float,
 ) -> list[bool]:
     """Of each normal, whether it is far from the axis of the plane of the neighbours, or, without one, vague; none if too few are."""
     far, unfit, sure, unclear = [], [], [], []
@@ -387,10 +388,12 @@ def stray_normals(
         near = points[indices[i]]
         values, axes = np.linalg.eigh(np.cov(near.T, bias=True))
         sure.append(bool(values[0] < confident * values[1]))
-        far.append(abs(float(axes[:, 0] @ normals[i])) < askew)
-        unfit.append(abs(float(axes[:, 0] @ normals[i])) < fitting)
         sizes = [abs(agreement(p, points[j], normals[i], normals[j], math.sqrt((reach[i] ** 2 + reach[j] ** 2) / 2))) for j in indices[i]]
-        unclear.append(sum(sizes) / len(sizes) < vague)
+        clear = sum(sizes) / len(sizes)
+        cosine = abs(float(axes[:, 0] @ normals[i]))
+        far.append(cosine < askew and clear < vague)
+        unfit.append(cosine < fitting and clear < vague)
+        unclear.append(clear < vaguer)
     if sum(a and b for a, b in zip(far, sure, strict=True)) <= strays * len(points):
         return [False] * len(points)
     return [a if s else u for a, s, u in zip(unfit, sure, unclear, strict=True)]

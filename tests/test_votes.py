@@ -22,6 +22,7 @@ from lpdif.votes import (
     MIXED,
     STRAYS,
     VAGUE,
+    VAGUER,
     Trust,
     ground_votes,
     likely_views,
@@ -72,7 +73,7 @@ def test_stray_normals_as_the_slow_twin_has_them(count: int, share: float, shape
     normals = samples.normals.copy()
     normals[rng.random(count) < share] = [0.0, 0.6, 0.8]
     cloud = surroundings(samples)
-    expected = naive.stray_normals(samples.points, normals, cloud.near.indices, cloud.reach, CONFIDENT, ASKEW, FITTING, STRAYS, VAGUE)
+    expected = naive.stray_normals(samples.points, normals, cloud.near.indices, cloud.reach, CONFIDENT, ASKEW, FITTING, STRAYS, VAGUE, VAGUER)
     assert stray_normals(samples.points, normals, cloud.near.indices, cloud.reach).tolist() == expected
     assert any(expected) or count == 40 or share < 0.3 or shape == "noise"
 

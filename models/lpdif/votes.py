@@ -35,7 +35,8 @@ SOLID, SOLID_INSIDE_OUT = 0.98, 0.9  # share of such places from which the scan 
 
 ASKEW = 0.5  # |cos| to such an axis below which a normal is none of the surface there,
 STRAYS = 0.01  # share of places up to which that may be for edges: beyond, all that do not fit are doubted,
-VAGUE = 0.65  # and mean size of the agreement with the neighbours below which it is none where there is no such axis
+VAGUE = 0.8  # if the mean size of their agreement with the neighbours is below this too,
+VAGUER = 0.65  # or below this where there is no such axis
 
 GIVEN_VOTE = 0.05  # of normals that are consistent: only what clearly contradicts them turns them over
 SCATTERED_VOTE = 0.5  # of normals with scattered signs: their majority decides where the shape does not
@@ -103,20 +104,28 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
 def stray_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, reach: FloatArray) -> BoolArray:
     """(N,) which of the unit normals (N, 3) of points (N, 3), whose nearest are `indices` (N, k), are no normals of the surface there.
 
-    They are far from the axis of a plane through the neighbours, or, where there is no such plane, at edges and in noise, neither agree nor
-    disagree with the neighbours. None where so few do that it may be the edges of a sound scan. reach (N,): as in `agreement`.
+    They are far from the axis of a plane through the neighbours, or there is no such plane, at edges and in noise; and they neither agree nor
+    disagree with the neighbours' (so that what planes along scan lines say counts for nothing). None where so few do that it may be
+    the edges of a sound scan. reach (N,): as in `agreement`.
     """
     rows = even_rows(len(points), PLACES)
-    cosine, sure = _against_planes(points, normals, rows, indices)
-    if (sure & (cosine < ASKEW)).mean() <= STRAYS:
+    cosine, sure, clear = _against_neighbours(points, normals, rows, indices, reach)
+    if (sure & (cosine < ASKEW) & (clear < VAGUE)).mean() <= STRAYS:
         return np.zeros(len(points), dtype=np.bool_)
     stray = np.empty(len(points), dtype=np.bool_)
     for part in chunks(len(points)):
-        some = np.arange(part.start, part.stop)
-        cosine, sure = _against_planes(points, normals, some, indices)
-        accord = np.abs(agreement(points, normals, some[:, None], indices[part], reach)).mean(axis=1)
-        stray[part] = np.where(sure, cosine < FITTING, accord < VAGUE)
+        cosine, sure, clear = _against_neighbours(points, normals, np.arange(part.start, part.stop), indices, reach)
+        stray[part] = np.where(sure, (cosine < FITTING) & (clear < VAGUE), clear < VAGUER)
     return stray
+
+
+def _against_neighbours(
+    points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray, reach: FloatArray
+) -> tuple[FloatArray, BoolArray, FloatArray]:
+    """(M,) |cos| between the normals of points `rows` and the planes through their nearest, whether these lie in a plane, and the mean size of
+    the agreement with theirs."""
+    cosine, sure = _against_planes(points, normals, rows, indices)
+    return cosine, sure, np.abs(agreement(points, normals, rows[:, None], indices[rows], reach)).mean(axis=1)
 
 
 def _against_planes(points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray) -> tuple[FloatArray, BoolArray]:
