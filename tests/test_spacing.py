@@ -5,7 +5,7 @@ from __future__ import annotations
 import naive_preparation as naive
 import numpy as np
 import pytest
-from clouds import FloatArray, Samples, box, noisy, plane, sphere, torus, turned
+from clouds import FloatArray, Samples, box, joined, noisy, plane, shifted, sphere, torus, turned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import rotation
@@ -183,6 +183,15 @@ def test_the_thickness_of_a_clean_sheet_is_no_noise(thickness: float, with_norma
     step = np.sqrt(2 / 3000)
     clean = box(3000, (1.0, 1.0, thickness * step))
     assert measured_noise(clean, with_normals) < 0.1 * clean.spacing
+
+
+@pytest.mark.parametrize("gap", [0.75, 1.0, 1.5])
+def test_two_sheets_that_face_the_same_way_are_one_with_noise(gap: float) -> None:
+    """As of two scans that were not registered well: nothing can be seen behind another surface that faces the same way."""
+    sheets = plane(3000), plane(3000, 1)
+    both = joined(sheets[0], shifted(sheets[1], (0.0, 0.0, gap * sheets[0].spacing)))
+    assert measured_noise(both, True) == pytest.approx(gap / 2 * sheets[0].spacing, rel=0.15)
+    assert measured_noise(both, False) < 0.25 * gap * sheets[0].spacing
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))

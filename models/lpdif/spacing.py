@@ -168,7 +168,10 @@ class Scatter(NamedTuple):
 
 
 def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> Scatter:
-    """Residuals of the quadrics through the k nearest of the points `rows`; where two clean sheets are near, of the place's own."""
+    """Residuals of the quadrics through the k nearest of the points `rows`; where two clean sheets are near, of the place's own.
+
+    With normals, both sheets face the same way, and the one in front would hide the other: then it is one, scanned twice and badly registered.
+    """
     distances, indices = tree.query(points[rows], k=k + 1, workers=threads)
     weights = np.ones(indices.shape)
     if normals is not None:
@@ -178,7 +181,7 @@ def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals:
     near = (points[indices] - points[rows][:, None]) / radius[:, None, None]
     residual, axes = quadric_residuals(near, weights)
     square = _moment(residual, weights, 2)
-    two_sheets = (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
+    two_sheets = (normals is None) & (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
     weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
     residual, axes = quadric_residuals(near, weights)
     freedom = weights.sum(axis=1) - QUADRIC_TERMS
