@@ -375,6 +375,7 @@ def stray_normals(
     normals: FloatArray,
     indices: IntArray,
     reach: FloatArray,
+    flat: float,
     confident: float,
     askew: float,
     fitting: float,
@@ -391,9 +392,9 @@ def stray_normals(
         sizes = [abs(agreement(p, points[j], normals[i], normals[j], math.sqrt((reach[i] ** 2 + reach[j] ** 2) / 2))) for j in indices[i]]
         clear = sum(sizes) / len(sizes)
         cosine = abs(float(axes[:, 0] @ normals[i]))
-        far.append(cosine < askew and clear < vague)
+        far.append(bool(values[0] < flat * values[1]) and cosine < askew and clear < vague)
         unfit.append(cosine < fitting and clear < vague)
         unclear.append(clear < vaguer)
-    if sum(a and b for a, b in zip(far, sure, strict=True)) <= strays * len(points):
+    if sum(far) <= strays * len(points):
         return [False] * len(points)
     return [a if s else u for a, s, u in zip(unfit, sure, unclear, strict=True)]

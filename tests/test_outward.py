@@ -302,11 +302,11 @@ def test_two_sheets_that_face_the_same_way_are_left_alone(gap: float) -> None:
     assert outward_share(found, both) == 1
 
 
-@pytest.mark.parametrize("thickness", [1.0, 2.0, 4.0, 10.0])
+@pytest.mark.parametrize("thickness", [2.0, 4.0, 10.0])
 @pytest.mark.parametrize("half", [False, True])
 def test_the_underside_of_a_plate_that_faces_up_is_turned_back(thickness: float, half: bool) -> None:
     """As of normals that were all turned to one direction: what joins it along its rim tells."""
     plate = box(6000, (1.0, 1.0, thickness * np.sqrt(2 / 6000)))
     up = (plate.normals[:, 2] < -0.5) & (plate.points[:, 0] > (0.0 if half else -np.inf))
     found = prepare(Scan(plate.points, np.where(up[:, None], -plate.normals, plate.normals)))
-    assert outward_share(found, plate) > 0.98
+    assert outward_share(found, plate) > 0.99

@@ -170,18 +170,21 @@ class Scatter(NamedTuple):
 def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> Scatter:
     """Residuals of the quadrics through the k nearest of the points `rows`; where two clean sheets are near, of the place's own.
 
-    With normals, both sheets face the same way, and the one in front would hide the other: then it is one, scanned twice and badly registered.
+    Where normals tell that both face the same way, with nothing between that faces the other, the one in front would hide the other: then it is
+    one, scanned twice and badly registered.
     """
     distances, indices = tree.query(points[rows], k=k + 1, workers=threads)
     weights = np.ones(indices.shape)
+    hidden = np.zeros(len(rows), dtype=np.bool_)
     if normals is not None:
         weights = (np.einsum("mki,mi->mk", normals[indices], normals[rows]) >= 0).astype(np.float64)
         weights[:, 0] = 1.0
+        hidden = weights.all(axis=1)
     radius = distances[:, -1]
     near = (points[indices] - points[rows][:, None]) / radius[:, None, None]
     residual, axes = quadric_residuals(near, weights)
     square = _moment(residual, weights, 2)
-    two_sheets = (normals is None) & (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
+    two_sheets = ~hidden & (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
     weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
     residual, axes = quadric_residuals(near, weights)
     freedom = weights.sum(axis=1) - QUADRIC_TERMS
