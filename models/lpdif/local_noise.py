@@ -20,6 +20,7 @@ NEIGHBOURS = (12, 32, 96, 288)  # k: noise is seen by the second, if the first s
 POOLED = 48  # places, the nearest ones, that say together what the noise is around each
 SHAPE = 1.3  # growth from the first to the second from which it is shape
 CLEARLY = 1.6  # times the noise of the scan, from which it is told apart: less may be chance, or shape
+MISTAKEN = 0.8  # times the noise of the scan: a median around all places below it shows that it was shape (it is 0.9 to 1.1 of true noise)
 LEAST = 0.12  # spacings: noise below is not told apart from none
 
 
@@ -27,7 +28,8 @@ def local_noise(
     points: FloatArray, tree: cKDTree, normals: FloatArray | None, noise: float, spacing: FloatArray, threads: int = 1
 ) -> FloatArray:
     """(N,) standard deviation of the points' error along the surface normal around each; that of the scan, `noise`, where it is not clearly
-    larger. (Where it is smaller, regions could be, too; but a scan would then take twice the memory for detail that few meshes have faces for.)
+    larger. Where it is smaller, regions could be, too; but a scan would then take twice the memory for detail that few meshes have faces for.
+    So smaller noise counts only where that of the scan was mistaken, being shape at most places, as of thin parts that are scanned coarsely.
 
     points (N, 3) in an order such that `even_rows` spreads over the surface, with their search tree and spacing (N,); normals (N, 3) if known.
     """
@@ -37,11 +39,13 @@ def local_noise(
         return whole
     value = noise_around(points, rows, tree, normals, threads)
     told = np.maximum(noise, LEAST * spacing[rows])
-    louder = value > CLEARLY * told
-    if not louder.any():
+    other = value > CLEARLY * told
+    if np.median(value) < MISTAKEN * noise:
+        other |= (noise > LEAST * spacing[rows]) & (CLEARLY * value < noise)
+    if not other.any():
         return whole
     nearest = search_tree(points[rows]).query(points, workers=threads)[1]
-    return np.asarray(np.where(louder, value, noise)[nearest])
+    return np.asarray(np.where(other, value, noise)[nearest])
 
 
 def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, threads: int = 1) -> FloatArray:
