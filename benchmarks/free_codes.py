@@ -213,6 +213,8 @@ def run_seed(seed: int, chosen: list[Variant], training: Regions, held_out: Regi
             ready[variant.wide] = shared, codes
         learner, codes = ready[variant.wide]
         if not ruler.exists():
+            if variant.wide != 1:
+                raise SystemExit("the ruler of rarity is missing: run a variant of the plain width first")
             np.save(ruler, rarity(learner.codes.weight.detach().cpu(), codes.cpu()))
         learner = copy.deepcopy(learner)
         pattern = branch(learner, variant, codes, seed)

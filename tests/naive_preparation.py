@@ -279,7 +279,7 @@ def energy(
 
 
 def loose_pieces(chosen: BoolArray, signs: FloatArray, indices: IntArray, agreements: FloatArray) -> set[int]:
-    """The chosen points of pieces that, summed over pairs of one of theirs and one of the others, do not agree with these."""
+    """The chosen points of pieces that, summed over pairs of one of theirs and one of the others, disagree with these, or have none."""
     beside: dict[int, set[int]] = {int(p): set() for p in np.flatnonzero(chosen)}
     for p, row in enumerate(indices.tolist()):
         for q in row:
@@ -296,8 +296,8 @@ def loose_pieces(chosen: BoolArray, signs: FloatArray, indices: IntArray, agreem
                 piece.add(p)
                 waiting.extend(beside[p])
         left -= piece
-        border = ((p, k) for p in piece for k, q in enumerate(indices[p].tolist()) if not chosen[q])
-        if sum(float(agreements[p, k] * signs[p] * signs[indices[p, k]]) for p, k in border) <= 0:
+        border = [(p, k) for p in piece for k, q in enumerate(indices[p].tolist()) if not chosen[q]]
+        if not border or sum(float(agreements[p, k] * signs[p] * signs[indices[p, k]]) for p, k in border) < 0:
             loose |= piece
     return loose
 
@@ -365,8 +365,8 @@ def overlaid(image: FloatArray, points: FloatArray, k: int, least: int, far: flo
         behind = [image[j] - place for j in order if math.dist(points[j], points[i]) > limit]
         beside = [image[j] - place for j in order if math.dist(points[j], points[i]) <= limit]
         if len(behind) >= least:
-            apart = math.dist(np.mean(behind, axis=0), np.mean(beside, axis=0))
-            count += apart < mixed * math.dist(image[order[-1]], place)
+            middle = np.mean(beside, axis=0) if beside else np.zeros(2)
+            count += math.dist(np.mean(behind, axis=0), middle) <= mixed * math.dist(image[order[-1]], place)
     return count / len(points)
 
 
@@ -398,3 +398,24 @@ def stray_normals(
     if sum(far) <= strays * len(points):
         return [False] * len(points)
     return [a if s else u for a, s, u in zip(unfit, sure, unclear, strict=True)]
+
+
+def follow_neighbours(signs: FloatArray, settled: BoolArray, indices: IntArray, agreements: FloatArray, sweeps: int) -> list[float]:
+    """Signs after the votes of neighbours that are known: ring by ring from the settled points inward, then a few times of all others."""
+    found, known = signs.tolist(), settled.tolist()
+
+    def votes(rows: list[int]) -> dict[int, float]:
+        pulls = {p: sum(float(a) * found[q] for a, q in zip(agreements[p], indices[p].tolist(), strict=True) if known[q]) for p in rows}
+        return {p: math.copysign(1.0, pull) for p, pull in pulls.items() if pull != 0}
+
+    others = np.flatnonzero(~settled).tolist()
+    fresh = set(np.flatnonzero(settled).tolist())
+    while fresh:
+        told = votes([p for p in others if not known[p] and fresh & set(indices[p].tolist())])
+        fresh = set(told)
+        for p, sign in told.items():
+            found[p], known[p] = sign, True
+    for _ in range(sweeps):
+        for p, sign in votes(others).items():
+            found[p], known[p] = sign, True
+    return found

@@ -16,6 +16,7 @@ from shapes import rotation
 from lpdif.orientation import (
     NEIGHBOURS,
     SURE,
+    SWEEPS,
     Orientation,
     accord,
     agreement,
@@ -150,6 +151,22 @@ def test_unsettled_points_follow_their_neighbours(share: float) -> None:
     follow_neighbours(signs, settled, cloud.around, agreements)
     assert (signs[settled] == 1).all()
     assert signs[~settled].mean() > 0.99
+
+
+@pytest.mark.parametrize("count", [40, 400])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+@pytest.mark.parametrize("exact", [False, True])
+def test_following_neighbours_as_the_slow_twin_does(count: int, share: float, exact: bool) -> None:
+    samples, rng = torus(count), np.random.default_rng(count)
+    cloud = surroundings(samples)
+    settled = rng.random(count) < share
+    signs = random_signs(count)
+    agreements = all_agreements(samples.points, samples.normals, cloud.around, cloud.reach)
+    if not exact:  # some say nothing
+        agreements = np.where(rng.random(agreements.shape) < 0.5, 0, np.round(agreements)).astype(np.float32)
+    expected = naive.follow_neighbours(signs, settled, cloud.around, agreements, SWEEPS)
+    follow_neighbours(signs, settled, cloud.around, agreements)
+    assert signs.tolist() == expected
 
 
 @pytest.mark.parametrize("shape", list(SOLIDS))

@@ -293,13 +293,38 @@ def test_stray_normals_among_good_ones_are_made_anew(share: float, kind: str, sh
     assert np.mean(degrees(found.normals, samples.normals[found.kept]) < 45) > 0.95
 
 
+@pytest.mark.parametrize("thing", ["bars", "short bars", "grains", "louvres"])
+def test_sound_normals_of_thin_things_that_are_scanned_coarsely_are_kept(thing: str) -> None:
+    """Planes through the neighbours say little there, and the normals are exact."""
+    grid = [(x, y) for x in range(6) for y in range(6)]
+    parts = {
+        "bars": lambda: [shifted(box(500, (1.0, 0.1, 0.1), x), (0.0, 0.2 * x, 0.2 * y)) for x, y in grid],
+        "short bars": lambda: [shifted(box(200, (1.0, 0.1, 0.1), x), (0.0, 0.2 * x, 0.2 * y)) for x, y in grid],
+        "grains": lambda: [shifted(box(60, (0.1, 0.1, 0.1), x), (0.0, 0.2 * x, 0.2 * y)) for x, y in grid],
+        "louvres": lambda: [shifted(box(160, (1.0, 0.3, 0.06), x), (0.0, 0.0, 0.16 * x)) for x in range(20)],
+    }[thing]()
+    samples = joined(*parts)
+    found = prepare(Scan(samples.points, samples.normals))
+    assert str(found.facts["normals"]).startswith("given")
+    assert np.mean(degrees(found.normals, samples.normals[found.kept]) < 1) > 0.99
+
+
+def test_normals_that_most_points_lack_and_the_others_have_wrong_are_estimated() -> None:
+    samples, rng = torus(3000), np.random.default_rng(0)
+    has = rng.random(3000) < 0.55
+    found = prepare(Scan(samples.points, np.where(has[:, None], rng.normal(size=(3000, 3)), np.nan)))
+    assert found.facts["normals"] == "estimated"
+    assert outward_share(found, samples) > 0.999
+
+
 @pytest.mark.parametrize("gap", [0.75, 1.0, 1.5, 2.0, 3.0, 6.0, 12.0])
-def test_two_sheets_that_face_the_same_way_are_left_alone(gap: float) -> None:
-    """Flight strips with an offset: what faces the other could be its underside, but the normals are sound."""
-    sheets = [plane(3000, seed) for seed in (0, 1)]
-    both = joined(sheets[0], shifted(sheets[1], (0.0, 0.0, gap * sheets[0].spacing)))
-    found = prepare(Scan(both.points, both.normals))
-    assert outward_share(found, both) == 1
+@pytest.mark.parametrize("sheets", [2, 3, 5])
+def test_sheets_that_face_the_same_way_are_left_alone(gap: float, sheets: int) -> None:
+    """Flight strips with an offset, or floors: what faces the other could be its underside, but the normals are sound."""
+    plain = [plane(2000, seed) for seed in range(sheets)]
+    whole = joined(*(shifted(sheet, (0.0, 0.0, i * gap * sheet.spacing)) for i, sheet in enumerate(plain)))
+    found = prepare(Scan(whole.points, whole.normals))
+    assert outward_share(found, whole) == 1
 
 
 @pytest.mark.parametrize("thickness", [2.0, 4.0, 10.0])

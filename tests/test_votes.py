@@ -200,6 +200,13 @@ def test_a_depth_image_with_silhouettes_was_seen_from_its_origin(height: float) 
     assert likely_views(table_from(np.array([0.0, -2.5, height])), np.zeros(3))[0][1] == "origin"
 
 
+def test_sheets_of_one_grid_are_overlaid() -> None:
+    """All that is seen at a place is in one place there."""
+    x, y, z = np.meshgrid(np.arange(30.0), np.arange(30.0), 20 * np.arange(20.0))
+    points = np.stack([x, y, z], -1).reshape(-1, 3)
+    assert overlaid(points[:, :2], points) == 1
+
+
 @pytest.mark.parametrize("count", [30, 400])
 @pytest.mark.parametrize("gap", [0.0, 0.3])
 @pytest.mark.parametrize("beside", [False, True])

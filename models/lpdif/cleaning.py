@@ -232,9 +232,9 @@ def _outliers(
         extents = np.sqrt(np.maximum(np.linalg.eigvalsh(np.swapaxes(near, 1, 2) @ near), 0))
         shapeless = (extents[:, 0] >= SHEET * extents[:, 1]) & (extents[:, 1] >= LINE * extents[:, 2])
         scattered[rows[some]] = shapeless & (own > sparse)
-    mist = np.flatnonzero(scattered[rows])
-    mist = mist[scattered[indices[mist]].mean(axis=1) >= LONELY]
-    return outlier, np.isin(np.arange(len(rows)), mist)
+    mist = scattered[rows]
+    mist[mist] = scattered[indices[mist]].mean(axis=1) >= LONELY
+    return outlier, mist
 
 
 def dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1) -> FloatArray:
@@ -254,9 +254,9 @@ def dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1)
         distances = tree.query(tree.data[new], k=[min(CROWD_NEAR, crowd) + 1, crowd + 1], workers=threads)[0]
         growth[new] = np.log(distances[:, 1] / distances[:, 0])
         alike = mean[around] > ALIKE * mean[rows[part]][:, None]
-        found[part] = alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)
+        found[part] = np.log(crowd / min(CROWD_NEAR, crowd)) * alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)
         found[part][alike.sum(axis=1) < crowd] = np.inf
-    return np.asarray(found * np.log(crowd / min(CROWD_NEAR, crowd)))
+    return found
 
 
 def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -28,8 +28,9 @@ AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at leas
 INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most, 0 for small ones;
 SHORT = 0.12  # or, if it is at most this, so that no rim was cut there,
 AMID = 22.0  # area of the surface around it, at least, in squares of the loop's radius within half the loop's length: 28 in a plane or at a
-# crease, 19 at the end of a pipe, 3 around a patch;
+# crease, 19 at the end of a pipe, 3 around a scrap;
 ONE_WAY = 0.4  # whose mean normal is as long as this, at least: .58 in a corner, 0 on two sheets that face apart,
+CHUNK = 1 << 20  # faces looked at together
 SMALL = 6.5  # unless the hole is small: has no more squared spacings
 
 
@@ -38,7 +39,7 @@ def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -
 
     A loop is a hole if a circle of its length has an area of at most `largest` squared spacings - the typical one's, or where points are
     sparser their own -, every vertex is walked through once, and it is tiny, or lies amid the points or amid surface, or the faces that would
-    close it look the way of the faces around it: those over the rim of a small patch would look back, those over the end of a pipe across.
+    close it look the way of the faces around it: those over the rim of a scrap would look back, those over the end of a pipe across.
     """
     vertices, faces = surface
     if not open_vertices(faces, len(vertices)).any():
@@ -150,10 +151,14 @@ def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tu
     reach = length / 2
     centroid = surface.vertices[surface.faces].mean(1)
     near = np.flatnonzero(cKDTree(middle).query(centroid, distance_upper_bound=reach.max())[0] < np.inf)
-    found = cKDTree(centroid[near]).query_ball_point(middle, reach)
-    loop = np.repeat(np.arange(len(middle)), [len(rows) for rows in found])
-    rows = near[np.fromiter(itertools.chain.from_iterable(found), np.int64, len(loop))]
-    normal = face_normals(Surface(surface.vertices, surface.faces[rows]))
-    area = np.bincount(loop, np.linalg.norm(normal, axis=1), len(middle))
-    total = np.stack([np.bincount(loop, normal[:, axis], len(middle)) for axis in range(3)], 1)
+    tree = cKDTree(centroid[near])
+    most = np.cumsum(tree.query_ball_point(middle, reach, return_length=True)) // CHUNK
+    area, total = np.zeros(len(middle)), np.zeros((len(middle), 3))
+    for loops in np.split(np.arange(len(middle)), np.flatnonzero(np.diff(most)) + 1):
+        found = tree.query_ball_point(middle[loops], reach[loops])
+        loop = np.repeat(loops, [len(rows) for rows in found])
+        rows = near[np.fromiter(itertools.chain.from_iterable(found), np.int64, len(loop))]
+        normal = face_normals(Surface(surface.vertices, surface.faces[rows]))
+        area += np.bincount(loop, np.linalg.norm(normal, axis=1), len(middle))
+        total += np.stack([np.bincount(loop, normal[:, axis], len(middle)) for axis in range(3)], 1)
     return area >= 2 * AMID * np.square(length / (2 * np.pi)), np.linalg.norm(total, axis=1) >= ONE_WAY * area

@@ -45,13 +45,15 @@ class Orientation:
 
     signs (N,) +1 or -1      accord (N,) agreement of each point with its neighbours, -1 to 1
     part (N,) number of the connected part of each point
-    winding (parts,) mean winding number on each part: about 1/2 where it is closed, about 0 where open and flat
+    winding (parts,) mean winding number on each part: about 1/2 where it is closed, about 0 where open and flat    own (parts,) what of it
+    is due to the part itself
     """
 
     signs: FloatArray
     accord: FloatArray
     part: IntArray
     winding: FloatArray
+    own: FloatArray
 
 
 def mirror_reach(spacing: float, noise: FloatArray) -> FloatArray:
@@ -196,9 +198,12 @@ def orient(
     tree[forest.order] = forest.tree
     part = _spread(np.where(block >= 0, tree[block], -1), indices)
     parts = int(tree.max()) + 1
-    means = summed(part[targets], winding, parts) / np.maximum(np.bincount(part[targets], minlength=parts), 1)
+    asked = np.maximum(np.bincount(part[targets], minlength=parts), 1)
+    itself = tree[of_target][:, None] == tree
+    own = np.einsum("tm,tm,m->t", influence, itself, turned.astype(np.float32), dtype=np.float64)
+    means, own = (summed(part[targets], values, parts) / asked for values in (winding, own))
     follow_neighbours(signs, block >= 0, indices, agreements)
-    return Orientation(signs, accord(signs, indices, agreements), part, means)
+    return Orientation(signs, accord(signs, indices, agreements), part, means, own)
 
 
 def _stood_for(taking_part: NDArray[np.bool_], indices: IndexArray) -> FloatArray:
@@ -260,20 +265,34 @@ def _block_pairs(block: IntArray, count: int, indices: IndexArray, accordance: F
 
 
 def follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: IndexArray, agreements: Float32Array) -> None:
-    """Sets, in place, the signs (N,) of the points not `settled` (N,) by the vote of their neighbours, from these inward."""
-    known = settled.copy()
-    open_rows = np.flatnonzero(~settled)
-    near, sweeps, grown = indices[open_rows], 0, True
-    while sweeps < SWEEPS or grown:  # a wide part without signs takes many
-        vote = (agreements[open_rows] * np.take(signs * known, near)).sum(axis=1)
-        signs[open_rows] = np.where(vote == 0, signs[open_rows], np.sign(vote))
-        grown = bool((~known[open_rows] & (vote != 0)).any())
-        known[open_rows] |= vote != 0
-        sweeps += 1
+    """Sets, in place, the signs (N,) of the points not `settled` (N,) by the vote of their neighbours: from these inward, each ring by those
+    before it, and then SWEEPS times all of them."""
+    from scipy.sparse import csr_array
+
+    known, open_rows = settled.copy(), np.flatnonzero(~settled)
+    count, k = indices.shape
+
+    def vote(rows: IntArray) -> IntArray:
+        near = indices[rows]
+        pull = (agreements[rows] * (signs[near] * known[near])).sum(axis=1)
+        told: IntArray = rows[pull != 0]
+        signs[told] = np.sign(pull[pull != 0])
+        return told
+
+    starts = np.arange(len(open_rows) + 1) * k
+    asking = csr_array((np.ones(len(open_rows) * k, np.int8), indices[open_rows].ravel(), starts), shape=(len(open_rows), count)).T.tocsr()
+    front = open_rows[known[indices[open_rows]].any(axis=1)]
+    while len(front):
+        told = vote(front)
+        known[told] = True
+        front = open_rows[np.unique(asking[told].indices)]
+        front = front[~known[front]]
+    for _ in range(SWEEPS):
+        known[vote(open_rows)] = True
 
 
 def loose_pieces(chosen: NDArray[np.bool_], signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> NDArray[np.bool_]:
-    """(N,) of the chosen points, those of pieces whose neighbours among the others do not, on the whole, point to the same side.
+    """(N,) of the chosen points, those of pieces whose neighbours among the others, on the whole, point to the other side.
 
     A piece is what hangs together by chosen neighbours: indices, agreements (N, k), with signs (N,). One without other neighbours is loose.
     """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noise
 from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, loose_pieces, mirror_reach, orient
 from lpdif.scans import FloatArray
-from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
+from lpdif.spacing import IndexArray, Neighbours, chunks, even_rows, nearest, search_tree
 from lpdif.votes import (
     FITTING,
     GIVEN_VOTE,
@@ -35,8 +36,7 @@ log = logging.getLogger("lpdif")
 Facts = dict[str, float | int | str]
 BoolArray = NDArray[np.bool_]
 
-MOST_STRAYS = 0.5  # share of stray normals from which none is used
-ENOUGH = 0.5  # share of the points that must have a normal for the given ones to count
+ENOUGH = 0.5  # share of the points that must have a normal, and of these that must be of the surface, for the given ones to count
 AMBIGUOUS = 0.3  # accord with its neighbours below which the side of a point is a guess
 AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
 FACING = 0.9  # share of the points that must be able to face the sensor, or it was not theirs
@@ -82,6 +82,14 @@ class Cloud:
         """(N,) as in `orientation.agreement`."""
         return mirror_reach(self.spacing, self.local_noise)
 
+    @cached_property
+    def estimated(self) -> tuple[FloatArray, int]:
+        """(N, 3) unit axes by planes through the neighbours, and through how many at most places."""
+        loud = float(np.quantile(self.local_noise, LOUD))
+        scales = axis_neighbours(len(self.points), self.spacing, loud)
+        near = nearest(search_tree(self.points), self.points, scales[-1], self.threads)
+        return estimate_axes(self.points, near.indices, self.local, self.local_noise, loud, scales), scales[len(scales) // 2]
+
 
 def outward_normals(
     cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
@@ -92,28 +100,20 @@ def outward_normals(
     """
     if usable.mean() >= ENOUGH:
         filled = given if usable.all() else _filled(cloud, given, usable)
-        stray = _strays(cloud, filled)
-        if not stray.all():
-            usable = usable & ~stray
-            kept = _kept(cloud, _filled(cloud, given, usable) if stray.any() else filled, usable, bool(stray.any()), sensor, facts)
+        stray = _strays(cloud, filled, usable)
+        left = usable & ~stray
+        if left.mean() >= ENOUGH * usable.mean():
+            kept = _kept(cloud, _filled(cloud, given, left) if stray.any() else filled, left, bool(stray.any()), sensor, facts)
             if kept is not None:
                 return kept
     else:
         log.info("normals: %s; estimated", "none given" if not usable.any() else f"only {100 * usable.mean():.2g} % given")
-    axes, count = estimated_axes(cloud)
+    axes, count = cloud.estimated
     facts["normals"] = "estimated"
     found, view = _oriented(cloud, axes, None, None, sensor, facts)
     _tell_parts(found, view)
     error = fit_noise(cloud.spacing, cloud.noise, count)
     return axes * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
-
-
-def estimated_axes(cloud: Cloud) -> tuple[FloatArray, int]:
-    """(N, 3) unit axes by planes through the neighbours, and through how many at most places."""
-    loud = float(np.quantile(cloud.local_noise, LOUD))
-    scales = axis_neighbours(len(cloud.points), cloud.spacing, loud)
-    near = nearest(search_tree(cloud.points), cloud.points, scales[-1], cloud.threads)
-    return estimate_axes(cloud.points, near.indices, cloud.local, cloud.local_noise, loud, scales), scales[len(scales) // 2]
 
 
 def _kept(
@@ -152,17 +152,23 @@ def _kept(
 
 def _only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) -> Orientation:
     """Of the turns of consistent normals those of closed parts that were inside out, and of pieces that did not hang together with what is
-    around them: a turn anywhere else would tear what was whole. Of a sheet in front of another nothing is said: both may face the same way."""
+    around them: a turn anywhere else would tear what was whole. Of a sheet in front of another nothing is said: both may face the same way.
+
+    A part is closed if the winding number on it says so, and what it adds to that itself: open sheets over each other add up to a solid's.
+    """
     over = found.signs < 0
     whole = np.bincount(found.part, over, minlength=len(found.winding)) > WHOLE * np.bincount(found.part, minlength=len(found.winding))
-    inside_out = over & (whole & (found.winding > CLOSED))[found.part]
+    closed = (found.winding > CLOSED) & (np.abs(found.own) > CLOSED)
+    inside_out = over & (whole & closed)[found.part]
     agreements = all_agreements(cloud.points, normals, cloud.around, cloud.reach)
     pieces = over & ~whole[found.part]
-    rows = np.flatnonzero(pieces)
-    alike = np.einsum("nki,ni->nk", normals[cloud.around[rows]], normals[rows])
     beside = agreements.copy()
-    in_front = (np.abs(alike) > PARALLEL) & (np.abs(alike - agreements[rows]) > 2 * IN_FRONT)
-    beside[rows] = np.where(in_front, 0.0, agreements[rows])
+    turned = np.flatnonzero(pieces)
+    for part in chunks(len(turned)):
+        rows = turned[part]
+        alike = np.einsum("nki,ni->nk", normals[cloud.around[rows]], normals[rows])
+        in_front = (np.abs(alike) > PARALLEL) & (np.abs(alike - agreements[rows]) > 2 * IN_FRONT)
+        beside[rows] = np.where(in_front, 0.0, agreements[rows])
     loose = loose_pieces(pieces, np.ones(len(over)), cloud.around, beside)
     signs = np.where(inside_out | loose, -1.0, 1.0)
     return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
@@ -240,21 +246,20 @@ def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: Flo
     return orient(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.local_noise, start, votes, solid)
 
 
-def _strays(cloud: Cloud, given: FloatArray) -> BoolArray:
-    """(N,) which of the given normals (N, 3) not to use: none, those that stray, or all where most must be of something else."""
-    stray = stray_normals(cloud.points, given, cloud.near.indices, cloud.reach)
-    share = float(stray.mean())
-    if share > MOST_STRAYS:
+def _strays(cloud: Cloud, normals: FloatArray, usable: BoolArray) -> BoolArray:
+    """(N,) which of the given normals, those of (N, 3) that are usable (N,), are not those of the surface; says so."""
+    stray = usable & stray_normals(cloud.points, normals, cloud.near.indices, cloud.reach)
+    share = stray.sum() / usable.sum()
+    if share > 1 - ENOUGH:
         log.info("normals: given, but they do not fit the points (%.3g %% askew); estimated instead", 100 * share)
-        return np.ones(len(given), dtype=np.bool_)
-    if share:
+    elif share:
         log.info("normals: %.3g %% are not those of the surface; left out", 100 * share)
     return stray
 
 
 def _filled(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
     """Given normals (N, 3), and where they are not usable (N,) those of planes through the neighbours, on the others' side."""
-    axes = np.where(usable[:, None], given, estimated_axes(cloud)[0])
+    axes = np.where(usable[:, None], given, cloud.estimated[0])
     signs = np.ones(len(axes))
     follow_neighbours(signs, usable, cloud.around, all_agreements(cloud.points, axes, cloud.around, cloud.reach))
     return axes * signs[:, None]

@@ -28,6 +28,7 @@ WINDING_BLOCKS = 2000
 OUTWARD = 0.2  # winding number on the surface, averaged, above which the normals may well be those of a solid,
 INSIDE_OUT = -0.35  # and below which they are clearly those of one that is inside out: an open bowl stays above
 
+LEAST_SURE = 0.02  # share of the places that must show a plane for the given normals to be judged by it
 FITTING = 0.8  # |cos| to such an axis, of one doubtful normal or the median of all, below which they are not those of the surface
 SCATTERED = 0.03  # share of normals alone against their neighbours from which flips are scattered all over,
 AT_ODDS = 0.33  # and mean share of contradicting neighbours: two touching surfaces alone stay below both
@@ -67,7 +68,8 @@ CLEARLY = 0.03  # and by which one view must be ahead of another to be clearly b
 class Trust:
     """How given normals fit the points.
 
-    fit        median |cos| between normals and the planes of the neighbours, 1 where nothing could be told
+    fit        median |cos| between normals and the planes of the neighbours, 1 where they agree with the neighbours' and where too few places
+               show a plane
     at_odds    mean share of neighbours that a normal clearly contradicts
     alone      share of normals that almost all their neighbours contradict
     outward    share of the surface where the winding number is as on a solid's
@@ -92,12 +94,12 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
     It looks at a sample of places, the winding number apart, and costs a fraction of finding the neighbours.
     """
     rows = even_rows(len(points), PLACES)
-    cosine, sure = _against_planes(points, normals, rows, indices)
+    cosine, sure, clear = _against_neighbours(points, normals, rows, indices, reach, CONFIDENT)
     agreements = agreement(points, normals, rows[:, None], indices[rows], reach)
     against = (agreements < -CLEAR).sum(axis=1) / np.maximum((np.abs(agreements) > CLEAR).sum(axis=1), 1)
     winding = surface_winding(points, normals, areas, spacing)
     return Trust(
-        fit=float(np.median(cosine[sure])) if sure.any() else 1.0,
+        fit=float(np.median(np.where(clear < VAGUE, cosine, 1.0)[sure])) if sure.mean() >= LEAST_SURE else 1.0,
         at_odds=float(against.mean()),
         alone=float((against > ALONE).mean()),
         outward=float((winding > OUTWARD).mean()),
@@ -128,18 +130,12 @@ def _against_neighbours(
 ) -> tuple[FloatArray, BoolArray, FloatArray]:
     """(M,) |cos| between the normals of points `rows` and the planes through their nearest, whether these lie in a plane, as far as `flat`
     says, and the mean size of the agreement with theirs."""
-    cosine, sure = _against_planes(points, normals, rows, indices, flat)
-    return cosine, sure, np.abs(agreement(points, normals, rows[:, None], indices[rows], reach)).mean(axis=1)
-
-
-def _against_planes(
-    points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray, flat: float = CONFIDENT
-) -> tuple[FloatArray, BoolArray]:
-    """(M,) |cos| between the normals of points `rows` and the planes through their nearest, and whether these lie in a plane."""
     near = points[indices[rows]] - points[rows][:, None]
     centred = near - near.mean(axis=1, keepdims=True)
     values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred)
-    return np.abs(np.einsum("mi,mi->m", axes[:, :, 0], normals[rows])), values[:, 0] < flat * values[:, 1]
+    cosine = np.abs(np.einsum("mi,mi->m", axes[:, :, 0], normals[rows]))
+    clear = np.abs(agreement(points, normals, rows[:, None], indices[rows], reach)).mean(axis=1)
+    return cosine, values[:, 0] < flat * values[:, 1], clear
 
 
 def surface_winding(points: FloatArray, normals: FloatArray, areas: FloatArray, spacing: float) -> FloatArray:
@@ -232,7 +228,7 @@ def overlaid(image: FloatArray, points: FloatArray) -> float:
     far = np.linalg.norm(points[near] - points[rows][:, None], axis=2) > FAR * np.maximum(nearest[:, -1:], np.median(nearest[:, -1]))
     offset = image[near] - image[rows][:, None]
     radius = np.linalg.norm(offset, axis=2).max(axis=1)
-    behind = far.sum(axis=1)  # the place itself never is, so that both means exist where it counts
+    behind = far.sum(axis=1)
     means = [np.einsum("mki,mk->mi", offset, chosen) / np.maximum(chosen.sum(axis=1), 1)[:, None] for chosen in (far, ~far)]
-    mixed = np.linalg.norm(means[0] - means[1], axis=1) < MIXED * radius
+    mixed = np.linalg.norm(means[0] - means[1], axis=1) <= MIXED * radius  # where all are in one place too, as of a grid seen along it
     return float(((behind >= BEHIND) & mixed).mean())

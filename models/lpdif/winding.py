@@ -48,7 +48,7 @@ def block_influence(
     """
     totals = np.maximum(summed(block, areas, count), 1e-300)
     centres = summed_rows(block, points * areas[:, None], count) / totals[:, None]
-    widest = np.zeros(count)
+    widest = np.full(count, spacing.min(initial=1.0))  # a block without points has one too: it is divided by
     np.maximum.at(widest, block, spacing)
     influence = _far_influence(centres, summed_rows(block, dipoles, count), targets, SOFTENING * widest)
     pair_target, pair_block = _near_pairs(targets, centres, NEAR * size)
