@@ -90,7 +90,7 @@ def reconstruct_many(
     for outcome in failed:
         warn(outcome, console)
     if dry_run:
-        console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}; nothing was written")
+        console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}, if their scans can be read; nothing was written")
         names = [str(target) for _, target in waiting]
         document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
         console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(notes)}, *names)

@@ -196,3 +196,13 @@ def test_failures_of_an_earlier_run_are_gone_from_the_start(cli: Cli, library: L
     library.trouble = {"b.ply": KeyboardInterrupt()}
     assert cli(*BATCH, "--faces", "9").code == 130
     assert set(failures()) == {"scans/a.ply", "scans/deep/c.ply"}  # known before the work begins
+
+
+def test_meshes_beside_the_scans_they_were_made_of_are_no_scans(cli: Cli, scans: Path) -> None:
+    for name in ("a.mesh.ply", "deep/c.mesh.obj", "other.mesh.ply", ".mesh.ply"):
+        write_points(scans / Path(name).with_suffix(".ply")).rename(scans / name)
+    ran = cli(*BATCH)
+    made = {file.name for file in Path("out").rglob("*.ply")}
+    assert {"a.ply", "b.ply", "c.ply", "other.mesh.ply"} <= made
+    assert "a.mesh.ply" not in made
+    assert any(line.startswith("skipped, as the mesh of the scan beside it: ") and "a.mesh.ply" in line for line in ran.lines)

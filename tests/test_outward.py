@@ -182,6 +182,19 @@ def test_a_room_is_seen_from_within_where_the_sensor_says_so(sensor: tuple[float
     assert found.facts["sensor"] == "used"
 
 
+@pytest.mark.parametrize("sensor", [(0.0, 0.0, 0.4), (-1.2, 0.3, 0.2)])
+def test_a_room_with_furniture_is_seen_from_within(sensor: tuple[float, float, float]) -> None:
+    """Of its things a part faces the sensor when all is taken as seen from outside."""
+    room = box(9000, (4.0, 3.0, 2.5))
+    room = room._replace(normals=-room.normals)
+    things = [shifted(box(900, (0.5, 0.5, 0.8), i), (1.2 * (i - 1), 1.0 * (-1) ** i, -0.6)) for i in range(3)]
+    whole = joined(room, *things)
+    found = prepare(Scan(whole.points), sensor=sensor)
+    assert found.facts["sensor"] == "used"
+    walls = (np.abs(whole.points[found.kept]) > np.array([2.0, 1.5, 1.25]) - 1e-9).any(axis=1)
+    assert (np.einsum("ni,ni->n", found.normals, whole.normals[found.kept]) > 0)[walls].mean() > 0.99
+
+
 def test_normals_of_a_plate_on_the_ground_are_left_alone() -> None:
     """Its bottom, which coincides with the ground, closes it: to the winding number the ground might as well face down."""
     ground, thing = plane(6000), box(6000, (1.0, 0.02, 0.5))

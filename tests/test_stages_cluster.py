@@ -326,6 +326,19 @@ def test_a_snapshot_of_next_to_nothing_is_refused_too(cli: Cli) -> None:
         assert ran.lines[-2].startswith(f'error: {PLACE.snapshot}: expected the settings of a fit in its card, found {{"config": {{}}}} (')
 
 
+def test_samples_that_changed_since_the_fit_are_told_before_anything_is_grouped(cli: Cli) -> None:
+    state, card = snapshot()
+    known = len(state["bank"])
+    per_region = {key: value[: known - 2] for key, value in state.items() if value.ndim and len(value) == known}
+    save_tensors(PLACE.snapshot, SNAPSHOT, state | per_region, {"config": card["config"]})
+    before = PLACE.snapshot.read_bytes()
+    for words in (["cluster"], ["fit", "--resume"]):
+        ran = cli(*words)
+        assert ran.code == 4
+        assert f"made from {known - 2:,} regions, the samples hold {known:,}" in ran.lines[-2]
+    assert PLACE.snapshot.read_bytes() == before
+
+
 def test_settings_that_no_fit_has_are_named(cli: Cli) -> None:
     state, card = snapshot()
     for odd, said in (({"speed": 3}, "speed = 3"), ({"shared_steps": "all"}, "shared_steps = 'all'")):

@@ -13,16 +13,23 @@ from lpdif.reading import READABLE
 log = logging.getLogger("lpdif")
 
 NOTES = "text without a row of numbers"  # why a file in a folder is skipped
+MADE = ".mesh"  # what `reconstruct` puts between the name of a scan and the ending of its mesh
 NAMED = 3  # files of which the names are told
 
 
 def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[Path]]:
-    """(scans, notes): the files below a folder that have a known ending, each list in order, without those below `leave_out`."""
+    """(scans, notes): the files below a folder that have a known ending, each list in order, without those below `leave_out`, and without
+    meshes that were made of scans beside them (a.mesh.ply beside a.xyz)."""
     scans: list[Path] = []
     notes: list[Path] = []
-    for file in sorted(folder.rglob("*")):
+    files = sorted(folder.rglob("*"))
+    stems = {file.with_suffix("") for file in files}
+    made = {file for file in files if file.stem.endswith(MADE) and file.parent / file.stem.removesuffix(MADE) in stems}
+    if made:
+        log.info("skipped, as the mesh of the scan beside it: %s", some_of(sorted(made)))
+    for file in files:
         outside = leave_out is None or not file.resolve().is_relative_to(leave_out.resolve())
-        if file.suffix.lower() in READABLE and file.is_file() and outside:
+        if file.suffix.lower() in READABLE and file not in made and file.is_file() and outside:
             (notes if is_notes(file) else scans).append(file)
     return scans, notes
 
@@ -41,5 +48,10 @@ def is_notes(file: Path) -> bool:
 def tell_skipped(notes: Sequence[Path]) -> None:
     """Say which notes are skipped, in one line, if there are any."""
     if notes:
-        more = f" and {len(notes) - NAMED} more" if len(notes) > NAMED else ""
-        log.info("skipped, as %s: %s%s", NOTES, ", ".join(map(str, notes[:NAMED])), more)
+        log.info("skipped, as %s: %s", NOTES, some_of(notes))
+
+
+def some_of(files: Sequence[Path]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return ", ".join(map(str, files[:NAMED])) + more

@@ -116,8 +116,10 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     local = np.maximum(local, SPACING_FLOOR * spacing)
     log.info("spacing %.4g, noise %.3g (%.2f spacings), %s", spacing * unit, noise * unit, noise / spacing, counted(len(points), "point"))
     around = local_noise(points, search_tree(points), axes if usable.all() else None, noise, local, threads)
-    if (around != noise).any():
-        log.info("noise differs: %.3g to %.3g around nine tenths of the points", *(unit * np.quantile(around, (0.05, 0.95))))
+    other = (around != noise).mean()
+    if other:
+        low, high = unit * np.quantile(around[around != noise], (0.05, 0.95))
+        log.info("noise differs: %.3g to %.3g around %.2g %% of the points", low, high, 100 * other)
     check_precision(world, spacing * unit)
     facts |= {"spacing": spacing * unit, "noise": noise * unit}
     return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, around, facts)

@@ -29,6 +29,7 @@ from lpdif.votes import (
     stray_normals,
     trust_in,
 )
+from lpdif.winding import dipole_field
 from lpdif.words import counted
 
 log = logging.getLogger("lpdif")
@@ -48,6 +49,8 @@ LAND = 0.35  # mean winding number on a scan below which it may be land, if no v
 LOUD = 0.9  # quantile of the noise for which neighbours are gathered
 PARALLEL = 0.7  # size of the cosine of two normals, and
 IN_FRONT = 0.3  # of the product of their cosines to the line between both points beyond which one lies in front of the other, not beside it
+SENSOR_PLACES = 50  # looked at to tell whether a sensor that moved was
+WITHIN = 0.4  # the winding number at it from which it was within what it saw
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
 
 
@@ -203,19 +206,29 @@ def _oriented(
 def _turned_to_sensor(
     cloud: Cloud, axes: FloatArray, start: FloatArray | None, votes: FloatArray | None, sensor: FloatArray, facts: Facts
 ) -> tuple[Orientation, str]:
-    """Signs for the axes (N, 3) that face the sensor, unless the shape is a solid that cannot be seen from there."""
+    """Signs for the axes (N, 3) that face the sensor, unless the shape is a solid around which it cannot have been, and most of which it cannot
+    have seen."""
     sight = sensor_votes(cloud.points, axes, sensor)
     found = _orient(cloud, axes, start, votes)
     facing = _facing(found, sight)
     if facing < FACING:
         solid = found.winding[found.part] > CLOSED
-        if solid.mean() > MOSTLY and facing > 1 - FACING:  # seen from within, all of it faces away at first
+        apart = facing > 1 - FACING and within(cloud, axes * found.signs[:, None], sensor) < WITHIN
+        if solid.mean() > MOSTLY and apart:  # seen from within, it faces away at first
             log.warning("%.0f %% of the surface cannot be seen from the sensor's position; it is not used", 100 * (1 - facing))
             return found, ""
         found = _orient(cloud, axes, start, sight if votes is None else sight + votes)
     log.info("normals: turned towards the sensor")
     facts["sensor"] = "used"
     return _faced(cloud, axes, found, sight), "sensor"
+
+
+def within(cloud: Cloud, normals: FloatArray, sensor: FloatArray) -> float:
+    """Mean winding number of the oriented points at the sensor, (3,) or (N, 3): about 1 in a closed room, 0 outside of a solid."""
+    places = np.atleast_2d(sensor)
+    places = np.unique(places[even_rows(len(places), SENSOR_PLACES)], axis=0)
+    dipoles = normals * cloud.areas[:, None]
+    return float(np.mean([dipole_field(cloud.points - place, dipoles, cloud.local).sum() for place in places]))
 
 
 def _facing(found: Orientation, sight: FloatArray) -> float:

@@ -29,7 +29,7 @@ from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
 from lpdif.rendering import draw_mesh, sheet, view_axes
 from lpdif.sampling import SAMPLED
-from lpdif.stages.fit import as_in_training, held_out_errors, remembered, split_regions
+from lpdif.stages.fit import as_in_training, check_same_regions, held_out_errors, remembered, split_regions
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
@@ -80,6 +80,8 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
     state, found = load_snapshot(place.snapshot)
     settings = fitted_settings(place.snapshot, found)
     on = resolve(device)
+    training, held_out = split_regions(load_samples(place)[0])
+    check_same_regions(place.snapshot, state, len(training.sdf))
     optimizer = Optimizer(make_networks(settings.features, settings.width, settings.seed), len(state["bank"]), on)
     optimizer.restore(state)
     codes = optimizer.bank[optimizer.seen]
@@ -94,7 +96,6 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
         log.warning("only %d of %d patterns have regions; the empty ones are dropped", len(patterns.centroids), config.patterns)
     optimizer.regroup(patterns)
     optimizer.step = min(optimizer.step, settings.shared_steps)
-    held_out = split_regions(load_samples(place)[0])[1]
     errors, held_codes = held_out_errors(optimizer.mean, patterns, held_out, as_in_training, settings.seed, on)
     rows = table(patterns, codes, errors, held_codes)
     picture = gallery(optimizer.mean, patterns, codes, rows)

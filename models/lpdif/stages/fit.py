@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,12 +189,16 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
     if different:
         hint = f"resume with the same settings, or {ANEW}"
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", hint)
-    if len(state["bank"]) != len(optimizer.bank):
-        regions = counted(len(state["bank"]), "region")
-        raise ModelError(f"{place.snapshot}: made from {regions}, the samples hold {len(optimizer.bank):,}", ANEW)
+    check_same_regions(place.snapshot, state, len(optimizer.bank))
     optimizer.restore(state)
     log.info("resumed at step %d", optimizer.step)
     return config
+
+
+def check_same_regions(snapshot: Path, state: Mapping[str, Tensor], regions: int) -> None:
+    """Raises ModelError where a snapshot's state knows another number of regions than there are to learn from."""
+    if len(state["bank"]) != regions:
+        raise ModelError(f"{snapshot}: made from {counted(len(state['bank']), 'region')}, the samples hold {regions:,}", ANEW)
 
 
 def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:

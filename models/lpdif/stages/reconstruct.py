@@ -390,12 +390,11 @@ def finish(surface: Surface, ready: Prepared, scan: Scan, field: LocalField, cov
     source = ready.kept[around.nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
     values["confidence"] = confidence(surface.vertices, normals, cover.tree, around.spacing, ready.local_noise[around.nearest], cover.threads)
-    centroid = surface.vertices[surface.faces].mean(1)
     return Mesh(
         vertices=surface.vertices + ready.origin,
         faces=surface.faces,
         normals=normals,
         colors=None if scan.colors is None else scan.colors[source],
         vertex_values=values,
-        face_values={"pattern": field.pattern_at(centroid).astype(np.int32)},
+        face_values={"pattern": field.pattern_at(surface.vertices[surface.faces].mean(1)).astype(np.int32)},
     )
