@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clouds import Samples, box, torus, turned
+from clouds import Samples, box, joined, shifted, torus, turned
 from numpy.typing import NDArray
 
 from lpdif import Scan, reconstruct
@@ -61,6 +61,27 @@ def test_noise_of_a_part_stays_there() -> None:
     made = prepare(Scan(points, None, name="part"))
     assert len(made.normals) > 0.98 * len(points)
     assert (np.einsum("ni,ni->n", made.normals, truth[made.kept]) > 0).mean() > 0.97
+
+
+def test_noise_that_is_shape_at_most_places_gives_way_to_what_is_around() -> None:
+    """Plates from half a spacing to five thick: the thin ones look like noise."""
+    plates = joined(*(shifted(box(400, (1.0, 1.0, 0.03 + 0.03 * i), i), (0.0, 0.0, 0.4 * i)) for i in range(8)))
+    order = search_tree(plates.points).indices
+    found, typical = around(plates.points[order])
+    assert typical > 0.2 * plates.spacing
+    assert (found <= typical).mean() > 0.95
+    assert np.median(found) < 0.6 * typical
+
+
+def test_steps_of_depth_hide_noise_and_are_no_proof_of_its_absence() -> None:
+    rng = np.random.default_rng(0)
+    across = rng.uniform(-1, 1, (8000, 2))
+    height = 0.3 * across[:, 0] + 0.02 * rng.normal(size=8000)
+    points = np.column_stack([across, np.round(height / 0.1) * 0.1])
+    order = search_tree(points).indices
+    found, typical = around(points[order])
+    assert typical > 0.02
+    assert (found >= typical).all()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpdif.scans import FloatArray, IntArray
-from lpdif.spacing import NOISE_GROWTH, NOISE_QUANTILE, NOISE_REACH, even_rows, quantile_of_one, residual_scatter, search_tree
+from lpdif.spacing import NOISE_GROWTH, NOISE_QUANTILE, NOISE_REACH, coordinate_steps, even_rows, quantile_of_one, residual_scatter, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -29,7 +29,8 @@ def local_noise(
 ) -> FloatArray:
     """(N,) standard deviation of the points' error along the surface normal around each; that of the scan, `noise`, where it is not clearly
     larger. Where it is smaller, regions could be, too; but a scan would then take twice the memory for detail that few meshes have faces for.
-    So smaller noise counts only where that of the scan was mistaken, being shape at most places, as of thin parts that are scanned coarsely.
+    So smaller noise counts only where that of the scan was mistaken, being shape at most places, as of thin parts that are scanned coarsely;
+    and not where coordinates come in steps, on which no neighbourhood shows noise.
 
     points (N, 3) in an order such that `even_rows` spreads over the surface, with their search tree and spacing (N,); normals (N, 3) if known.
     """
@@ -40,7 +41,7 @@ def local_noise(
     value = noise_around(points, rows, tree, normals, threads)
     told = np.maximum(noise, LEAST * spacing[rows])
     other = value > CLEARLY * told
-    if np.median(value) < MISTAKEN * noise:
+    if np.median(value) < MISTAKEN * noise and not coordinate_steps(points).any():
         other |= (noise > LEAST * spacing[rows]) & (CLEARLY * value < noise)
     if not other.any():
         return whole
