@@ -41,6 +41,7 @@ ENOUGH = 0.5  # share of the points that must have a normal, and of these that m
 AMBIGUOUS = 0.3  # accord with its neighbours below which the side of a point is a guess
 AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
 FACING = 0.9  # share of the points that must be able to face the sensor, or it was not theirs
+VIEW_FACING = 0.8  # the same of a view that is only likely: steps of depth turn more than a tenth away when it counts a little
 IN_SIGHT = 0.35  # share of the points that must be seen clearly, not at grazing sight, for a view to count
 WHOLE = 0.9  # share of a part that must be turned over for the part to be
 CLOSED = 0.42  # winding number on a part from which it is a solid's
@@ -193,7 +194,7 @@ def _oriented(
         if (np.abs(sight) == 1).mean() < IN_SIGHT:
             continue
         found = _orient(cloud, axes, start, VIEW_VOTE * sight if votes is None else VIEW_VOTE * sight + votes)
-        if _facing(found, sight) >= FACING:
+        if _facing(found, sight) >= VIEW_FACING:
             return (_faced if view == "origin" else _faced_where_torn)(cloud, axes, found, sight), view
     found = _orient(cloud, axes, start, votes)
     if start is None and float(found.winding[found.part].mean()) < LAND:
