@@ -204,7 +204,9 @@ def output_path(source: Path | None, output: str | None) -> Path | None:
         return path / f"{source.stem if source else 'mesh'}.ply" if folder else path
     if source is None:
         raise UsageError("a scan from stdin needs -o", "say where the mesh goes: -o mesh.ply, or -o - for stdout")
-    return source.with_name(f"{source.stem}.mesh.ply")
+    from lpdif.folders import OF_SCAN
+
+    return source.with_name(f"{source.stem}{OF_SCAN}.ply")
 
 
 def read_stdin() -> lpdif.Scan:

@@ -41,7 +41,7 @@ def broken(count: int, share: float, seed: int = 0) -> FloatArray:
 
 def inliers(points: FloatArray, threads: int = 1) -> NDArray[np.bool_]:
     tree = search_tree(points)
-    return inlier_rows(points, nearest(tree, points, OUTLIER_NEIGHBOURS), noise_sigma(points, tree), threads)
+    return inlier_rows(points, tree, nearest(tree, points, OUTLIER_NEIGHBOURS), noise_sigma(points, tree), threads)
 
 
 def with_strays(points: FloatArray, strays: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:

@@ -201,8 +201,11 @@ def test_failures_of_an_earlier_run_are_gone_from_the_start(cli: Cli, library: L
 def test_meshes_beside_the_scans_they_were_made_of_are_no_scans(cli: Cli, scans: Path) -> None:
     for name in ("a.mesh.ply", "deep/c.mesh.obj", "other.mesh.ply", ".mesh.ply"):
         write_points(scans / Path(name).with_suffix(".ply")).rename(scans / name)
+    write_points(scans / "b.mesh.ply")
+    write_points(scans / "d.mesh.ply")
+    (scans / "d").mkdir()  # a folder of that name is no scan
     ran = cli(*BATCH)
     made = {file.name for file in Path("out").rglob("*.ply")}
-    assert {"a.ply", "b.ply", "c.ply", "other.mesh.ply"} <= made
-    assert "a.mesh.ply" not in made
+    assert {"a.ply", "b.ply", "c.ply", "d.mesh.ply", "other.mesh.ply"} <= made
+    assert not made & {"a.mesh.ply", "b.mesh.ply", "c.mesh.ply"}
     assert any(line.startswith("skipped, as the mesh of the scan beside it: ") and "a.mesh.ply" in line for line in ran.lines)

@@ -211,8 +211,7 @@ def test_a_tiny_hole_is_closed_whatever_is_around_it() -> None:
 @pytest.mark.parametrize("size", [0.2, 0.35])
 def test_a_hole_at_a_crease_is_closed(corner: tuple[float, float, float], size: float) -> None:
     """What is torn there curls, and next to an edge the points around lie to one side, as at a rim."""
-    box = trimesh.creation.box((2.0, 2.0, 2.0))
-    whole = box
+    whole = trimesh.creation.box((2.0, 2.0, 2.0))
     while len(whole.faces) < 30_000:
         whole = whole.subdivide()
     surface = Surface(np.asarray(whole.vertices), np.asarray(whole.faces, dtype=np.int64))

@@ -57,7 +57,8 @@ def test_noise_of_a_part_stays_there() -> None:
     loud = each > 0.1 * samples.spacing
     assert (found[loud] > 0.4 * samples.spacing).mean() > 0.9
     assert (found[~loud] < 0.1 * samples.spacing).mean() > 0.9
-    truth = points - 1.0 * np.column_stack([points[:, 0], points[:, 1], 0 * points[:, 2]]) / np.linalg.norm(points[:, :2], axis=1)[:, None]
+    ring = points * [1.0, 1.0, 0.0]
+    truth = points - ring / np.linalg.norm(ring, axis=1)[:, None]
     made = prepare(Scan(points, None, name="part"))
     assert len(made.normals) > 0.98 * len(points)
     assert (np.einsum("ni,ni->n", made.normals, truth[made.kept]) > 0).mean() > 0.97

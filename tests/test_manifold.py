@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapes import as_mesh
 
 from lpdif.isosurface import Surface
-from lpdif.manifold import border_vertices, fans, is_closed_manifold, open_vertices, paired_sides, sides_of
+from lpdif.manifold import border_vertices, fans, is_closed_manifold, open_sides, open_vertices, paired_sides, sides_of
 
 IntArray = NDArray[np.int64]
 
@@ -145,6 +145,16 @@ def test_open_vertices_are_the_border_vertices_of_consistently_wound_faces(kept:
     faces = np.random.default_rng(seed).permutation(np.asarray(ball.faces, np.int64))[:kept]
     expected = border_vertices(Surface(np.zeros((len(ball.vertices), 3)), faces))
     np.testing.assert_array_equal(open_vertices(faces, len(ball.vertices)), expected)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3, 40, 75, 80])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_open_sides_are_those_that_no_other_face_has(kept: int, seed: int) -> None:
+    ball = trimesh.creation.icosphere(subdivisions=1)
+    faces = np.asarray(ball.faces, dtype=np.int64)[np.sort(np.random.default_rng(seed).permutation(80)[:kept])]
+    walked = [(int(face[i]), int(face[(i + 1) % 3])) for i in range(3) for face in faces]
+    expected = [number for number, (a, b) in enumerate(walked) if (b, a) not in walked]
+    assert open_sides(faces, len(ball.vertices)).tolist() == expected
 
 
 @pytest.mark.parametrize("name", [*GOOD, *BROKEN])

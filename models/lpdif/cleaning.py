@@ -160,10 +160,10 @@ def on_a_line(points: FloatArray) -> bool:
     return bool(singular[1:2].sum() <= max(FLAT * singular[0], rounding))
 
 
-def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, threads: int = 1) -> BoolArray:
+def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise: float, threads: int = 1) -> BoolArray:
     """(N,) True where a point belongs to a surface.
 
-    points      (N, 3) distinct
+    points      (N, 3) distinct, with their search tree
     neighbours  their OUTLIER_NEIGHBOURS nearest (fewer only in a scan of fewer points)
     noise       standard deviation of the points about the surface
 
@@ -183,13 +183,10 @@ def inlier_rows(points: FloatArray, neighbours: Neighbours, noise: float, thread
     sparse = SPARSE * float(np.median(mean))
     rows = left = np.arange(len(points))
     indices = neighbours.indices
-    tree: cKDTree | None = None
     for _ in range(ROUNDS):
         outlier, mist = _outliers(points, rows, indices, mean, noise, sparse)
         doubtful = np.flatnonzero(mist & ~outlier)
-        if len(doubtful):
-            tree = tree or search_tree(points[left])
-            outlier[doubtful] = dimension(tree, mean[left], np.searchsorted(left, rows[doubtful]), threads) > SPREAD
+        outlier[doubtful] = dimension(tree, mean[left], np.searchsorted(left, rows[doubtful]), threads) > SPREAD
         gone = rows[outlier]
         if not len(gone):
             break
@@ -246,15 +243,16 @@ def dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1)
     """
     growth = np.full(tree.n, np.nan)
     crowd = min(CROWD, tree.n - 1)
+    near = min(CROWD_NEAR, crowd)
     found = np.empty(len(rows))
     for part in chunks(len(rows)):
         around = tree.query(tree.data[rows[part]], k=min(CROWDS, tree.n - 1) + 1, workers=threads)[1]
         new = np.unique(around)
         new = new[np.isnan(growth[new])]
-        distances = tree.query(tree.data[new], k=[min(CROWD_NEAR, crowd) + 1, crowd + 1], workers=threads)[0]
+        distances = tree.query(tree.data[new], k=[near + 1, crowd + 1], workers=threads)[0]
         growth[new] = np.log(distances[:, 1] / distances[:, 0])
         alike = mean[around] > ALIKE * mean[rows[part]][:, None]
-        found[part] = np.log(crowd / min(CROWD_NEAR, crowd)) * alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)
+        found[part] = np.log(crowd / near) * alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)
         found[part][alike.sum(axis=1) < crowd] = np.inf
     return found
 

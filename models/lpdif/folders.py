@@ -13,7 +13,7 @@ from lpdif.reading import READABLE
 log = logging.getLogger("lpdif")
 
 NOTES = "text without a row of numbers"  # why a file in a folder is skipped
-MADE = ".mesh"  # what `reconstruct` puts between the name of a scan and the ending of its mesh
+OF_SCAN = ".mesh"  # stands between the name of a scan and the ending of the mesh that is made of it beside it
 NAMED = 3  # files of which the names are told
 
 
@@ -22,16 +22,15 @@ def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path]
     meshes that were made of scans beside them (a.mesh.ply beside a.xyz)."""
     scans: list[Path] = []
     notes: list[Path] = []
-    files = sorted(folder.rglob("*"))
-    stems = {file.with_suffix("") for file in files}
-    made = {file for file in files if file.stem.endswith(MADE) and file.parent / file.stem.removesuffix(MADE) in stems}
-    if made:
-        log.info("skipped, as the mesh of the scan beside it: %s", some_of(sorted(made)))
-    for file in files:
+    for file in sorted(folder.rglob("*")):
         outside = leave_out is None or not file.resolve().is_relative_to(leave_out.resolve())
-        if file.suffix.lower() in READABLE and file not in made and file.is_file() and outside:
+        if file.suffix.lower() in READABLE and file.is_file() and outside:
             (notes if is_notes(file) else scans).append(file)
-    return scans, notes
+    names = {scan.with_suffix("") for scan in scans}
+    made = [scan for scan in scans if scan.stem.endswith(OF_SCAN) and scan.parent / scan.stem.removesuffix(OF_SCAN) in names]
+    if made:
+        log.info("skipped, as the mesh of the scan beside it: %s", some_of(made))
+    return [scan for scan in scans if scan not in set(made)], notes
 
 
 def is_notes(file: Path) -> bool:

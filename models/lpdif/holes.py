@@ -15,9 +15,9 @@ from scipy.spatial import cKDTree
 
 from lpdif.cover import Cover
 from lpdif.isosurface import Surface
-from lpdif.manifold import fans, open_vertices, paired_sides, sides_of
+from lpdif.manifold import fans, open_sides, paired_sides, sides_of
 from lpdif.rims import border_distance
-from lpdif.trimming import edge_numbers, face_normals
+from lpdif.trimming import face_normals
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,8 +30,8 @@ SHORT = 0.12  # or, if it is at most this, so that no rim was cut there,
 AMID = 22.0  # area of the surface around it, at least, in squares of the loop's radius within half the loop's length: 28 in a plane or at a
 # crease, 19 at the end of a pipe, 3 around a scrap;
 ONE_WAY = 0.4  # whose mean normal is as long as this, at least: .58 in a corner, 0 on two sheets that face apart,
-CHUNK = 1 << 20  # faces looked at together
 SMALL = 6.5  # unless the hole is small: has no more squared spacings
+CHUNK = 1 << 20  # faces looked at together
 
 
 def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -> Surface:
@@ -42,11 +42,8 @@ def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -
     close it look the way of the faces around it: those over the rim of a scrap would look back, those over the end of a pipe across.
     """
     vertices, faces = surface
-    if not open_vertices(faces, len(vertices)).any():
-        return surface
-    number, count = edge_numbers(faces)
-    side = np.flatnonzero(count[number] == 1)
-    if not len(side):  # an edge of three faces looks open to `open_vertices`
+    side = open_sides(faces, len(vertices))
+    if not len(side):
         return surface
     start, end = (part[side] for part in sides_of(faces))
     around = np.tile(face_normals(surface), (3, 1))[side]
@@ -90,10 +87,7 @@ def without_pinches(surface: Surface) -> Surface:
     """
     vertices, faces = surface
     total = len(vertices)
-    if not open_vertices(faces, total).any():
-        return surface
-    number, count = edge_numbers(faces)
-    side = np.flatnonzero(count[number] == 1)
+    side = open_sides(faces, total)
     if not len(side):
         return surface
     visit, visits = np.unique(loops_of(faces, side) * total + sides_of(faces)[0][side], return_counts=True)

@@ -54,6 +54,20 @@ def open_vertices(faces: IntArray, count: int) -> BoolArray:
     return np.asarray(np.bincount(start, number[end], count) != np.bincount(end, number[start], count))
 
 
+def open_sides(faces: IntArray, count: int) -> IntArray:
+    """(S,) numbers of the sides that have no other face, of consistently wound faces over `count` vertices.
+
+    They are looked for only where vertices are open: edges need a search.
+    """
+    border = open_vertices(faces, count)
+    near = np.flatnonzero(border[faces].any(1))
+    number, shared = edge_numbers(faces[near])
+    start, end = sides_of(faces[near])
+    alone = np.flatnonzero((shared[number] == 1) & border[start] & border[end])  # other edges may have their other face elsewhere
+    place, row = np.divmod(alone, max(1, len(near)))
+    return np.asarray(near[row] + place * len(faces))
+
+
 def sides_of(faces: IntArray) -> tuple[IntArray, IntArray]:
     """First and last vertex (3F,) of every side, in the direction in which its face walks it."""
     return faces.T.reshape(-1), np.roll(faces, -1, axis=1).T.reshape(-1)

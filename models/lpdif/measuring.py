@@ -101,21 +101,23 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
         note(facts, "thinned_lines", even.lined, "point", "left out: they lie far denser along lines than across")
         rows, axes, usable = rows[even.kept], axes[even.kept], usable[even.kept]
         points = points[even.kept]
-        near, noise = neighbourhood(points, search_tree(points), axes if usable.all() else None, threads)
+        tree = search_tree(points)
+        near, noise = neighbourhood(points, tree, axes if usable.all() else None, threads)
     if not keep_outliers:
-        inlier = inliers(points, near, noise, scan.name, facts, threads)
+        inlier = inliers(points, tree, near, noise, scan.name, facts, threads)
         if not inlier.all():
             rows, axes, usable = rows[inlier], axes[inlier], usable[inlier]
             check_extent(world[rows], scan.name)
             origin, _ = frame_of(world[rows])
             points = (world[rows] - origin) / unit
-            near = neighbours_of_kept(search_tree(points), points, near, inlier, threads)
+            tree = search_tree(points)
+            near = neighbours_of_kept(tree, points, near, inlier, threads)
     k = near.indices.shape[1]
     local = local_spacing(near.reach, k, noise)
     spacing = typical_spacing(local, k)
     local = np.maximum(local, SPACING_FLOOR * spacing)
     log.info("spacing %.4g, noise %.3g (%.2f spacings), %s", spacing * unit, noise * unit, noise / spacing, counted(len(points), "point"))
-    around = local_noise(points, search_tree(points), axes if usable.all() else None, noise, local, threads)
+    around = local_noise(points, tree, axes if usable.all() else None, noise, local, threads)
     other = (around != noise).mean()
     if other:
         low, high = unit * np.quantile(around[around != noise], (0.05, 0.95))
@@ -185,9 +187,9 @@ def neighbourhood(points: FloatArray, tree: cKDTree, normals: FloatArray | None,
     return nearest(tree, points, OUTLIER_NEIGHBOURS, threads), noise_sigma(points, tree, normals, threads)
 
 
-def inliers(points: FloatArray, near: Neighbours, noise: float, name: str, facts: Facts, threads: int) -> BoolArray:
+def inliers(points: FloatArray, tree: cKDTree, near: Neighbours, noise: float, name: str, facts: Facts, threads: int) -> BoolArray:
     """(N,) points to keep: all but outliers, unless these would be a large part of the scan."""
-    inlier = inlier_rows(points, near, noise, threads)
+    inlier = inlier_rows(points, tree, near, noise, threads)
     out = int(len(points) - inlier.sum())
     if out > MOST_OUTLIERS * len(points) or len(points) - out < MINIMUM_POINTS:
         log.warning("%s: %d of %d points look like outliers: too many to be; all are kept", name, out, len(points))

@@ -45,8 +45,8 @@ class Orientation:
 
     signs (N,) +1 or -1      accord (N,) agreement of each point with its neighbours, -1 to 1
     part (N,) number of the connected part of each point
-    winding (parts,) mean winding number on each part: about 1/2 where it is closed, about 0 where open and flat    own (parts,) what of it
-    is due to the part itself
+    winding (parts,) mean winding number on each part: about 1/2 where it is closed, about 0 where open and flat
+    own (parts,) what of it is due to the part itself
     """
 
     signs: FloatArray
@@ -199,8 +199,7 @@ def orient(
     part = _spread(np.where(block >= 0, tree[block], -1), indices)
     parts = int(tree.max()) + 1
     asked = np.maximum(np.bincount(part[targets], minlength=parts), 1)
-    itself = tree[of_target][:, None] == tree
-    own = np.einsum("tm,tm,m->t", influence, itself, turned.astype(np.float32), dtype=np.float64)
+    own = _field(influence * (tree[of_target][:, None] == tree), turned)
     means, own = (summed(part[targets], values, parts) / asked for values in (winding, own))
     follow_neighbours(signs, block >= 0, indices, agreements)
     return Orientation(signs, accord(signs, indices, agreements), part, means, own)

@@ -164,18 +164,19 @@ def _only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) ->
     whole = np.bincount(found.part, over, minlength=len(found.winding)) > WHOLE * np.bincount(found.part, minlength=len(found.winding))
     closed = (found.winding > CLOSED) & (np.abs(found.own) > CLOSED)
     inside_out = over & (whole & closed)[found.part]
-    agreements = all_agreements(cloud.points, normals, cloud.around, cloud.reach)
+    around = cloud.around
+    agreements = all_agreements(cloud.points, normals, around, cloud.reach)
     pieces = over & ~whole[found.part]
     beside = agreements.copy()
     turned = np.flatnonzero(pieces)
     for part in chunks(len(turned)):
         rows = turned[part]
-        alike = np.einsum("nki,ni->nk", normals[cloud.around[rows]], normals[rows])
+        alike = np.einsum("nki,ni->nk", normals[around[rows]], normals[rows])
         in_front = (np.abs(alike) > PARALLEL) & (np.abs(alike - agreements[rows]) > 2 * IN_FRONT)
         beside[rows] = np.where(in_front, 0.0, agreements[rows])
-    loose = loose_pieces(pieces, np.ones(len(over)), cloud.around, beside)
+    loose = loose_pieces(pieces, np.ones(len(over)), around, beside)
     signs = np.where(inside_out | loose, -1.0, 1.0)
-    return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
+    return replace(found, signs=signs, accord=accord(signs, around, agreements))
 
 
 def _oriented(

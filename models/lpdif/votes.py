@@ -36,10 +36,8 @@ SOLID, SOLID_INSIDE_OUT = 0.98, 0.9  # share of such places from which the scan 
 
 ASKEW = 0.5  # |cos| to such an axis below which a normal is none of the surface there,
 FLAT = 0.03  # at places that are flatter still, as edges and thin parts that are scanned coarsely are not,
-STRAYS = (
-    0.008  # of which so large a share of all places may yet be edges (.005 at the most among clean samples of twelve meshes, .01 to .023 where
-)
-# 5 % of the normals are of something else); beyond, all that do not fit are doubted,
+# and that up to a share of all places: of clean samples of twelve meshes .005 at the most, where 5 % of the normals stray .01 to .023;
+STRAYS = 0.008  # beyond it all that do not fit are doubted,
 VAGUE = 0.8  # if the mean size of their agreement with the neighbours is below this too,
 VAGUER = 0.65  # or below this where there is no such axis
 
@@ -94,8 +92,8 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
     It looks at a sample of places, the winding number apart, and costs a fraction of finding the neighbours.
     """
     rows = even_rows(len(points), PLACES)
-    cosine, sure, clear = _against_neighbours(points, normals, rows, indices, reach, CONFIDENT)
-    agreements = agreement(points, normals, rows[:, None], indices[rows], reach)
+    cosine, sure, agreements = _against_neighbours(points, normals, rows, indices, reach, CONFIDENT)
+    clear = np.abs(agreements).mean(axis=1)
     against = (agreements < -CLEAR).sum(axis=1) / np.maximum((np.abs(agreements) > CLEAR).sum(axis=1), 1)
     winding = surface_winding(points, normals, areas, spacing)
     return Trust(
@@ -115,12 +113,13 @@ def stray_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, 
     the edges of a sound scan. reach (N,): as in `agreement`.
     """
     rows = even_rows(len(points), PLACES)
-    cosine, sure, clear = _against_neighbours(points, normals, rows, indices, reach, FLAT)
-    if (sure & (cosine < ASKEW) & (clear < VAGUE)).mean() <= STRAYS:
+    cosine, sure, agreements = _against_neighbours(points, normals, rows, indices, reach, FLAT)
+    if (sure & (cosine < ASKEW) & (np.abs(agreements).mean(axis=1) < VAGUE)).mean() <= STRAYS:
         return np.zeros(len(points), dtype=np.bool_)
     stray = np.empty(len(points), dtype=np.bool_)
     for part in chunks(len(points)):
-        cosine, sure, clear = _against_neighbours(points, normals, np.arange(part.start, part.stop), indices, reach, CONFIDENT)
+        cosine, sure, agreements = _against_neighbours(points, normals, np.arange(part.start, part.stop), indices, reach, CONFIDENT)
+        clear = np.abs(agreements).mean(axis=1)
         stray[part] = np.where(sure, (cosine < FITTING) & (clear < VAGUE), clear < VAGUER)
     return stray
 
@@ -128,14 +127,13 @@ def stray_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, 
 def _against_neighbours(
     points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray, reach: FloatArray, flat: float
 ) -> tuple[FloatArray, BoolArray, FloatArray]:
-    """(M,) |cos| between the normals of points `rows` and the planes through their nearest, whether these lie in a plane, as far as `flat`
-    says, and the mean size of the agreement with theirs."""
+    """(M,) |cos| between the normals of points `rows` and the planes through their nearest; (M,) whether these lie in a plane, as far as `flat`
+    says; and (M, k) the agreement with theirs."""
     near = points[indices[rows]] - points[rows][:, None]
     centred = near - near.mean(axis=1, keepdims=True)
     values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred)
     cosine = np.abs(np.einsum("mi,mi->m", axes[:, :, 0], normals[rows]))
-    clear = np.abs(agreement(points, normals, rows[:, None], indices[rows], reach)).mean(axis=1)
-    return cosine, values[:, 0] < flat * values[:, 1], clear
+    return cosine, values[:, 0] < flat * values[:, 1], agreement(points, normals, rows[:, None], indices[rows], reach)
 
 
 def surface_winding(points: FloatArray, normals: FloatArray, areas: FloatArray, spacing: float) -> FloatArray:
