@@ -25,6 +25,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from near_points import answer_near, make_near_networks
 from torch import Tensor
 
 from lpdif.artifacts import SAMPLES, load_tensors
@@ -48,7 +49,7 @@ LOOKED_AT = 8192  # held-out regions, at most
 RULER = 4096  # training codes that the density is taken against
 
 
-Shared = tuple[int, bool, bool, int, int]
+Shared = tuple[int, bool, bool, int, int, bool]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Variant:
     """One row of the table. patterns: decoders; gamma: exponent of the weights; weights: whether they go by density or by error; groups: how
     patterns are found; soft: whether the two nearest patterns answer together; wide: every decoder has the parameters of so many; frames,
     jets: whether regions are turned into their frames, and start from a fitted jet; common: how much of the decoders' mean gradient each
-    of them takes besides its own; encoder: width of its layers; features: learned numbers of a code, times those of the recipe."""
+    of them takes besides its own; encoder: width of its layers; features: learned numbers of a code, times those of the recipe; near:
+    whether the decoder sees the points near a query too."""
 
     name: str
     patterns: int = 1
@@ -70,11 +72,12 @@ class Variant:
     common: float = 0.0
     encoder: int = 128
     features: int = 1
+    near: bool = False
 
     @property
     def shared(self) -> Shared:
         """Variants with the same of this start from the same shared stage."""
-        return self.wide, self.frames, self.jets, self.encoder, self.features
+        return self.wide, self.frames, self.jets, self.encoder, self.features, self.near
 
 
 VARIANTS = [
@@ -96,6 +99,7 @@ VARIANTS = [
     *(Variant(f"{count} patterns, KDE", count, 0.5) for count in (2, 4, 16, 32)),
     Variant("one decoder, wide encoder", encoder=256),
     Variant("one decoder, 4 x features", features=4),
+    Variant("one decoder, near points", near=True),
     Variant("one decoder, no jet", jets=False),
     Variant("one decoder, no jet, no frame", frames=False, jets=False),
     Variant("8 patterns, no jet, no frame", 8, frames=False, jets=False),
@@ -163,6 +167,8 @@ def parts_of(variant: Variant) -> Iterator[None]:
             stack.enter_context(patch("lpdif.patterns.fit_whitening", fit_projection))
         if variant.soft:
             stack.enter_context(patch("lpdif.optimizer.Networks.forward", answer_together))
+        if variant.near:
+            stack.enter_context(patch("lpdif.optimizer.Networks.forward", answer_near))
         if not variant.jets:
             stack.enter_context(patch("lpdif.encoder.fit_jets", no_jets))
         yield
@@ -184,7 +190,7 @@ def load_regions(workspace: Workspace) -> tuple[TrainingRegions, TrainingRegions
 def shared_stage(variant: Variant, training: TrainingRegions, fit: FitConfig, seed: int, device: torch.device) -> Optimizer:
     """Encoder and one decoder, after the shared steps."""
     features = fit.features * variant.features
-    networks = make_networks(features, fit.width, seed)
+    networks = (make_near_networks if variant.near else make_networks)(features, fit.width, seed)
     if variant.wide > 1:
         networks = make_networks(features, wide_width(networks.encoder.code_size, fit.width, variant.wide), seed)
     optimizer = Optimizer(networks, len(training.counts), device)

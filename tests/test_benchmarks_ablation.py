@@ -10,6 +10,7 @@ import torch
 from conftest import ROOT
 from shapes import wavy_regions
 
+from lpdif.augment import Seen
 from lpdif.jets import fit_jets
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Optimizer, TrainingRegions, make_networks
@@ -18,6 +19,7 @@ from lpdif.stages.fit import as_in_training, held_out_errors
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import ablation
+import near_points
 
 
 @pytest.mark.parametrize("width", [8, 48])
@@ -125,3 +127,54 @@ def test_a_wide_encoder_is_wide() -> None:
     with ablation.parts_of(ablation.Variant("", encoder=256)):
         assert make_networks(4, 8, 0).encoder.width == 256
     assert make_networks(4, 8, 0).encoder.width == 128
+
+
+def naive_near_features(query: np.ndarray, points: np.ndarray, normals: np.ndarray) -> list[float]:
+    """What near_features says of one query, from the points that are there."""
+    order = np.argsort(np.linalg.norm(points - query, axis=1))[: near_points.NEAREST]
+    close = [i for i in order if np.linalg.norm(points[i] - query) < near_points.LIMIT]
+    if not close:
+        return [near_points.LIMIT, np.sqrt(2 * np.pi * 1e-6)] + [0.0, 0.0] * len(near_points.WIDTHS)
+    middle = points[close].mean(0)
+    spread = max(float(np.mean([np.sum((points[i] - middle) ** 2) for i in close])), 1e-6)
+    spacing = np.sqrt(2 * np.pi * spread / len(close))
+    nearest = float(np.linalg.norm(points[close[0]] - query))
+    found = [nearest, spacing]
+    for width in near_points.WIDTHS:
+        weights = [np.exp(-(np.sum((points[i] - query) ** 2) - nearest**2) / (2 * (width * spacing) ** 2)) for i in close]
+        height = sum(w * normals[i] @ (query - points[i]) for w, i in zip(weights, close, strict=True)) / sum(weights)
+        normal = sum(w * normals[i] for w, i in zip(weights, close, strict=True)) / sum(weights)
+        found += [height, float(np.linalg.norm(normal))]
+    return found
+
+
+@pytest.mark.parametrize("regions", [1, 3])
+@pytest.mark.parametrize("seen", [1, 5, 40])
+@pytest.mark.parametrize("queries", [1, 7])
+def test_near_features_are_those_of_each_query(regions: int, seen: int, queries: int) -> None:
+    draw = torch.Generator().manual_seed(seen)
+    points, asked = torch.randn(regions, seen, 3, generator=draw), 0.7 * torch.randn(regions, queries, 3, generator=draw)
+    normals = torch.nn.functional.normalize(torch.randn(regions, seen, 3, generator=draw), dim=2)
+    mask = torch.rand(regions, seen, generator=draw) < 0.8
+    mask[0, 0] = False
+    found = near_points.near_features(asked, Seen(points * mask[..., None], normals * mask[..., None], mask)).numpy()
+    for r in range(regions):
+        there = mask[r].numpy()
+        for q in range(queries):
+            expected = naive_near_features(asked[r, q].numpy(), points[r].numpy()[there], normals[r].numpy()[there])
+            assert found[r, q] == pytest.approx(np.array(expected), abs=2e-3)
+
+
+def test_near_points_take_part_and_nothing_else_changes() -> None:
+    """A fresh decoder says what the jet says, with and without; what it learns reaches the weights of the features."""
+    data = regions(4)
+    variant = ablation.Variant("", near=True)
+    with ablation.parts_of(variant):
+        networks = near_points.make_near_networks(4, 8, 0)
+        near = ablation.region_errors(networks, None, data, ablation.clean, torch.device("cpu"))
+        optimizer = Optimizer(networks, 4, torch.device("cpu"))
+        before = networks.decoder.from_code.weight[:, -near_points.FEATURES :].clone()
+        for _ in range(2):  # the last layer starts at zero: the first step changes it alone
+            optimizer.learn(data, 4, 0.01, 0)
+        assert (networks.decoder.from_code.weight[:, -near_points.FEATURES :] != before).any(2).all()
+    assert near == pytest.approx(ablation.region_errors(make_networks(4, 8, 0), None, data, ablation.clean, torch.device("cpu")), abs=1e-6)
