@@ -34,7 +34,8 @@ from lpdif.config import FitConfig
 from lpdif.density import clipped_mean_one, effective_share, log_density, median_distance
 from lpdif.device import repeatable, resolve
 from lpdif.encoder import Encoder
-from lpdif.frames import Frames, canonical_frames
+from lpdif.frames import Frames
+from lpdif.jets import COEFFICIENTS
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks
 from lpdif.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
@@ -141,8 +142,7 @@ def fit_projection(codes_RC: Tensor) -> Whitening:
 
 def answer_together(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, ...]:
     """The stand-in for Networks.forward: the mean of the two nearest patterns' decoders, weighted by exp(-distance^2 / 2)."""
-    frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
-    codes_BC = self.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask)
+    frames, codes_BC = self.encode(seen, half_turn_B)
     regions, samples = queries_BS3.shape[:2]
     local_Q3 = frames.inward(queries_BS3).flatten(0, 1)
     owner_Q = torch.arange(regions, device=codes_BC.device).repeat_interleave(samples)
@@ -190,9 +190,8 @@ def load_regions(workspace: Workspace) -> tuple[TrainingRegions, TrainingRegions
 def shared_stage(variant: Variant, training: TrainingRegions, fit: FitConfig, seed: int, device: torch.device) -> Optimizer:
     """Encoder and one decoder, after the shared steps."""
     features = fit.features * variant.features
-    networks = (make_near_networks if variant.near else make_networks)(features, fit.width, seed)
-    if variant.wide > 1:
-        networks = make_networks(features, wide_width(networks.encoder.code_size, fit.width, variant.wide), seed)
+    width = wide_width(COEFFICIENTS + features, fit.width, variant.wide)
+    networks = (make_near_networks if variant.near else make_networks)(features, width, seed)
     optimizer = Optimizer(networks, len(training.counts), device)
     for _ in run_steps(optimizer, training, fit, seed, fit.shared_steps):
         pass
@@ -259,8 +258,7 @@ def rarity(networks: Networks, training: TrainingRegions, held_out: TrainingRegi
         with torch.inference_mode():
             for start in range(0, len(data.counts), 512):
                 seen = clean(data.at(torch.arange(start, min(start + 512, len(data.counts)))), torch.Generator())
-                frames = canonical_frames(seen.points, seen.normals, seen.mask)
-                found.append(networks.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask))
+                found.append(networks.encode(seen)[1])
         return torch.cat(found)
 
     networks = copy.deepcopy(networks).cpu().eval()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from lpdif.augment import Seen
-from lpdif.frames import canonical_frames
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, make_networks
 from lpdif.patterns import Patterns
@@ -59,8 +58,7 @@ def make_near_networks(features: int, width: int, generator_seed: int) -> Networ
 
 def answer_near(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, ...]:
     """The stand-in for Networks.forward: every query has a code of its own, that of its region and its features."""
-    frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
-    codes_BC = self.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask)
+    frames, codes_BC = self.encode(seen, half_turn_B)
     pattern_B = codes_BC.new_zeros(len(codes_BC), dtype=torch.int64) if patterns is None else patterns.assign(codes_BC.detach())
     regions, samples = queries_BS3.shape[:2]
     owner_Q = torch.arange(regions, device=codes_BC.device).repeat_interleave(samples)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from lpdif.augment import Seen, scanned
 from lpdif.density import density_weights, effective_share
 from lpdif.encoder import Encoder
-from lpdif.frames import canonical_frames
+from lpdif.frames import Frames, canonical_frames
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.patterns import Patterns, Whitening, fit_patterns
 
@@ -55,10 +55,14 @@ class Networks(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
 
+    def encode(self, seen: Seen, half_turn_B: Tensor | None = None) -> tuple[Frames, Tensor]:
+        """Frames and codes (B, C) of regions; half_turn_B as for `canonical_frames`."""
+        frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
+        return frames, self.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask)
+
     def forward(self, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, Tensor, Tensor]:
         """Signed distances (B, S) at centre-relative queries, codes (B, C) and pattern (B,) of each region."""
-        frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
-        codes_BC = self.encoder(frames.inward(seen.points) * seen.mask[..., None], frames.turned(seen.normals), seen.mask)
+        frames, codes_BC = self.encode(seen, half_turn_B)
         pattern_B = codes_BC.new_zeros(len(codes_BC), dtype=torch.int64) if patterns is None else patterns.assign(codes_BC.detach())
         regions, samples = queries_BS3.shape[:2]
         owner_Q = torch.arange(regions, device=codes_BC.device).repeat_interleave(samples)

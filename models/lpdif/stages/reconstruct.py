@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lpdif.artifacts import Model, load_model
-from lpdif.augment import HALO, MOST
+from lpdif.augment import HALO, MOST, Seen
 from lpdif.bridging import bridges, furthest, seen_at
 from lpdif.closing import close
 from lpdif.confidence import confidence
@@ -22,7 +22,6 @@ from lpdif.cover import Cover
 from lpdif.device import available_threads, halving, repeatable, resolve, single_threaded_pool
 from lpdif.errors import InputError
 from lpdif.field import LocalField, RegionCodes
-from lpdif.frames import canonical_frames
 from lpdif.holes import fill_holes, without_pinches
 from lpdif.isosurface import Surface, extract
 from lpdif.meshes import Mesh
@@ -317,8 +316,7 @@ def encode_chunk(
         for band in np.array_split(order, BANDS):
             longest = max(1, int(count[band].max(initial=0)))
             points, normals, mask = (torch.from_numpy(part[band, :longest]).to(device) for part in seen)
-            frames = canonical_frames(points, normals, mask)
-            code = networks.encoder(frames.inward(points) * mask[..., None], frames.turned(normals), mask)
+            frames, code = networks.encode(Seen(points, normals, mask))
             pattern = patterns.assign(code)
             if refine:
                 code = refine_codes(networks.decoder, code, pattern, frames.inward(points), mask, noise, refine)
