@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lpdif
 from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
@@ -15,6 +16,9 @@ from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.outputs import check_inside, check_mesh_output
 from lpdif_cli.records import MADE, Recipe, Record, stamp
+
+if TYPE_CHECKING:
+    from lpdif.folders import Skipped
 
 FAILED = "failed.jsonl"
 OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"  # of a mesh made otherwise
@@ -72,7 +76,7 @@ def reconstruct_many(
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: a file, but several scans go to a folder", "pass -o FOLDER")
-    sources, notes = expand(arguments, leave_out=folder if folder.is_dir() else None)
+    sources, skipped = expand(arguments, leave_out=folder if folder.is_dir() else None)
     if not folder.exists() and not output.endswith("/") and folder.suffix.lower().removeprefix(".") in MESH_FORMATS:
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
@@ -93,7 +97,7 @@ def reconstruct_many(
         console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}, if their scans can be read; nothing was written")
         names = [str(target) for _, target in waiting]
         document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
-        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(notes)}, *names)
+        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(skipped)}, *names)
         if failed:
             raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", OTHERWISE)
         return
@@ -109,7 +113,7 @@ def reconstruct_many(
         if done[-1].failure is not None:
             failed.append(done[-1])
             write_failed(folder, failed)
-    finish([*earlier, *done], folder, console, notes)
+    finish([*earlier, *done], folder, console, skipped)
 
 
 def look(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:
@@ -192,8 +196,8 @@ def attempt(
     return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts)
 
 
-def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, notes: Sequence[Path] = ()) -> None:
-    """Table and result, with the notes that were skipped. Raises BatchError if a scan failed."""
+def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped: Sequence[Skipped] = ()) -> None:
+    """Table and result, with the files that were skipped. Raises BatchError if a scan failed."""
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     for line in table([["scan", "state", "faces", "time"], *(row(outcome) for outcome in outcomes)], right=[2, 3]):
         console.say(line)
@@ -203,7 +207,7 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, notes: S
     console.say(f"wrote {counted(len(written), 'mesh', 'meshes')} to {folder} in {duration(console.elapsed())}{rest}")
     if written:
         console.next("inspect", str(written[0].output))
-    document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(notes)}
+    document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(skipped)}
     console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
     if failed:
         hint = f"the reasons are in {folder / FAILED}; the others are done"

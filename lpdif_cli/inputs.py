@@ -6,8 +6,12 @@ import glob
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lpdif.errors import InputError
+
+if TYPE_CHECKING:
+    from lpdif.folders import Skipped
 
 
 @dataclass(frozen=True)
@@ -23,24 +27,24 @@ def is_many(arguments: Sequence[str]) -> bool:
     return len(arguments) > 1 or Path(arguments[0]).is_dir() or _is_glob(arguments[0])
 
 
-def expand(arguments: Sequence[str], leave_out: Path | None = None) -> tuple[list[Source], list[Path]]:
+def expand(arguments: Sequence[str], leave_out: Path | None = None) -> tuple[list[Source], list[Skipped]]:
     """The scans that `arguments` mean, each once: files as they are (missing ones too: reading them gives the reason), folders
-    with all files of a readable ending below them but for those below `leave_out` and for notes, globs. And those notes.
+    with all files of a readable ending below them but for those below `leave_out` and for notes, globs. And what else is in the folders.
 
     Raises InputError where a folder holds no scan or a glob matches none.
     """
     from lpdif.folders import scans_below, tell_skipped
 
     found: dict[Path, Source] = {}
-    skipped: dict[Path, Path] = {}
+    skipped: dict[Path, Skipped] = {}
     for argument in arguments:
         names = sorted(glob.glob(argument, recursive=True)) if _is_glob(argument) else [argument]  # noqa: PTH207 (Path takes no absolute ones)
         sources: list[Source] = []
         for match in map(Path, names):
             if match.is_dir():
-                scans, notes = scans_below(match, leave_out)
+                scans, others = scans_below(match, leave_out)
                 sources += [Source(scan, scan.relative_to(match)) for scan in scans]
-                skipped |= {note.resolve(): note for note in notes}
+                skipped |= {other.file.resolve(): other for other in others}
             else:
                 sources.append(Source(match, Path(match.name)))
         if not sources:
@@ -48,16 +52,14 @@ def expand(arguments: Sequence[str], leave_out: Path | None = None) -> tuple[lis
             raise InputError(f"{argument}: {what}", f"lpdif reads {', '.join(sorted(readable()))}")
         for source in sources:
             found.setdefault(source.path.resolve(), source)
-    left = [note for place, note in skipped.items() if place not in found]  # one that is named by itself too is to be read
+    left = [other for place, other in skipped.items() if place not in found]  # one that is named by itself too is to be read
     tell_skipped(left)
     return list(found.values()), left
 
 
-def as_rows(notes: Sequence[Path]) -> list[dict[str, str]]:
-    """The notes that were skipped, for --json."""
-    from lpdif.folders import NOTES
-
-    return [{"scan": str(note), "reason": NOTES} for note in notes]
+def as_rows(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
+    """The files that were skipped, for --json."""
+    return [{"scan": str(file), "reason": reason} for file, reason in skipped]
 
 
 def _is_glob(argument: str) -> bool:

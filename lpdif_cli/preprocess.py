@@ -51,13 +51,13 @@ def preprocess(
     console.where = same_place(chosen, config)
     console.stop_hint = "run the same command again: samples that are done are kept"
     place = lpdif.Workspace(chosen.config.workspace)
-    sources, notes = expand(scans)
+    sources, others = expand(scans, leave_out=place.root)
     paths = [source.path for source in sources]
     if not overwrite:
         check_kept(place, paths, console)
     if dry_run:
         console.say(f"would read {counted(len(paths), 'file')} and write samples to {place.samples}; nothing was done")
-        document = {"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths], "skipped": as_rows(notes)}
+        document = {"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths], "skipped": as_rows(others)}
         console.result(document, *map(str, paths))
         return
     report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
@@ -68,7 +68,7 @@ def preprocess(
     console.next("fit", "--patterns", str(chosen.config.fit.patterns), *console.where)
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
     counts = {"kept": report.kept, "closed": report.closed, "as_scans": as_scans, "regions": report.regions}
-    skipped = as_rows(notes) + [{"scan": scan, "reason": reason} for scan, reason in report.skipped]
+    skipped = as_rows(others) + [{"scan": scan, "reason": reason} for scan, reason in report.skipped]
     console.result({"workspace": str(place.root), **counts, "left_out": left_out, "skipped": skipped}, str(place.samples))
     if left_out:
         raise BatchError(f"{len(left_out)} of {counted(len(paths), 'file')} left out", "the reasons are above; the others are done")

@@ -175,11 +175,13 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         data = lpdif.encode_mesh(mesh, "ply")
         console.say(f"writing {counted(len(mesh.faces), 'face')}, {size(len(data))} to stdout after {duration(console.elapsed())}")
         console.binary_result(data)
+        tell_open(made, console)
         return
     lpdif.write_mesh(target, mesh, overwrite=overwrite)
     written = target.stat().st_size
     counts = f"{counted(len(mesh.vertices), 'vertex', 'vertices')}, {counted(len(mesh.faces), 'face')}, {size(written)}"
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
+    tell_open(made, console)
     console.next("inspect", str(target))
     document = {
         "input": given,
@@ -192,6 +194,13 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         "facts": made.facts,
     }
     console.result(document, str(target))
+
+
+def tell_open(made: lpdif.Reconstruction, console: Console) -> None:
+    """Say that the mesh is not closed, if it is not."""
+    loops = int(made.facts["open_loops"])
+    if loops:
+        console.say(f"open along {counted(loops, 'loop')}, where the points end or leave a gap (--watertight closes it)")
 
 
 def output_path(source: Path | None, output: str | None) -> Path | None:

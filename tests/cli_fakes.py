@@ -49,7 +49,7 @@ class Made:
 
     mesh: Mesh = TETRAHEDRON
     field: Any = None
-    facts: dict[str, float | int | str] = dataclasses.field(default_factory=lambda: {"region_size": 0.25})
+    facts: dict[str, float | int | str] = dataclasses.field(default_factory=lambda: {"region_size": 0.25, "open_loops": 0})
 
 
 class Workspace:
@@ -68,6 +68,7 @@ class Library:
     trouble: dict[str, BaseException] = dataclasses.field(default_factory=dict)
     models: list[Path | None] = dataclasses.field(default_factory=list)
     threads: list[int] = dataclasses.field(default_factory=list)
+    made: Made = dataclasses.field(default_factory=Made)
 
     def load_model(self, path: Path | None = None) -> str:
         self.models.append(path)
@@ -82,7 +83,7 @@ class Library:
         for name, error in self.trouble.items():
             if name in scan.name:
                 raise error
-        return Made()
+        return self.made
 
     def expect(self, scan: Scan, config: Any, threads: int) -> dict[str, float | int | str]:
         for name, error in self.trouble.items():

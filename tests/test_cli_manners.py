@@ -90,13 +90,22 @@ def test_stdout_is_the_result_and_stderr_the_rest(cli: Cli, library: Library) ->
     assert ran.lines[-1] == "next: lpdif inspect mesh.ply"
 
 
+@pytest.mark.parametrize(("loops", "said"), [(1, "1 loop"), (1200, "1,200 loops")])
+def test_an_open_mesh_is_told(cli: Cli, library: Library, loops: int, said: str) -> None:
+    library.made.facts["open_loops"] = loops
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert ran.lines[-2] == f"open along {said}, where the points end or leave a gap (--watertight closes it)"
+    assert ran.out == "mesh.ply\n"
+
+
 def test_json_is_one_document(cli: Cli, library: Library) -> None:
     write_points(Path("scan.ply"))
     document = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--json").document
     assert document["command"] == "reconstruct"
     assert (document["output"], document["vertices"], document["faces"], document["points"]) == ("mesh.ply", 4, 4, 50)
     assert document["bytes"] == Path("mesh.ply").stat().st_size
-    assert document["facts"] == {"region_size": 0.25}
+    assert document["facts"] == {"region_size": 0.25, "open_loops": 0}
 
 
 @pytest.mark.parametrize("words", [("reconstruct", "nowhere.ply"), ("reconstruct",), ("reconstruct", "x", "--oops"), ("oops",)])

@@ -9,9 +9,9 @@ from shapes import even_sphere_points
 
 from lpdif.artifacts import Model, load_model
 from lpdif.config import ReconstructConfig
-from lpdif.errors import InputError
+from lpdif.errors import InputError, UsageError
 from lpdif.scans import Scan
-from lpdif.stages.reconstruct import expect
+from lpdif.stages.choice import expect
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,33 @@ def test_a_fine_resolution_leaves_no_holes(models: dict[str, Model]) -> None:
     shape = shape_of(run(scan, models["tiny"], resolution=0.02).mesh)
     assert shape.is_watertight
     assert shape.euler_number == 2
+
+
+@pytest.mark.parametrize("step", [0.2, 0.4, 0.8])
+def test_a_coarse_resolution_is_the_same_surface_with_fewer_faces(models: dict[str, Model], step: float) -> None:
+    """Steps of several regions, at which a lattice would miss the surface."""
+    made = run(ball(), models["tiny"], resolution=step)
+    assert step > 1.2 * float(made.facts["region_size"])
+    shape = shape_of(made.mesh)
+    assert shape.is_watertight
+    assert len(made.mesh.faces) == pytest.approx(2.6 * 4 * np.pi / step**2, rel=0.2)
+    assert made.facts["resolution"] == step
+    assert shape.volume == pytest.approx(4 * np.pi / 3, rel=2 / len(made.mesh.faces) ** 0.5)
+
+
+def test_a_resolution_that_leaves_no_faces_is_a_slip() -> None:
+    with pytest.raises(UsageError, match=r"resolution 50 is coarser than the whole surface, whose area is about 1[23]") as caught:
+        expect(ball(), ReconstructConfig(resolution=50.0))
+    largest = float(str(caught.value.hint).split("below ")[1].split(";")[0])
+    assert expect(ball(), ReconstructConfig(resolution=0.9 * largest))["faces"] >= 4
+
+
+def test_open_loops_are_counted(models: dict[str, Model]) -> None:
+    counts = [run(scan, load_model()).facts["open_loops"] for scan in (ball(), holed(0.8))]
+    assert counts == [0, 1]
+    points, normals = even_sphere_points(4000)
+    seen = np.abs(points[:, 2]) < 0.8
+    assert run(Scan(points[seen], normals[seen]), load_model()).facts["open_loops"] == 2
 
 
 def test_region_size_is_that_of_the_finest_level(models: dict[str, Model]) -> None:
@@ -146,11 +173,10 @@ def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest
     assert "million faces: that takes long" in caplog.text
 
 
-@pytest.mark.parametrize("settings", [{"region_size": 1000.0}, {"resolution": 50.0}])
-def test_lengths_that_leave_no_surface_are_blamed_for_it(models: dict[str, Model], settings: dict[str, float]) -> None:
+def test_lengths_that_leave_no_surface_are_blamed_for_it(models: dict[str, Model]) -> None:
     with pytest.raises(InputError) as caught:
-        run(ball(), models["tiny"], **settings)
-    assert str(caught.value.hint).startswith(f"leave out --{next(iter(settings)).replace('_', '-')}:")
+        run(ball(), models["tiny"], region_size=1000.0)
+    assert str(caught.value.hint).startswith("leave out --region-size:")
 
 
 def test_regions_too_small_for_the_points_are_told(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:

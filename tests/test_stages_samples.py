@@ -58,11 +58,13 @@ def test_preprocessing_again_redoes_only_what_is_missing(
 
 def test_files_are_found_once_and_in_order(scans: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
-    for name in ("more/z.ply", "more/a.stl", "notes.md", "b.PLY"):
+    (tmp_path / "workspace").mkdir()
+    for name in ("more/z.ply", "more/a.stl", "notes.md", "b.PLY", "more/._z.ply", ".DS_Store", "a.jpg", "workspace/a.ply"):
         (tmp_path / name).touch()
-    found, notes = scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"])
+    found, skipped = scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"], tmp_path / "workspace")
     assert [p.name for p in found] == ["b.PLY", "a.stl", "z.ply", "notes.md"]
-    assert notes == []
+    told = [(str(file.relative_to(tmp_path)), reason) for file, reason in skipped]
+    assert told == [("a.jpg", "a kind of file that lpdif does not read"), ("more/._z.ply", "hidden")]
 
 
 def test_notes_in_a_folder_are_skipped(scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lpdif.formats.sniff import HEAD, is_prose, kind_by_name
 from lpdif.formats.source import Source
@@ -13,24 +14,39 @@ from lpdif.reading import READABLE
 log = logging.getLogger("lpdif")
 
 NOTES = "text without a row of numbers"  # why a file in a folder is skipped
+MADE = "the mesh of the scan beside it"
+HIDDEN = "hidden"
+UNKNOWN = "a kind of file that lpdif does not read"
 OF_SCAN = ".mesh"  # stands between the name of a scan and the ending of the mesh that is made of it beside it
 NAMED = 3  # files of which the names are told
 
 
-def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[Path]]:
-    """(scans, notes): the files below a folder that have a known ending, each list in order, without those below `leave_out`, and without
-    meshes that were made of scans beside them (a.mesh.ply beside a.xyz)."""
+class Skipped(NamedTuple):
+    """A file in a folder that is not taken for a scan, and why."""
+
+    file: Path
+    reason: str
+
+
+def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[Skipped]]:
+    """The files below a folder that have a known ending, in order, and what else is there: notes, files of other kinds, hidden ones, and
+    meshes that were made of scans beside them (a.mesh.ply beside a.xyz). Nothing is said of what is below `leave_out`, nor of hidden
+    files of other kinds, which systems leave everywhere."""
     scans: list[Path] = []
-    notes: list[Path] = []
+    skipped: list[Skipped] = []
     for file in sorted(folder.rglob("*")):
-        outside = leave_out is None or not file.resolve().is_relative_to(leave_out.resolve())
-        if file.suffix.lower() in READABLE and file.is_file() and outside:
-            (notes if is_notes(file) else scans).append(file)
+        if not file.is_file() or (leave_out is not None and file.resolve().is_relative_to(leave_out.resolve())):
+            continue
+        known = file.suffix.lower() in READABLE
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        reason = (HIDDEN if hidden else NOTES if is_notes(file) else "") if known else ("" if hidden else UNKNOWN)
+        if reason:
+            skipped.append(Skipped(file, reason))
+        elif known:
+            scans.append(file)
     names = {scan.with_suffix("") for scan in scans}
     made = [scan for scan in scans if scan.stem.endswith(OF_SCAN) and scan.parent / scan.stem.removesuffix(OF_SCAN) in names]
-    if made:
-        log.info("skipped, as the mesh of the scan beside it: %s", some_of(made))
-    return [scan for scan in scans if scan not in set(made)], notes
+    return [scan for scan in scans if scan not in set(made)], skipped + [Skipped(file, MADE) for file in made]
 
 
 def is_notes(file: Path) -> bool:
@@ -44,10 +60,13 @@ def is_notes(file: Path) -> bool:
         return False
 
 
-def tell_skipped(notes: Sequence[Path]) -> None:
-    """Say which notes are skipped, in one line, if there are any."""
-    if notes:
-        log.info("skipped, as %s: %s", NOTES, some_of(notes))
+def tell_skipped(skipped: Iterable[Skipped]) -> None:
+    """Say which files are skipped, in one line for each reason."""
+    files: dict[str, list[Path]] = {}
+    for file, reason in skipped:
+        files.setdefault(reason, []).append(file)
+    for reason, of_it in files.items():
+        log.info("skipped, as %s: %s", reason, some_of(of_it))
 
 
 def some_of(files: Sequence[Path]) -> str:

@@ -138,6 +138,12 @@ def loops_of(faces: IntArray, side: IntArray) -> IntArray:
     return np.asarray(np.unique(label, return_inverse=True)[1], dtype=np.int64)
 
 
+def count_loops(surface: Surface) -> int:
+    """How many loops of open sides a surface of consistently wound faces has: 0 if it is closed."""
+    side = open_sides(surface.faces, len(surface.vertices))
+    return int(loops_of(surface.faces, side).max()) + 1 if len(side) else 0
+
+
 def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tuple[BoolArray, BoolArray]:
     """(L,) whether loops of sides with this middle (L, 3) and length (L,) lie amid surface, and whether that is one sheet, flat or creased."""
     if not len(middle):

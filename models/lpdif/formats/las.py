@@ -20,7 +20,7 @@ from lpdif.scans import Scan
 from lpdif.words import counted
 
 MAGIC = b"LASF"
-INSTALL = 'pip install "laspy[lazrs]"'  # the extra las of lpdif by its own name: so it works wherever lpdif came from
+INSTALL = "pip install laspy lazrs"  # the extra las of lpdif by its own name: so it works wherever lpdif came from
 _SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
 _COORDINATES = 24  # bytes of those of a point, as they are given back
 _AT_ONCE = 1 << 18  # points unpacked at a time

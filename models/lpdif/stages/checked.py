@@ -40,6 +40,6 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     """
     config = config or ReconstructConfig()
     check_scan(scan, config.keep_outliers)
-    from lpdif.stages import reconstruct as stage
+    from lpdif.stages import choice
 
-    return stage.expect(scan, config, threads)
+    return choice.expect(scan, config, threads)

@@ -26,7 +26,7 @@ from lpdif.atomic import check_output, write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.device import available_threads
 from lpdif.errors import InputError, ResourceError
-from lpdif.folders import NOTES, scans_below, tell_skipped
+from lpdif.folders import Skipped, scans_below, tell_skipped
 from lpdif.locking import workspace_lock
 from lpdif.preparation import prepare
 from lpdif.progress import Progress, silent
@@ -66,19 +66,19 @@ class PreprocessReport:
 def preprocess(
     paths: Sequence[Path], workspace: Path, config: PreprocessConfig | None = None, threads: int = 0, progress: Progress = silent
 ) -> PreprocessReport:
-    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace. Notes in a folder are skipped, and
+    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace. What is no scan in a folder is skipped, and
     files that repeat another one byte for byte, so that no shape counts twice.
 
     threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region, ResourceError where a
     process at work is ended from outside.
     """
     config = config or PreprocessConfig()
-    files, notes = scan_files(paths)
+    files, others = scan_files(paths, workspace)
     if not files:
         raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}")
-    tell_skipped(notes)
+    tell_skipped(others)
     files, repeated = distinct(files)
-    skipped = [(str(note), NOTES) for note in notes] + [(str(file), f"same content as {first}") for file, first in repeated]
+    skipped = [(str(file), reason) for file, reason in others] + [(str(file), f"same content as {first}") for file, first in repeated]
     for file, first in repeated:
         log.warning("%s: same content as %s; used once", file, first)
     place = Workspace(workspace)
@@ -146,17 +146,17 @@ def tell(said: Sequence[tuple[int, str]], label: str, name: str) -> None:
         log.log(level, "%s: %s", label, text.removeprefix(f"{name}: "))
 
 
-def scan_files(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The files named, and those below the folders named that have a known ending; each once, sorted within a folder. And the notes
-    in the folders, which are not among them."""
+def scan_files(paths: Sequence[Path], workspace: Path) -> tuple[list[Path], list[Skipped]]:
+    """The files named, and those below the folders named that have a known ending; each once, sorted within a folder. And what else is in
+    the folders; of the workspace nothing is."""
     found: dict[Path, Path] = {}
-    skipped: dict[Path, Path] = {}
+    skipped: dict[Path, Skipped] = {}
     for path in map(Path, paths):
-        files, notes = scans_below(path) if path.is_dir() else ([path], [])
+        files, others = scans_below(path, workspace) if path.is_dir() else ([path], [])
         for file in files:
             found.setdefault(file.resolve(), file)
-        skipped |= {note.resolve(): note for note in notes}
-    return list(found.values()), [note for place, note in skipped.items() if place not in found]
+        skipped |= {other.file.resolve(): other for other in others}
+    return list(found.values()), [other for place, other in skipped.items() if place not in found]
 
 
 def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,18 +21,19 @@ from lpdif.cover import Cover
 from lpdif.device import available_threads, halving, repeatable, resolve, single_threaded_pool
 from lpdif.errors import InputError
 from lpdif.field import LocalField, RegionCodes
-from lpdif.holes import fill_holes, without_pinches
+from lpdif.holes import count_loops, fill_holes, without_pinches
 from lpdif.isosurface import Surface, extract
 from lpdif.meshes import Mesh
 from lpdif.optimizer import Networks
 from lpdif.patterns import Patterns
-from lpdif.preparation import Prepared, prepare
+from lpdif.preparation import Prepared
 from lpdif.progress import Progress, silent
 from lpdif.refine import refine_codes
-from lpdif.regions import HALF, Gathered, RegionLattice, between_points, gather_points, region_lattices, region_support
+from lpdif.regions import Gathered, RegionLattice, between_points, gather_points, region_lattices, region_support
 from lpdif.rims import even_rim
 from lpdif.scans import Scan
 from lpdif.simplify import simplify
+from lpdif.stages.choice import FEWEST, HIGHEST, LOUD, NOISY, Choice, choose, lattice_stride, overlap
 from lpdif.trimming import face_areas, keep_faces, large_parts, opposing, trim, vertex_normals
 
 log = logging.getLogger("lpdif")
@@ -42,21 +42,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 View = tuple[cKDTree, FloatArray, FloatArray]  # points that regions see: search tree, positions, normals
 
-SPACINGS = 1.6  # unit of the encoder: spacings between points
-NOISES = 3.0  # and standard deviations of their noise, added
-OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
-NOISY_OVERLAP = 0.4  # and closer by this much more
-NOISY = 0.5  # from this noise on, in spacings
-LOUD = 0.9  # quantile of the noise that counts in how many points regions see
-TOO_SMALL = 0.6  # a --region-size below this share of what the points ask for leaves holes
-STEP = 0.38  # lattice step of the mesh, in region sizes, as long as there are no more than
-FACES_A_CELL = 2.6  # a lattice of step h cuts a surface of area A into about so many times A / h^2 faces
-FACES = 4.6  # faces a point,
-FEW_FACES = 100_000  # and this many, which even a small scan may have,
-MANY_FACES = 2e7  # in all; where --resolution asks for more there is a warning,
-MOST_FACES = 2e8  # from so many on an error
-FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
-HIGHEST = 6  # level of regions
 GAP = 1.1  # regions sit around the points and this many spacings beside them
 REACH = 2.2  # the surface is sought this many spacings from the points
 FAR = 1.6  # and kept within this many,
@@ -96,7 +81,8 @@ def reconstruct(
 
 def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress) -> Reconstruction:
     """The stage itself: one line a step."""
-    ready, size, level, step = choose(scan, config, threads)
+    choice = choose(scan, config, threads)
+    ready, size, level, step, _ = choice
     tree = cKDTree(ready.points)
     cover = Cover(tree, ready.normals, ready.local_spacing, threads)
     lattices = lattices_around(ready, cover, size, level)
@@ -116,16 +102,17 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     )
     if len(surface.faces) == 0:
         raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", remedy(config))
-    mesh = finish(surface, ready, scan, field, cover, config, step)
+    mesh = finish(surface, choice, scan, field, cover, config)
     facts: dict[str, float | int | str] = {
         "points": len(ready.points),
         "spacing": ready.spacing,
         "noise": ready.noise,
         "region_size": size,
-        "resolution": step,
+        "resolution": choice.resolution,
         "regions": len(field.codes.center),
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
+        "open_loops": count_loops(Surface(mesh.vertices, mesh.faces)),
     }
     return Reconstruction(mesh, field, facts | ready.facts)
 
@@ -138,110 +125,6 @@ def lattices_around(ready: Prepared, cover: Cover, size: float, level: IntArray)
     between = between_points(ready.points[rows], ready.normals[rows], GAP * np.r_[ready.local_spacing, cover.spacing[wide]])
     places = np.concatenate([ready.points[rows], between])
     return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, HIGHEST)], 9))
-
-
-class Choice(NamedTuple):
-    """The points, the finest region size, the level of each point's regions (N,), and the lattice step of the mesh."""
-
-    ready: Prepared
-    size: float
-    level: NDArray[np.int64]
-    step: float
-
-    @property
-    def faces(self) -> float:
-        """About how many faces the mesh will have."""
-        return FACES_A_CELL * covered_area(self.ready) / self.step**2
-
-
-def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
-    """All that is settled before the first region is encoded. Raises InputError for a scan, or settings, of which nothing good can come."""
-    ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed, threads=threads)
-    size, level = region_levels(ready, config)
-    choice = Choice(ready, size, level, config.resolution or mesh_step(ready, size))
-    log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, choice.step)
-    check_numbering(scan, ready, size, choice.step)
-    if config.resolution is None or choice.faces <= MANY_FACES:
-        return choice
-    if choice.faces > MOST_FACES:
-        enough = 1.05 * np.sqrt(FACES_A_CELL * covered_area(ready) / MANY_FACES)
-        raise InputError(
-            f"{scan.name}: resolution {choice.step:.3g} would make some {choice.faces / 1e6:,.0f} million faces",
-            f"give a larger --resolution: {enough:.2g} makes less than {MANY_FACES / 1e6:.0f} million",
-        )
-    log.warning("resolution %.3g makes some %.0f million faces: that takes long", choice.step, choice.faces / 1e6)
-    return choice
-
-
-def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0) -> dict[str, float | int | str]:
-    """What `reconstruct` would choose for a scan, and about how many faces it would make where the scan is, without making them.
-
-    Raises InputError for what is wrong before the first region is encoded.
-    """
-    config = config or ReconstructConfig()
-    choice = choose(scan, config, threads or available_threads())
-    faces = min(choice.faces, config.faces or choice.faces)
-    return {**choice.ready.facts, "region_size": choice.size, "resolution": choice.step, "faces": int(float(f"{faces:.2g}"))}
-
-
-def covered_area(ready: Prepared) -> float:
-    """About the area of the surface, in which each point stands for its spacing squared; stray ones not for more than FARTHEST."""
-    return float(np.square(np.minimum(ready.local_spacing, FARTHEST * ready.spacing)).sum())
-
-
-def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, NDArray[np.int64]]:
-    """The finest region size, and the level (N,) of each point: its regions are 2^level times as large.
-
-    A region's unit is SPACINGS spacings, and NOISES standard deviations of the noise more, so that it averages the noise out. Where
-    the scan is sparser than in its densest tenth, regions grow in factors of two.
-    """
-    need = (SPACINGS * ready.local_spacing + NOISES * ready.local_noise) / overlap(ready)
-    asked_for = float(np.quantile(need, 0.1) * 1.1)
-    finest = config.region_size or asked_for
-    if finest < TOO_SMALL * asked_for:
-        log.warning("region size %.3g is far below the %.3g that the points ask for: the surface will have holes", finest, asked_for)
-    level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, HIGHEST).astype(np.int64)
-    return finest, level
-
-
-def mesh_step(ready: Prepared, size: float) -> float:
-    """Lattice step of the mesh: STEP region sizes, but so that it has no more than about FACES faces a point.
-
-    Where a few points stand for most of the area, it is they that would make the mesh large, not the detail.
-    """
-    most = min(FACES * len(ready.points) + FEW_FACES, MANY_FACES)
-    return max(size * STEP, float(np.sqrt(FACES_A_CELL * covered_area(ready) / most)))
-
-
-def spanned(ready: Prepared, config: ReconstructConfig) -> float:
-    """How far from the points the surface is carried on across gaps, 0 for not at all."""
-    return config.max_distance or (BRIDGED * ready.spacing if config.watertight else 0.0)
-
-
-def lattice_stride(level: NDArray[np.int64], steps: float) -> NDArray[np.int64]:
-    """(N,) power of two: how many lattice steps apart the field of regions of each level (N,) is asked for; steps: h in finest region sizes.
-
-    STEP regions apart, as everywhere; but what has been asked for by a finer --resolution is computed.
-    """
-    return np.asarray(2 ** np.floor(np.maximum(0, level - np.log2(max(1.0, steps / STEP)) + 1e-9)).astype(np.int64))
-
-
-def overlap(ready: Prepared) -> float:
-    """The encoder's unit in region sizes."""
-    return float(OVERLAP + NOISY_OVERLAP * min(1.0, ready.noise / (NOISY * ready.spacing)))
-
-
-def check_numbering(scan: Scan, ready: Prepared, size: float, step: float) -> None:
-    """Raises InputError where the scan spans more regions than a lattice can number: a unit mistake, or one far stray point."""
-    extent = float(np.ptp(ready.points, axis=0).max())
-    small = {name: length for name, length in (("region size", size), ("resolution", step)) if extent / length > HALF}
-    if small:
-        said = " and the ".join(f"{name} {length:.3g}" for name, length in small.items())
-        flags = " and ".join(f"--{name.replace(' ', '-')} {1.1 * extent / HALF:.2g}" for name in small)
-        raise InputError(
-            f"{scan.name}: extent {extent:.4g} is more than 2^20 times the {said}",
-            f"check the units; or remove points far from all others; or give {flags} or more",
-        )
 
 
 def encode(
@@ -326,6 +209,11 @@ def encode_chunk(
         return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)
 
 
+def spanned(ready: Prepared, config: ReconstructConfig) -> float:
+    """How far from the points the surface is carried on across gaps, 0 for not at all."""
+    return config.max_distance or (BRIDGED * ready.spacing if config.watertight else 0.0)
+
+
 def remedy(config: ReconstructConfig) -> str:
     """What to do where no surface came out: the lengths that were given are the first to doubt."""
     given = [f"--{name.replace('_', '-')}" for name in ("resolution", "region_size") if getattr(config, name) is not None]
@@ -375,14 +263,17 @@ def trimmed(surface: Surface, ready: Prepared, name: str, cover: Cover, config: 
     return whole if config.watertight else fill_holes(whole, cover, HOLE, ready.spacing)
 
 
-def finish(surface: Surface, ready: Prepared, scan: Scan, field: LocalField, cover: Cover, config: ReconstructConfig, step: float) -> Mesh:
+def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cover: Cover, config: ReconstructConfig) -> Mesh:
     """Trim to the data, close and simplify if asked, carry attributes, go back to world coordinates."""
+    ready, step = choice.ready, choice.step
     surface = trimmed(surface, ready, scan.name, cover, config, step)
     if config.watertight:
         surface = close(surface, ready.spacing, step, cover.threads)
         surface = without_crumbs(surface, cover.around(surface.vertices).spacing)[0]
-    if config.faces is not None:
-        surface = simplify(surface, config.faces)
+    coarse = choice.faces(float(face_areas(surface).sum())) if choice.resolution > step else np.inf
+    most = min(config.faces or np.inf, max(FEWEST, coarse))
+    if most < len(surface.faces):
+        surface = simplify(surface, int(most))
     around = cover.around(surface.vertices)
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]
