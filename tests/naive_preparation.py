@@ -5,7 +5,6 @@ Letters as in the modules they stand beside: N points, k neighbours, M places or
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -19,7 +18,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-# --- cleaning, spacing ----------------------------------------------------------------------------------------------------------
+# --- cleaning ----------------------------------------------------------------------------------------------------------
 
 
 def finite_rows(points: FloatArray) -> list[int]:
@@ -46,39 +45,6 @@ def nearest(tree_points: FloatArray, point: FloatArray, k: int) -> tuple[list[in
     distances = [float(np.linalg.norm(p - point)) for p in tree_points]
     order = sorted(range(len(distances)), key=lambda i: distances[i])[1 : k + 1]
     return order, [distances[i] for i in order]
-
-
-def lifted_spacing(reach: float, k: int, noise: float) -> float:
-    """Local spacing from one reach: the mean over the heights between two points, by a sum over fine steps."""
-    spread = math.sqrt(2) * noise
-    heights = (np.arange(40_000) + 0.5) / 40_000 * 8 * spread
-    density = np.exp(-0.5 * (heights / spread) ** 2)
-    squared = float((density * np.maximum(reach**2 - heights**2, 0)).sum() / density.sum())
-    return math.sqrt(math.pi * squared / k)
-
-
-def quadric_residuals(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Heights (k,) of the points of one place over their quadric, up to one common sign; and the axis (3,), up to sign."""
-    total = weights.sum()
-    middle = sum((w * p for w, p in zip(weights, near, strict=True)), np.zeros(3)) / total
-    spread = sum((w * np.outer(p - middle, p - middle) for w, p in zip(weights, near, strict=True)), np.zeros((3, 3)))
-    height, x, y = np.linalg.eigh(spread)[1].T
-    rows = [[1.0, p @ x, p @ y, (p @ x) ** 2, (p @ x) * (p @ y), (p @ y) ** 2] for p in near - middle]
-    heights = (near - middle) @ height
-    root = np.sqrt(weights)
-    terms = np.concatenate([np.array(rows) * root[:, None], math.sqrt(1e-9) * np.eye(6)])
-    wanted = np.concatenate([heights * root, np.zeros(6)])
-    return heights - np.array(rows) @ np.linalg.lstsq(terms, wanted, rcond=None)[0], height
-
-
-def coordinate_step(values: Sequence[float], crowd: int) -> float:
-    """Median, over the values, of the gap above each; that below for the largest."""
-    levels = sorted(set(values))
-    if not 2 < len(levels) < len(values) / crowd:
-        return 0.0
-    place = {level: i for i, level in enumerate(levels)}
-    gaps = [b - a for a, b in itertools.pairwise(levels)]
-    return float(np.median([gaps[min(place[v], len(gaps) - 1)] for v in values]))
 
 
 # --- normals --------------------------------------------------------------------------------------------------------------------
@@ -226,6 +192,15 @@ def blocks(points: FloatArray, indices: IntArray, accordance: NDArray[np.float32
             if a >= sure and cubes[i] == cubes[j]:
                 groups.join(i, j)
     return {frozenset(i for i in range(len(points)) if groups.of[i] == g) for g in set(groups.of)}
+
+
+def sparseness(areas: FloatArray, indices: IntArray, spacing: float) -> list[float]:
+    """The power of two nearest to how many spacings the neighbours of a point are apart, on the geometric mean; 1 where it is less."""
+    found = []
+    for near in indices:
+        apart = math.prod(float(areas[j]) for j in near) ** (1 / (2 * len(near)))
+        found.append(max(1.0, 2.0 ** round(math.log2(apart / spacing))))
+    return found
 
 
 def accord(signs: FloatArray, indices: IntArray, agreements: FloatArray) -> list[float]:

@@ -120,6 +120,36 @@ def test_a_flap_that_hangs_on_by_a_vertex_is_cut_off() -> None:
     assert len(without_pinches(opened).vertices) == len(opened.vertices) + 1
 
 
+def fans_around(faces: NDArray[np.int64], vertex: int) -> list[set[int]]:
+    """The faces around a vertex, as sets that hang together by edges at it."""
+    left, found = [f for f, face in enumerate(faces.tolist()) if vertex in face], []
+    while left:
+        fan = {left.pop()}
+        while more := {f for f in left if any(len(set(faces[f].tolist()) & set(faces[g].tolist())) == 2 for g in fan)}:
+            fan |= more
+            left = [f for f in left if f not in more]
+        found.append(fan)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pinches_are_cut_as_the_slow_twin_cuts_them(seed: int) -> None:
+    """A vertex for each fan where a loop comes by twice: the faces stay where they are, and meet as they should."""
+    surface, rng = ball(2), np.random.default_rng(seed)
+    kept = np.ones(len(surface.faces), bool)
+    kept[rng.choice(len(kept), 30 + 5 * seed, replace=False)] = False
+    opened = keep_faces(surface, kept)[0]
+    found = without_pinches(opened)
+    np.testing.assert_array_equal(found.vertices[found.faces], opened.vertices[opened.faces])
+    loops = [[start for start, _ in loop] for loop in traced(opened.faces)]
+    for vertex in range(len(opened.vertices)):
+        fans = fans_around(opened.faces, vertex)
+        pinched = any(loop.count(vertex) > 1 for loop in loops)
+        names = [{found.faces[f][opened.faces[f].tolist().index(vertex)] for f in fan} for fan in fans]
+        assert all(len(name) == 1 for name in names)
+        assert len(set.union(*names)) == (len(fans) if pinched else 1)
+
+
 def test_a_surface_without_pinches_comes_back_as_it_is() -> None:
     for surface in (ball(), without(ball(), np.eye(3), 0.3), without_faces_around(ball(), 50, (0, 2))):
         assert without_pinches(surface) is surface

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import naive_noise as naive
 import numpy as np
 import pytest
 from clouds import Samples, box, joined, shifted, torus, turned
 from numpy.typing import NDArray
 
 from lpdif import Scan, reconstruct
-from lpdif.local_noise import CLEARLY, local_noise
+from lpdif.local_noise import CLEARLY, POOLED, local_noise, pooled
 from lpdif.preparation import prepare
-from lpdif.spacing import local_spacing, nearest, noise_sigma, search_tree
+from lpdif.spacing import NOISE_QUANTILE, NOISE_QUANTILE_Z, local_spacing, nearest, noise_sigma, search_tree
 
 FloatArray = NDArray[np.float64]
 
@@ -97,3 +98,15 @@ def test_a_scan_with_a_noisy_part_is_one_surface() -> None:
     off = np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1) / spacing
     assert off.mean() < 0.1
     assert off.max() < 2.5
+
+
+@pytest.mark.parametrize("count", [POOLED - 1, POOLED, 150])
+@pytest.mark.parametrize("least", [0, 3])
+def test_pooled_noise_agrees_with_one_place_at_a_time(count: int, least: int) -> None:
+    """Places with too few degrees of freedom say nothing, and where too few others are left, nothing is known."""
+    rng = np.random.default_rng(count)
+    places, residual = rng.normal(size=(count, 3)), rng.uniform(0.5, 2, count)
+    freedom = rng.integers(least, 30, count).astype(np.float64)
+    expected = naive.pooled(places, residual.tolist(), freedom.tolist(), POOLED, NOISE_QUANTILE, NOISE_QUANTILE_Z)
+    np.testing.assert_allclose(pooled(places, residual, freedom), expected, rtol=1e-12)
+    assert np.isnan(expected).all() == ((freedom >= 3).sum() < POOLED)

@@ -27,6 +27,7 @@ from lpdif.orientation import (
     mirror_reach,
     orient,
     spanning_signs,
+    sparseness,
 )
 from lpdif.spacing import nearest, search_tree
 
@@ -118,6 +119,16 @@ def test_blocks_agree_with_growing_sets(count: int, spacing: float, coarsest: in
     block = gather_blocks(points, indices, accordance, extent)
     found = {frozenset(np.flatnonzero(block == b).tolist()) for b in np.unique(block)}
     assert found == naive.blocks(points, indices, accordance, extent, SURE)
+
+
+@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize("k", [1, 6])
+def test_sparseness_agrees_with_one_point_at_a_time(count: int, k: int) -> None:
+    rng = np.random.default_rng(count)
+    areas, indices = np.exp(rng.normal(0, 3, count)), rng.integers(0, count, (count, k)).astype(np.int32)
+    found = sparseness(areas, indices, 0.7)
+    assert found.tolist() == naive.sparseness(areas, indices, 0.7)
+    assert found.min() == 1 or count == 1
 
 
 def test_blocks_of_a_thin_sheet_do_not_hold_both_faces() -> None:

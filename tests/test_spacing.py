@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import naive_preparation as naive
+import naive_noise as naive
 import numpy as np
 import pytest
 from clouds import FloatArray, Samples, box, joined, noisy, plane, shifted, sphere, torus, turned
@@ -13,6 +13,7 @@ from shapes import rotation
 from lpdif import spacing
 from lpdif.spacing import (
     STEP_CROWD,
+    TWO_SHEETS,
     chunks,
     coordinate_steps,
     even_rows,
@@ -21,6 +22,7 @@ from lpdif.spacing import (
     neighbours_of_kept,
     noise_sigma,
     quadric_residuals,
+    residual_scatter,
     search_tree,
     typical_spacing,
 )
@@ -231,6 +233,24 @@ def test_residuals_agree_with_least_squares(k: int, places: int, left_out: int) 
         sign = np.sign(axis @ axes[m])
         np.testing.assert_allclose(axes[m] * sign, axis, atol=1e-7)
         np.testing.assert_allclose(found[m] * sign, expected, atol=2e-5 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("k", [12, 24])
+@pytest.mark.parametrize("other", [None, -1.0, 1.0])
+@pytest.mark.parametrize("gap", [0.0, 0.6, 3.0])
+def test_scatter_agrees_with_one_place_at_a_time(k: int, other: float | None, gap: float) -> None:
+    """Two sheets, that face apart or the same way, or nobody knows; their noise a tenth of a spacing."""
+    rng = np.random.default_rng(k)
+    sheet = noisy(plane(200), 0.1, seed=3)
+    lower = noisy(plane(200), 0.1, seed=4).points - [0, 0, gap * sheet.spacing]
+    points = np.concatenate([sheet.points, lower])
+    normals = np.repeat([[0.0, 0, 1], [0, 0, other]], 200, axis=0) if other else None
+    rows = rng.choice(400, 40, replace=False)
+    found = residual_scatter(points, rows, search_tree(points), normals, k, 1)
+    expected = [naive.residual_scatter(points, row, normals, k, TWO_SHEETS) for row in rows]
+    np.testing.assert_array_equal(found.freedom, [free for _, free, _ in expected])
+    np.testing.assert_allclose(found.radius, [radius for _, _, radius in expected], rtol=1e-12)
+    np.testing.assert_allclose(found.residual, [residual for residual, _, _ in expected], atol=2e-5 * sheet.spacing)
 
 
 def test_a_bowl_leaves_no_residual_but_for_what_stands_out() -> None:
