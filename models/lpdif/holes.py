@@ -17,7 +17,7 @@ from lpdif.cover import Cover
 from lpdif.isosurface import Surface
 from lpdif.manifold import fans, open_sides, paired_sides, sides_of
 from lpdif.rims import border_distance
-from lpdif.trimming import face_normals
+from lpdif.trimming import face_areas, face_normals, vertex_parts
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -31,6 +31,7 @@ AMID = 22.0  # area of the surface around it, at least, in squares of the loop's
 # crease, 19 at the end of a pipe, 3 around a scrap;
 ONE_WAY = 0.4  # whose mean normal is as long as this, at least: .58 in a corner, 0 on two sheets that face apart,
 SMALL = 6.5  # unless the hole is small: has no more squared spacings
+WHOLE = 0.005  # share of a part's area that small holes, all that it has left, make up at most: then it is a closed one, and they close
 CHUNK = 1 << 20  # faces looked at together
 
 
@@ -39,7 +40,8 @@ def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -
 
     A loop is a hole if a circle of its length has an area of at most `largest` squared spacings - the typical one's, or where points are
     sparser their own -, every vertex is walked through once, and it is tiny, or lies amid the points or amid surface, or the faces that would
-    close it look the way of the faces around it: those over the rim of a scrap would look back, those over the end of a pipe across.
+    close it look the way of the faces around it: those over the rim of a scrap would look back, those over the end of a pipe across. A part
+    that is closed but for a few small holes is closed all over.
     """
     vertices, faces = surface
     side = open_sides(faces, len(vertices))
@@ -72,12 +74,28 @@ def fill_holes(surface: Surface, cover: Cover, largest: float, spacing: float) -
         hole &= agrees | tiny | inland
         amid, one_way = surroundings(surface, middle[asked], length[asked])
         hole[asked] = amid & (one_way | small[asked])
+        rest = simple & small & ~hole
+        if rest.any():
+            hole |= rest & nearly_whole(surface, start[np.unique(loop, return_index=True)[1]], np.square(length) / (4 * np.pi), hole, rest)
     if not hole.any():
         return surface
     chosen = hole[loop]
     fresh = total + (np.cumsum(hole) - 1)[loop[chosen]]
     added = np.stack([end[chosen], start[chosen], fresh], 1)
     return Surface(np.concatenate([vertices, middle[hole]]), np.concatenate([faces, added]))
+
+
+def nearly_whole(surface: Surface, at: IntArray, area: FloatArray, closing: BoolArray, small: BoolArray) -> BoolArray:
+    """(L,) whether the part of the surface that a loop is on is closed, but for holes: those that are closing and small ones of little area.
+
+    Loops (L,), each by the vertex (L,) it goes through and the area (L,) of a circle of its length.
+    """
+    part = vertex_parts(surface)
+    number = int(part.max()) + 1
+    open_ = np.bincount(part[at], ~(closing | small), number) > 0
+    lacking = np.bincount(part[at], area * small, number)
+    covered = np.bincount(part[surface.faces[:, 0]], face_areas(surface), number)
+    return np.asarray((~open_ & (lacking <= WHOLE * covered))[part[at]])
 
 
 def without_pinches(surface: Surface) -> Surface:

@@ -125,15 +125,20 @@ def pinholes(surface: Surface, chosen: NDArray[np.bool_], largest: FloatArray) -
     total = parts.max() + 1
     touches = np.bincount(parts[on_border], minlength=total) > 0
     faces = surface.faces[around[doubtful]]
-    share = np.bincount(parts, face_areas(Surface(surface.vertices, faces)) / largest[faces[:, 0]], total)
+    share = np.bincount(parts, face_areas(Surface(surface.vertices, faces)) * np.reciprocal(largest)[faces].mean(1), total)
     return np.asarray((~touches & (share <= 1))[parts])
+
+
+def vertex_parts(surface: Surface) -> IntArray:
+    """(V,) number of the part that each vertex is of; parts are connected over vertices."""
+    first, second, third = surface.faces.T
+    graph = coo_matrix((np.ones(2 * len(first), np.int8), (np.r_[first, second], np.r_[second, third])), shape=(len(surface.vertices),) * 2)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def large_parts(surface: Surface, weight: FloatArray, least: float) -> NDArray[np.bool_]:
     """(F,) faces of parts, connected over vertices, whose summed weight (F,) is at least `least`; the heaviest part always stays."""
-    first, second, third = surface.faces.T
-    graph = coo_matrix((np.ones(2 * len(first), np.int8), (np.r_[first, second], np.r_[second, third])), shape=(len(surface.vertices),) * 2)
-    part = connected_components(graph, directed=False)[1][first]
+    part = vertex_parts(surface)[surface.faces[:, 0]]
     sums = np.bincount(part, weight)
     good = sums >= least
     good[np.argmax(sums)] = True
