@@ -28,8 +28,8 @@ LENGTHS = {"cd", "accuracy", "completeness", "p95", "hausdorff"}
 
 def evaluate(
     context: typer.Context,
-    mesh: Annotated[Path, typer.Argument(metavar="MESH", hidden=True)],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", hidden=True)],
+    mesh: Annotated[Path, typer.Argument(metavar="MESH", hidden=True, readable=False)],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", hidden=True, readable=False)],
     seed: options.Seed = None,
     config: options.Config = None,
     json: options.Json = False,

@@ -22,7 +22,7 @@ Facts = dict[str, object]
 
 def inspect(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="PATH", hidden=True)],
+    path: Annotated[Path, typer.Argument(metavar="PATH", hidden=True, readable=False)],
     threads: options.Threads = None,
     config: options.Config = None,
     json: options.Json = False,

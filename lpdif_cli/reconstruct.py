@@ -126,7 +126,8 @@ class Work:
         """Raises InputError for a scan of which no mesh can come, before the model loads torch."""
         from lpdif.measuring import check_scan
 
-        check_scan(scan, self.settings.config.reconstruct.keep_outliers)
+        chosen = self.settings.config.reconstruct
+        check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
 
     def recipe(self) -> Recipe:
         """What each mesh of this run depends on besides its scan."""

@@ -106,6 +106,8 @@ def test_too_few_points_are_refused_with_their_number(count: int) -> None:
     [
         (1e31, 0.0, "beyond any unit of length"),
         (1.0, 1e31, "beyond any unit of length"),
+        (1e-31, 0.0, "below any unit of length"),
+        (1e-310, 0.0, "below any unit of length"),
         (1e-3, 1e10, "cannot be told apart"),
         (1e-10, 1e3, "cannot be told apart"),
     ],

@@ -65,6 +65,47 @@ def test_a_scan_that_is_none_of_these_passes_unsaid(points: np.ndarray, caplog: 
     assert caplog.text == ""
 
 
+def test_parts_in_other_coordinates_are_refused_at_once() -> None:
+    """Two stations, one of them in a local frame; what is given a size of regions is left to it."""
+    scan = Scan(np.concatenate([4 * BALL, 4 * BALL + np.array([5e5, 5.8e6, 0])]), name="two.ply")
+    with pytest.raises(
+        InputError, match=r"two\.ply: extent 5\.8e\+06 is more than 2,097,152 times the 0\.[23]\d* between its points"
+    ) as caught:
+        check_scan(scan)
+    assert "same coordinates" in str(caught.value.hint)
+    check_scan(scan, sized=True)
+
+
+@pytest.mark.parametrize("copies", [2, 8])
+def test_copies_a_hair_apart_are_no_mistake_of_units(copies: int) -> None:
+    rng = np.random.default_rng(0)
+    check_scan(Scan(np.concatenate([BALL + 1e-9 * rng.normal(size=BALL.shape) for _ in range(copies)])))
+
+
+@pytest.mark.parametrize("mark", [-9999.0, -32768.0, 9999.0])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_marks_for_no_data_are_dropped(mark: float, axis: int, caplog: pytest.LogCaptureFixture) -> None:
+    missing = BALL[::5].copy()
+    missing[:, axis] = mark
+    with caplog.at_level("INFO", "lpdif"):
+        found = measure(Scan(np.concatenate([BALL, missing])))
+    assert found.facts["dropped_no_data"] == len(missing)
+    assert f"400 points dropped: a coordinate of {mark:g}, far from all others, stands for none" in caplog.text
+    np.testing.assert_array_equal(found.points, measure(Scan(BALL)).points)
+
+
+def test_a_mark_among_the_coordinates_is_one_of_them() -> None:
+    """Heights around -9999 are heights; and a number that is no mark may stand far out."""
+    assert "dropped_no_data" not in measure(Scan(BALL - [0, 0, 9999.0])).facts
+    sheet = BALL * [1, 1, 0] - [0, 0, 500.0]
+    assert "dropped_no_data" not in measure(Scan(np.concatenate([BALL, sheet]))).facts
+
+
+def test_rows_without_a_length_say_nothing_of_precision(caplog: pytest.LogCaptureFixture) -> None:
+    measure(Scan(np.concatenate([BALL.astype(np.float32), [[0, 0, 3.4028235e38]]]).astype(np.float64)))
+    assert "single precision" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "strays", [[[1e9, 0, 0]], [[0, -3.4e38, 0]] * 500, [[i, 0, 3.4e38] for i in range(500)], [[1e9, 0, 0], [1e4, 5e5, 1e7]], 1e5 * np.eye(3)]
 )

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 BoolArray = NDArray[np.bool_]
 
 LONGEST = 1e30  # extents and coordinates beyond this overflow when squared and cubed
+SHORTEST = 1e-30  # and extents below it vanish
+NO_DATA = (
+    -9999.0,
+    -99999.0,
+    -999999.0,
+    -32768.0,
+    -32767.0,
+    9999.0,
+    99999.0,
+)  # what stands for a missing coordinate in rasters and depth images
 GLANCE = 10_000  # points that are looked at for the middle of all
 FAR_AWAY = 1000.0  # fewer than FRAGMENT points this many times farther out than all others are outliers before anything is measured
 FINEST = 2.0**-40  # extent over largest coordinate: below this float64 cannot tell the points apart
@@ -66,6 +76,20 @@ def distinct_rows(points: FloatArray) -> IntArray:
     new = np.ones(len(points), dtype=np.bool_)
     new[1:] = (in_order[1:] != in_order[:-1]).any(axis=1)
     return order[new]
+
+
+def marked_rows(points: FloatArray) -> IntArray:
+    """Numbers of the rows of (N, 3) finite points with a coordinate that stands for none: one of NO_DATA, farther from all others along its
+    axis than these from each other."""
+    marked = np.zeros(len(points), dtype=np.bool_)
+    for values in points.T:
+        for mark in (values.min(initial=np.inf), values.max(initial=-np.inf)):
+            if mark in NO_DATA:
+                same = values == mark
+                rest = values[~same]
+                if len(rest) >= MINIMUM_POINTS and np.abs(rest - mark).min() > np.ptp(rest):
+                    marked |= same
+    return np.flatnonzero(marked)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # of coordinates near the largest number there is
@@ -119,6 +143,8 @@ def check_extent(points: FloatArray, name: str) -> None:
     if largest > LONGEST:
         raise InputError(f"{name}: coordinates up to {largest:.3g} are beyond any unit of length", "check the file's columns and scale")
     extent = float((high - low).max())
+    if 0 < extent < SHORTEST and len(points) >= MINIMUM_POINTS:
+        raise InputError(f"{name}: an extent of {extent:.3g} is below any unit of length", "check the file's columns and scale")
     if len(points) < MINIMUM_POINTS or extent == 0:
         distinct = len(points) if extent else min(1, len(points))
         raise InputError(
@@ -138,7 +164,10 @@ def check_extent(points: FloatArray, name: str) -> None:
                 f"{farness_ratio(points, far):.2g} times as far out as the rest, which are one spot beside it",
                 f"remove {'it' if len(far) == 1 else 'them'}: {' '.join(f'{value:.6g}' for value in points[far[0]])}",
             )
-        raise InputError(f"{name}: all {counted(len(points), 'point')} lie on one line", "a surface needs points that spread in two directions")
+        raise InputError(
+            f"{name}: all {counted(len(points), 'point')} lie on one line",
+            "a surface needs points that spread in two directions; if they do, some are in other coordinates, far off",
+        )
 
 
 def on_a_line(points: FloatArray) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.cleaning import (
+    NO_DATA,
     OUTLIER_NEIGHBOURS,
     check_extent,
     distinct_rows,
@@ -21,6 +22,7 @@ from lpdif.cleaning import (
     farness_ratio,
     finite_rows,
     inlier_rows,
+    marked_rows,
     near_rows,
     on_a_line,
 )
@@ -42,6 +44,8 @@ Facts = dict[str, float | int | str]
 BoolArray = NDArray[np.bool_]
 
 QUICK_LOOK = 10_000  # points that are looked at before any other
+AMONG = 48  # nearest of these, by which their spacing is told: more than there may be copies a hair apart
+WIDEST = 2.0**21  # extent in such spacings, beyond which no lattice of regions can number them
 ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
 MOST_OUTLIERS = 0.3  # share of a scan that may be outliers; if more seem to be, none is taken for one
 SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
@@ -122,13 +126,14 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     if other:
         low, high = unit * np.quantile(around[around != noise], (0.05, 0.95))
         log.info("noise differs: %.3g to %.3g around %.2g %% of the points", low, high, 100 * other)
-    check_precision(world, spacing * unit)
+    check_precision(world[rows], spacing * unit)
     facts |= {"spacing": spacing * unit, "noise": noise * unit}
     return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, around, facts)
 
 
-def check_scan(scan: Scan, keep_outliers: bool = False) -> None:
-    """Raises at once the InputError of `measure` for points that are too few or degenerate, or faces without area.
+def check_scan(scan: Scan, keep_outliers: bool = False, sized: bool = False) -> None:
+    """Raises at once the InputError of `measure` for points that are too few or degenerate, or faces without area; and one for an extent
+    that is far too large for the spacing, unless the size of regions is given (`sized`).
 
     Of a large scan a glance at some points tells that it is not such a one.
     """
@@ -139,9 +144,28 @@ def check_scan(scan: Scan, keep_outliers: bool = False) -> None:
     some = scan.points[finite[even_rows(len(finite), QUICK_LOOK)]]
     rows = distinct_rows(some)
     try:
-        check_extent(some[rows if keep_outliers else near_rows(some, rows)], scan.name)
+        rows = rows if keep_outliers else near_rows(some, rows)
+        check_extent(some[rows], scan.name)
     except InputError:
         clean_rows(scan.points, scan.name, {}, keep_outliers)
+    else:
+        if not sized:
+            check_units(np.delete(some[rows], marked_rows(some[rows]), axis=0), scan.name)
+
+
+def check_units(points: FloatArray, name: str) -> None:
+    """Raises InputError where distinct points (N, 3), some of all, lie so much farther apart on the whole than next to each other that no
+    lattice of regions can number them."""
+    from scipy.spatial import cKDTree
+
+    extent = float(np.ptp(points, axis=0).max())
+    k = min(AMONG, len(points) - 1)
+    apart = float(np.median(cKDTree(points).query(points, k=[k + 1])[0])) * np.sqrt(np.pi / k)
+    if extent > WIDEST * apart:
+        raise InputError(
+            f"{name}: extent {extent:.4g} is more than {WIDEST:,.0f} times the {apart:.2g} between its points",
+            "check the units, and whether all parts are in the same coordinates; or remove points far from all others; or give --region-size",
+        )
 
 
 def clean_rows(world: FloatArray, name: str, facts: Facts, keep_outliers: bool = False) -> IntArray:
@@ -152,8 +176,13 @@ def clean_rows(world: FloatArray, name: str, facts: Facts, keep_outliers: bool =
     finite = finite_rows(world)
     if on_a_line(world[finite[even_rows(len(finite), QUICK_LOOK)]]) and not len(far_rows(world[finite], len(finite) // 2)):
         check_extent(world[finite], name)  # millions of points are not sorted first to say that they are one
-    rows = finite[distinct_rows(world[finite])]
     note(facts, "dropped_not_finite", len(world) - len(finite), "point", "without a finite position dropped")
+    marked = marked_rows(world[finite])
+    if len(marked):
+        mark = ", ".join(f"{value:g}" for value in np.intersect1d(world[finite[marked]], NO_DATA))
+        note(facts, "dropped_no_data", len(marked), "point", f"dropped: a coordinate of {mark}, far from all others, stands for none")
+        finite = np.delete(finite, marked)
+    rows = finite[distinct_rows(world[finite])]
     note(facts, "merged_duplicates", len(finite) - len(rows), "exact duplicate", "merged")
     near = rows if keep_outliers else near_rows(world, rows)
     if len(near) < len(rows):
@@ -199,8 +228,8 @@ def inliers(points: FloatArray, tree: cKDTree, near: Neighbours, noise: float, n
 
 
 def check_precision(world: FloatArray, spacing: float) -> None:
-    """Warns of coordinates that were once stored in single precision, far from their origin."""
-    largest = np.float32(np.abs(world[np.isfinite(world)]).max())
+    """Warns of coordinates (N, 3) that were once stored in single precision, far from their origin."""
+    largest = np.float32(np.abs(world).max())
     step = float(np.spacing(largest))
     if step > COARSE_FLOAT * spacing and (world.astype(np.float32) == world).all():
         log.warning(

@@ -27,7 +27,7 @@ def reconstruct(
     Raises InputError for a scan that has no surface to give.
     """
     config = config or ReconstructConfig()
-    check_scan(scan, config.keep_outliers)
+    check_scan(scan, config.keep_outliers, config.region_size is not None)
     from lpdif.stages import reconstruct as stage
 
     return stage.reconstruct(scan, model, config, device, threads, progress)
@@ -39,7 +39,7 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     Raises InputError for what is wrong before the first region is encoded.
     """
     config = config or ReconstructConfig()
-    check_scan(scan, config.keep_outliers)
+    check_scan(scan, config.keep_outliers, config.region_size is not None)
     from lpdif.stages import choice
 
     return choice.expect(scan, config, threads)
