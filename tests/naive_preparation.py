@@ -194,6 +194,11 @@ def blocks(points: FloatArray, indices: IntArray, accordance: NDArray[np.float32
     return {frozenset(i for i in range(len(points)) if groups.of[i] == g) for g in set(groups.of)}
 
 
+def sunder(p: FloatArray, q: FloatArray, m: FloatArray, n: FloatArray) -> tuple[float, bool]:
+    """Mean of how far q lies in front of p and p in front of q, and whether their normals m, n face opposite ways."""
+    return (float(m @ (q - p)) + float(n @ (p - q))) / 2, float(m @ n) < 0
+
+
 def sparseness(areas: FloatArray, indices: IntArray, spacing: float) -> list[float]:
     """The power of two nearest to how many spacings the neighbours of a point are apart, on the geometric mean; 1 where it is less."""
     found = []

@@ -26,8 +26,10 @@ from lpdif.orientation import (
     loose_pieces,
     mirror_reach,
     orient,
+    pieces_of,
     spanning_signs,
     sparseness,
+    sunder,
 )
 from lpdif.spacing import nearest, search_tree
 
@@ -309,5 +311,32 @@ def test_loose_pieces_agree_with_one_piece_at_a_time(count: int, share: float) -
     indices = np.argsort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)[:, 1 : k + 1].astype(np.int32)
     agreements = rng.uniform(-1, 1, (count, k)).astype(np.float32)
     signs, chosen = np.sign(rng.normal(size=count)), rng.random(count) < share
-    found = loose_pieces(chosen, signs, indices, agreements)
+    found = loose_pieces(chosen, pieces_of(chosen, indices), signs, indices, agreements)
     assert set(np.flatnonzero(found).tolist()) == naive.loose_pieces(chosen, signs, indices, agreements)
+
+
+@pytest.mark.parametrize("count", [2, 30])
+@pytest.mark.parametrize("k", [1, 4])
+def test_sunder_agrees_with_one_pair_at_a_time(count: int, k: int) -> None:
+    rng = np.random.default_rng(count)
+    points, normals = rng.normal(size=(count, 3)), rng.normal(size=(count, 3))
+    rows, indices = rng.integers(0, count, 7), rng.integers(0, count, (7, k)).astype(np.int32)
+    apart, facing_away = sunder(points, normals, rows, indices)
+    for m, row in enumerate(rows):
+        for j, near in enumerate(indices[m]):
+            expected = naive.sunder(points[row], points[near], normals[row], normals[near])
+            assert (apart[m, j], facing_away[m, j]) == (pytest.approx(expected[0], abs=1e-12), expected[1])
+
+
+def test_walls_are_apart_and_flips_are_not() -> None:
+    """Whatever the thickness of the wall; of a ball, flips next to each other as well."""
+    sheet = box(3000, (1.0, 1.0, 0.02))
+    cloud = surroundings(sheet)
+    rows = np.flatnonzero(np.abs(sheet.normals[:, 2]) > 0.9)
+    apart, facing_away = sunder(cloud.points, sheet.normals, rows, cloud.around[rows])
+    np.testing.assert_allclose(apart[facing_away], -0.02, atol=1e-9)
+    flipped = sphere(1000).normals * random_signs(1000)[:, None]
+    ball = surroundings(sphere(1000))
+    apart, facing_away = sunder(ball.points, flipped, np.arange(1000), ball.around)
+    assert facing_away.mean() > 0.3
+    assert np.abs(apart[facing_away]).max() < 1e-9

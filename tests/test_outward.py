@@ -348,3 +348,24 @@ def test_the_underside_of_a_plate_that_faces_up_is_turned_back(thickness: float,
     up = (plate.normals[:, 2] < -0.5) & (plate.points[:, 0] > (0.0 if half else -np.inf))
     found = prepare(Scan(plate.points, np.where(up[:, None], -plate.normals, plate.normals)))
     assert outward_share(found, plate) > 0.99
+
+
+@pytest.mark.parametrize("thickness", [0.2, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize("shape", ["slab", "bowl"])
+def test_right_normals_of_thin_walls_are_kept(shape: str, thickness: float, noise: float) -> None:
+    """Though neighbours on the other side of a wall, next to a point and facing away, contradict it: what they lie behind is no mistake."""
+    if noise > thickness:
+        return
+    if shape == "slab":
+        side = box(6000, (1.0, 0.7, 0.02))
+        clean = box(6000, (1.0, 0.7, thickness * side.spacing))
+    else:
+        side = hemisphere(3000)
+        inner = side._replace(points=side.points * (1 - thickness * side.spacing), normals=-side.normals)
+        clean = joined(side, inner)
+    samples = noisy(clean, noise * side.spacing)
+    rng = np.random.default_rng(2)
+    given = clean.normals + 0.1 * min(1.0, noise) * rng.normal(size=clean.normals.shape)
+    found = prepare(Scan(samples.points, given / np.linalg.norm(given, axis=1, keepdims=True)))
+    assert outward_share(found, clean) > 0.98

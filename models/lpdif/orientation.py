@@ -290,23 +290,44 @@ def follow_neighbours(signs: FloatArray, settled: NDArray[np.bool_], indices: In
         known[vote(open_rows)] = True
 
 
-def loose_pieces(chosen: NDArray[np.bool_], signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> NDArray[np.bool_]:
-    """(N,) of the chosen points, those of pieces whose neighbours among the others, on the whole, point to the other side.
-
-    A piece is what hangs together by chosen neighbours: indices, agreements (N, k), with signs (N,). One without other neighbours is loose.
-    """
+def pieces_of(chosen: NDArray[np.bool_], indices: IndexArray) -> IntArray:
+    """(N,) of the chosen points (N,), the number of the piece that each belongs to: of what hangs together by chosen neighbours (N, k)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     first, other = np.repeat(np.flatnonzero(chosen), indices.shape[1]), indices[chosen].ravel().astype(np.int64)
     within = chosen[other]
     pairs = (first[within], other[within])
-    _, piece = connected_components(coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(len(chosen),) * 2), directed=False)
+    found = connected_components(coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(len(chosen),) * 2), directed=False)[1]
+    return np.asarray(found, dtype=np.int64)
+
+
+def loose_pieces(
+    chosen: NDArray[np.bool_], piece: IntArray, signs: FloatArray, indices: IndexArray, agreements: Float32Array
+) -> NDArray[np.bool_]:
+    """(N,) of the chosen points, those of pieces (N,) whose neighbours among the others, on the whole, point to the other side.
+
+    indices, agreements (N, k), with signs (N,). A piece without other neighbours is loose.
+    """
+    first, other = np.repeat(np.flatnonzero(chosen), indices.shape[1]), indices[chosen].ravel().astype(np.int64)
+    across = ~chosen[other]
     accordance = agreements[chosen].ravel() * signs[first] * signs[other]
     pieces = int(piece.max(initial=-1)) + 1
-    hold = np.bincount(piece[first[~within]], accordance[~within], minlength=pieces)
-    alone = np.bincount(piece[first[~within]], minlength=pieces) == 0
+    hold = np.bincount(piece[first[across]], accordance[across], minlength=pieces)
+    alone = np.bincount(piece[first[across]], minlength=pieces) == 0
     return np.asarray(chosen & (alone | (hold < 0))[piece])
+
+
+def sunder(points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """(M, k) how far the neighbours (M, k) of points `rows` (M,) lie in front of them, and these in front of the neighbours, on the mean; and
+    which of them face the other way.
+
+    Of pairs that face apart it is the thickness of the wall between them, negative; of pairs of which one normal is turned over by mistake it
+    is nought, but for noise.
+    """
+    own, other = normals[rows][:, None], normals[indices]
+    offset = points[indices] - points[rows][:, None]
+    return np.einsum("mki,mki->mk", own - other, offset) / 2, np.asarray(np.einsum("mji,mki->mk", own, other) < 0)
 
 
 def accord(signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> FloatArray:

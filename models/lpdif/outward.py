@@ -13,8 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.normals import axis_neighbours, estimate_axes, fit_noise, normals_noise
-from lpdif.orientation import NEIGHBOURS, Orientation, accord, agreement, all_agreements, follow_neighbours, loose_pieces, mirror_reach, orient
-from lpdif.scans import FloatArray
+from lpdif.orientation import (
+    NEIGHBOURS,
+    Orientation,
+    accord,
+    agreement,
+    all_agreements,
+    follow_neighbours,
+    loose_pieces,
+    mirror_reach,
+    orient,
+    pieces_of,
+    sunder,
+)
+from lpdif.scans import FloatArray, IntArray
 from lpdif.spacing import IndexArray, Neighbours, chunks, even_rows, nearest, search_tree
 from lpdif.votes import (
     FITTING,
@@ -22,7 +34,9 @@ from lpdif.votes import (
     SCATTERED_VOTE,
     SOLID,
     SOLID_INSIDE_OUT,
+    THINNEST,
     VIEW_VOTE,
+    WALLS,
     ground_votes,
     likely_views,
     sensor_votes,
@@ -50,6 +64,7 @@ LAND = 0.35  # mean winding number on a scan below which it may be land, if no v
 LOUD = 0.9  # quantile of the noise for which neighbours are gathered
 PARALLEL = 0.7  # size of the cosine of two normals, and
 IN_FRONT = 0.3  # of the product of their cosines to the line between both points beyond which one lies in front of the other, not beside it
+SURELY = 6.0  # times the standard error of its mean that the distance of neighbours facing opposite ways must be to show a wall
 SENSOR_PLACES = 50  # looked at to tell whether a sensor that moved was
 WITHIN = 0.4  # the winding number at it from which it was within what it saw
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
@@ -156,7 +171,8 @@ def _kept(
 
 def _only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) -> Orientation:
     """Of the turns of consistent normals those of closed parts that were inside out, and of pieces that did not hang together with what is
-    around them: a turn anywhere else would tear what was whole. Of a sheet in front of another nothing is said: both may face the same way.
+    around them: a turn anywhere else would tear what was whole. Nothing is said of a sheet in front of another, as both may face the same way,
+    nor of the other side of a wall, when neighbours that face opposite ways are clearly apart.
 
     A part is closed if the winding number on it says so, and what it adds to that itself: open sheets over each other add up to a solid's.
     """
@@ -174,9 +190,32 @@ def _only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) ->
         alike = np.einsum("nki,ni->nk", normals[around[rows]], normals[rows])
         in_front = (np.abs(alike) > PARALLEL) & (np.abs(alike - agreements[rows]) > 2 * IN_FRONT)
         beside[rows] = np.where(in_front, 0.0, agreements[rows])
-    loose = loose_pieces(pieces, np.ones(len(over)), around, beside)
+    piece = pieces_of(pieces, around)
+    beside[_across_walls(cloud, normals, pieces, piece)] = 0.0
+    loose = loose_pieces(pieces, piece, np.ones(len(over)), around, beside)
     signs = np.where(inside_out | loose, -1.0, 1.0)
     return replace(found, signs=signs, accord=accord(signs, around, agreements))
+
+
+def _across_walls(cloud: Cloud, normals: FloatArray, pieces: BoolArray, piece: IntArray) -> BoolArray:
+    """(N, NEIGHBOURS) which neighbours of the points of `pieces` (N,), each of the piece (N,), are on the other side of a wall: all that face
+    the other way, if those that are of no piece are, on the mean, clearly apart from this one along the normals."""
+    around, rows_of = cloud.around, np.flatnonzero(pieces)
+    count = int(piece.max(initial=-1)) + 1
+    moments = np.zeros((3, count))
+    facing_away = np.zeros(around.shape, dtype=np.bool_)
+    for part in chunks(len(rows_of)):
+        rows = rows_of[part]
+        apart, opposite = sunder(cloud.points, normals, rows, around[rows])
+        facing_away[rows] = opposite
+        opposite &= ~pieces[around[rows]]
+        of = np.repeat(piece[rows], opposite.sum(axis=1))
+        moments += [np.bincount(of, apart[opposite] ** power, minlength=count) for power in range(3)]
+    pairs = np.maximum(moments[0], 1)
+    mean = np.abs(moments[1] / pairs)
+    deviation = np.sqrt(np.maximum(moments[2] / pairs - mean**2, 0))
+    walled = mean > np.maximum(np.maximum(WALLS, SURELY / np.sqrt(pairs)) * deviation, THINNEST * cloud.spacing)
+    return facing_away & walled[piece][:, None]
 
 
 def _oriented(
@@ -252,7 +291,8 @@ def _faced_where_torn(cloud: Cloud, axes: FloatArray, found: Orientation, sight:
     A view from above need not be the only one: what another view saw behind the silhouette goes on smoothly from what faces this one.
     """
     agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
-    loose = loose_pieces(found.signs * sight < -0.5, found.signs, cloud.around, agreements)
+    away = found.signs * sight < -0.5
+    loose = loose_pieces(away, pieces_of(away, cloud.around), found.signs, cloud.around, agreements)
     signs = np.where(loose, -found.signs, found.signs)
     return replace(found, signs=signs, accord=accord(signs, cloud.around, agreements))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.orientation import agreement
+from lpdif.orientation import agreement, sunder
 from lpdif.scans import FloatArray, IntArray
 from lpdif.spacing import IndexArray, chunks, even_rows
 from lpdif.winding import block_influence
@@ -32,6 +32,8 @@ LEAST_SURE = 0.02  # share of the places that must show a plane for the given no
 FITTING = 0.8  # |cos| to such an axis, of one doubtful normal or the median of all, below which they are not those of the surface
 SCATTERED = 0.03  # share of normals alone against their neighbours from which flips are scattered all over,
 AT_ODDS = 0.33  # and mean share of contradicting neighbours: two touching surfaces alone stay below both
+WALLS = 0.3  # distance between normals that face opposite ways, mean over standard deviation, from which walls part them: flips have none,
+THINNEST = 0.05  # if it is this share of the spacing at least: less is curvature
 SOLID, SOLID_INSIDE_OUT = 0.98, 0.9  # share of such places from which the scan counts as one or the other
 
 ASKEW = 0.5  # |cos| to such an axis below which a normal is none of the surface there,
@@ -70,6 +72,7 @@ class Trust:
                show a plane
     at_odds    mean share of neighbours that a normal clearly contradicts
     alone      share of normals that almost all their neighbours contradict
+    walls      distance along them between neighbours that face opposite ways, mean over standard deviation
     outward    share of the surface where the winding number is as on a solid's
     inward     share where it is as on a solid that is inside out
     """
@@ -77,13 +80,14 @@ class Trust:
     fit: float
     at_odds: float
     alone: float
+    walls: float
     outward: float
     inward: float
 
     @property
     def flipped(self) -> bool:
-        """Signs are scattered, not those of a surface."""
-        return self.alone > SCATTERED or self.at_odds > AT_ODDS
+        """Signs are scattered, not those of a surface. Across walls thinner than the spacing neighbours contradict each other too."""
+        return self.alone > SCATTERED or (self.at_odds > AT_ODDS and self.walls < WALLS)
 
 
 def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices: IndexArray, spacing: float, reach: FloatArray) -> Trust:
@@ -96,13 +100,21 @@ def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices
     clear = np.abs(agreements).mean(axis=1)
     against = (agreements < -CLEAR).sum(axis=1) / np.maximum((np.abs(agreements) > CLEAR).sum(axis=1), 1)
     winding = surface_winding(points, normals, areas, spacing)
+    apart, facing_away = sunder(points, normals, rows, indices[rows])
     return Trust(
         fit=float(np.median(np.where(clear < VAGUE, cosine, 1.0)[sure])) if sure.mean() >= LEAST_SURE else 1.0,
         at_odds=float(against.mean()),
         alone=float((against > ALONE).mean()),
+        walls=clearness(apart[facing_away], THINNEST * spacing),
         outward=float((winding > OUTWARD).mean()),
         inward=float((winding < INSIDE_OUT).mean()),
     )
+
+
+def clearness(values: FloatArray, least: float) -> float:
+    """Size of the mean of values (M,) over their standard deviation; 0 where it is below `least`."""
+    mean = float(np.abs(values.mean())) if len(values) else 0.0
+    return mean / max(float(values.std()), 1e-300) if mean > least else 0.0
 
 
 def stray_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, reach: FloatArray) -> BoolArray:
