@@ -110,3 +110,14 @@ def test_pooled_noise_agrees_with_one_place_at_a_time(count: int, least: int) ->
     expected = naive.pooled(places, residual.tolist(), freedom.tolist(), POOLED, NOISE_QUANTILE, NOISE_QUANTILE_Z)
     np.testing.assert_allclose(pooled(places, residual, freedom), expected, rtol=1e-12)
     assert np.isnan(expected).all() == ((freedom >= 3).sum() < POOLED)
+
+
+def test_noise_that_fills_its_neighbourhoods_is_not_mistaken_for_shape() -> None:
+    """Of a thin rod, its noise half the radius and far more than the spacing: few neighbours show too little of it."""
+    rng = np.random.default_rng(3)
+    along, around_it = rng.uniform(-1, 1, 20_000), rng.uniform(0, 2 * np.pi, 20_000)
+    clean = np.stack([along, 0.016 * np.cos(around_it), 0.016 * np.sin(around_it)], 1)
+    points = clean + 0.009 * rng.normal(size=clean.shape)
+    found, noise = around(points[search_tree(points).indices])
+    assert noise == pytest.approx(0.009, rel=0.2)
+    assert (found > 0.8 * noise).all()

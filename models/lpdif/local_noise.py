@@ -21,6 +21,7 @@ POOLED = 48  # places, the nearest ones, that say together what the noise is aro
 SHAPE = 1.3  # growth from the first to the second from which it is shape
 CLEARLY = 1.6  # times the noise of the scan, from which it is told apart: less may be chance, or shape
 MISTAKEN = 0.8  # times the noise of the scan: a median around all places below it shows that it was shape (it is 0.9 to 1.1 of true noise)
+RESOLVED = 0.4  # spacings: a larger one does not, since noise that fills the first neighbourhoods is seen too small by them
 LEAST = 0.12  # spacings: noise below is not told apart from none
 
 
@@ -41,7 +42,8 @@ def local_noise(
     value = noise_around(points, rows, tree, normals, threads)
     told = np.maximum(noise, LEAST * spacing[rows])
     other = value > CLEARLY * told
-    if np.median(value) < MISTAKEN * noise and not coordinate_steps(points).any():
+    resolved = np.median(value / spacing[rows]) < RESOLVED
+    if resolved and np.median(value) < MISTAKEN * noise and not coordinate_steps(points).any():
         other |= (noise > LEAST * spacing[rows]) & (CLEARLY * value < noise)
     if not other.any():
         return whole

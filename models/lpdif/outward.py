@@ -215,7 +215,7 @@ def _across_walls(cloud: Cloud, normals: FloatArray, pieces: BoolArray, piece: I
     mean = np.abs(moments[1] / pairs)
     deviation = np.sqrt(np.maximum(moments[2] / pairs - mean**2, 0))
     walled = mean > np.maximum(np.maximum(WALLS, SURELY / np.sqrt(pairs)) * deviation, THINNEST * cloud.spacing)
-    return facing_away & walled[piece][:, None]
+    return np.asarray(facing_away & walled[piece][:, None])
 
 
 def _oriented(
