@@ -59,9 +59,9 @@ def reconstruct(
 
     Usage: lpdif reconstruct INPUT... [-o OUT] [OPTIONS]
 
-    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, NPY, NPZ, VTK or GLB; LAS
-    and LAZ with `pip install laspy lazrs`, E57 with pye57. OUT is OBJ, PLY, STL,
-    OFF or GLB. `-` is stdin or stdout. Several INPUTs, or a folder, go to the
+    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB;
+    LAS and LAZ with `pip install laspy lazrs`, E57 with pye57. OUT is OBJ, PLY,
+    STL, OFF or GLB. `-` is stdin or stdout. Several INPUTs, or a folder, go to the
     folder OUT: a bad scan does not stop the others. What an earlier run has made
     there from the same scan, model and settings is kept; a mesh made from anything
     else stays too, counts as failed, and waits for --overwrite (all anew).

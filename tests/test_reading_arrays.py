@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
@@ -51,6 +52,14 @@ def test_volumes_maps_and_pictures_are_refused(array: np.ndarray) -> None:
     assert refusal(npz(points=array, other=HEAT), "a.npz") == f"array points of shape {array.shape} is no list of points"
 
 
+@pytest.mark.parametrize("columns", [4, 6, 10])
+def test_columns_instead_of_rows(columns: int) -> None:
+    table = np.column_stack([POINTS, *[HEAT] * (columns - 3)])
+    np.testing.assert_array_equal(read_scan(npy(table.T), "a.npy").points, POINTS)
+    assert refusal(npy(table[: 10 * columns].T), "a.npy").endswith("is no list of points") or columns == 4  # too few to tell
+    assert refusal(npy(np.ones((11, 660))), "a.npy") == "shape (11, 660) is no list of points"
+
+
 def structured(*fields: tuple[str, str, int], **values: np.ndarray) -> np.ndarray:
     array = np.zeros(660, dtype=[(name, kind, (number,)) if number > 1 else (name, kind) for name, kind, number in fields])
     for name, value in values.items():
@@ -91,7 +100,82 @@ def test_archives_of_single_coordinates() -> None:
     assert refusal(npz(x=HEAT[:0], y=HEAT[:0], z=HEAT[:0]), "a.npz").startswith("holds no points")
 
 
-@pytest.mark.parametrize("name", ["pcd", "cloud", "data", "point_cloud", "pts", "xyz"])
+COLORS = np.random.default_rng(1).integers(0, 256, (660, 3), dtype=np.uint8)
+NORMALS = np.random.default_rng(2).normal(size=(660, 3))
+NORMALS /= np.linalg.norm(NORMALS, axis=1)[:, None]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda table: table,
+        lambda table: table.T,
+        lambda table: table[None],
+        lambda table: table.reshape(22, 30, -1),
+        lambda table: table.reshape(1, 22, 30, -1),
+        lambda table: np.moveaxis(table.reshape(22, 30, -1), 2, 0),
+    ],
+)
+@pytest.mark.parametrize("scale", [1, 255])
+def test_colors_and_normals_in_the_layout_of_the_points(layout: Callable[[np.ndarray], np.ndarray], scale: int) -> None:
+    colors = COLORS if scale == 1 else COLORS / scale
+    given = {"pts3d": POINTS, "rgb": np.column_stack([colors, colors[:, :1]]), "normals": NORMALS, "heat": HEAT[:, None]}
+    scan = read_scan(npz(**{name: layout(table) for name, table in given.items()}), "a.npz")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.colors, COLORS)
+    np.testing.assert_array_equal(scan.normals, NORMALS)
+    np.testing.assert_array_equal(scan.extras["heat"], HEAT)
+
+
+def test_colors_and_normals_beside_wide_tables() -> None:
+    scan = read_scan(npz(points=np.column_stack([POINTS, HEAT]), colors=COLORS, normals=NORMALS, weight=HEAT), "a.npz")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.colors, COLORS)
+    np.testing.assert_array_equal(scan.normals, NORMALS)
+    assert set(scan.extras) == {"intensity", "weight"}
+    scan = read_scan(npz(points=np.column_stack([POINTS, NORMALS[::-1]]), normals=NORMALS, sensor=POINTS[0]), "a.npz")
+    np.testing.assert_array_equal(scan.normals, NORMALS)  # what is named comes before what is guessed
+    np.testing.assert_array_equal(scan.sensor, POINTS[0])
+
+
+def test_colors_of_another_layout_are_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    grid = POINTS.reshape(22, 30, 3)
+    scan = read_scan(npz(points=grid, colors=COLORS.reshape(30, 22, 3), normals=NORMALS[1:]), "a.npz")
+    assert (scan.colors, scan.normals) == (None, None)
+    assert "array colors of shape (30, 22, 3) left out: the file has 660 points" in caplog.text
+    assert "array normals of shape (659, 3) left out" in caplog.text
+
+
+def test_colors_in_an_array_each() -> None:
+    scan = read_scan(npz(coords=POINTS, R=COLORS[:, 0] / 255, G=COLORS[:, 1] / 255, B=COLORS[:, 2] / 255, heat=HEAT), "a.npz")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.colors, COLORS)
+    assert set(scan.extras) == {"heat"}
+
+
+@pytest.mark.parametrize("kind", ["F", "f", "U"])
+def test_packed_colors_in_text_of_pcd(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    packed = (COLORS.astype(np.uint32) << [16, 8, 0]).sum(axis=1).astype(np.uint32)
+    written = packed.astype(np.float64) if kind != "F" else packed.view(np.float32).astype(np.float64)
+    head = f"fields x y z rgb\nsize 4 4 4 4\ntype F F F {kind}\ncount 1 1 1 1\nwidth 660\nheight 1\npoints 660\ndata ascii\n"
+    rows = [b"%r %r %r %r\n" % row for row in zip(*POINTS.T.tolist(), written.tolist(), strict=True)]
+    scan = read_scan(head.encode() + b"".join(rows), "a.pcd")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.colors, COLORS)
+    rows[0] = b"nan nan nan nan\n"  # no point, as of a camera that sees nothing there
+    scan = read_scan(head.encode() + b"".join(rows), "a.pcd")
+    assert scan.colors is not None
+    np.testing.assert_array_equal(scan.colors[1:], COLORS[1:])
+    rows[0] = b"1 2 3 nan\n"
+    assert read_scan(head.encode() + b"".join(rows), "a.pcd").colors is None
+    assert "a.pcd: colours left out: 1 point without one" in caplog.text
+
+
+def test_tables_that_begin_like_a_pcd_in_small_letters_are_none() -> None:
+    assert read_scan(b"version 1.2\nx y z\n1 2 3\n4 5 6\n", "a.txt").points.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize("name", ["pcd", "cloud", "pts3d", "world_points", "positions", "vertices", "data", "point_cloud", "pts", "xyz"])
 def test_names_of_points_in_an_archive(name: str) -> None:
     np.testing.assert_array_equal(read_scan(npz(**{name: POINTS, "other": np.ones(3)}), "a.npz").points, POINTS)
 

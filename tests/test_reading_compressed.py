@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from lpdif.errors import InputError
 from lpdif.formats import e57, las
 from lpdif.formats.child import _received, _send
 from lpdif.formats.source import UNPACKED_LEAST, UNPACKED_TIMES, Source
-from lpdif.reading import load_scan
+from lpdif.reading import load_scan, read_scan
 
 SEEDS = seeds()
 COUNT = 3 * las._AT_ONCE // 2
@@ -107,6 +109,15 @@ def test_an_e57_that_claims_more_points_than_it_has_bits_is_refused(tmp_path: Pa
 def test_what_a_file_may_unpack_to() -> None:
     assert Source("a", bytes(10)).most_unpacked == UNPACKED_LEAST
     assert Source("a", bytes(10**6)).most_unpacked == UNPACKED_TIMES * 10**6
+
+
+def test_an_archive_that_unpacks_to_far_more_is_called_that() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("points.npy", bytes(UNPACKED_LEAST + 1))
+    with pytest.raises(InputError, match=f"unpacks to more than {UNPACKED_TIMES} times its size") as caught:
+        read_scan(out.getvalue(), "a.npz")
+    assert caught.value.hint == "no scan shrinks so much: if it is yours, store it without compression (numpy.savez)"
 
 
 def test_arrays_go_through_a_pipe_one_after_the_other(tmp_path: Path) -> None:

@@ -142,3 +142,53 @@ def test_odd_numbers_among_words_and_gaps() -> None:
     data = b"kind,x,y,z\ntree,1,2,3\n,1,,1.#QNAN\n"
     np.testing.assert_array_equal(read_scan(data, "a.csv").points, [[1, 2, 3], [1, np.nan, np.nan]])
     assert refusal(data.replace(b"1.#QNAN", b"1_0"), "a.csv") == "line 3: '1_0' is not a number"
+
+
+@pytest.mark.parametrize("letter", ["D", "d"])
+@pytest.mark.parametrize("delimiter", [" ", ",", ";", "|"])
+@pytest.mark.parametrize("head", ["", "x{0}y{0}z\n", "kind{0}x{0}y{0}z\n"])
+def test_exponents_as_fortran_writes_them(letter: str, delimiter: str, head: str) -> None:
+    data = rows(delimiter, lambda value: f"{value:.8e}".replace("e", letter))
+    if head.startswith("kind"):
+        data = b"".join(b"tree" + delimiter.encode() + line + b"\n" for line in data.splitlines())
+    np.testing.assert_array_equal(read_scan(head.format(delimiter).encode() + data, "a.xyz").points, POINTS)
+
+
+def test_exponents_of_fortran_with_decimal_commas_and_what_only_looks_like_one() -> None:
+    np.testing.assert_array_equal(read_scan(b"1,5D0 2,5D+01 -3,5d-1\n" * 2, "a.xyz").points, [[1.5, 25, -0.35]] * 2)
+    assert refusal(b"1 2 3\n1D 2 3\n", "a.xyz") == "line 2: '1D' is not a number"
+    assert refusal(b"1 2 3\n1D2D3 2 3\n", "a.xyz").startswith("line 2: ")
+    assert np.isnan(read_scan(b"1.5D0 2 3\n1 nan(ind) 3\n", "a.xyz").points[1, 1])
+
+
+@pytest.mark.parametrize("delimiter", ["|", " | "])
+@pytest.mark.parametrize("write", [german, "{:.3f}".format])
+@pytest.mark.parametrize("head", ["", "x|y|z\n", "# x | y | z\n"])
+def test_bars_part_fields(delimiter: str, write: Callable[[float], str], head: str) -> None:
+    data = head.encode() + rows(delimiter, write)
+    np.testing.assert_array_equal(read_scan(data, "a.csv").points, POINTS)
+    gap = read_scan(data + delimiter.join(["1", "", "3"]).encode() + b"\n", "a.csv").points
+    np.testing.assert_array_equal(gap, np.concatenate([POINTS, [[1, np.nan, 3]]]))
+
+
+def test_blanks_and_signs_of_typography() -> None:
+    for blank in ("\u00a0", "\u00a0 ", "\t\u00a0"):
+        np.testing.assert_array_equal(read_scan(rows(blank, "{:.3f}".format), "a.txt").points, POINTS)
+    data = rows(" ", "{:.3f}".format).replace(b"-", "\u2212".encode())
+    assert "\u2212".encode() in data
+    np.testing.assert_array_equal(read_scan(data, "a.txt").points, POINTS)
+    np.testing.assert_array_equal(read_scan(data.decode().encode("utf-16"), "a.txt").points, POINTS)
+    parted = rows(";", lambda value: f"{abs(value) * 90 + 1000:,.3f}".replace(",", "\u00a0"))
+    assert "no columns" in refusal(parted, "a.txt") or "not columns" in refusal(parted, "a.txt")
+
+
+@pytest.mark.parametrize("end", [b"\x1a", b"\x1a\r\n", b"\n\x1a\x1a", b"\0" * 5, b"\x1a\0\0", b"\0" * 100_000])
+def test_what_stands_behind_the_end(end: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    np.testing.assert_array_equal(read_scan(rows(" ", "{:.3f}".format) + end, "a.xyz").points, POINTS)
+    assert (f"a.xyz: {end.count(0):,} zero bytes behind its last line left out" in caplog.text) == (b"\0" in end)
+
+
+def test_zeros_and_marks_elsewhere_are_no_end() -> None:
+    data = rows(" ", "{:.3f}".format)
+    assert refusal(data[:100] + b"\x1a" + data[100:], "a.xyz").startswith("line ")
+    assert refusal(data[:100] + b"\0" + data[100:], "a.xyz").startswith("not columns of numbers")

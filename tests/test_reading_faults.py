@@ -34,7 +34,7 @@ from lpdif.scans import Scan
 
 PLY = ply(tuple(zip("xyz", ["f4"] * 3, POINTS.T, strict=True)), polygons=FACES.tolist())
 SEEDS = seeds()
-OWN = [name for name in SEEDS if not name.endswith((".las", ".laz", ".e57", ".glb"))]  # read in this process, without a child
+OWN = [name for name in SEEDS if not name.endswith((".las", ".laz", ".e57"))]  # read in this process, without a child
 CHILDREN = [name for name in SEEDS if name not in OWN]
 
 
@@ -219,7 +219,20 @@ def zip_of(*names: str) -> bytes:
         (bytes(1000), "holds 1,000 zero bytes and nothing else"),
         (b"\n\n \n", "not "),
         (zip_of("archive/data.pkl", "archive/data/0"), "a PyTorch checkpoint"),
-        (zip_of("3D/3dmodel.model", "_rels/.rels"), "a 3MF file, which is not read"),
+        (zip_of("[Content_Types].xml", "3D/3dmodel.model", "_rels/.rels"), "a 3MF file, which is not read"),
+        (zip_of("[Content_Types].xml", "xl/workbook.xml"), "an Office workbook, not a scan"),
+        (zip_of("[Content_Types].xml", "word/document.xml"), "an Office document, not a scan"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(50), "an old Excel or Office file, not a scan"),
+        (zip_of("scan.usdc", "0/texture.png"), "a USDZ file, which is not read"),
+        (b"PXR-USDC" + bytes(50), "a USD file, not a scan"),
+        (b'{"message":"Not Found"}', "the error message of a server, not a scan"),
+        (b'{\n "error": {"code": 403}}', "the error message of a server, not a scan"),
+        (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "the error message of a server, not a scan"),
+        (b"<!-- made --> <!-- by -->\n<html></html>", "a web page, not a scan"),
+        (b"<!-- made --> " * 2000 + b"<?xml?>", "an XML file, which is not read"),
+        (b"GIF89a" + bytes(20), "a GIF picture, not a scan"),
+        (b"RIFF\x10\x27\0\0WEBPVP8 " + bytes(20), "a WebP picture, not a scan"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "a video or a HEIC picture, not a scan"),
         (struct.pack("<Q", 20) + json.dumps({"a": 1}).encode() + bytes(40), "a safetensors file"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "a web page, not a scan"),
         (b'<?xml version="1.0"?><VTKFile></VTKFile>', "an XML file, which is not read"),
@@ -238,6 +251,18 @@ def zip_of(*names: str) -> bytes:
 def test_what_is_no_scan(data: bytes, said: str) -> None:
     for name in ("scan", "scan.ply", "scan.xyz"):
         assert said in refusal(data, name)
+
+
+def test_what_to_do_about_what_is_no_scan() -> None:
+    for data, hint in (
+        (zip_of("[Content_Types].xml", "xl/workbook.xml"), "save the table in it as CSV"),
+        (zip_of("scan.usdc"), "export it as PLY or OBJ"),
+        (b'{"message":"Not Found"}', "download the scan itself, again"),
+        (b"<!-- 404 --><html></html>", "download the scan itself, again"),
+    ):
+        with pytest.raises(InputError) as caught:
+            read_scan(data, "scan.csv")
+        assert caught.value.hint == hint
 
 
 def test_missing_files_and_what_is_meant(tmp_path: Path) -> None:
@@ -354,6 +379,10 @@ def test_bad_files_take_no_memory_beyond_their_size(tmp_path: Path) -> None:
     (tmp_path / "e.pcd").write_text("FIELDS x y z\nWIDTH 4294967295\nHEIGHT 1\nDATA binary\n1 2 3\n")
     (tmp_path / "f.vtk").write_text("# vtk DataFile Version 3.0\na\nASCII\nDATASET POLYDATA\nPOINTS 4294967295 float\n1 2 3\n")
     (tmp_path / "g.pts").write_text("4294967295\n1 2 3\n")
+    accessor = {"count": 4294967295, "componentType": 5126, "type": "VEC3"}  # of zeros, as there is no bufferView
+    primitive = {"attributes": {"POSITION": 0}}
+    words = json.dumps({"meshes": [{"primitives": [primitive]}], "accessors": [accessor]}).encode()
+    (tmp_path / "h.glb").write_bytes(b"glTF" + struct.pack("<III", 2, 20 + len(words), len(words)) + b"JSON" + words)
     script = (
         "import resource, sys\nfrom pathlib import Path\n"
         "from lpdif.errors import InputError\nfrom lpdif.reading import load_scan\n"
@@ -372,7 +401,7 @@ def test_bad_files_take_no_memory_beyond_their_size(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    assert len(ran.stdout.splitlines()) == 7
+    assert len(ran.stdout.splitlines()) == 8
 
 
 def test_reading_from_many_threads_gives_the_same() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 from test_reading_ply import refusal
@@ -108,3 +110,65 @@ def test_a_last_row_that_is_cut(line: str) -> None:
 def test_columns_of_words_are_no_coordinates() -> None:
     said = "2 columns of numbers, where a point needs x, y and z"
     assert refusal(b",0,1,2\n-,1.5,2.5,a b\n-,1.5,2.5,c\n", "a.csv") == said
+
+
+def test_segments_as_gmt_parts_them() -> None:
+    data = "> one -W2p\n" + rows(" ", numbers=POINTS[:30]) + ">\n  > 2 3 4\n" + rows(" ", numbers=POINTS[30:])
+    np.testing.assert_array_equal(read_scan(data.encode(), "a.xyz").points, POINTS)
+    assert refusal(data.replace("\n> ", "\n").replace("2 3 4", "").encode() + b"1 2 > 3\n", "a.xyz") == "line 64: 4 numbers instead of 3"
+
+
+def several(*counts: int) -> str:
+    """PTS of scans with so many of the points, one after the other."""
+    ends = np.cumsum(counts)
+    return "".join(f"{count}\n" + rows(" ", numbers=POINTS[end - count : end]) for count, end in zip(counts, ends.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("counts", [(60,), (20, 40), (1, 0, 58, 1), (60, 0), (10,) * 6])
+def test_scans_one_after_the_other(counts: tuple[int, ...], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "lpdif"):
+        for data in (several(*counts), several(*counts).replace("\n", "\r\n"), several(*counts).rstrip(), several(*counts) + "\n\n"):
+            np.testing.assert_array_equal(read_scan(data.encode(), "a.pts").points, POINTS)
+    said = f"a.pts: {len(counts)} scans (points: {', '.join(map(str, counts))})"
+    assert (said in caplog.text) == (len(counts) > 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (several(20, 40).replace("\n40\n", "\n41\n"), "line 22: says 41 points, but 40 lines follow"),
+        (several(20, 20, 20).replace("\n20\n", "\n21\n", 1), "line 43: 1 number instead of 3"),
+        (several(20, 20, 20).replace("\n20\n", "\n19\n", 1), "line 42: 3 numbers, where the count of another scan's points belongs"),
+        (several(20, 40) + "-3\n", "line 63: 1 number, where the count of another scan's points belongs"),
+        (several(20, 40) + "nan\n", "line 63: 1 number, where the count of another scan's points belongs"),
+        (several(20, 40) + f"{10**17}\n", "line 63: says 100,000,000,000,000,000 points, but 0 lines follow"),
+        (several(20, 40)[:-9], "line 62: 2 numbers instead of 3"),
+        (several(20, 40).replace("20\n", "21\n", 1), "line 22: 1 number instead of 3"),
+        (several(20, 40).replace("20\n", "19\n", 1), "line 22: 1 number instead of 3"),
+    ],
+)
+def test_counts_of_scans_that_lie(text: str, said: str) -> None:
+    assert refusal(text.encode(), "a.pts") == said
+
+
+HEIGHTS = 100 + np.sin(np.arange(40)[:, None] / 5) + np.cos(np.arange(50) / 7)
+
+
+def test_rasters_of_heights_are_no_points() -> None:
+    head = "ncols 50\nnrows 40\nxllcorner 500000\nyllcorner 100\ncellsize 1\nNODATA_value -9999\n"
+    for name in ("a.asc", "a.txt"):
+        said = "an ESRI ASCII grid, a raster of heights"
+        assert refusal((head + rows(" ", numbers=HEIGHTS)).encode(), name) == said
+        assert refusal((head.upper().replace("\n", "\r\n") + rows(" ", numbers=HEIGHTS)).encode(), name) == said
+    holes = np.where(np.random.default_rng(0).random(HEIGHTS.shape) < 0.1, -9999, HEIGHTS)
+    for numbers in (HEIGHTS, holes, np.rint(HEIGHTS * 100), np.full((40, 50), 7.0), np.where(holes < 0, np.nan, HEIGHTS)):
+        assert refusal(rows(" ", numbers=numbers).encode(), "a.txt") == "40 rows of 50 numbers of one kind: a raster of heights, not points"
+    said = "one row of 180 numbers, where each point has a row of its own"
+    assert refusal(rows(" ").replace("\n", " ").encode(), "a.xyz") == said
+
+
+@pytest.mark.parametrize("values", [np.zeros((60, 40)), np.ones((60, 40)) * np.arange(40) / 9, np.random.default_rng(1).normal(size=(60, 40))])
+def test_points_with_many_values_are_no_raster(values: np.ndarray) -> None:
+    np.testing.assert_array_equal(read_scan(rows(" ", numbers=np.column_stack([POINTS, values])).encode(), "a.txt").points, POINTS)
+    small = POINTS / 50
+    np.testing.assert_allclose(read_scan(rows(" ", numbers=np.column_stack([small, values])).encode(), "a.txt").points, small, atol=6e-4)

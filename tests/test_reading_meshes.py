@@ -7,9 +7,10 @@ import struct
 
 import numpy as np
 import pytest
-from seed_files import COLORS, FACES, NORMALS, OBJ, OFF, POINTS, stl_binary, stl_text, vtk
+from seed_files import COLORS, FACES, NORMALS, OBJ, OFF, POINTS, ply, stl_binary, stl_text, vtk
 from test_reading_ply import refusal
 
+from lpdif.errors import InputError
 from lpdif.formats.polygons import triangulate
 from lpdif.formats.stl import merge_equal
 from lpdif.reading import read_scan
@@ -92,11 +93,18 @@ def test_obj_faces_of_two_corners_are_left_out_and_said(caplog: pytest.LogCaptur
         (b"v 1 2\n", "line 5: a point of 2 coordinates"),
         (b"v 3.1+e2 2 3\n", "line 5: '3.1+e2' is not a number"),
         (b"vn 1 2\n", "line 5: 2 numbers instead of 3"),
-        (b"vn 0 0 1\nf 1//1 2//1 3//2\n", "line 6: face uses normal 2, but the normals go from 1 to 1"),
     ],
 )
 def test_obj_lines_that_are_wrong(more: bytes, said: str) -> None:
     assert refusal(V + more, "a.obj").startswith(said)
+
+
+def test_obj_normals_that_are_not_there_are_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    scan = read_scan(V + b"vn 0 0 1\nf 1//1 2//1 3//2\n", "a.obj")
+    assert scan.normals is None
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.faces, [[0, 1, 2]])
+    assert "a.obj: line 6: face uses normal 2, but the normals go from 1 to 1: normals left out" in caplog.text
 
 
 def test_obj_without_points() -> None:
@@ -118,6 +126,27 @@ def test_off_heads_in_many_spellings(head: bytes) -> None:
     np.testing.assert_array_equal(scan.points, POINTS)
     assert scan.faces is not None
     assert len(scan.faces) == 3
+
+
+@pytest.mark.parametrize("head", [b"off\n4 0 0\n", b"# so\noff # counts\n# follow\n4 0\n", b"noff 4 0 0\n", b"cnoff\n4 0 0\n"])
+def test_off_in_small_letters(head: bytes) -> None:
+    more = {b"n": " 0 0 1", b"c": " 0 0 1 9 8 7"}.get(head[:1], "")
+    rows = "".join("{} {} {}".format(*point) + more + "\n" for point in POINTS)
+    scan = read_scan(head + rows.encode(), "a.off")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    assert (scan.normals is not None, scan.colors is not None) == (bool(more), head[:1] == b"c")
+    assert "other than three dimensions" in refusal(b"nOFF\n4 0 0\n", "a.off")
+
+
+def test_off_without_its_first_line() -> None:
+    rows = b"0 0 0\n1 0 .25\n0 1 -.5\n.125 .25 1\n"
+    for head, hint in (
+        (b"# so\n4 4 0\n", "put a first line before its counts that says OFF"),
+        (b"", "if these are x y z, rename it to end in .xyz"),
+    ):
+        with pytest.raises(InputError, match="no OFF header") as caught:
+            read_scan(head + rows + b"3 0 1 2\n" * (4 if head else 0), "a.off")
+        assert caught.value.hint == hint
 
 
 def test_off_with_normals_and_without_faces() -> None:
@@ -178,6 +207,33 @@ def test_stl_that_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
         assert len(read_scan(stl_binary() + b"more", "a.stl").points) == 4
     assert "endsolid" in caplog.text
     assert "4 bytes behind its 4 triangles" in caplog.text
+
+
+@pytest.mark.parametrize("data", [stl_text(), stl_text().upper()])
+def test_stl_text_with_many_words_to_the_line(data: bytes) -> None:
+    expected = read_scan(data, "a.stl")
+    for written in (b" ".join(data.split()), data.replace(b"\n      ", b" ")):
+        scan = read_scan(written, "a.stl")
+        np.testing.assert_array_equal(scan.points, expected.points)
+        np.testing.assert_array_equal(scan.faces, expected.faces)
+    bent = b" ".join(data.split()).replace(b"0.25", b"x", 1)
+    assert refusal(bent, "a.stl") == '"vertex" is not followed by three numbers everywhere'
+
+
+def test_decimal_commas_are_called_that() -> None:
+    files = {
+        "a.obj": b"v 0 0 0\nv 1,5 2 3\n",
+        "a.stl": stl_text().replace(b"0.25", b"-1,5e3"),
+        "a.ply": ply(tuple(zip("xyz", ["f4"] * 3, POINTS.T, strict=True)), "ascii").replace(b"0.25", b"0,25"),
+        "a.pcd": b"FIELDS x y z\nWIDTH 2\nHEIGHT 1\nDATA ascii\n1 2 3\n1 2 0,25\n",
+        "a.off": b"OFF\n2 0 0\n1 2 3\n1 2 0,25\n",
+    }
+    for name, data in files.items():
+        with pytest.raises(InputError) as caught:
+            read_scan(data, name)
+        assert caught.value.message.endswith("' is not a number: it has a decimal comma")
+        assert caught.value.hint == "export it with decimal points (the language of the program decides)"
+    assert refusal(V + b"v 1,2,3 4 5\n", "a.obj") == "line 5: '1,2,3' is not a number"
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 300])
@@ -280,4 +336,3 @@ def test_lines_of_vertices_are_no_binary_stl() -> None:
     assert refusal(lines, "a.stl") == "not an STL file: it holds bare columns of numbers and no STL header"
     assert refusal(b"corners\n" + lines, "a.stl") == "not an STL file (it begins with 'corners')"
     assert len(read_scan(b"solid a\n" + lines, "a.stl").points) == 3
-    assert refusal(b"PLY\nformat ascii 1.0\nelement vertex 1\n", "a.ply") == "not a PLY file (it begins with 'PLY')"

@@ -95,3 +95,28 @@ def test_values_tell_only_what_names_leave_open() -> None:
 def test_names_that_are_too_few_are_not_guessed_at() -> None:
     assert refusal(b"y,x,z\n" + rows(YXZ, CLOCK), "a.csv") == "3 names for its 4 columns: y x z"
     np.testing.assert_array_equal(read_scan(b"x,y,z\n" + rows(POINTS, CLOCK), "a.csv").points, POINTS)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "lat,lon,h",
+        "lat,lng,alt",
+        "lat_deg,lon_deg,h_m",
+        "gps_lat,gps_lon,gps_alt",
+        "PosLat,PosLon,PosAlt",
+        "LAT_WGS84,LON_WGS84,ELEV",
+        "Latitude (deg),Longitude (deg),Altitude (m)",
+        "GPSLatitude,GPSLongitude,GPSAltitude",
+        "long,lat,height",
+    ],
+)
+def test_degrees_by_their_names(head: str) -> None:
+    assert refusal(head.encode() + b"\n" + rows(POINTS), "a.csv") == "coordinates are degrees of latitude and longitude"
+
+
+@pytest.mark.parametrize("head", ["x,y,z,lat,lng", "plate_x,plate_y,plate_z,lateral,longest", "Northing,Easting,Height,Lat,Lon"])
+def test_degrees_beside_coordinates_are_values(head: str) -> None:
+    scan = read_scan(head.encode() + b"\n" + rows(YXZ if head[0] == "N" else POINTS, CLOCK, CLOCK), "a.csv")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    assert len(scan.extras) == 2

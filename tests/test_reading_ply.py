@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from seed_files import COLORS, FACES, POINTS, ply
 
 from lpdif.errors import InputError
+from lpdif.formats.ply import Property
+from lpdif.formats.ply_lists import one_row_a_line
 from lpdif.reading import read_scan
 
 ENCODINGS = ("ascii", "binary_little_endian", "binary_big_endian")
@@ -62,7 +65,7 @@ def test_every_encoding_and_order_gives_the_numbers_back(
     np.testing.assert_array_equal(scan.points, np.column_stack([given_columns.pop(name) for name in "xyz"]).astype(np.float64))
     assert scan.points.dtype == np.float64
     normals = [given_columns.pop(name) for name in ("nx", "ny", "nz", "normal_x", "normal_y", "normal_z") if name in given_columns]
-    if normals:
+    if np.any(normals):
         assert scan.normals is not None
         np.testing.assert_array_equal(scan.normals, np.column_stack(normals))
     else:
@@ -142,6 +145,18 @@ def test_triangle_strips_turn_every_second_triangle() -> None:
 def test_colors_of_any_type(kind: str, values: NDArray[np.generic]) -> None:
     data = ply([*XYZ, *((name, kind, values[:, axis]) for axis, name in enumerate(("red", "green", "blue")))])
     np.testing.assert_array_equal(read_scan(data, "a.ply").colors, COLORS)
+
+
+def test_normals_of_zeros_are_none(caplog: pytest.LogCaptureFixture) -> None:
+    normals = np.zeros((4, 3))
+    for last, said in ((0.0, True), (np.nan, False), (1.0, False)):
+        normals[3] = last
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "lpdif"):
+            scan = read_scan(ply([*XYZ, *zip(("nx", "ny", "nz"), ["f4"] * 3, normals.T, strict=True)], polygons=FACES.tolist()), "a.ply")
+        assert (scan.normals is None) == said
+        assert ("a.ply: normals left out: all are zero" in caplog.text) == said
+        np.testing.assert_array_equal(scan.faces, FACES)
 
 
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "1 point without one"), (-1, "go from -1"), (70000, "to 70000"), (None, "black")])
@@ -269,6 +284,59 @@ def test_rows_that_are_wrong_are_named_by_line() -> None:
     assert refusal(data.replace(b"3 0 1 3", b"-3 0 1 3")).startswith(f"line {first + 5}: vertex_indices does not begin")
     assert refusal(data.replace(b"3 0 1 3", b"3 0 1.5 3")) == "face 2 of 4 uses point 1.5: not a whole number"
     assert refusal(data.replace(b"1.0 0.0 0.25", b"1.0 0.0\x010.25")) == f"line {first + 1}: control character 1: this is no text"
+
+
+@pytest.mark.parametrize("layout", ["one line", "one number a line", "pairs", "as the writer's screen"])
+@pytest.mark.parametrize("polygons", [None, FACES.tolist(), [[0, 1, 2], [0, 1, 2, 3], [1, 2], [3, 2, 1]]])
+def test_rows_are_told_apart_by_their_numbers(layout: str, polygons: list[list[int]] | None) -> None:
+    data = ply([*XYZ, ("heat", "u2", np.arange(4))], "ascii", polygons)
+    expected = read_scan(data, "a.ply")
+    start = data.index(b"end_header\n") + 11
+    words = data[start:].split()
+    width = {"one line": len(words), "one number a line": 1, "pairs": 2, "as the writer's screen": 5}[layout]
+    body = b"\r\n".join(b" ".join(words[place : place + width]) for place in range(0, len(words), width))
+    for ending in (b"", b"\n", b" \r\n\n"):
+        scan = read_scan(data[:start] + body + ending, "a.ply")
+        np.testing.assert_array_equal(scan.points, POINTS)
+        np.testing.assert_array_equal(scan.extras["heat"], np.arange(4))
+        np.testing.assert_array_equal(scan.faces, expected.faces)
+    for wrong in (body + b" 7", body[: body.rindex(words[-1])]):  # then they are not
+        refusal(data[:start] + wrong, "a.ply")
+
+
+def test_one_row_a_line() -> None:
+    class Sized(NamedTuple):
+        count: int
+        properties: list[Property]
+
+    scalar, of_many = Property("x", "f4"), Property("corners", "i4", "u1")
+    elements = [Sized(2, [scalar, scalar]), Sized(0, []), Sized(2, [of_many, scalar])]
+    words = b"1 2 3\n4 2 8 9 5 0\n\n6"
+    assert one_row_a_line(b"head\n" + words, 5, elements) == b"head\n1 2\n3 4\n2 8 9 5\n0  6"
+    for wrong in (b"", b"1 2 3", words + b" 7", words.replace(b"2 8", b"x 8"), words.replace(b"3", b"\x013"), b"1 2 3 4 9999999999 1"):
+        assert one_row_a_line(wrong, 0, elements) is None
+    assert one_row_a_line(words, 0, [Sized(10**18, [scalar])]) is None
+    assert one_row_a_line(words, 0, [Sized(10**18, [of_many])]) is None
+
+
+def test_a_number_too_many_in_every_row(caplog: pytest.LogCaptureFixture) -> None:
+    data = ply(XYZ, "ascii", FACES.tolist())
+    start = data.index(b"end_header\n") + 11
+    lines = data[start:].splitlines(keepends=True)
+    rows = [line.replace(b"\n", b" 255\n") for line in lines[:4]]
+    scan = read_scan(data[:start] + b"".join([*rows, *lines[4:]]), "a.ply")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.faces, FACES)
+    assert "a.ply: the last of 4 numbers left out in each row: the header names 3" in caplog.text
+    assert "4 numbers instead of 3" in refusal(data[:start] + b"".join([*rows[:2], *lines[2:]]), "a.ply")
+
+
+def test_beginnings_in_other_spellings() -> None:
+    data = ply(XYZ, "ascii", FACES.tolist())
+    for spelt in (b"PLY" + data[3:], b"\n" + data, b" \r\n\r\n" + data.replace(b"ply", b"Ply", 1)):
+        np.testing.assert_array_equal(read_scan(spelt, "a.ply").faces, FACES)
+    assert refusal(b"PLY\nformat ascii 1.0\nelement vertex 1\n") == "PLY header does not end: no end_header in the file"
+    assert refusal(b"PLYS\nformat ascii 1.0\nelement vertex 1\n") == "not a PLY file (it begins with 'PLYS')"
 
 
 def test_list_counts_that_lie() -> None:

@@ -373,3 +373,146 @@ def test_a_bomb_is_not_unpacked() -> None:
     assert "unpacks to more than 200 times its size" in refusal(out.getvalue(), "a.npz")
     lying = out.getvalue().replace(struct.pack("<I", 80 << 20), struct.pack("<I", 1000))  # says that it is small
     refusal(lying, "a.npz")
+
+
+def surface(count: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of a bowl in no order, their colours as of a picture on it, and an intensity that is noise."""
+    rng = np.random.default_rng(1)
+    flat = rng.uniform(-3, 3, (count, 2))
+    points = np.array([100.03, 50.01, 7.02]) + np.column_stack([flat, (flat**2).sum(axis=1) / 4])
+    shade = 128 + 90 * np.sin(flat[:, 0]) * np.cos(flat[:, 1])
+    colors = np.rint(shade[:, None] + rng.normal(0, 6, (count, 3))).astype(int)
+    return points.round(4), np.clip(colors, 0, 255), rng.integers(0, 200, count)
+
+
+RASTER = np.stack(np.meshgrid(np.arange(30), np.arange(20), indexing="ij"), axis=-1).reshape(-1, 2)
+RISING = 1001 + np.cumsum(1 + np.arange(600) % 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (RISING, "- x y z"),
+        (RISING - 5000, "- x y z"),
+        (np.arange(600) + 7, "- x y z"),
+        (np.full(600, 3), "- x y z"),
+        (1 + np.arange(600) // 250, "- x y z"),
+        (1.7e9 + np.arange(600) * 0.01, "time x y z"),
+        (1.7e18 + np.arange(600) * 1e7, "time x y z"),
+        (RASTER, "- - x y z"),
+        (RASTER[:, ::-1] + 1, "- - x y z"),
+        (np.delete(RASTER, 5, axis=0), "- - x y z"),
+    ],
+)
+@pytest.mark.parametrize("behind", ["", "intensity", "red green blue", "nx ny nz"])
+def test_what_stands_before_the_coordinates(before: np.ndarray, said: str, behind: str, caplog: pytest.LogCaptureFixture) -> None:
+    points, colors, heat = surface()
+    _, normals, _ = sphere(600)
+    columns = [points, *{"": [], "intensity": [heat / 7], "red green blue": [colors], "nx ny nz": [normals]}[behind]]
+    with caplog.at_level(logging.INFO, "lpdif"):
+        scan = read_scan(table(before, *(column[: len(before)] for column in columns), form="%.15g"), "a.xyz")
+    np.testing.assert_array_equal(scan.points, points[: len(before)])
+    assert [record.getMessage() for record in caplog.records] == [f"a.xyz: columns taken as {said} {behind}".strip()]
+    assert caplog.records[0].levelno == logging.INFO
+    if said.startswith("time"):
+        np.testing.assert_array_equal(scan.extras["time"], before)
+
+
+def test_colours_before_the_coordinates() -> None:
+    points, colors, heat = surface()
+    for columns in ([colors, points], [colors, points, heat]):
+        scan = read_scan(table(*columns), "a.xyz")
+        np.testing.assert_array_equal(scan.points, points)
+        np.testing.assert_array_equal(scan.colors, colors)
+
+
+CELLS = np.argwhere(np.ones((9, 9, 9)))
+FLAT = np.column_stack([RASTER, np.sin(RASTER[:, 0]) + 0.1])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [CELLS],
+        [CELLS * 20],
+        [CELLS, np.sin(np.arange(729.0))],
+        [CELLS * 20, np.sin(np.arange(2187.0)).reshape(729, 3) * 4],
+        [CELLS[::-1] + 300, np.sin(np.arange(2187.0)).reshape(729, 3) * 4],
+        [CELLS, sphere(729)[1]],
+        [np.random.default_rng(0).permutation(CELLS * 25), sphere(729)[1]],
+        [np.random.default_rng(0).permutation(CELLS * 25), sphere(729)[2] / 255],
+        [CELLS, sphere(729)[2]],
+        [CELLS[:, ::-1], np.arange(729) % 7],
+        [FLAT],
+        [FLAT, np.arange(600) / 7],
+        [FLAT, sphere(600)[1]],
+        [FLAT, sphere(600)[2] / 255],
+        [FLAT, sphere(600)[2]],
+        [surface()[0] * 1e6],
+    ],
+)
+def test_whole_coordinates_stay_coordinates(columns: list[np.ndarray], caplog: pytest.LogCaptureFixture) -> None:
+    np.testing.assert_allclose(read_scan(table(*columns, form="%.15g"), "a.xyz").points, columns[0], rtol=1e-14)
+    assert "but" not in caplog.text
+
+
+def test_numbers_beyond_all_measure_raise_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+    points, colors, heat = surface()
+    for factor in (1e306, 1e-310):
+        wide = np.column_stack([points * factor, colors, heat])
+        assert len(read_scan(table(wide, form="%.17g"), "a.xyz").points) == 600
+        assert len(read_scan(table(np.tile(points * factor, 9)[:, :25], form="%.17g"), "a.xyz").points) == 600
+    assert len(read_scan(b"inf 1 2 3\n" * 40 + b"-inf 1 2 3\n" + b"1e308 1 2 3\n-1e308 4 5 6\n", "a.xyz").points) == 43
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize(
+    ("before", "doubt"),
+    [
+        (surface()[2], "x y z may be its columns 2 to 4"),
+        (np.arange(600)[::-1] // 3, "x y z may be its columns 2 to 4"),
+        (RASTER[::-1], "x y z may be its columns 3 to 5"),
+        (RASTER + 400, "x y z may be its columns 3 to 5"),
+        (np.random.default_rng(0).integers(0, 60, (600, 3)), "x y z may be its columns 4 to 6"),
+    ],
+)
+def test_what_may_stand_before_the_coordinates_is_a_warning(before: np.ndarray, doubt: str, caplog: pytest.LogCaptureFixture) -> None:
+    points = np.column_stack([before, surface()[0]])
+    np.testing.assert_array_equal(read_scan(table(points), "a.xyz").points, points[:, :3])
+    assert caplog.records[-1].getMessage().endswith(f", but {doubt}: name the columns to be sure")
+
+
+def test_a_rising_number_before_whole_coordinates_is_in_doubt(caplog: pytest.LogCaptureFixture) -> None:
+    read_scan(table(RISING, np.rint(surface()[0] * 1000)), "a.xyz")
+    assert "columns taken as x y z intensity, but the first may be the number of the row: name the columns to be sure" in caplog.text
+
+
+def test_four_bytes_are_told_by_which_three_go_together(caplog: pytest.LogCaptureFixture) -> None:
+    points, colors, heat = surface()
+    like = np.clip(colors.mean(axis=1).round() + np.random.default_rng(2).integers(-60, 60, 600), 0, 255)  # shaded as the colours are
+    for values in (heat, like, np.arange(600) % 5):
+        for columns in ([values, colors], [colors, values], [values, colors, np.full(600, 255)]):
+            scan = read_scan(table(points, *columns), "a.xyz")
+            np.testing.assert_array_equal(scan.colors, colors)
+            np.testing.assert_array_equal(scan.extras["intensity"], values)
+            assert set(scan.extras) == {"intensity"}
+    scan = read_scan(table(points, colors, np.full(600, 255)), "a.xyz")
+    np.testing.assert_array_equal(scan.colors, colors)
+    assert scan.extras == {}
+    assert read_scan(table(points, colors / 255, np.ones(600)), "a.xyz").extras == {}
+    assert caplog.text == ""
+
+
+def test_four_bytes_that_may_be_either_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    points, _, _ = surface()
+    four = np.random.default_rng(3).integers(0, 256, (600, 4))
+    np.testing.assert_array_equal(read_scan(table(points, four), "a.xyz").colors, four[:, 1:])
+    assert caplog.messages == [
+        "a.xyz: columns taken as x y z intensity red green blue, but the last four may be red green blue intensity: name the columns to be sure"
+    ]
+
+
+def test_of_many_columns_the_first_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "lpdif"):
+        read_scan(table(surface()[0], np.random.default_rng(4).normal(size=(600, 40)) * 1e3), "a.xyz")
+    assert caplog.messages[0].endswith("as x y z intensity value2 value3 value4 value5 value6 value7 value8 value9 ... and 31 more")

@@ -22,6 +22,7 @@ from lpdif.formats.obj import read_obj
 from lpdif.formats.off import read_off
 from lpdif.formats.pcd import read_pcd
 from lpdif.formats.ply import read_ply
+from lpdif.formats.ptx import read_ptx
 from lpdif.formats.sniff import KINDS, kind_by_name, kind_of
 from lpdif.formats.source import CHOOSE_ANOTHER, Source, as_text, has_mark
 from lpdif.formats.stl import read_stl
@@ -44,6 +45,7 @@ _READERS: dict[str, Callable[[Source], Scan]] = {
     "npz": read_npz,
     "vtk": read_vtk,
     "glb": read_glb,
+    "ptx": read_ptx,
     "text": read_text,
 }
 

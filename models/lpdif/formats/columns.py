@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.formats.axes import coordinates_among, is_no_coordinate, says_an_axis
+from lpdif.formats.axes import are_degrees, are_normals, columns_before, coordinates_among, is_no_coordinate, sampled, says_an_axis
 from lpdif.formats.source import Source, printable
 from lpdif.scans import Scan
 from lpdif.words import counted
@@ -50,8 +50,10 @@ _FIELDS = {
 # values that belong to others, and mean nothing without these: opacities to colours, texture coordinates to pictures
 _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
-_DEGREES = ({"lat", "lon"}, {"latitude", "longitude"}, {"lat", "long"})
 _LONGEST_NAME = 100
+_MOST_SAID = 12  # names in a message
+_SURE = 0.15  # by how much one of two columns fits colours better, to be one for sure
+_IN_A_CELL = 8  # points, about: near ones have near colours
 _UNIT = re.compile(r"[\[(][^\])]*[\])]")
 _UNWORDLY = re.compile(r"[^0-9a-z]+")
 
@@ -84,7 +86,7 @@ def scan_of_columns(
             named[key], spelt[key] = column, said_name
     axes = coordinates_among([key for key, column in named.items() if column.ndim == 1])
     if axes is None:
-        if any(pair <= set(named) for pair in _DEGREES):
+        if are_degrees(list(spelt.values())):
             raise source.error("coordinates are degrees of latitude and longitude", "project them to metres first, to UTM say")
         raise no_coordinates(source, list(spelt.values()))
     if axes != ("x", "y", "z"):
@@ -115,7 +117,7 @@ def parts_named(name: str, number: int) -> list[str] | None:
 def coordinates_named(names: Sequence[str]) -> bool:
     """Whether names of columns say which are the coordinates."""
     known = [plain(name[:_LONGEST_NAME]) for name in names]
-    return coordinates_among(known) is not None or any(pair <= set(known) for pair in _DEGREES)
+    return coordinates_among(known) is not None or are_degrees(names)
 
 
 def coordinate_columns(names: Sequence[str]) -> list[int]:
@@ -170,46 +172,84 @@ def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
 
 
 def guess_names(values: FloatArray, intensity_first: bool) -> list[str]:
-    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values.
+    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values: those of `guess`."""
+    return guess(values, intensity_first)[0]
 
-    The first three are coordinates, after a running number if there is one. Then, from left to right: three columns of unit
-    length are normals, three of 0..255 or 0..1 are colours, any other column is a value on its own. intensity_first: the
-    column after the coordinates is an intensity if exactly four are left (the layout of PTS), where else it could be red.
+
+def guess(values: FloatArray, intensity_first: bool) -> tuple[list[str], str]:
+    """Names for the columns of a table (N, C >= 3) that has none, and what else they might be ("" where nothing speaks for that).
+
+    The first three are coordinates, after what `columns_before` finds. Then, from left to right: three columns of unit length are
+    normals, three of 0..255 or 0..1 are colours, any other column is a value on its own. Of four columns of bytes at the end, three
+    are colours. intensity_first: the column after the coordinates is an intensity if exactly four are left (the layout of PTS).
     """
-    total = values.shape[1]
-    sample = values[:: max(1, len(values) // 20_000)].astype(np.float64)
-    sample = sample[np.isfinite(sample).all(axis=1)]
-    names: list[str] = []
-    if total >= 4 and len(values) >= 8 and _counts_rows(values[:, 0]):
-        names.append("")
+    total, sample = values.shape[1], sampled(values)
+    names, doubt = columns_before(values)
     names += ["x", "y", "z"]
-    scalars = 0
+    scalars, points = 0, sample[:, len(names) - 3 : len(names)]
     if intensity_first and total - len(names) == 4:
         names.append("intensity")
     while len(names) < total:
-        triple = sample[:, len(names) : len(names) + 3]
+        rest = sample[:, len(names) :]
+        triple = rest[:, :3]
         if triple.shape[1] == 3 and len(triple):
-            if "nx" not in names and _are_normals(triple):
+            if "nx" not in names and are_normals(triple):
                 names += ["nx", "ny", "nz"]
                 continue
             if "red" not in names and _are_colors(triple):
-                names += ["red", "green", "blue"]
+                if rest.shape[1] in (4, 5) and _are_bytes(rest) and (rest.shape[1] == 4 or (rest[:, 4] == 255).all()):
+                    four, other = _colors_of_four(points, rest[:, :4])
+                    names, doubt = names + four, doubt or other
+                else:
+                    names += ["red", "green", "blue"]
                 continue
+        if names[-1] == "blue" and len(rest) and (rest[:, 0] == (1 if sample[:, len(names) - 3 : len(names)].max() <= 1 else 255)).all():
+            names.append("alpha")
+            continue
         scalars += 1
         names.append("intensity" if scalars == 1 and "intensity" not in names else f"value{scalars}")
-    return names
+    return names, doubt
 
 
-def _counts_rows(column: FloatArray) -> bool:
-    return bool(column[0] in (0, 1)) and bool((np.diff(column) == 1).all())
+def _colors_of_four(points: FloatArray, four: FloatArray) -> tuple[list[str], str]:
+    """Names of four columns of bytes (N, 4): colours with an opacity behind, or a value before or behind; and another way to name them.
+
+    What is no colour has few values, or goes less with the two columns in the middle, which are colours either way.
+    """
+    colors = ["red", "green", "blue"]
+    if (four[:, 3] == 255).all():
+        return [*colors, "alpha"], ""
+    number = [len(np.unique(column)) for column in four.T]
+    if 2 * number[3] < min(number[:3]):
+        return [*colors, "intensity"], ""
+    first, last = (_goes_with(points, four[:, column], four[:, 1:3]) for column in (0, 3))
+    sure = max(_SURE, 2 / np.sqrt(len(four)))  # by chance few rows are like others
+    if 2 * number[0] < min(number[1:]) or last > first + sure:
+        return ["intensity", *colors], ""
+    if first > last + sure:
+        return [*colors, "intensity"], ""
+    return ["intensity", *colors], "the last four may be red green blue intensity"
 
 
-def _are_normals(triple: FloatArray) -> bool:
-    length = np.linalg.norm(triple, axis=1)
-    given = length > 0
-    if not given.any():
-        return False
-    return bool((np.abs(length[given] - 1) < 0.02).mean() > 0.9) and bool((np.abs(triple) <= 1.01).all())
+def _goes_with(points: FloatArray, column: FloatArray, colors: FloatArray) -> float:
+    """How much a column (N,) is like colours (N, K) of points (N, 3): by correlation, and in how it varies among near points."""
+    columns = np.column_stack([column, colors])
+    columns = columns - columns.mean(axis=0)
+    spread = columns.std(axis=0)
+    columns /= np.where(spread > 0, spread, 1)
+    likeness = float((columns[:, :1] * columns[:, 1:]).mean())
+    points = points / (np.abs(points).max() or 1)
+    low, high = np.percentile(points, (2, 98), axis=0)
+    side = float((high - low).max()) * np.sqrt(_IN_A_CELL / len(points)) or 1.0
+    cells = np.unique(np.clip((points - low) / side, -1, len(points)).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
+    count = np.bincount(cells)
+    means = np.column_stack([np.bincount(cells, one) / count for one in columns.T])
+    within = ((columns - means[cells]) ** 2).mean(axis=0)
+    return likeness - float(np.abs(within[1:] - within[0]).mean())
+
+
+def _are_bytes(values: FloatArray) -> bool:
+    return bool((values == np.rint(values)).all()) and bool(values.min() >= 0) and bool(values.max() <= 255)
 
 
 def _are_colors(triple: FloatArray) -> bool:
@@ -233,8 +273,9 @@ def _float64(triple: Sequence[Column]) -> FloatArray:
 
 
 def said(names: Sequence[str]) -> str:
-    """Names of columns for a message, those left out as "-"."""
-    return " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names)
+    """Names of columns for a message, those left out as "-", and of many only the first."""
+    words = " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names[:_MOST_SAID])
+    return words if len(names) <= _MOST_SAID else f"{words} ... and {len(names) - _MOST_SAID:,} more"
 
 
 def first_of(arrays: Mapping[str, object], names: Sequence[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 A comma with a blank or a tab at its side parts fields. One between two digits does so too where nothing else parts fields, or where
 taking it for a decimal point makes no numbers; but `107,271 117,286 106,952` are three numbers. What parts thousands is refused: it
-cannot be told from what parts fields.
+cannot be told from what parts fields. A semicolon or a bar parts fields for sure, and commas beside it are decimal points.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from lpdif.formats.rows import NOT_A_NUMBER, Bytes
 
-_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
-_WITH_COMMA = re.compile(rb"[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?")
+_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+_WITH_COMMA = re.compile(rb"[+-]?\d+(?:,\d+)?(?:[eEdD][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(rb"(?<=\d),(?=\d)")
 _APART = re.compile(rb"\s*,\s+|\s+,\s*|\s+")  # between fields, where a comma among digits is none of what parts them
 _COMMA_AT_NUMBER = re.compile(rb"\d\s*,[\t\d]")
@@ -24,6 +24,11 @@ _THOUSANDS = re.compile(rb"[+-]?\d{1,3}(?:(?:,\d{3})+(?:\.\d+)?|(?:\.\d{3})+,\d+
 _QUOTED = re.compile(rb'"([^"\n]*)"')
 _NUMERIC = re.compile(rb"[-+.,;\seE\d]*")
 _NOT_IN_A_WORD = re.compile(rb"[\s,;#%!/]")
+SURE = (b";", b"|")  # delimiters that are nothing else
+_NO_BREAK, _MINUS = "\u00a0".encode(), "\u2212".encode()
+_IN_A_NUMBER = re.compile(rb"(?m)^(?=.*\d" + _NO_BREAK + rb"\d{3}(?!\d)).*\d[ \t,;|]+[-+.\d]")  # parts thousands, as another mark parts fields
+_SEGMENT = re.compile(rb"(?m)^[ \t]*>[^\n]*")
+_ENDS = (b"\x00", b"\x1a")  # of files: what is left of a disk's sector, and the mark of CP/M and DOS
 _ALL_WITH_POINTS = re.compile(rb"(?:[+-]?\d{1,3}(?:,\d{3})*\.\d+(?:,|$)){3,}")
 
 
@@ -32,11 +37,25 @@ def is_number(word: bytes) -> bool:
     return _NUMBER.fullmatch(word) is not None or NOT_A_NUMBER.fullmatch(word) is not None
 
 
+def in_plain_letters(data: bytes) -> bytes:
+    """The same lines with a blank for each no-break space, a hyphen for each minus sign, and nothing where segments part (GMT: "> one").
+
+    Zeros and a Ctrl-Z behind the last line are left out. A no-break space that parts thousands stays.
+    """
+    if data[-64:].rstrip(b"\r\n").endswith(_ENDS):
+        data = data.rstrip(b"\x00\x1a\r\n") + b"\n"
+    if _MINUS in data:
+        data = data.replace(_MINUS, b"-")
+    if _NO_BREAK in data and not _IN_A_NUMBER.search(data):
+        data = data.replace(_NO_BREAK, b" ")
+    return _SEGMENT.sub(b"", data) if b">" in data else data
+
+
 @dataclass(frozen=True)
 class Dialect:
-    """What parts fields: a semicolon, a tab, a comma or blanks (a comma may have blanks at its side, and these may part fields besides).
+    """What parts fields: a semicolon, a bar, a tab, a comma or blanks (a comma may have blanks at its side, and these may part fields too).
 
-    decimal_comma: whether commas between digits are decimal points though no semicolon parts fields; where one does, they always are.
+    decimal_comma: whether commas between digits are decimal points though none of SURE parts fields; where one does, they always are.
     """
 
     delimiter: bytes
@@ -45,12 +64,12 @@ class Dialect:
     @property
     def commas_are_decimal(self) -> bool:
         """Whether a comma between two digits is a decimal point."""
-        return self.decimal_comma or self.delimiter == b";"
+        return self.decimal_comma or self.delimiter in SURE
 
     def split(self, line: bytes) -> list[bytes]:
         """The fields of a line, numbers with decimal points."""
-        if self.delimiter == b";":
-            return [_DECIMAL_COMMA.sub(b".", field.strip()) for field in _without_last(line.split(b";"))]
+        if self.delimiter in SURE:
+            return [_DECIMAL_COMMA.sub(b".", field.strip()) for field in _without_last(line.split(self.delimiter))]
         if self.decimal_comma:
             return [_DECIMAL_COMMA.sub(b".", field) for field in _without_last(_APART.split(line.strip()))]
         if self.delimiter == b",":
@@ -70,14 +89,15 @@ class Dialect:
             decimal[:-1] &= digit[1:]
             block = np.where(decimal, np.uint8(46), block)
             comma &= ~decimal
-        parting = (block == 34) | (block == 59) if self.delimiter == b";" else comma | (block == 34) | (block == 59)
+        parting = (block == 34) | (block == ord(self.delimiter) if self.delimiter in SURE else comma | (block == 59))
         return np.where(parting, np.uint8(32), block)
 
 
 def dialect_of(line: bytes, decimal_comma: bool = False) -> Dialect:
-    """How a line is written; decimal_comma: whether commas between digits are decimal points, if no semicolon says so."""
-    if b";" in line:
-        return Dialect(b";")
+    """How a line is written; decimal_comma: whether commas between digits are decimal points, if no delimiter says so."""
+    for delimiter in SURE:
+        if delimiter in line:
+            return Dialect(delimiter)
     if b"," in line and (b"\t" not in line or _COMMA_AT_NUMBER.search(line)):
         return Dialect(b",", decimal_comma)
     return Dialect(b"\t" if b"\t" in line else b" ", decimal_comma)
@@ -85,8 +105,12 @@ def dialect_of(line: bytes, decimal_comma: bool = False) -> Dialect:
 
 def has_decimal_commas(rows: Sequence[bytes]) -> bool:
     """Whether rows, given without their quotes and comments, are numbers with decimal commas, parted by something else."""
-    rows = [row for row in rows if b";" not in row]
+    rows = _not_surely_parted(rows)
     return any(_DECIMAL_COMMA.search(row) for row in rows) and all(map(_may_have_decimal_commas, rows))
+
+
+def _not_surely_parted(rows: Sequence[bytes]) -> list[bytes]:
+    return [row for row in rows if not any(delimiter in row for delimiter in SURE)]
 
 
 def _may_have_decimal_commas(row: bytes) -> bool:
@@ -100,7 +124,7 @@ def _may_have_decimal_commas(row: bytes) -> bool:
 
 def commas_say_both(rows: Sequence[bytes]) -> bool:
     """Whether commas part fields of rows that have decimal commas too, and a coordinate has none: `1, 2, 3,4` may be three fields or four."""
-    rows = [row for row in rows if b";" not in row]
+    rows = _not_surely_parted(rows)
     table = [_without_last(_APART.split(row.strip())) for row in rows]
     plain = any(all(b"," not in fields[column] for fields in table if column < len(fields)) for column in range(3))
     return plain and any(b"," in _DECIMAL_COMMA.sub(b"", row).rstrip(b", \t") for row in rows)
@@ -108,7 +132,7 @@ def commas_say_both(rows: Sequence[bytes]) -> bool:
 
 def parts_thousands(rows: Sequence[bytes]) -> bool:
     """Whether numbers of rows are parted after their thousands by commas, or by points before a decimal comma."""
-    rows = [row for row in rows if b";" not in row and b"," in row]
+    rows = [row for row in _not_surely_parted(rows) if b"," in row]
     return bool(rows) and (all(map(_parts_thousands, rows)) or all(map(_parts_thousands_alone, rows)))
 
 

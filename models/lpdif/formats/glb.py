@@ -1,78 +1,124 @@
-"""GLB (binary glTF), by trimesh, run in a child process: its readers trust what a file says of itself."""
+"""GLB (binary glTF 2.0): a JSON chunk that describes a tree of nodes and their meshes, and a binary chunk of their numbers.
+
+Nothing beside the file is opened, and every accessor is checked against the bytes there are before it is read.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lpdif.formats.child import Arrays, arrays_from_child
 from lpdif.formats.columns import colors_of
-from lpdif.formats.polygons import first_outside, triangulate
+from lpdif.formats.gltf import Gltf, Json
+from lpdif.formats.polygons import first_outside, strips, triangulate
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source
 from lpdif.scans import Scan
+from lpdif.words import counted
 
 MAGIC = b"glTF"
 
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
 log = logging.getLogger("lpdif")
+
+_HEADER = 12  # bytes before the first chunk
+_JSON_LIMIT = 1 << 25  # bytes: Python's objects take twenty times what they are written in
+_POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6  # modes of primitives
+_NONE = 1 << 52  # no accessor
 
 
 def read_glb(source: Source) -> Scan:
-    """Reads all meshes and points of a GLB file, moved to where its scene puts them.
+    """Reads all meshes and points of the file's scene, moved to where its nodes put them; of the colours, those of the points.
 
-    Raises InputError for a file cut off or damaged.
+    Raises InputError for a file that is cut off, compressed, or keeps its data elsewhere, and for whatever its JSON belies.
     """
-    if len(source.data) < 20:
-        raise source.error(f"ends within its header ({len(source.data)} of 20 bytes)", DOWNLOAD_AGAIN)
-    version, length = (int.from_bytes(source.data[place : place + 4], "little") for place in (4, 8))
-    if version != 2:
-        raise source.error(f"glTF version {version} is not understood, only version 2")
-    if length > len(source.data):
-        raise source.cut(len(source.data), length, "byte")
-    arrays = arrays_from_child(source, "glb", source.most_unpacked)
-    points = arrays["points"].astype(np.float64, copy=False)
-    if not len(points):
+    gltf = Gltf(source, *_chunks(source))
+    gltf.refuse_extensions()
+    points: list[FloatArray] = []
+    faces: list[IntArray] = []
+    colors: list[FloatArray] = []
+    total = left_out = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for mesh, matrix in gltf.placed_meshes():
+            turned = np.linalg.det(matrix[:3, :3]) < 0  # a mirror turns triangles round
+            shared: dict[tuple[int, int], range] = {}  # primitives of several materials may use the same points
+            for primitive in gltf.items_of(gltf.item("meshes", mesh), "primitives"):
+                attributes, mode = gltf.object_of(primitive, "attributes"), gltf.whole(primitive, "mode", _TRIANGLES)
+                if mode in _LINES or "POSITION" not in attributes:
+                    left_out += 1
+                    continue
+                position, color = gltf.whole(attributes, "POSITION"), gltf.whole(attributes, "COLOR_0", _NONE)
+                gltf.refuse_compressed(primitive, position)
+                if (position, color) not in shared:
+                    vertices = gltf.numbers(position, 3)
+                    shared[position, color] = range(total, total + len(vertices))
+                    total += len(vertices)
+                    points.append(vertices @ matrix[:3, :3].T + matrix[:3, 3])
+                    if color != _NONE and len(values := gltf.numbers(color, 3)) == len(vertices):
+                        colors.append(values)
+                own = shared[position, color]
+                if mode != _POINTS:
+                    triangles = _triangles(gltf, primitive, mode, len(own)) + own.start
+                    faces.append(triangles[:, ::-1] if turned else triangles)
+    if left_out:
+        log.info("%s: %s without points or of lines left out", source.name, counted(left_out, "primitive"))
+    if not total:
         raise source.empty()
-    raw = arrays["faces"].astype(np.int64)
-    if first_outside(raw.reshape(-1), len(points)) is not None:
-        raise source.error("a face uses a point that is not there")
-    faces = triangulate(raw.reshape(-1), np.full(len(raw), 3), points, source.name)
-    colors = arrays.get("colors")
+    corners = np.concatenate(faces) if faces else np.zeros((0, 3), dtype=np.int64)
+    whole = np.concatenate(points)
+    kept = triangulate(corners.reshape(-1), np.full(len(corners), 3), whole, source.name)
+    if colors and len(colors) < len(points):
+        log.info("%s: colours left out: only %d of %s with one", source.name, len(colors), counted(len(points), "part"))
+        colors = []
     return Scan(
-        points,
-        colors=None if colors is None else colors_of(list(colors.T), source.name),
-        faces=faces if len(faces) else None,
+        whole,
+        colors=colors_of(list(np.concatenate(colors).T), source.name) if colors else None,
+        faces=kept if len(kept) else None,
         name=source.name,
     )
 
 
-def decode(path: Path) -> Arrays:
-    """Points, triangles and colours of the whole scene. Runs in the child process."""
-    import trimesh
-    from trimesh.visual.color import ColorVisuals, VertexColor
+def _chunks(source: Source) -> tuple[Json, memoryview]:
+    """The JSON object of the file, and the bytes of its binary chunk."""
+    data = source.data
+    if len(data) < _HEADER + 8:
+        raise source.error(f"ends within its header ({len(data)} of {_HEADER + 8} bytes)", DOWNLOAD_AGAIN)
+    version, length, size = (int.from_bytes(data[place : place + 4], "little") for place in (4, 8, 12))
+    if version != 2:
+        raise source.error(f"glTF version {version} is not understood, only version 2")
+    if length > len(data):
+        raise source.cut(len(data), length, "byte")
+    start = _HEADER + 8
+    if data[16:20] != b"JSON" or size > len(data) - start:
+        raise source.error("does not begin with a JSON chunk that ends within the file", DOWNLOAD_AGAIN)
+    if size > _JSON_LIMIT:
+        raise source.error(f"describes its scene in {size / 2**20:.0f} MB of JSON, {_JSON_LIMIT >> 20} at most are read", "save it as PLY")
+    try:
+        found = json.loads(data[start : start + size].rstrip(b"\0 "))
+    except (ValueError, RecursionError) as error:
+        raise source.error(f"its JSON chunk is damaged ({str(error)[:100]})", DOWNLOAD_AGAIN) from None
+    if not isinstance(found, dict):
+        raise source.error("its JSON chunk holds no object", DOWNLOAD_AGAIN)
+    place = start + size
+    binary = memoryview(data)[place + 8 : place + 8 + int.from_bytes(data[place : place + 4], "little")]
+    return found, binary if data[place + 4 : place + 8] == b"BIN\0" else memoryview(b"")
 
-    with path.open("rb") as file:
-        scene = trimesh.load_scene(file, file_type="glb", process=False)
-    points, faces, colors = [], [], []
-    total = 0
-    for node in scene.graph.nodes_geometry:
-        transform, name = scene.graph[node]
-        shape = scene.geometry[name]
-        if not isinstance(shape, (trimesh.Trimesh, trimesh.PointCloud)):
-            continue
-        vertices = np.asarray(shape.vertices, dtype=np.float64).reshape(-1, 3)
-        points.append(vertices @ transform[:3, :3].T + transform[:3, 3])
-        if isinstance(shape, trimesh.Trimesh):
-            faces.append(np.asarray(shape.faces, dtype=np.int64).reshape(-1, 3) + total)
-        visual = shape.visual
-        if isinstance(visual, (ColorVisuals, VertexColor)) and visual.kind == "vertex" and len(visual.vertex_colors) == len(vertices):
-            colors.append(np.asarray(visual.vertex_colors)[:, :3])
-        total += len(vertices)
-    out: Arrays = {
-        "points": np.concatenate([np.zeros((0, 3)), *points]),
-        "faces": np.concatenate(faces) if faces else np.zeros((0, 3), dtype=np.int64),
-    }
-    if colors and len(colors) == len(points):
-        out["colors"] = np.concatenate(colors)
-    return out
+
+def _triangles(gltf: Gltf, primitive: Json, mode: int, number: int) -> IntArray:
+    """Triangles (F, 3) of a primitive of `number` points: of loose ones, a strip or a fan."""
+    corners = gltf.indices(gltf.whole(primitive, "indices")) if "indices" in primitive else np.arange(number)
+    outside = first_outside(corners, number)
+    if outside is not None:
+        raise gltf.source.error(f"a face uses point {corners[outside]}, but its points go from 0 to {number - 1}")
+    if mode == _STRIP:
+        return strips(corners, np.array([len(corners)]))
+    if mode == _FAN:
+        rim = corners[1:]
+        return np.stack([np.broadcast_to(corners[:1], (max(0, len(rim) - 1),)), rim[:-1], rim[1:]], axis=1)
+    if mode != _TRIANGLES:
+        raise gltf.source.error(f"a primitive of mode {mode} is not understood")
+    return corners[: len(corners) // 3 * 3].reshape(-1, 3)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lpdif.errors import InputError
 from lpdif.formats.columns import (
     Column,
-    colors_of,
     coordinate_columns,
     coordinates_named,
     first_of,
@@ -39,31 +38,14 @@ _MOST_COLUMNS = 32  # more is a map of depths, or a matrix
 _MOST_OF_A_PIXEL = 10  # values of a point in an image of points; more is a volume
 
 _POINTS = (
-    "points",
-    "point",
-    "xyz",
-    "vertices",
-    "verts",
-    "v",
-    "coords",
-    "coordinates",
-    "positions",
-    "position",
-    "pos",
-    "pts",
-    "pc",
-    "pcd",
-    "cloud",
-    "point_cloud",
-    "pointcloud",
-    "scan",
-    "data",
-    "arr_0",
-)
+    "points", "point", "xyz", "vertices", "verts", "v", "coords", "coordinates", "positions", "position", "pos", "pts", "pts3d", "world_points",
+    "pc", "pcd", "cloud", "point_cloud", "pointcloud", "scan", "data", "arr_0",
+)  # fmt: skip
 _NORMALS = ("normals", "normal", "n", "vertex_normals")
 _COLORS = ("colors", "color", "rgb", "colours", "colour", "vertex_colors")
 _FACES = ("faces", "face", "triangles", "f", "tris")
 _SENSOR = ("sensor", "sensor_position", "viewpoint")
+_BOMB = "no scan shrinks so much: if it is yours, store it without compression (numpy.savez)"
 _HINT = "store points as an array of N rows of x, y, z (and the names normals, colors, faces in NPZ)"
 
 
@@ -88,7 +70,7 @@ def read_npz(source: Source) -> Scan:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             if sum(archive.getinfo(name).file_size for name in names) > source.most_unpacked:
-                raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+                raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", _BOMB)
             arrays, pickled = _arrays(source, archive, names)
     except _DAMAGE as error:
         raise source.error(f"damaged NPZ archive ({error})", DOWNLOAD_AGAIN) from None
@@ -104,36 +86,25 @@ def read_npz(source: Source) -> Scan:
         return _of_axes(source, arrays)
     if key is None:
         raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", _HINT)
-    table = _table(source, arrays.pop(key), key)
-    if table.shape[1] > 3:
-        return _with_faces(source, _of_table(source, table), arrays)
-    points = _native(table).astype(np.float64)
-    if not len(points):
+    array = arrays.pop(key)
+    table = _table(source, array, key)
+    if not len(table):
         raise source.empty()
-    normals = _take(source, arrays, _NORMALS, len(points))
-    colors = _take(source, arrays, _COLORS, len(points))
+    grid = _grid(array, len(table))
+    named = _take(source, arrays, _NORMALS, grid, ("nx", "ny", "nz")) | _take(source, arrays, _COLORS, grid, ("red", "green", "blue"))
+    own = _columns(source, table) if table.shape[1] > 3 else dict(zip("xyz", _native(table).T, strict=True))
     sensor_key = first_of(arrays, _SENSOR)
     sensor = None
     if sensor_key is not None:
         sensor = _native(arrays.pop(sensor_key)).astype(np.float64)
-        if sensor.shape not in ((3,), (len(points), 3)):
-            raise source.error(f"array {sensor_key} has shape {sensor.shape}, where (3,) or {points.shape} is a position")
-    faces_left = dict(arrays)
-    extras = {
-        name: _native(value).reshape(-1)
-        for name, value in arrays.items()
-        if value.shape in ((len(points),), (len(points), 1)) and value.dtype.kind in "biuf" and plain(name) not in _FACES
-    }
-    scan = Scan(
-        points,
-        None if normals is None else normals.astype(np.float64),
-        None if colors is None else colors_of(list(colors.T), source.name),
-        extras,
-        None,
-        sensor,
-        source.name,
-    )
-    return _with_faces(source, scan, faces_left)
+        if sensor.shape not in ((3,), (len(table), 3)):
+            raise source.error(f"array {sensor_key} has shape {sensor.shape}, where (3,) or {(len(table), 3)} is a position")
+    for name, values in arrays.items():
+        rows = _beside(values, grid)
+        if rows is not None and rows.shape[1] == 1 and plain(name) not in _FACES:
+            named.setdefault(name, _native(rows[:, 0]))
+    columns = [*(own.pop(axis) for axis in "xyz"), *named.values(), *own.values()]  # what has an array of its own comes before what is guessed
+    return _with_faces(source, scan_of_columns(source, [*"xyz", *named, *own], columns, sensor=sensor), arrays)
 
 
 def _of_fields(source: Source, fields: dict[str, Column]) -> Scan:
@@ -186,7 +157,7 @@ def _unpack(source: Source, archive: zipfile.ZipFile, name: str) -> NDArray[np.g
     with archive.open(name) as file:
         data = file.read(source.most_unpacked + 1)
     if len(data) > source.most_unpacked:
-        raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+        raise source.error(f"unpacks to more than {UNPACKED_TIMES} times its size", _BOMB)
     return _array(source, data, name.removesuffix(".npy"))
 
 
@@ -237,6 +208,8 @@ def _table(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.
     if array.ndim == 2:
         if rows == 3 and (last > 16 or last < 3):  # columns instead of rows
             return array.T
+        if 3 < rows <= _MOST_OF_A_PIXEL and last > max(_MOST_COLUMNS, 16 * rows):
+            return array.T
         if 3 <= last <= _MOST_COLUMNS:
             return array
     if array.ndim == 3 and array.dtype != np.uint8:  # bytes are a picture
@@ -250,22 +223,55 @@ def _table(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.
 def _of_table(source: Source, table: NDArray[np.generic]) -> Scan:
     if not len(table):
         raise source.empty()
-    values = table.astype(np.float64)
-    names = guess_names(values, intensity_first=False)
+    columns = _columns(source, table)
+    return scan_of_columns(source, list(columns), list(columns.values()))
+
+
+def _columns(source: Source, table: NDArray[np.generic]) -> dict[str, Column]:
+    """The columns of a table that names none, by what their values look like."""
+    names = guess_names(table.astype(np.float64), intensity_first=False)
     log.info("%s: columns taken as %s", source.name, said(names))
-    kept = [index for index, name in enumerate(names) if name]
-    return scan_of_columns(source, [names[index] for index in kept], [_native(table[:, index]) for index in kept])
+    return {name: _native(table[:, index]) for index, name in enumerate(names) if name}
 
 
-def _take(source: Source, arrays: dict[str, Column], names: tuple[str, ...], number: int) -> Column | None:
+def _grid(array: NDArray[np.generic], number: int) -> tuple[int, ...]:
+    """How an array of `number` points lays them out: (N,), or (H, W) in an image."""
+    shape = array.shape
+    while len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) == 2:
+        return (number,)
+    return shape[:2] if math.prod(shape[:2]) == number else shape[1:]
+
+
+def _beside(values: NDArray[np.generic], grid: tuple[int, ...]) -> NDArray[np.generic] | None:
+    """Values (N, C) of points that are laid out as `grid`: one list or image of all of each, or one of each in turn. None if they are none."""
+    if values.dtype.kind not in "biuf":
+        return None
+    while values.ndim > 2 and len(values) == 1:  # a batch of one
+        values = values[0]
+    number = math.prod(grid)
+    for shape in (grid, (number,)):
+        if values.shape[: len(shape)] == shape and values.ndim <= len(shape) + 1:
+            return values.reshape(number, -1)
+        if values.shape[1:] == shape:
+            return values.reshape(len(values), number).T
+    return None
+
+
+def _take(
+    source: Source, arrays: dict[str, Column], names: tuple[str, ...], grid: tuple[int, ...], parts: tuple[str, str, str]
+) -> dict[str, Column]:
+    """Takes the array of one of these names out of `arrays`: its first three values of each point, by the names `parts`."""
     key = first_of(arrays, names)
     if key is None:
-        return None
+        return {}
     values = arrays.pop(key)
-    if values.ndim == 2 and values.shape[0] == number and values.shape[1] in (3, 4) and values.dtype.kind in "biuf":
-        return _native(values[:, :3])
-    log.warning("%s: array %s of shape %s left out: the file has %s", source.name, key, values.shape, counted(number, "point"))
-    return None
+    rows = _beside(values, grid)
+    if rows is not None and rows.shape[1] in (3, 4):
+        return {part: _native(rows[:, index]) for index, part in enumerate(parts)}
+    log.warning("%s: array %s of shape %s left out: the file has %s", source.name, key, values.shape, counted(math.prod(grid), "point"))
+    return {}
 
 
 def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:

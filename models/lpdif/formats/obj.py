@@ -10,6 +10,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.errors import InputError
 from lpdif.formats.columns import colors_of
 from lpdif.formats.polygons import triangulate
 from lpdif.formats.rows import Bytes, Rows, read_rows
@@ -85,7 +86,11 @@ def _normals_of_corners(text: Text, indices: IntArray, corners: Rows, normals: F
     if not np.array_equal(thirds.lines, corners.lines) or not np.array_equal(thirds.counts, corners.counts):
         return None
     lines = read_rows(text, keyword=b"vn").lines
-    named = _indices(text, thirds, lines, len(normals), "normal")
+    try:
+        named = _indices(text, thirds, lines, len(normals), "normal")
+    except InputError as error:  # the points are none the worse for it
+        log.warning("%s: normals left out", error.message)
+        return None
     of_point = np.full(number, -1, dtype=np.int64)
     of_point[indices] = named
     if not np.array_equal(of_point[indices], named):

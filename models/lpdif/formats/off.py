@@ -13,7 +13,7 @@ from lpdif.formats.source import DOWNLOAD_AGAIN, Source, as_text, with_comments
 from lpdif.scans import Scan
 from lpdif.words import counted
 
-HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z_])")
+HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST|st)?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))")
 
 
 def read_off(source: Source) -> Scan:

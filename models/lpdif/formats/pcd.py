@@ -19,14 +19,17 @@ log = logging.getLogger("lpdif")
 
 _HEADER_LIMIT = 1 << 16
 _WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
-_DATA_LINE = re.compile(rb"(?m)^DATA[ \t]+(\w+)[ \t]*\r?\n")
+_DATA_LINE = re.compile(rb"(?mi)^DATA[ \t]+(\w+)[ \t]*\r?\n")
 _KINDS = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)}
 
 
 def is_pcd(head: bytes) -> bool:
     """Whether a header of PCD begins here."""
     lines = [line.strip() for line in head[:2048].splitlines()]
-    return any(line.startswith((b"# .PCD", b"VERSION ", b"FIELDS ", b"COLUMNS ")) for line in lines[:8])
+    if any(line.startswith((b"# .PCD", b"VERSION ", b"FIELDS ", b"COLUMNS ")) for line in lines[:8]):
+        return True
+    # in small letters these words begin other tables too
+    return any(line.startswith((b"# .pcd", b"fields ")) for line in lines[:8]) and any(line.startswith(b"data ") for line in lines)
 
 
 def read_pcd(source: Source) -> Scan:
@@ -37,7 +40,7 @@ def read_pcd(source: Source) -> Scan:
         raise source.error("PCD header has no line FIELDS")
     sizes = _integers(source, header, "SIZE", [4] * len(fields), fields)
     counts = _integers(source, header, "COUNT", [1] * len(fields), fields)
-    types = header.get("TYPE", ["F"] * len(fields))
+    types = [kind.upper() for kind in header.get("TYPE", ["F"] * len(fields))]
     if len(types) != len(fields):
         raise source.error(f"PCD header has {len(fields)} of FIELDS and {len(types)} of TYPE")
     kinds = [_kind(source, field, kind, size) for field, kind, size in zip(fields, types, sizes, strict=True)]
@@ -68,6 +71,9 @@ def read_pcd(source: Source) -> Scan:
         if field == "_":  # padding
             continue
         if field.lower() in ("rgb", "rgba") and count == 1 and kind.itemsize == 4:
+            if lost := _colors_lost(fields, columns, column):
+                log.warning("%s: colours left out: %s without one", source.name, counted(lost, "point"))
+                continue
             packed = _packed_colors(source, column[:, 0], kind)
             names += ["red", "green", "blue"]
             arrays += [(packed >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)]
@@ -82,11 +88,29 @@ def read_pcd(source: Source) -> Scan:
     return scan_of_columns(source, names, arrays, sensor=_sensor(source, header, height or 1))
 
 
+def _colors_lost(fields: list[str], columns: list[Column], packed: Column) -> int:
+    """How many points that have coordinates have "nan" for a colour.
+
+    Only text has lost it so: its columns are doubles, where the bits of a float of four bytes are a colour whatever they are.
+    """
+    if packed.dtype != np.float64:
+        return 0
+    missing = np.isnan(packed[:, 0])
+    for field, column in zip(fields, columns, strict=True):
+        if field.lower() in ("x", "y", "z"):
+            missing &= np.isfinite(column[:, 0])
+    return int(missing.sum())
+
+
 def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -> NDArray[np.uint32]:
     """Colours as 0xRRGGBB: an integer, or the bits of a float."""
+    if column.dtype == np.float64:  # text; some programs write the integer of what they call a float, whose bits as a float are no whole number
+        whole = np.nan_to_num(column.astype(np.float64))
+        if whole.min() >= 0 and whole.max() < 2**32 and (whole == np.rint(whole)).all():
+            return whole.astype(np.uint32)
     if column.dtype != kind and kind.kind in "iu":
         raise source.error("a packed colour is no whole number of four bytes")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(column.astype(kind)).view(np.uint32)
 
 
@@ -99,9 +123,9 @@ def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:
         words = raw.split()
         if not words or words[0].startswith("#"):
             continue
-        if words[0] not in _WORDS:
+        if words[0].upper() not in _WORDS:
             raise source.error(f"line {number}: {raw.strip()[:40]!r} belongs in no PCD header")
-        header[words[0]] = words[1:]
+        header[words[0].upper()] = words[1:]
     return header, match.end(), match[1].decode().lower()
 
 

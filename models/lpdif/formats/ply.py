@@ -1,23 +1,28 @@
-"""PLY (Stanford): text and both byte orders; a vertex element with any properties, faces as lists or strips.
+"""PLY (Stanford): text and both byte orders; a vertex element with any properties, faces as lists or strips; Gaussian splats.
 
 The header is text: "element NAME COUNT", each followed by its properties, scalar or "list COUNTTYPE TYPE NAME".
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.errors import InputError
 from lpdif.formats.columns import Column, first_of, scan_of_columns
-from lpdif.formats.ply_lists import Lists, lists_of_bytes, lists_of_rows
+from lpdif.formats.ply_lists import Lists, lists_of_bytes, lists_of_rows, one_row_a_line
 from lpdif.formats.polygons import first_outside, strips, triangulate
 from lpdif.formats.rows import read_rows, read_table
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text
+from lpdif.formats.splats import as_points, is_compressed_splat, is_splat
 from lpdif.scans import Scan
 from lpdif.words import counted
+
+log = logging.getLogger("lpdif")
 
 HEADER_LIMIT = 1 << 20  # no true header is longer
 _TYPES = {
@@ -48,6 +53,10 @@ class Element:
     properties: list[Property]
 
     @property
+    def names(self) -> list[str]:
+        return [prop.name for prop in self.properties]
+
+    @property
     def has_lists(self) -> bool:
         return any(prop.count_type for prop in self.properties)
 
@@ -67,15 +76,23 @@ class Header:
 def read_ply(source: Source) -> Scan:
     """Reads a PLY file. Raises InputError for whatever its header or size belies."""
     header = _read_header(source)
-    if not any(element.name == "vertex" for element in header.elements):
+    names = next((element.names for element in header.elements if element.name == "vertex"), None)
+    if names is None:
         raise source.error('header has no element "vertex"')
+    if is_compressed_splat(names):
+        raise source.error("a compressed Gaussian splat, which is not read", "save it as PLY without compression, with SuperSplat say")
     tables = _read_text(source, header) if not header.order else _read_binary(source, header)
     scalars, _ = tables["vertex"]
     if not len(next(iter(scalars.values()), ())):
         raise source.empty("element vertex 0")
+    if is_splat(scalars):
+        log.info("%s: a Gaussian splat: the centres of its Gaussians are taken as points", source.name)
+        scalars = as_points(scalars)
     scan = scan_of_columns(source, list(scalars), list(scalars.values()), sensor=_sensor(tables))
-    faces = _faces(source, tables, scan.points)
-    return scan if faces is None else Scan(scan.points, scan.normals, scan.colors, scan.extras, faces, scan.sensor, scan.name)
+    if scan.normals is not None and not scan.normals.any():  # as programs write that they have none
+        log.info("%s: normals left out: all are zero", source.name)
+        scan = replace(scan, normals=None)
+    return replace(scan, faces=_faces(source, tables, scan.points))
 
 
 Table = tuple[dict[str, Column], dict[str, Lists]]  # scalar properties, list properties
@@ -102,7 +119,7 @@ def _read_header(source: Source) -> Header:
     elements: list[Element] = []
     for number, raw in enumerate(data[:found].decode("latin-1").replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         words = raw.split()
-        if not words or words[0] in ("ply", "comment", "obj_info"):
+        if not words or words[0].lower() == "ply" or words[0] in ("comment", "obj_info"):
             continue
         if words[0] == "format":
             order = _ORDERS.get(words[1] if len(words) > 1 else "")
@@ -144,13 +161,27 @@ def _property(source: Source, number: int, words: list[str], order: str) -> Prop
 
 def _read_text(source: Source, header: Header) -> dict[str, Table]:
     data = source.data if b"\n" in source.data else source.data.replace(b"\r", b"\n")
-    text, place = Text(source, data), header.size
+    try:
+        return _tables_of_text(Text(source, data), header)
+    except InputError:
+        loose = one_row_a_line(data, header.size, header.elements)
+        if loose is None:
+            raise
+        try:
+            return _tables_of_text(Text(source, loose), header)
+        except InputError:
+            pass
+        raise  # what it says of the lines is true of the file
+
+
+def _tables_of_text(text: Text, header: Header) -> dict[str, Table]:
+    source, place = text.source, header.size
     tables: dict[str, Table] = {}
     for element in header.elements:
         if not element.properties and element.count:
             raise source.error(f"element {element.name} has rows but no properties")
         if not element.has_lists:
-            values, place = read_table(text, place, element.count, max(1, len(element.properties)), element.thing)
+            values, place = _read_values(text, place, element)
             tables[element.name] = (
                 _by_name(element, [_typed(values[:, i], p.type) for i, p in enumerate(element.properties)]),
                 {},
@@ -165,6 +196,22 @@ def _read_text(source: Source, header: Header) -> dict[str, Table]:
         place = rows.end
         tables[element.name] = lists_of_rows(text, rows, element.properties)
     return tables
+
+
+def _read_values(text: Text, place: int, element: Element) -> tuple[NDArray[np.float64], int]:
+    """The values of an element without lists; of rows that all have one number too many, as some programs write opacities, without it."""
+    columns = max(1, len(element.properties))
+    try:
+        return read_table(text, place, element.count, columns, element.thing)
+    except InputError:
+        try:
+            values, end = read_table(text, place, element.count, columns + 1, element.thing)
+        except InputError:
+            values, end = np.zeros((0, columns)), place
+        if not len(values):
+            raise
+    log.warning("%s: the last of %d numbers left out in each row: the header names %d", text.source.name, columns + 1, columns)
+    return values[:, :columns], end
 
 
 def _by_name(element: Element, columns: list[Column]) -> dict[str, Column]:

@@ -29,6 +29,15 @@ class PropertyLike(Protocol):
     def count_type(self) -> str: ...
 
 
+class ElementLike(Protocol):
+    """An element of the header: the number of its rows, and what each holds."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def properties(self) -> Sequence[PropertyLike]: ...
+
+
 @dataclass(frozen=True)
 class Lists:
     """One list property: values (T,) of all rows together, counts (R,) values of each row."""
@@ -78,6 +87,50 @@ def lists_of_rows(text: Text, rows: Rows, properties: Sequence[PropertyLike]) ->
         place += counts
     check(place == ends, "more numbers than the header lists")
     return scalars, lists
+
+
+def one_row_a_line(data: bytes, start: int, elements: Sequence[ElementLike]) -> bytes | None:
+    """Text whose rows, from the byte `start` on, are told apart by nothing but their numbers of values, with each row on a line of its own.
+
+    None where it holds more or fewer words than the elements ask for.
+    """
+    block = np.frombuffer(data, np.uint8, offset=start)
+    word = np.zeros(len(block) + 2, dtype=np.bool_)  # and what is no word on either side
+    word[1:-1] = block > 32
+    if not word.any() or ((block < 9) | ((block > 13) & (block < 32))).any():
+        return None
+    edges = np.flatnonzero(word[1:] != word[:-1])
+    begins, ends = edges[::2], edges[1::2]
+    places = [np.zeros(0, dtype=np.int64)]  # words before the end of each row
+    place = 0
+    for element in elements:
+        width = len(element.properties)
+        if not any(prop.count_type for prop in element.properties):
+            if element.count * width > len(begins) - place:
+                return None
+            places.append(place + width * np.arange(1, element.count + 1 if width else 1))
+            place += element.count * width
+            continue
+        last: list[int] = []
+        for _ in range(element.count):
+            for prop in element.properties:
+                if place >= len(begins):
+                    return None
+                if prop.count_type:
+                    length = data[start + begins[place] : start + ends[place]]
+                    if len(length) > 9 or not length.isdigit():
+                        return None
+                    place += int(length)
+                place += 1
+            last.append(place)
+        places.append(np.array(last, dtype=np.int64))
+    if place != len(begins):
+        return None
+    out = block.copy()
+    out[(out == 10) | (out == 13)] = 32
+    after = ends[np.concatenate(places) - 1]
+    out[after[after < len(out)]] = 10
+    return data[:start] + out.tobytes()
 
 
 def _ranges(starts: IntArray, counts: IntArray) -> IntArray:

@@ -29,6 +29,15 @@ NOT_A_NUMBER = re.compile(
     rb"[+-]?(?:nan\([a-z0-9]*\)|1\.#(?:qnan|snan|ind|inf)0*)|<?na>?|n/a|#n/a|null|none|missing|-{1,2}|\?+",
     re.IGNORECASE,
 )
+_FORTRAN = re.compile(rb"(?<=[\d.])[dD](?=[+-]?\d)")  # begins the exponent of a number in double precision
+
+
+def number_of(word: bytes) -> float:
+    """The number that a word is, in any spelling. Raises ValueError where it is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return np.nan if NOT_A_NUMBER.fullmatch(word) else float(_FORTRAN.sub(b"e", word))
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,8 @@ def _numbers(text: Text, block: Bytes, count: IntArray, lines: IntArray, all_lin
         controls = np.flatnonzero((block < 9) | ((block > 13) & (block < 32)))
         at = int(all_lines[raw.count(b"\n", 0, controls[0])])
         raise text.error(at, f"control character {block[controls[0]]}: this is no text", DOWNLOAD_AGAIN)
+    if b"D" in raw or b"d" in raw:
+        words = _FORTRAN.sub(b"e", raw).split()
     try:
         if b"_" in raw:  # Python takes 1_000 as a number; no file format does
             raise ValueError

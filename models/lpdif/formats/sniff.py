@@ -8,7 +8,7 @@ import re
 import zipfile
 
 from lpdif.errors import InputError
-from lpdif.formats import e57, glb, las, npy, off, pcd, stl, text, vtk
+from lpdif.formats import e57, glb, las, npy, off, pcd, ptx, stl, text, vtk
 from lpdif.formats.source import Source, as_text
 
 # kind -> what it is called, and the endings of its names
@@ -24,15 +24,19 @@ KINDS = {
     "npz": ("NPZ", (".npz",)),
     "vtk": ("VTK", (".vtk",)),
     "glb": ("GLB", (".glb",)),
+    "ptx": ("PTX", (".ptx",)),
     "text": (
         "columns of numbers",
         (".xyz", ".txt", ".csv", ".asc", ".pts", ".tsv", ".dat", ".neu", ".xyzn", ".xyzrgb", ".xyzi", ".3d"),
     ),
 }
-TITLES = "PLY, OBJ, OFF, STL, PCD, XYZ/TXT/CSV/ASC, PTS, NPY/NPZ, VTK, GLB, and LAS/LAZ and E57 as extras"
+TITLES = "PLY, OBJ, OFF, STL, PCD, XYZ/TXT/CSV/ASC, PTS, PTX, NPY/NPZ, VTK, GLB, and LAS/LAZ and E57 as extras"
 
 _SAVE_AS = "save it as PLY, OBJ or XYZ"
+_SAVE_TABLE = "save the table in it as CSV"
+_EXPORT = "export it as PLY or OBJ"
 _UNPACK = "unpack it first"
+_DOWNLOAD = "download the scan itself, again"
 _MAGIC = (
     (las.MAGIC, "las"),
     (e57.MAGIC, "e57"),
@@ -50,8 +54,14 @@ _FOREIGN = (
     (b"\x04\x22\x4d\x18", 0, "an lz4 archive", _UNPACK),
     (b"ustar", 257, "a tar archive", _UNPACK),
     (b"\x89HDF\r\n", 0, "an HDF5 file", _SAVE_AS),
+    (bytes.fromhex("d0cf11e0a1b11ae1"), 0, "an old Excel or Office file", _SAVE_TABLE),
+    (b"PXR-USDC", 0, "a USD file", _EXPORT),
+    (b"#usda", 0, "a USD file", _EXPORT),
     (b"\x89PNG", 0, "a PNG picture", "give the scan, not a picture of it"),
     (b"\xff\xd8\xff", 0, "a JPEG picture", "give the scan, not a picture of it"),
+    (b"GIF8", 0, "a GIF picture", "give the scan, not a picture of it"),
+    (b"WEBP", 8, "a WebP picture", "give the scan, not a picture of it"),
+    (b"ftyp", 4, "a video or a HEIC picture", "give the scan, not a picture of it"),
     (b"II*\x00", 0, "a TIFF picture", _SAVE_AS),
     (b"MM\x00*", 0, "a TIFF picture", _SAVE_AS),
     (b"%PDF", 0, "a PDF document", "give the scan itself"),
@@ -62,8 +72,13 @@ _FOREIGN = (
     (b"\x7fELF", 0, "a program", "give the scan itself"),
     (b"MZ\x90", 0, "a program", "give the scan itself"),
 )
-_MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|svg|x3d|vtkfile|collada)", re.IGNORECASE)
+_MARKUP = re.compile(rb"\s*(?:<!--(?>.*?-->)\s*)*+<(!doctype html|html|\?xml|svg|x3d|vtkfile|collada)", re.IGNORECASE | re.DOTALL)
+# what a server answers in place of a file
+_ERROR_XML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<error>", re.IGNORECASE)
+_ERROR_JSON = re.compile(rb"\s*\{\s*\"(?:message|errors?|code|status|detail)\"\s*:", re.IGNORECASE)
+_ANSWER = 1 << 14  # bytes; it is never longer
 _OBJ_LINE = re.compile(rb"(?m)^[ \t]*(?:v|vn|f)[ \t]+[-+.\d]")
+_COUNTS = re.compile(rb"(?:\s|#[^\n]*\n)*[1-9]\d*[ \t]+\d+(?:[ \t]+\d+)?\s*\n")  # of points, faces and edges, as OFF has them
 _NUMBER = re.compile(rb"[-+]?\d+(?:[.,]\d+)?(?:[eEdD][-+]?\d+)?")
 HEAD = 1 << 16
 SHOWN = 32  # bytes of a file that is not understood
@@ -86,9 +101,10 @@ def kind_of(source: Source) -> str:
         raise _unknown(source, named)
     if kind == "text" and named not in (None, "text"):
         title = KINDS[named][0]
+        counted = named == "off" and _COUNTS.match(source.data[:HEAD])
         raise source.error(
             f"not {_a(title)} file: it holds bare columns of numbers and no {title} header",
-            "if these are x y z, rename it to end in .xyz",
+            "put a first line before its counts that says OFF" if counted else "if these are x y z, rename it to end in .xyz",
         )
     return kind
 
@@ -126,7 +142,7 @@ def _by_content(source: Source) -> str | None:
     _refuse_foreign(source)
     head = data[:HEAD]
     start = head.lstrip()
-    if re.match(rb"ply\s", start[:4]) and head[:3] == b"ply":
+    if re.match(rb"ply\s", start[:4], re.IGNORECASE):
         return "ply"
     if stl.is_binary_stl(data):
         return "stl"
@@ -138,8 +154,10 @@ def _by_content(source: Source) -> str | None:
         return "pcd"
     if stl.is_text_stl(start):
         return "stl"
-    if b"\x00" in head:
+    if b"\x00" in head.rstrip(b"\x00\x1a\r\n"):
         return None
+    if ptx.is_ptx(head):
+        return "ptx"
     if _OBJ_LINE.search(head) or (_OBJ_LINE.search(head.lower()) and _could_be("obj", head)):
         return "obj"
     return "text" if text.looks_like_columns(data) else None
@@ -157,6 +175,10 @@ def _zip(source: Source) -> str:
         return "npz"
     if any(name.lower().endswith("3dmodel.model") for name in names):
         raise source.error("a 3MF file, which is not read", _SAVE_AS)
+    if "[Content_Types].xml" in names:
+        raise source.error(f"an Office {'workbook' if any(name.startswith('xl/') for name in names) else 'document'}, not a scan", _SAVE_TABLE)
+    if names and names[0].lower().endswith((".usd", ".usda", ".usdc")):
+        raise source.error("a USDZ file, which is not read", _EXPORT)
     raise source.error("a zip archive", _UNPACK)
 
 
@@ -169,12 +191,14 @@ def _refuse_foreign(source: Source) -> None:
         raise source.error("a Python pickle, not a scan; pickles are never read", _SAVE_AS)
     if data[8:10] == b'{"' and 2 <= int.from_bytes(data[:8], "little") <= len(data):
         raise source.error("a safetensors file, not a scan", "a model is given with --model")
-    match = _MARKUP.match(data[:1024])
+    if len(data) <= _ANSWER and (_ERROR_XML.match(data) or _ERROR_JSON.match(data)):
+        raise source.error("the error message of a server, not a scan", _DOWNLOAD)
+    match = _MARKUP.match(data[:HEAD])
     if match:
         page = b"html" in match[1].lower()
         raise source.error(
             "a web page, not a scan" if page else "an XML file, which is not read",
-            "download the scan itself" if page else _SAVE_AS,
+            _DOWNLOAD if page else _SAVE_AS,
         )
     if data[:8] == b"version " and b"oid sha256:" in data[:400]:
         raise source.error("a Git LFS pointer, not the scan itself", "fetch the file: git lfs pull")

@@ -28,6 +28,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_DECIMAL_COMMA = re.compile(r"'[-+]?\d+,\d+(?:[eE][-+]?\d+)?' is not a number")
 _CONTINUED = re.compile(rb"\\\r?\n")
 
 
@@ -81,6 +82,8 @@ class Text:
 
     def error(self, line: int, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError that names the file and line `line` of `data` (from 0)."""
+        if _DECIMAL_COMMA.fullmatch(what):
+            what, hint = f"{what}: it has a decimal comma", "export it with decimal points (the language of the program decides)"
         return self.source.error(f"line {self.line_number(line)}: {what}", hint)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.errors import InputError
 from lpdif.formats.polygons import triangulate
 from lpdif.formats.rows import read_rows
-from lpdif.formats.source import DOWNLOAD_AGAIN, Source, as_text
+from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text, as_text
 from lpdif.scans import Scan
 from lpdif.words import counted
 
@@ -17,6 +19,8 @@ log = logging.getLogger("lpdif")
 
 _TRIANGLE = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _HEADER = 84  # 80 bytes of text, 4 of the count
+# before what may follow on the same line, where programs write several words, or all, to the line
+_INNER_WORD = re.compile(rb"[ \t]+(?=vertex[ \t]+[-+.\dni]|endloop\s)", re.IGNORECASE)
 
 
 def is_binary_stl(data: bytes) -> bool:
@@ -57,7 +61,13 @@ def _read_binary(source: Source) -> NDArray[np.float64]:
 
 def _read_text(source: Source) -> NDArray[np.float64]:
     text = as_text(source)
-    rows = read_rows(text, keyword=b"vertex", columns=3)
+    if text.data.count(b"\n") < 2 * text.data.lower().count(b"vertex"):  # seven lines to three of them are the rule
+        try:
+            rows = read_rows(Text(source, _INNER_WORD.sub(b"\n", text.data)), keyword=b"vertex", columns=3)
+        except InputError:  # which names a line that the file has not
+            raise source.error('"vertex" is not followed by three numbers everywhere') from None
+    else:
+        rows = read_rows(text, keyword=b"vertex", columns=3)
     if len(rows.counts) % 3:
         raise text.error(int(rows.lines[-1]), "ends within a triangle", DOWNLOAD_AGAIN)
     if b"endsolid" not in text.data[-4096:].lower():

@@ -1,7 +1,8 @@
 """Points as columns of text: XYZ, TXT, CSV, ASC and PTS, with or without names of the columns.
 
 Columns are parted by blanks, tabs, commas or semicolons; see `dialect`. Names come from a first line that is no numbers, a comment
-or not; a first line that is one whole number is the count of points (PTS). Without names, values tell what a column is.
+or not; a first line that is one whole number is the count of points (PTS), and another may stand before the points of each further
+scan. Without names, values tell what a column is. COLMAP's points have a reader of their own.
 """
 
 from __future__ import annotations
@@ -13,10 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.formats.columns import coordinate_columns, coordinates_named, guess_names, may_be_coordinates, said, scan_of_columns
-from lpdif.formats.dialect import commas_say_both, dialect_of, has_decimal_commas, is_number, parts_thousands, without_quotes
+from lpdif.formats import colmap
+from lpdif.formats.columns import coordinate_columns, coordinates_named, guess, may_be_coordinates, said, scan_of_columns
+from lpdif.formats.dialect import (
+    SURE,
+    commas_say_both,
+    dialect_of,
+    has_decimal_commas,
+    in_plain_letters,
+    is_number,
+    parts_thousands,
+    without_quotes,
+)
 from lpdif.formats.head import COMMENT, COMMENTS, HEAD, Layout, head_rows, layout_of, rows_of_head
-from lpdif.formats.rows import NOT_A_NUMBER, read_rows
+from lpdif.formats.rows import number_of, read_rows
 from lpdif.formats.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, Source, Text, as_text, with_comments
 from lpdif.scans import Scan
 from lpdif.words import counted
@@ -25,12 +36,20 @@ log = logging.getLogger("lpdif")
 
 _WITH_COMMA = re.compile(rb"(?m)^[^\n#/%!]*\d,\d")
 _WITH_POINT = re.compile(rb"(?m)^[^\n#/%!]*\.\d")
+_RASTER = re.compile(rb"\s*n(?:cols|rows)[ \t]+\d+\s+n(?:cols|rows)[ \t]+\d+\s", re.IGNORECASE)  # the head of an ESRI grid
+_COUNT = re.compile(rb"\s*\d{1,18}[ \t]*(?:\r?\n|$)")
+_LOOK = 200  # rows that tell a raster
+_WIDE = 20  # columns; more, in one row or all alike, are no values of points
+_NEAR = 0.35  # of the spread of all numbers: the step from one to the next in a raster
+_AS_POINTS = "export it as points: a line of x, y and z for each"
 _PLAIN_NUMBERS = "export numbers with a decimal point, and with nothing to part their thousands"
 
 
 def looks_like_columns(data: bytes) -> bool:
-    """Whether text holds rows of at least two numbers, after a head of names and comments."""
-    head = Text(Source("", b""), data[:HEAD])
+    """Whether text holds rows of at least two numbers, after a head of names and comments; or the head of a raster, which is refused."""
+    head = Text(Source("", b""), in_plain_letters(data[:HEAD]))
+    if _RASTER.match(data):
+        return True
     try:
         return layout_of(head).columns >= 2
     except InputError:
@@ -39,7 +58,7 @@ def looks_like_columns(data: bytes) -> bool:
 
 def has_row(data: bytes) -> bool:
     """Whether a line of the text, wherever it stands, is of numbers alone, and of two at least."""
-    lines = (line.strip() for line in without_quotes(data).split(b"\n"))
+    lines = (line.strip() for line in without_quotes(in_plain_letters(data)).split(b"\n"))
     rows = (dialect_of(line, has_decimal_commas([line])).split(line) for line in lines)
     return any(len(row) >= 2 and all(map(is_number, row)) for row in rows)
 
@@ -47,6 +66,13 @@ def has_row(data: bytes) -> bool:
 def read_text(source: Source) -> Scan:
     """Reads points from columns of text. Raises InputError naming the line of a row that is no numbers or has another length."""
     text = as_text(source)
+    text = Text(source, in_plain_letters(text.data))
+    if zeros := source.data.count(0):
+        log.warning("%s: %s behind its last line left out", source.name, counted(zeros, "zero byte"))
+    if _RASTER.match(text.data):
+        raise source.error("an ESRI ASCII grid, a raster of heights", _AS_POINTS)
+    if colmap.HEADER.search(text.data[:HEAD]):
+        return colmap.read_points3d(text)
     layout = layout_of(text)
     if layout.columns == 0:
         raise source.empty("no line of numbers")
@@ -59,22 +85,47 @@ def read_text(source: Source) -> Scan:
     if layout.dialect.decimal_comma and commas_say_both(head_rows(text.data)):
         raise source.error(f"its commas may be decimal points or part columns, as in {_shown(text, layout)!r}", _PLAIN_NUMBERS)
     values, dropped = _values(text, layout)
-    names = layout.names
+    names, doubt = layout.names, ""
+    if not names:
+        _refuse_raster(source, values)
     if len(names) != layout.columns or not coordinates_named(names):
-        names = _guessed(source, layout, values, dropped)
-    if layout.count is not None and layout.count != len(values):
-        if layout.count > len(values):
-            raise source.cut(len(values), layout.count, "point")
-        raise source.error(f"header says {counted(layout.count, 'point')}, but the file holds {len(values):,}")
+        names, doubt = _guessed(source, layout, values, dropped)
     if layout.dialect.decimal_comma:
         log.info("%s: commas in its numbers taken as decimal points", source.name)
-    log.info("%s: columns taken as %s", source.name, said([name if column not in dropped else "" for column, name in enumerate(names)]))
+    taken = said([name if column not in dropped else "" for column, name in enumerate(names)])
+    if doubt:
+        log.warning("%s: columns taken as %s, but %s: name the columns to be sure", source.name, taken, doubt)
+    else:
+        log.info("%s: columns taken as %s", source.name, taken)
     kept = [column for column, name in enumerate(names) if name and column not in dropped]
     return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
 
 
-def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], dropped: set[int]) -> list[str]:
-    """Names of columns by their values, where their own do not say which are x, y and z; those keep theirs that are no coordinates."""
+def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
+    """Raises InputError for a table without names that is wide and of one kind, heights from left to right, or one row of all points."""
+    rows, columns = values.shape
+    if columns <= _WIDE:
+        return
+    if rows == 1:
+        raise source.error(f"one row of {counted(columns, 'number')}, where each point has a row of its own", _AS_POINTS)
+    # in a raster a number is near the next one, among the first columns too, which else are x, y and z
+    sample = values[:: max(1, rows // _LOOK)]
+    finite = sample[np.isfinite(sample)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = _median_size(finite - np.median(finite)) if len(finite) else 0.0
+        steps = [_median_size(step) for step in (np.diff(sample), *np.diff(sample[:, :4]).T)]
+    if max(steps) <= _NEAR * spread:
+        raise source.error(f"{rows:,} rows of {counted(columns, 'number')} of one kind: a raster of heights, not points", _AS_POINTS)
+
+
+def _median_size(values: NDArray[np.float64]) -> float:
+    """The median of what is finite among values of any shape, without their signs; 0 where nothing is."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(np.median(finite)) if len(finite) else 0.0
+
+
+def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], dropped: set[int]) -> tuple[list[str], str]:
+    """Names of columns by their values, where their own do not say x, y and z, and what is in doubt; what is no coordinate keeps its own."""
     names, usable = [""] * layout.columns, list(range(layout.columns))
     if layout.names:
         if len(layout.names) == layout.columns:
@@ -89,9 +140,10 @@ def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], droppe
             f"{counted(len(usable), 'column')} of numbers, where a point needs x, y and z", "save the points with three coordinates"
         )
     intensity_first = layout.count is not None or source.name.lower().endswith(".pts")
-    for column, name in zip(usable, guess_names(values[:, usable], intensity_first), strict=True):
+    guessed, doubt = guess(values[:, usable], intensity_first)
+    for column, name in zip(usable, guessed, strict=True):
         names[column] = name
-    return names
+    return names, doubt
 
 
 def _shown(text: Text, layout: Layout) -> str:
@@ -104,10 +156,49 @@ def _values(text: Text, layout: Layout) -> tuple[NDArray[np.float64], set[int]]:
     """The table (N, C), and its columns that hold words instead of numbers (as NaN)."""
     words = _columns_of_words(text, layout)
     if words or _has_gaps(text, layout):
-        return _slow_values(text, layout, words), words
+        values = _slow_values(text, layout, words)
+        _check_number(text, layout, len(values))
+        return values, words
     _check_points(text, layout)
-    rows = read_rows(with_comments(text, *COMMENTS), layout.start, columns=layout.columns, prepare=layout.dialect.with_blanks)
-    return rows.values.reshape(-1, layout.columns), set()
+    text = with_comments(text, *COMMENTS)
+    rows = read_rows(text, layout.start, layout.count, layout.columns, prepare=layout.dialect.with_blanks)
+    parts, end = [rows.values], rows.end
+    if layout.count == len(rows.counts) and _COUNT.match(text.data, end):
+        parts.append(_further_scans(text, layout, end))
+    elif layout.count is not None:
+        rest = read_rows(text, end, columns=layout.columns, prepare=layout.dialect.with_blanks)
+        _check_number(text, layout, len(rows.counts) + len(rest.counts))
+    return np.concatenate(parts).reshape(-1, layout.columns), set()
+
+
+def _check_number(text: Text, layout: Layout, number: int) -> None:
+    """Raises InputError where the file holds another number of points than its head says."""
+    if layout.count is not None and layout.count > number:
+        raise text.source.cut(number, layout.count, "point")
+    if layout.count is not None and layout.count < number:
+        raise text.source.error(f"header says {counted(layout.count, 'point')}, but the file holds {number:,}")
+
+
+def _further_scans(text: Text, layout: Layout, start: int) -> NDArray[np.float64]:
+    """The numbers of the scans behind the first, each after a line with the count of its points."""
+    rows = read_rows(text, start, prepare=layout.dialect.with_blanks)
+    first, heads = rows.values[rows.starts], np.zeros(len(rows.counts), dtype=bool)
+    numbers, place = [layout.count], 0
+    while place < len(first):
+        line, count, left = int(rows.lines[place]), first[place], len(first) - place - 1
+        if rows.counts[place] != 1 or not count >= 0 or count % 1:
+            raise text.error(line, f"{counted(int(rows.counts[place]), 'number')}, where the count of another scan's points belongs")
+        if count > left:
+            raise text.error(line, f"says {count:,.0f} points, but {counted(left, 'line')} follow", DOWNLOAD_AGAIN)
+        wrong = np.flatnonzero(rows.counts[place + 1 : place + 1 + int(count)] != layout.columns)
+        if len(wrong):
+            row = place + 1 + int(wrong[0])
+            raise text.error(int(rows.lines[row]), f"{counted(int(rows.counts[row]), 'number')} instead of {layout.columns:,}")
+        heads[place] = True
+        numbers.append(int(count))
+        place += int(count) + 1
+    log.info("%s: %s (points: %s)", text.source.name, counted(len(numbers), "scan"), ", ".join(map(str, numbers[:20])))
+    return np.delete(rows.values, rows.starts[heads])
 
 
 def _check_points(text: Text, layout: Layout) -> None:
@@ -123,9 +214,9 @@ def _check_points(text: Text, layout: Layout) -> None:
 
 def _has_gaps(text: Text, layout: Layout) -> bool:
     """Whether fields are empty somewhere, so that columns cannot be told by counting numbers."""
-    delimiter = re.escape(layout.dialect.delimiter)
-    if delimiter not in (b",", b";"):
+    if layout.dialect.delimiter not in (b",", *SURE):
         return False
+    delimiter = re.escape(layout.dialect.delimiter)
     end = rb"" if layout.ends_with_delimiter else rb"|\r?\n"
     return re.search(delimiter + rb"[ \t\"]*(?:" + delimiter + end + rb")", text.data[layout.start :]) is not None
 
@@ -171,7 +262,7 @@ def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.floa
                 words.add(index)
             else:
                 raise text.error(number, f"{field[:40].decode('utf-8', 'replace')!r} is not a number")
-        rows.append([np.nan if NOT_A_NUMBER.fullmatch(field) else float(field) for field in values])
+        rows.append(list(map(number_of, values)))
     return np.array(rows).reshape(-1, layout.columns)
 
 
