@@ -18,6 +18,7 @@ MADE = "the mesh of the scan beside it"
 HIDDEN = "hidden"
 UNKNOWN = "a kind of file that lpdif does not read"
 OF_SCAN = ".mesh"  # stands between the name of a scan and the ending of the mesh that is made of it beside it
+OWN = "lpdif.toml"  # settings, of which nothing is said
 NAMED = 3  # files of which the names are told
 
 
@@ -30,8 +31,8 @@ class Skipped(NamedTuple):
 
 def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[Skipped]]:
     """The files below a folder that have a known ending, in order, and what else is there: notes, files of other kinds, hidden ones, and
-    meshes that were made of scans beside them (a.mesh.ply beside a.xyz). Nothing is said of what is below `leave_out`, nor of hidden
-    files of other kinds, which systems leave everywhere."""
+    meshes that were made of scans beside them (a.mesh.ply beside a.xyz). Nothing is said of what is below `leave_out`, nor of settings
+    and of hidden files of other kinds, which systems leave everywhere."""
     scans: list[Path] = []
     skipped: list[Skipped] = []
     for file in sorted(folder.rglob("*")):
@@ -39,7 +40,7 @@ def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path]
             continue
         known = file.suffix.lower() in READABLE
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-        reason = (HIDDEN if hidden else NOTES if is_notes(file) else "") if known else ("" if hidden else UNKNOWN)
+        reason = (HIDDEN if hidden else NOTES if is_notes(file) else "") if known else ("" if hidden or file.name == OWN else UNKNOWN)
         if reason:
             skipped.append(Skipped(file, reason))
         elif known:
