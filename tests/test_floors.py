@@ -31,7 +31,7 @@ FLOORS = (
     r"lpdif\.patterns",
     r"lpdif\.optimizer",
     # files
-    r"lpdif\.(locking|workspace|mesh_formats|formats|formats\.(axes|source|lzf|polygons))",
+    r"lpdif\.(locking|workspace|mesh_formats|formats|formats\.(axes|guess|source|lzf|polygons))",
     r"lpdif\.(atomic|sources|formats\.(child|columns|rows))",
     r"lpdif\.(writing|formats\.(colmap|dialect|ply_lists|gltf|splats))",
     r"lpdif\.formats\.head",

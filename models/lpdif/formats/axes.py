@@ -1,4 +1,4 @@
-"""Which columns are x, y and z: by what they are called, or by their values where they have no names.
+"""Which columns are x, y and z, by what they are called.
 
 "PosY", "pose.position.y", "Northing" and "Altitude", "Hochwert" are names of axes, compared as `columns.plain` writes them. What is
 left of a name when the word of its axis is taken out, its stem, is one for all three; a height may have a stem of its own.
@@ -50,11 +50,6 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # "GPSLat_deg" is GPS, Lat,
 
 Triple = tuple[str, str, str]
 
-_SAMPLE = 20_000  # rows that tell what columns are
-_EPOCH = 1e8  # seconds since 1970, or any smaller part of these: no coordinate is so large
-_FARTHEST = 1e7  # metres: the largest coordinate on Earth
-_SCANS = 20  # scans that are numbered in one file
-
 
 def coordinates_among(names: Sequence[str]) -> Triple | None:
     """The names of x, y and z among plain names of columns; None where they do not say.
@@ -98,78 +93,6 @@ def are_degrees(names: Sequence[str]) -> bool:
     """Whether names, as they are spelt, have the words of a latitude and of a longitude: "PosLat" and "PosLng"."""
     words = {word.lower() for name in names for word in _WORD.findall(name)}
     return bool(words & _LATITUDES) and bool(words & _LONGITUDES)
-
-
-def columns_before(values: FloatArray) -> tuple[list[str], str]:
-    """What stands before x, y and z in a table (N, C >= 3) without names: names, "" for a column that is none of a point's.
-
-    A number of the row or of the scan, a time, row and column of the scanner's raster, or a colour: whole numbers before three
-    columns with decimals. Second comes what else it might be, "" where nothing speaks for that.
-    """
-    if values.shape[1] < 4 or len(values) < 8:
-        return [], ""
-    first = values[:, 0].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        step = np.diff(first)
-    if first[0] in (0, 1) and (step == 1).all():
-        return [""], ""
-    head = sampled(values[:, :6])
-    if len(head) < 8:
-        return [], ""
-    whole, decimal = (head == np.rint(head)).all(axis=0), (head != np.rint(head)).mean(axis=0) > 0.5
-    rising = bool((step >= 0).all())
-    if head[:, 0].min() >= _EPOCH and rising and np.abs(head[:, 1:4]).max() < _FARTHEST:
-        return ["time"], ""
-    if whole[0] and decimal[1:4].all() and (step > 0).all():
-        return [""], ""
-    if _are_normals_or_fractions(head[:, 3:6]):
-        return [], ""
-    if whole[0] and decimal[1:4].all():
-        return ([""], "") if rising and _numbers_scans(first) else ([], "x y z may be its columns 2 to 4")
-    if whole[:2].all() and decimal[2:5].sum() == 3:
-        in_raster = _in_order(head[:, 0], head[:, 1]) or _in_order(head[:, 1], head[:, 0])
-        return (["", ""], "") if in_raster and set(head[:, :2].min(axis=0)) <= {0, 1} else ([], "x y z may be its columns 3 to 5")
-    if whole[:3].all() and decimal[3:6].sum() == 3 and head[:, :3].min() >= 0 and head[:, :3].max() <= 255:
-        if _in_order(*head[:, :3].T) or _in_order(*head[:, 2::-1].T):  # cells of a grid, with values
-            return [], ""
-        return (["red", "green", "blue"], "") if head[:, :3].max() > 127 else ([], "x y z may be its columns 4 to 6")
-    return [], "the first may be the number of the row" if whole[0] and (step > 0).all() else ""
-
-
-def sampled(values: FloatArray) -> FloatArray:
-    """Rows (M <= 40,000, C) of a table (N, C), in their order, without those that hold NaN or infinity."""
-    sample = values[:: max(1, len(values) // _SAMPLE)].astype(np.float64)
-    return sample[np.isfinite(sample).all(axis=1)]
-
-
-def are_normals(triple: FloatArray) -> bool:
-    """Whether rows of three columns (N, 3) have unit length, but for zeros."""
-    with np.errstate(over="ignore"):
-        length = np.linalg.norm(triple, axis=1)
-    given = length > 0
-    if not given.any():
-        return False
-    return bool((np.abs(length[given] - 1) < 0.02).mean() > 0.9) and bool((np.abs(triple) <= 1.01).all())
-
-
-def _are_normals_or_fractions(triple: FloatArray) -> bool:
-    """Whether three columns (N, 3) with decimals are normals, or colours from 0 to 1."""
-    return triple.shape[1] == 3 and (are_normals(triple) or (bool((triple >= 0).all()) and 0 < float(triple.max()) <= 1))
-
-
-def _numbers_scans(column: FloatArray) -> bool:
-    """Whether rising whole numbers are one, or 0, 1, 2... or 1, 2, 3... for a few scans."""
-    numbers = np.unique(column)
-    return len(numbers) == 1 or bool(len(numbers) <= _SCANS and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
-
-
-def _in_order(*columns: FloatArray) -> bool:
-    """Whether rows rise by the first column, those of one value in it by the second, and so on: cells of a raster."""
-    after = np.zeros(len(columns[0]) - 1, dtype=bool)
-    for column in reversed(columns):
-        step = np.diff(column)
-        after = (step > 0) | ((step == 0) & after)
-    return bool(after.all())
 
 
 def _readings(name: str) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Columns with names, or only with values, to a Scan: which are coordinates, normals, colours, and what is left over."""
+"""Columns with names to a Scan: which are coordinates, normals, colours, and what is left over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.formats.axes import are_degrees, are_normals, columns_before, coordinates_among, is_no_coordinate, sampled, says_an_axis
+from lpdif.formats.axes import are_degrees, coordinates_among, is_no_coordinate, says_an_axis
 from lpdif.formats.source import Source, printable
 from lpdif.scans import Scan
 from lpdif.words import counted
@@ -52,8 +52,6 @@ _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
 _LONGEST_NAME = 100
 _MOST_SAID = 12  # names in a message
-_SURE = 0.15  # by how much one of two columns fits colours better, to be one for sure
-_IN_A_CELL = 8  # points, about: near ones have near colours
 _UNIT = re.compile(r"[\[(][^\])]*[\])]")
 _UNWORDLY = re.compile(r"[^0-9a-z]+")
 
@@ -169,93 +167,6 @@ def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
         log.info("%s: colours left out: all are black", name)
         return None
     return colors
-
-
-def guess_names(values: FloatArray, intensity_first: bool) -> list[str]:
-    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values: those of `guess`."""
-    return guess(values, intensity_first)[0]
-
-
-def guess(values: FloatArray, intensity_first: bool) -> tuple[list[str], str]:
-    """Names for the columns of a table (N, C >= 3) that has none, and what else they might be ("" where nothing speaks for that).
-
-    The first three are coordinates, after what `columns_before` finds. Then, from left to right: three columns of unit length are
-    normals, three of 0..255 or 0..1 are colours, any other column is a value on its own. Of four columns of bytes at the end, three
-    are colours. intensity_first: the column after the coordinates is an intensity if exactly four are left (the layout of PTS).
-    """
-    total, sample = values.shape[1], sampled(values)
-    names, doubt = columns_before(values)
-    names += ["x", "y", "z"]
-    scalars, points = 0, sample[:, len(names) - 3 : len(names)]
-    if intensity_first and total - len(names) == 4:
-        names.append("intensity")
-    while len(names) < total:
-        rest = sample[:, len(names) :]
-        triple = rest[:, :3]
-        if triple.shape[1] == 3 and len(triple):
-            if "nx" not in names and are_normals(triple):
-                names += ["nx", "ny", "nz"]
-                continue
-            if "red" not in names and _are_colors(triple):
-                if rest.shape[1] in (4, 5) and _are_bytes(rest) and (rest.shape[1] == 4 or (rest[:, 4] == 255).all()):
-                    four, other = _colors_of_four(points, rest[:, :4])
-                    names, doubt = names + four, doubt or other
-                else:
-                    names += ["red", "green", "blue"]
-                continue
-        if names[-1] == "blue" and len(rest) and (rest[:, 0] == (1 if sample[:, len(names) - 3 : len(names)].max() <= 1 else 255)).all():
-            names.append("alpha")
-            continue
-        scalars += 1
-        names.append("intensity" if scalars == 1 and "intensity" not in names else f"value{scalars}")
-    return names, doubt
-
-
-def _colors_of_four(points: FloatArray, four: FloatArray) -> tuple[list[str], str]:
-    """Names of four columns of bytes (N, 4): colours with an opacity behind, or a value before or behind; and another way to name them.
-
-    What is no colour has few values, or goes less with the two columns in the middle, which are colours either way.
-    """
-    colors = ["red", "green", "blue"]
-    if (four[:, 3] == 255).all():
-        return [*colors, "alpha"], ""
-    number = [len(np.unique(column)) for column in four.T]
-    if 2 * number[3] < min(number[:3]):
-        return [*colors, "intensity"], ""
-    first, last = (_goes_with(points, four[:, column], four[:, 1:3]) for column in (0, 3))
-    sure = max(_SURE, 2 / np.sqrt(len(four)))  # by chance few rows are like others
-    if 2 * number[0] < min(number[1:]) or last > first + sure:
-        return ["intensity", *colors], ""
-    if first > last + sure:
-        return [*colors, "intensity"], ""
-    return ["intensity", *colors], "the last four may be red green blue intensity"
-
-
-def _goes_with(points: FloatArray, column: FloatArray, colors: FloatArray) -> float:
-    """How much a column (N,) is like colours (N, K) of points (N, 3): by correlation, and in how it varies among near points."""
-    columns = np.column_stack([column, colors])
-    columns = columns - columns.mean(axis=0)
-    spread = columns.std(axis=0)
-    columns /= np.where(spread > 0, spread, 1)
-    likeness = float((columns[:, :1] * columns[:, 1:]).mean())
-    points = points / (np.abs(points).max() or 1)
-    low, high = np.percentile(points, (2, 98), axis=0)
-    side = float((high - low).max()) * np.sqrt(_IN_A_CELL / len(points)) or 1.0
-    cells = np.unique(np.clip((points - low) / side, -1, len(points)).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
-    count = np.bincount(cells)
-    means = np.column_stack([np.bincount(cells, one) / count for one in columns.T])
-    within = ((columns - means[cells]) ** 2).mean(axis=0)
-    return likeness - float(np.abs(within[1:] - within[0]).mean())
-
-
-def _are_bytes(values: FloatArray) -> bool:
-    return bool((values == np.rint(values)).all()) and bool(values.min() >= 0) and bool(values.max() <= 255)
-
-
-def _are_colors(triple: FloatArray) -> bool:
-    low, high = triple.min(), triple.max()
-    whole = bool((triple == np.rint(triple)).all())
-    return bool(low >= 0) and bool(high > 0) and (bool(high <= 1) or (whole and bool(high <= 255)))
 
 
 def _take(named: dict[str, Column], triples: Sequence[tuple[str, str, str]]) -> list[Column] | None:

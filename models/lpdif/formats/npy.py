@@ -19,12 +19,12 @@ from lpdif.formats.columns import (
     coordinate_columns,
     coordinates_named,
     first_of,
-    guess_names,
     parts_named,
     plain,
     said,
     scan_of_columns,
 )
+from lpdif.formats.guess import guess_names
 from lpdif.formats.polygons import first_outside, triangulate
 from lpdif.formats.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.scans import Scan

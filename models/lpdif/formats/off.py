@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 
-from lpdif.formats.columns import guess_names, scan_of_columns
+from lpdif.formats.columns import scan_of_columns
+from lpdif.formats.guess import guess_names
 from lpdif.formats.polygons import first_outside, triangulate
 from lpdif.formats.rows import read_rows, read_table
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, as_text, with_comments

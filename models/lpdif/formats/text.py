@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats import colmap
-from lpdif.formats.columns import coordinate_columns, coordinates_named, guess, may_be_coordinates, said, scan_of_columns
+from lpdif.formats.columns import coordinate_columns, coordinates_named, may_be_coordinates, said, scan_of_columns
 from lpdif.formats.dialect import (
     SURE,
     commas_say_both,
@@ -26,6 +26,7 @@ from lpdif.formats.dialect import (
     parts_thousands,
     without_quotes,
 )
+from lpdif.formats.guess import guess
 from lpdif.formats.head import COMMENT, COMMENTS, HEAD, Layout, head_rows, layout_of, rows_of_head
 from lpdif.formats.rows import number_of, read_rows
 from lpdif.formats.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, Source, Text, as_text, with_comments
