@@ -234,7 +234,7 @@ def test_what_goes_on_smoothly_behind_the_silhouette_is_not_turned_over() -> Non
     ball = shifted(sphere(4000), (5e2, 4e3, 0.0))
     seen = ball.normals[:, 2] > -0.25
     cup = Samples(ball.points[seen], ball.normals[seen], ball.area)
-    assert [view for _, view in likely_views(cup.points, np.zeros(3))] == ["above"]
+    assert [view.name for view in likely_views(cup.points, np.zeros(3))] == ["above"]
     assert outward_share(prepare(Scan(cup.points)), cup) > 0.99
 
 

@@ -154,7 +154,7 @@ def test_a_range_image_was_seen_from_its_origin(turn: int, shape: str) -> None:
     eye = np.array([0.2, 0.1, 4.0])
     seen = turned(sight_of(sphere(3000) if shape == "sphere" else torus(3000), eye), turn)
     place = rotation(turn) @ eye
-    found, view = likely_views(seen.points, -place)[0]
+    found, view, _ = likely_views(seen.points, -place)[0]
     assert view == "origin"
     np.testing.assert_allclose(found, place)
 
@@ -162,13 +162,13 @@ def test_a_range_image_was_seen_from_its_origin(turn: int, shape: str) -> None:
 def test_land_is_seen_from_above() -> None:
     land = plane(2000)
     hills = land._replace(points=land.points + np.sin(3 * land.points[:, :1]) * [0, 0, 0.2])
-    ((found, view),) = likely_views(hills.points, np.array([1e3, 2e3, 0.0]))
+    ((found, view, _),) = likely_views(hills.points, np.array([1e3, 2e3, 0.0]))
     assert view == "above"
     assert found.tolist() == [0.0, 0.0, 1.0]
 
 
 def test_land_under_its_origin_may_have_been_seen_from_there_or_from_above() -> None:
-    assert [view for _, view in likely_views(plane(2000).points, np.array([0.1, 0.2, -3.0]))] == ["origin", "above"]
+    assert [view.name for view in likely_views(plane(2000).points, np.array([0.1, 0.2, -3.0]))] == ["origin", "above"]
 
 
 @pytest.mark.parametrize(("height", "expected"), [(0.0, ["origin", "above"]), (0.5, ["above", "origin"])])
@@ -176,7 +176,7 @@ def test_the_view_from_which_less_is_overlaid_comes_first(height: float, expecte
     """A board with a hill, which from the frame's origin hides a part of the board that was seen."""
     x, y = np.meshgrid(np.linspace(-1, 1, 80), np.linspace(-1, 1, 80))
     board = np.stack([x, y, height * np.exp(-50 * (x**2 + y**2))], -1).reshape(-1, 3)
-    assert [view for _, view in likely_views(board, np.array([4.0, 0.0, -3.0]))] == expected
+    assert [view.name for view in likely_views(board, np.array([4.0, 0.0, -3.0]))] == expected
 
 
 def table_from(eye: FloatArray) -> FloatArray:
@@ -197,7 +197,7 @@ def table_from(eye: FloatArray) -> FloatArray:
 @pytest.mark.parametrize("height", [1.2, 1.6, 2.5])
 def test_a_depth_image_with_silhouettes_was_seen_from_its_origin(height: float) -> None:
     """From behind there are none, as the table stands before its shadow."""
-    assert likely_views(table_from(np.array([0.0, -2.5, height])), np.zeros(3))[0][1] == "origin"
+    assert likely_views(table_from(np.array([0.0, -2.5, height])), np.zeros(3))[0].name == "origin"
 
 
 def test_sheets_of_one_grid_are_overlaid() -> None:

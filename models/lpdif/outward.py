@@ -60,6 +60,7 @@ IN_SIGHT = 0.35  # share of the points that must be seen clearly, not at grazing
 WHOLE = 0.9  # share of a part that must be turned over for the part to be
 CLOSED = 0.42  # winding number on a part from which it is a solid's
 MOSTLY = 0.5  # share of the points in closed parts from which a scan is one of solids
+THIN = 0.2  # mean winding number on a scan that shows two sheets, from which they are the sides of a thin body, which no view decides
 LAND = 0.35  # mean winding number on a scan below which it may be land, if no view decides
 LOUD = 0.9  # quantile of the noise for which neighbours are gathered
 PARALLEL = 0.7  # size of the cosine of two normals, and
@@ -229,7 +230,12 @@ def _oriented(
     """
     if sensor is not None:
         return _turned_to_sensor(cloud, axes, start, votes, sensor, facts)
-    for place, view in likely_views(cloud.points, cloud.origin) if start is None else ():
+    views = likely_views(cloud.points, cloud.origin) if start is None else []
+    if any(view.two_sheets for view in views):
+        found = _orient(cloud, axes, start, votes)
+        if float(found.winding[found.part].mean()) > THIN:
+            return found, ""
+    for place, view, _ in views:
         sight = sensor_votes(cloud.points, axes, place if view == "origin" else cloud.points + place)
         if (np.abs(sight) == 1).mean() < IN_SIGHT:
             continue

@@ -8,6 +8,7 @@ winding number 1/2 (see `orientation.orient`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,9 @@ BEHIND = 3  # must be far from the place in space,
 FAR = 8.0  # that is, this many times the distance of nearest neighbours, its own or the typical one,
 MIXED = 0.6  # and on the same side of it as the others, by this share of the farthest's distance: else they lie beyond a silhouette
 SINGLE = 0.15  # share of overlaid places up to which an image shows one surface
+SHEETS = 0.5  # share of places with two sheets, one close behind the other, from which these are both sides of a thin body,
+SPLITS = 4  # times that the depths around a place are parted into nearer and farther ones
+SPLIT = 4.5  # and how far apart these are, in their standard deviations: halves of one sheet's noise are 2.7
 CLEARLY = 0.03  # and by which one view must be ahead of another to be clearly better
 
 
@@ -200,8 +204,16 @@ def ground_votes(points: FloatArray, axes: FloatArray) -> FloatArray:
     return np.asarray(np.where(ground, np.sign(axes[:, 2]), 0.0))
 
 
-def likely_views(points: FloatArray, origin: FloatArray) -> list[tuple[FloatArray, str]]:
-    """Where a scan without normals may have been seen from, the likeliest first: a place (3,) or a direction (3,), and which.
+class View(NamedTuple):
+    """Where a scan may have been seen from: a place (3,), "origin", or a direction (3,), "above"; whether it shows two sheets there."""
+
+    place: FloatArray
+    name: str
+    two_sheets: bool
+
+
+def likely_views(points: FloatArray, origin: FloatArray) -> list[View]:
+    """Where a scan without normals may have been seen from, the likeliest first.
 
     points (N, 3) in coordinates in which the file's own origin is at -origin. Range images are often stored in the scanner's
     frame ("origin", a place), and range images of some scanners and aerial scans with z up ("above", a direction). A scan counts as one of
@@ -215,14 +227,18 @@ def likely_views(points: FloatArray, origin: FloatArray) -> list[tuple[FloatArra
     middle = (sight / np.maximum(distance, 1e-300)[:, None]).mean(axis=0)
     middle /= max(float(np.linalg.norm(middle)), 1e-300)
     depth = sight @ middle
-    from_origin, from_above = 1.0, overlaid(some[:, :2], some)
+    images = [(np.array([0.0, 0.0, 1.0]), "above", some[:, :2], some[:, 2])]
     if (depth > VIEW_ANGLE * distance).all() and (distance > 0).all():
         across = np.linalg.qr(middle[:, None], mode="complete")[0][:, 1:]
-        from_origin = overlaid(sight @ across / depth[:, None], some)
-    views = [(from_origin, eye, "origin"), (from_above, np.array([0.0, 0.0, 1.0]), "above")]
-    if from_above < from_origin - CLEARLY:
-        views.reverse()
-    return [(place, view) for share, place, view in views if share <= SINGLE]
+        images.insert(0, (eye, "origin", sight @ across / depth[:, None], depth))
+    shares = [overlaid(image, some) for _, _, image, _ in images]
+    if shares[-1] < shares[0] - CLEARLY:
+        images, shares = images[::-1], shares[::-1]
+    return [
+        View(place, name, shows_two_sheets(image, depth))
+        for (place, name, image, depth), share in zip(images, shares, strict=True)
+        if share <= SINGLE
+    ]
 
 
 def overlaid(image: FloatArray, points: FloatArray) -> float:
@@ -239,6 +255,37 @@ def overlaid(image: FloatArray, points: FloatArray) -> float:
     offset = image[near] - image[rows][:, None]
     radius = np.linalg.norm(offset, axis=2).max(axis=1)
     behind = far.sum(axis=1)
-    means = [np.einsum("mki,mk->mi", offset, chosen) / np.maximum(chosen.sum(axis=1), 1)[:, None] for chosen in (far, ~far)]
-    mixed = np.linalg.norm(means[0] - means[1], axis=1) <= MIXED * radius  # where all are in one place too, as of a grid seen along it
-    return float(((behind >= BEHIND) & mixed).mean())
+    return float(((behind >= BEHIND) & _mixed(offset, far, radius)).mean())
+
+
+def shows_two_sheets(image: FloatArray, depth: FloatArray) -> bool:
+    """Whether at most places, spread over an image (N, 2) with a depth (N,), one sheet lies close behind another: both sides of a thin body.
+
+    Around such a place two parallel planes leave far less of the depths than they are apart, and the points of both mix.
+    """
+    from scipy.spatial import cKDTree
+
+    rows = even_rows(len(image), PLACES)
+    near = cKDTree(image).query(image[rows], k=min(IMAGE_NEIGHBOURS, len(image)))[1]
+    offset, depths = image[near] - image[rows][:, None], depth[near] - depth[rows][:, None]
+    radius = np.maximum(np.linalg.norm(offset, axis=2).max(axis=1), 1e-300)
+    plane = np.concatenate([np.ones_like(offset[..., :1]), offset / radius[:, None, None]], axis=2)
+    coefficients = (np.linalg.pinv(plane) @ depths[..., None])[..., 0]
+    apart = np.zeros(len(rows))
+    for _ in range(SPLITS):
+        farther = depths - np.einsum("mki,mi->mk", plane, coefficients[:, :3]) > apart[:, None] / 2
+        terms = np.concatenate([plane, farther[..., None]], axis=2)
+        coefficients = (np.linalg.pinv(terms) @ depths[..., None])[..., 0]
+        apart = coefficients[:, 3]
+    left = depths - np.einsum("mki,mi->mk", terms, coefficients)
+    deviation = np.sqrt((left**2).sum(axis=1) / max(1, left.shape[1] - 4))
+    number = farther.sum(axis=1)
+    both = np.minimum(number, farther.shape[1] - number) >= BEHIND
+    return bool((both & (apart > SPLIT * deviation) & _mixed(offset, farther, radius)).mean() > SHEETS)
+
+
+def _mixed(offset: FloatArray, chosen: BoolArray, radius: FloatArray) -> BoolArray:
+    """(M,) whether those of the offsets (M, k, 2), of this radius (M,), that are chosen (M, k) lie among the others: where all are in one place
+    too, as of a grid seen along it."""
+    means = [np.einsum("mki,mk->mi", offset, some) / np.maximum(some.sum(axis=1), 1)[:, None] for some in (chosen, ~chosen)]
+    return np.asarray(np.linalg.norm(means[0] - means[1], axis=1) <= MIXED * radius)
