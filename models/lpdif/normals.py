@@ -28,6 +28,11 @@ OFF_PLANE = 4.0  # tolerated distance from the plane, in units of the noise,
 ROUGHNESS = 0.05  # which is never taken to be below this share of the spacing
 BEND = 0.28  # tolerated angle to a neighbour's axis where there is no noise,
 NOISY_BEND = 0.7  # and this much more (in quadrature) where it is as large as the spacing: weight exp(-(1 - cos) / bend^2)
+WITHIN = 0.8  # share of the neighbours, by weight, near the plane through a point, below which another plane is looked for,
+FEW = 9  # through so many of the nearest, and then, SPREADS times, along the axes of so many neighbours
+SPREADS = 2
+BETTER = 1.05  # times the support of the last one is what it must have,
+GAP = 0.8  # and off it must be a gap of so many spacings: else what lies there is an edge, or the surface bends
 PASSES = (0.5, 0.2, 0.0)  # in each, the tolerated distance is no less than this share of the neighbours' Gaussian width
 
 FIT_FLOOR, FIT_NOISE = 0.03, 4.5  # measured on spheres and planes; an even Gaussian window alone would give 2.5
@@ -112,7 +117,9 @@ def fit_axes(
         for part in chunks(len(points), size):
             near = np.take(points, indices[part], axis=0) - points[part][:, None]
             weights = np.exp(-0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2)
-            axes[part], centres[part] = _weighted_planes(near, weights)
+            axes[part] = _weighted_planes(near, weights)[0]
+        axes = along_one_sheet(points, indices, axes, local_spacing, tolerance, width)
+        centres[:] = 0  # at first planes go through the points themselves: between two sheets is neither
     else:
         axes, centres = start
     for least in PASSES if start is None else PASSES[-1:]:
@@ -129,6 +136,53 @@ def fit_axes(
             # A faint even weight keeps the fit defined where all others are nought
             axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
     return axes, centres
+
+
+def along_one_sheet(
+    points: FloatArray, indices: IndexArray, axes: FloatArray, local_spacing: FloatArray, tolerance: FloatArray, width: FloatArray
+) -> FloatArray:
+    """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several: a ball shows both sides of a thin wall.
+
+    The support of an axis at a point is the weight, under a Gaussian of width (N,), of those neighbours (N, k) that are near the plane through
+    it, to the tolerance (N,). An axis with more support is taken over from the nearest FEW points, then from neighbours, so that right ones
+    spread over a wall (as matches do in Barnes et al. 2009); but only if a gap parts this plane from what is off it.
+    """
+    result = axes.copy()
+    rows = np.arange(len(points))
+    for turn in range(1 + SPREADS):
+        last = result.copy()
+        left = []
+        for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
+            some = rows[part]
+            near = np.take(points, indices[some], axis=0) - points[some][:, None]
+            weights = np.exp(-0.5 * np.einsum("mki,mki->mk", near, near) / width[some][:, None] ** 2)
+            own = support(near, weights, last[some][:, None], tolerance[some])[:, 0]
+            doubtful = np.flatnonzero(own < WITHIN * weights.sum(axis=1))
+            some, near, weights = some[doubtful], near[doubtful], weights[doubtful]
+            left.append(some)
+            others = (
+                np.take(last, indices[some, 1:FEW], axis=0)
+                if turn
+                else _weighted_planes(near[:, :FEW], np.ones(near[:, :FEW].shape[:2]))[0][:, None]
+            )
+            found = support(near, weights, others, tolerance[some])
+            best = found.argmax(axis=1)
+            row = np.arange(len(some))
+            axis = others[row, best]
+            heights = np.sort(np.abs(np.einsum("mki,mi->mk", near, axis)), axis=1)
+            apart = (
+                np.diff(heights, axis=1)[:, 3:-2].max(axis=1, initial=0) > GAP * local_spacing[some]
+            )  # three points or more on both sides of it
+            taken = apart & (found[row, best] > BETTER * own[doubtful])
+            result[some[taken]] = axis[taken]
+        rows = np.concatenate(left) if left else rows
+    return result
+
+
+def support(near: FloatArray, weights: FloatArray, axes: FloatArray, tolerance: FloatArray) -> FloatArray:
+    """(M, c) sums over points (M, k, 3) of their weight (M, k) times exp(-(height / tolerance (M,))^2 / 2) above the planes of axes (M, c, 3)."""
+    heights = np.swapaxes(axes @ np.swapaxes(near, 1, 2), 1, 2) / tolerance[:, None, None]
+    return np.asarray(np.einsum("mk,mkc->mc", weights, np.exp(-0.5 * heights**2)))
 
 
 def _weighted_planes(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
