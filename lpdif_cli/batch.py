@@ -41,14 +41,8 @@ class Outcome:
         if self.failure is not None:
             error = {"message": self.failure.message, "hint": self.failure.hint, "exit_code": self.failure.code}
             return {"input": str(self.scan), "state": self.state, "error": error}
-        return {
-            "input": str(self.scan),
-            "output": str(self.output),
-            "state": self.state,
-            "faces": self.faces,
-            "seconds": round(self.seconds, 3),
-            "facts": self.facts,
-        }
+        made = {"faces": self.faces, "seconds": round(self.seconds, 3), "facts": self.facts} if self.state == "done" else {}
+        return {"input": str(self.scan), "output": str(self.output), "state": self.state, **made}
 
 
 def reconstruct_many(
@@ -76,7 +70,9 @@ def reconstruct_many(
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: a file, but several scans go to a folder", "pass -o FOLDER")
-    sources, skipped = expand(arguments, leave_out=folder if folder.is_dir() else None)
+    if any(Path(argument).resolve() == folder.resolve() for argument in arguments):
+        raise UsageError(f"{folder}: the folder of the scans; meshes go to another one", f"pass -o FOLDER, as in: -o {folder / 'meshes'}")
+    sources, skipped = expand(arguments, leave_out=(folder,))
     if not folder.exists() and not output.endswith("/") and folder.suffix.lower().removeprefix(".") in MESH_FORMATS:
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
@@ -210,7 +206,7 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped:
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(skipped)}
     console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
     if failed:
-        hint = f"the reasons are in {folder / FAILED}; the others are done"
+        hint = f"the reasons are in {folder / FAILED}" + ("; the others are done" if len(failed) < len(outcomes) else "")
         if any(outcome.failure is not None and outcome.failure.hint == OTHERWISE for outcome in failed):
             hint += f"; a mesh made otherwise: {OTHERWISE}"
         raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", hint)

@@ -27,7 +27,7 @@ def is_many(arguments: Sequence[str]) -> bool:
     return len(arguments) > 1 or Path(arguments[0]).is_dir() or _is_glob(arguments[0])
 
 
-def expand(arguments: Sequence[str], leave_out: Path | None = None) -> tuple[list[Source], list[Skipped]]:
+def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[list[Source], list[Skipped]]:
     """The scans that `arguments` mean, each once: files as they are (missing ones too: reading them gives the reason), folders
     with all files of a readable ending below them but for those below `leave_out` and for notes, globs. And what else is in the folders.
 

@@ -51,7 +51,7 @@ def preprocess(
     console.where = same_place(chosen, config)
     console.stop_hint = "run the same command again: samples that are done are kept"
     place = lpdif.Workspace(chosen.config.workspace)
-    sources, others = expand(scans, leave_out=place.root)
+    sources, others = expand(scans, leave_out=(place.root, place.samples))
     paths = [source.path for source in sources]
     if not overwrite:
         check_kept(place, paths, console)

@@ -5,6 +5,7 @@ Letters as in the modules they stand beside: N points, k neighbours, M places or
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -78,6 +79,8 @@ def fit_axes(
     for i, p in enumerate(points):
         near = points[indices[i]] - p
         axes[i], centres[i] = weighted_plane(near, [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near])
+    tolerance = [4.0 * math.hypot(e, 0.05 * s) for e, s in zip(noise, local, strict=True)]
+    axes, centres = along_one_sheet(points, indices, axes, local, tolerance, widths), np.zeros_like(points)
     if start is not None:
         axes, centres = start[0].copy(), start[1].copy()
     for least in (0.5, 0.2, 0.0) if start is None else (0.0,):
@@ -93,6 +96,36 @@ def fit_axes(
                 weights.append(math.exp(-0.5 * float(d @ d) / widths[i] ** 2 - 0.5 * off**2 - turn) + 1e-9)
             axes[i], centres[i] = weighted_plane(near, weights)
     return axes, centres
+
+
+def along_one_sheet(
+    points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, tolerance: Sequence[float], widths: Sequence[float]
+) -> FloatArray:
+    """The axes (N, 3), those of points with few neighbours near their plane taken over from the nine nearest, and then twice from theirs."""
+    result = axes.copy()
+    left = list(range(len(points)))
+    for turn in range(3):
+        last = result.copy()
+        doubtful = []
+        for i in left:
+            near = points[indices[i]] - points[i]
+            weights = [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near]
+
+            def support(axis: FloatArray) -> float:
+                return sum(w * math.exp(-0.5 * (float(d @ axis) / tolerance[i]) ** 2) for w, d in zip(weights, near, strict=True))  # noqa: B023
+
+            own = support(last[i])
+            if own >= 0.8 * sum(weights):
+                continue
+            doubtful.append(i)
+            others = [last[j] for j in indices[i][:9]] if turn else [weighted_plane(near[:9], [1.0] * len(near[:9]))[0]]
+            best = max(others, key=support)
+            heights = sorted(abs(float(d @ best)) for d in near)
+            gaps = [b - a for a, b in itertools.pairwise(heights)][3:-2]
+            if gaps and max(gaps) > 0.8 * local[i] and support(best) > 1.05 * own:
+                result[i] = best
+        left = doubtful
+    return result
 
 
 def estimate_axes(
@@ -348,6 +381,27 @@ def overlaid(image: FloatArray, points: FloatArray, k: int, least: int, far: flo
             middle = np.mean(beside, axis=0) if beside else np.zeros(2)
             count += math.dist(np.mean(behind, axis=0), middle) <= mixed * math.dist(image[order[-1]], place)
     return count / len(points)
+
+
+def sheets(image: FloatArray, depth: FloatArray, k: int, least: int, mixed: float, splits: int, split: float) -> float:
+    """Share of places whose k nearest in the image lie on two planes of one slope, apart against their scatter, and in no order."""
+    count = 0
+    for place, here in zip(image, depth, strict=True):
+        order = sorted(range(len(image)), key=lambda j: math.dist(image[j], place))[:k]
+        offset, depths = image[order] - place, depth[order] - here
+        plane = np.column_stack([np.ones(len(order)), offset])
+        slope, apart = np.linalg.lstsq(plane, depths, rcond=None)[0], 0.0
+        for _ in range(splits):
+            farther = depths - plane @ slope > apart / 2
+            terms = np.column_stack([plane, farther])
+            found = np.linalg.lstsq(terms, depths, rcond=None)[0]
+            slope, apart = found[:3], float(found[3])
+        left = depths - terms @ found
+        number = int(farther.sum())
+        if min(number, len(order) - number) < least or apart <= split * math.sqrt(float((left**2).sum()) / max(1, len(order) - 4)):
+            continue
+        count += math.dist(offset[farther].mean(axis=0), offset[~farther].mean(axis=0)) <= mixed * np.linalg.norm(offset, axis=1).max()
+    return count / len(image)
 
 
 def stray_normals(

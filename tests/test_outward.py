@@ -340,6 +340,16 @@ def test_sheets_that_face_the_same_way_are_left_alone(gap: float, sheets: int) -
     assert outward_share(found, whole) == 1
 
 
+@pytest.mark.parametrize("thickness", [1.7, 2.2, 3.0, 5.0])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_the_sides_of_a_thin_board_without_normals_face_apart(thickness: float, noise: float) -> None:
+    """Though from above it shows what looks like one surface, and its underside lies lowest, like ground."""
+    side = box(8000, (1.0, 0.6, 0.02)).spacing
+    board = box(8000, (1.0, 0.6, thickness * side))
+    found = prepare(Scan(noisy(board, noise * side).points))
+    assert outward_share(found, board) > 0.97
+
+
 @pytest.mark.parametrize("thickness", [2.0, 4.0, 10.0])
 @pytest.mark.parametrize("half", [False, True])
 def test_the_underside_of_a_plate_that_faces_up_is_turned_back(thickness: float, half: bool) -> None:
@@ -350,13 +360,10 @@ def test_the_underside_of_a_plate_that_faces_up_is_turned_back(thickness: float,
     assert outward_share(found, plate) > 0.99
 
 
-@pytest.mark.parametrize("thickness", [0.2, 0.5, 1.0, 2.0])
-@pytest.mark.parametrize("noise", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize(("thickness", "noise"), [(t, n) for t in (0.2, 0.5, 1.0, 2.0) for n in (0.0, 0.3, 0.6) if n <= t])
 @pytest.mark.parametrize("shape", ["slab", "bowl"])
 def test_right_normals_of_thin_walls_are_kept(shape: str, thickness: float, noise: float) -> None:
     """Though neighbours on the other side of a wall, next to a point and facing away, contradict it: what they lie behind is no mistake."""
-    if noise > thickness:
-        return
     if shape == "slab":
         side = box(6000, (1.0, 0.7, 0.02))
         clean = box(6000, (1.0, 0.7, thickness * side.spacing))

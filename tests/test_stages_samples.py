@@ -61,10 +61,19 @@ def test_files_are_found_once_and_in_order(scans: Path, tmp_path: Path) -> None:
     (tmp_path / "workspace").mkdir()
     for name in ("more/z.ply", "more/a.stl", "notes.md", "b.PLY", "more/._z.ply", ".DS_Store", "a.jpg", "workspace/a.ply"):
         (tmp_path / name).touch()
-    found, skipped = scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"], tmp_path / "workspace")
+    found, skipped = scan_files([tmp_path, tmp_path / "b.PLY", tmp_path / "notes.md"], Workspace(tmp_path / "workspace"))
     assert [p.name for p in found] == ["b.PLY", "a.stl", "z.ply", "notes.md"]
     told = [(str(file.relative_to(tmp_path)), reason) for file, reason in skipped]
     assert told == [("a.jpg", "a kind of file that lpdif does not read"), ("more/._z.ply", "hidden")]
+
+
+@pytest.mark.parametrize("place", [".", "scans", "scans/here"])
+def test_scans_are_found_wherever_the_workspace_is(place: str, tmp_path: Path) -> None:
+    for name in ("scans/a.ply", f"{place}/samples/shard.npz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found, _ = scan_files([tmp_path / "scans"], Workspace(tmp_path / place))
+    assert [file.name for file in found] == ["a.ply"]
 
 
 def test_notes_in_a_folder_are_skipped(scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,8 @@ from lpdif.votes import (
     GRAZING,
     IMAGE_NEIGHBOURS,
     MIXED,
+    SPLIT,
+    SPLITS,
     STRAYS,
     VAGUE,
     VAGUER,
@@ -29,6 +31,7 @@ from lpdif.votes import (
     likely_views,
     overlaid,
     sensor_votes,
+    sheets,
     stray_normals,
     surface_winding,
     trust_in,
@@ -219,6 +222,33 @@ def test_overlaid_places_as_the_slow_twin_has_them(count: int, gap: float, besid
     assert overlaid(points[:, :2], points) == pytest.approx(expected, abs=1e-12)
     if count == 400:
         assert (expected > 0.8) == (gap > 0 and not beside)
+
+
+@pytest.mark.parametrize("count", [16, 400])
+@pytest.mark.parametrize("gap", [0.0, 4.0, 30.0])
+@pytest.mark.parametrize("slope", [0.0, 0.7])
+@pytest.mark.parametrize("beside", [False, True])
+def test_sheets_as_the_slow_twin_has_them(count: int, gap: float, slope: float, beside: bool) -> None:
+    rng = np.random.default_rng(3)
+    image = rng.random((count, 2))
+    behind = image[:, 0] > 0.5 if beside else rng.random(count) < 0.5
+    depth = slope * image[:, 0] + 0.001 * (rng.normal(size=count) + gap * behind)
+    expected = naive.sheets(image, depth, IMAGE_NEIGHBOURS, BEHIND, MIXED, SPLITS, SPLIT)
+    assert sheets(image, depth) == pytest.approx(expected, abs=1e-12)
+    if count == 400 and gap != 4:
+        assert (expected > 0.7) == (gap > 0 and not beside)
+        assert expected > 0.7 or expected < 0.2
+
+
+@pytest.mark.parametrize("thickness", [1.5, 2.0, 4.0])
+@pytest.mark.parametrize("origin", [(0.0, 0.0, 0.0), (1.0, 2.0, -30.0)])
+def test_a_thin_board_shows_two_sheets_and_a_floor_one(thickness: float, origin: tuple[float, float, float]) -> None:
+    board = box(6000, (1.0, 0.7, thickness * np.sqrt(1.4 / 6000))).points
+    assert [view.two_sheets for view in likely_views(board, np.array(origin))] == [True] * (1 if origin[2] == 0 else 2)
+    rough = plane(3000).points + np.array([0.0, 0.0, 0.003]) * np.random.default_rng(0).normal(size=(3000, 1))
+    views = likely_views(rough, np.array(origin))
+    assert [view.name for view in views][-1] == "above"
+    assert not any(view.two_sheets for view in views)
 
 
 @pytest.mark.parametrize("origin", [(0.0, 0.0, 0.0), (5.0, 1.0, 0.0), (300.0, 0.0, 0.0)])

@@ -83,12 +83,11 @@ def marked_rows(points: FloatArray) -> IntArray:
     axis than these from each other."""
     marked = np.zeros(len(points), dtype=np.bool_)
     for values in points.T:
-        for mark in (values.min(initial=np.inf), values.max(initial=-np.inf)):
-            if mark in NO_DATA:
-                same = values == mark
-                rest = values[~same]
-                if len(rest) >= MINIMUM_POINTS and np.abs(rest - mark).min() > np.ptp(rest):
-                    marked |= same
+        if values.min(initial=np.inf) in NO_DATA or values.max(initial=-np.inf) in NO_DATA:
+            rest = values[~np.isin(values, list(NO_DATA))]
+            for mark in NO_DATA if len(rest) >= MINIMUM_POINTS else ():
+                if np.abs(rest - mark).min() > np.ptp(rest):
+                    marked |= values == mark
     return np.flatnonzero(marked)
 
 

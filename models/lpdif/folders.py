@@ -29,14 +29,16 @@ class Skipped(NamedTuple):
     reason: str
 
 
-def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], list[Skipped]]:
+def scans_below(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path], list[Skipped]]:
     """The files below a folder that have a known ending, in order, and what else is there: notes, files of other kinds, hidden ones, and
-    meshes that were made of scans beside them (a.mesh.ply beside a.xyz). Nothing is said of what is below `leave_out`, nor of settings
-    and of hidden files of other kinds, which systems leave everywhere."""
+    meshes that were made of scans beside them (a.mesh.ply beside a.xyz). Nothing is said of what is below those of
+    the folders `leave_out` that are below this one, nor of settings and of hidden files of other kinds, which systems leave everywhere."""
+    whole = folder.resolve()
+    own = [place for place in (place.resolve() for place in leave_out) if not whole.is_relative_to(place)]
     scans: list[Path] = []
     skipped: list[Skipped] = []
     for file in sorted(folder.rglob("*")):
-        if not file.is_file() or (leave_out is not None and file.resolve().is_relative_to(leave_out.resolve())):
+        if not file.is_file() or (own and any(file.resolve().is_relative_to(place) for place in own)):
             continue
         known = file.suffix.lower() in READABLE
         hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
@@ -46,8 +48,8 @@ def scans_below(folder: Path, leave_out: Path | None = None) -> tuple[list[Path]
         elif known:
             scans.append(file)
     names = {scan.with_suffix("") for scan in scans}
-    made = [scan for scan in scans if scan.stem.endswith(OF_SCAN) and scan.parent / scan.stem.removesuffix(OF_SCAN) in names]
-    return [scan for scan in scans if scan not in set(made)], skipped + [Skipped(file, MADE) for file in made]
+    made = {scan for scan in scans if scan.stem.endswith(OF_SCAN) and scan.parent / scan.stem.removesuffix(OF_SCAN) in names}
+    return [scan for scan in scans if scan not in made], skipped + [Skipped(scan, MADE) for scan in scans if scan in made]
 
 
 def is_notes(file: Path) -> bool:

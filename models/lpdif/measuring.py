@@ -125,7 +125,7 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     other = (around != noise).mean()
     if other:
         low, high = unit * np.quantile(around[around != noise], (0.05, 0.95))
-        log.info("noise differs: %.3g to %.3g around %.2g %% of the points", low, high, 100 * other)
+        log.info("noise is not the same everywhere: %.3g to %.3g around %.0f %% of the points", low, high, 100 * other)
     check_precision(world[rows], spacing * unit)
     facts |= {"spacing": spacing * unit, "noise": noise * unit}
     return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, around, facts)
@@ -158,6 +158,8 @@ def check_units(points: FloatArray, name: str) -> None:
     lattice of regions can number them."""
     from scipy.spatial import cKDTree
 
+    if len(points) < MINIMUM_POINTS:  # which is said later, with what became of the others
+        return
     extent = float(np.ptp(points, axis=0).max())
     k = min(AMONG, len(points) - 1)
     apart = float(np.median(cKDTree(points).query(points, k=[k + 1])[0])) * np.sqrt(np.pi / k)

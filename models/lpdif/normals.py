@@ -161,7 +161,7 @@ def along_one_sheet(
             some, near, weights = some[doubtful], near[doubtful], weights[doubtful]
             left.append(some)
             others = (
-                np.take(last, indices[some, 1:FEW], axis=0)
+                np.take(last, indices[some, :FEW], axis=0)
                 if turn
                 else _weighted_planes(near[:, :FEW], np.ones(near[:, :FEW].shape[:2]))[0][:, None]
             )
@@ -170,9 +170,8 @@ def along_one_sheet(
             row = np.arange(len(some))
             axis = others[row, best]
             heights = np.sort(np.abs(np.einsum("mki,mi->mk", near, axis)), axis=1)
-            apart = (
-                np.diff(heights, axis=1)[:, 3:-2].max(axis=1, initial=0) > GAP * local_spacing[some]
-            )  # three points or more on both sides of it
+            between = np.diff(heights, axis=1)[:, 3:-2]  # three points or more on both sides
+            apart = between.max(axis=1, initial=0) > GAP * local_spacing[some]
             taken = apart & (found[row, best] > BETTER * own[doubtful])
             result[some[taken]] = axis[taken]
         rows = np.concatenate(left) if left else rows
@@ -180,7 +179,7 @@ def along_one_sheet(
 
 
 def support(near: FloatArray, weights: FloatArray, axes: FloatArray, tolerance: FloatArray) -> FloatArray:
-    """(M, c) sums over points (M, k, 3) of their weight (M, k) times exp(-(height / tolerance (M,))^2 / 2) above the planes of axes (M, c, 3)."""
+    """(M, c) sums over points (M, k, 3): weight (M, k) times exp(-(height / tolerance (M,))^2 / 2) above planes of axes (M, c, 3)."""
     heights = np.swapaxes(axes @ np.swapaxes(near, 1, 2), 1, 2) / tolerance[:, None, None]
     return np.asarray(np.einsum("mk,mkc->mc", weights, np.exp(-0.5 * heights**2)))
 

@@ -65,6 +65,7 @@ LAND = 0.35  # mean winding number on a scan below which it may be land, if no v
 LOUD = 0.9  # quantile of the noise for which neighbours are gathered
 PARALLEL = 0.7  # size of the cosine of two normals, and
 IN_FRONT = 0.3  # of the product of their cosines to the line between both points beyond which one lies in front of the other, not beside it
+PAIRS = 4  # of such neighbours, at least, tell a wall,
 SURELY = 6.0  # times the standard error of its mean that the distance of neighbours facing opposite ways must be to show a wall
 SENSOR_PLACES = 50  # looked at to tell whether a sensor that moved was
 WITHIN = 0.4  # the winding number at it from which it was within what it saw
@@ -215,7 +216,7 @@ def _across_walls(cloud: Cloud, normals: FloatArray, pieces: BoolArray, piece: I
     pairs = np.maximum(moments[0], 1)
     mean = np.abs(moments[1] / pairs)
     deviation = np.sqrt(np.maximum(moments[2] / pairs - mean**2, 0))
-    walled = mean > np.maximum(np.maximum(WALLS, SURELY / np.sqrt(pairs)) * deviation, THINNEST * cloud.spacing)
+    walled = (moments[0] >= PAIRS) & (mean > np.maximum(np.maximum(WALLS, SURELY / np.sqrt(pairs)) * deviation, THINNEST * cloud.spacing))
     return np.asarray(facing_away & walled[piece][:, None])
 
 
@@ -350,5 +351,5 @@ def _tell_parts(found: Orientation, view: str) -> None:
             "sensor": "the side that faces the sensor",
             "ground": "the upper side of what looks like ground, and what goes on from it",
             "": "the side on which they bulge",
-        }[view]
-        log.info("normals: %s not telling inside from outside; taken: %s (--sensor X Y Z decides)", counted(undecided, "open part"), rule)
+        }[view] + ("" if view == "sensor" else " (--sensor X Y Z decides)")
+        log.info("normals: %s not telling inside from outside; taken: %s", counted(undecided, "open part"), rule)

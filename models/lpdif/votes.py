@@ -235,7 +235,7 @@ def likely_views(points: FloatArray, origin: FloatArray) -> list[View]:
     if shares[-1] < shares[0] - CLEARLY:
         images, shares = images[::-1], shares[::-1]
     return [
-        View(place, name, shows_two_sheets(image, depth))
+        View(place, name, sheets(image, depth) > SHEETS)
         for (place, name, image, depth), share in zip(images, shares, strict=True)
         if share <= SINGLE
     ]
@@ -258,8 +258,8 @@ def overlaid(image: FloatArray, points: FloatArray) -> float:
     return float(((behind >= BEHIND) & _mixed(offset, far, radius)).mean())
 
 
-def shows_two_sheets(image: FloatArray, depth: FloatArray) -> bool:
-    """Whether at most places, spread over an image (N, 2) with a depth (N,), one sheet lies close behind another: both sides of a thin body.
+def sheets(image: FloatArray, depth: FloatArray) -> float:
+    """Share of places, spread over an image (N, 2) with a depth (N,), where one sheet lies close behind another: both sides of a thin body.
 
     Around such a place two parallel planes leave far less of the depths than they are apart, and the points of both mix.
     """
@@ -281,7 +281,7 @@ def shows_two_sheets(image: FloatArray, depth: FloatArray) -> bool:
     deviation = np.sqrt((left**2).sum(axis=1) / max(1, left.shape[1] - 4))
     number = farther.sum(axis=1)
     both = np.minimum(number, farther.shape[1] - number) >= BEHIND
-    return bool((both & (apart > SPLIT * deviation) & _mixed(offset, farther, radius)).mean() > SHEETS)
+    return float((both & (apart > SPLIT * deviation) & _mixed(offset, farther, radius)).mean())
 
 
 def _mixed(offset: FloatArray, chosen: BoolArray, radius: FloatArray) -> BoolArray:

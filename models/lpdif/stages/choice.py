@@ -48,7 +48,7 @@ class Choice(NamedTuple):
 
     def faces(self, area: float) -> float:
         """About how many faces a surface of this area will have."""
-        return FACES_A_CELL * area / self.resolution**2
+        return FACES_A_CELL * area / self.resolution / self.resolution
 
 
 def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
@@ -113,7 +113,7 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
     asked_for = float(np.quantile(need, 0.1) * 1.1)
     finest = config.region_size or asked_for
     if finest < TOO_SMALL * asked_for:
-        log.warning("region size %.3g is far below the %.3g that the points ask for: the surface will have holes", finest, asked_for)
+        log.warning("region size %.3g is far below the %.3g that the points ask for: the surface may have holes", finest, asked_for)
     level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, HIGHEST).astype(np.int64)
     return finest, level
 

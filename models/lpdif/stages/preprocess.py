@@ -73,7 +73,8 @@ def preprocess(
     process at work is ended from outside.
     """
     config = config or PreprocessConfig()
-    files, others = scan_files(paths, workspace)
+    place = Workspace(workspace)
+    files, others = scan_files(paths, place)
     if not files:
         raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}")
     tell_skipped(others)
@@ -81,7 +82,6 @@ def preprocess(
     skipped = [(str(file), reason) for file, reason in others] + [(str(file), f"same content as {first}") for file, first in repeated]
     for file, first in repeated:
         log.warning("%s: same content as %s; used once", file, first)
-    place = Workspace(workspace)
     with workspace_lock(place.root, "preprocess"):
         place.samples.mkdir(parents=True, exist_ok=True)
         check_output(place.manifest, overwrite=True)
@@ -146,13 +146,13 @@ def tell(said: Sequence[tuple[int, str]], label: str, name: str) -> None:
         log.log(level, "%s: %s", label, text.removeprefix(f"{name}: "))
 
 
-def scan_files(paths: Sequence[Path], workspace: Path) -> tuple[list[Path], list[Skipped]]:
+def scan_files(paths: Sequence[Path], workspace: Workspace) -> tuple[list[Path], list[Skipped]]:
     """The files named, and those below the folders named that have a known ending; each once, sorted within a folder. And what else is in
     the folders; of the workspace nothing is."""
     found: dict[Path, Path] = {}
     skipped: dict[Path, Skipped] = {}
     for path in map(Path, paths):
-        files, others = scans_below(path, workspace) if path.is_dir() else ([path], [])
+        files, others = scans_below(path, (workspace.root, workspace.samples)) if path.is_dir() else ([path], [])
         for file in files:
             found.setdefault(file.resolve(), file)
         skipped |= {other.file.resolve(): other for other in others}
