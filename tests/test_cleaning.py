@@ -22,6 +22,7 @@ from lpdif.cleaning import (
     far_rows,
     finite_rows,
     inlier_rows,
+    marked_rows,
     on_a_line,
     plane_offset,
 )
@@ -342,3 +343,9 @@ def test_outliers_do_not_depend_on_threads_or_unit() -> None:
 def test_next_to_no_points_have_no_outliers(count: int) -> None:
     points = plane(count).points
     assert inliers(points).all()
+
+
+def test_several_marks_for_no_data_are_found() -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    points[:20, 2], points[20:30, 2], points[30:40, 0] = -9999, -32768, 9999
+    np.testing.assert_array_equal(marked_rows(points), np.arange(40))

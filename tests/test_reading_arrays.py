@@ -188,3 +188,30 @@ def test_objects_beside_points_are_left_out(caplog: pytest.LogCaptureFixture) ->
     out = BytesIO()
     np.savez(out, points=np.array([{"a": 1}], dtype=object), normals=POINTS)
     assert refusal(out.getvalue(), "a.npz") == "array points: holds pickled Python objects, which are never read"
+
+
+@pytest.mark.parametrize("name", ["f", "v", "heat"])
+def test_values_with_names_of_points_and_faces(name: str) -> None:
+    heat = np.arange(len(POINTS)) / 7
+    for arrays in (dict(zip("xyz", POINTS.T, strict=True)), {"points": POINTS}):
+        scan = read_scan(npz(**arrays, **{name: heat}), "a.npz")
+        np.testing.assert_array_equal(scan.points, POINTS)
+        np.testing.assert_array_equal(scan.extras[name], heat)
+
+
+@pytest.mark.parametrize("place", [np.array("front"), np.array([1j, 2, 3]), np.array((1, 2), dtype="f8,f8"), np.zeros(3, dtype="M8[s]")])
+def test_a_position_that_is_no_number_is_left_out(place: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+    scan = read_scan(npz(points=POINTS, viewpoint=place), "a.npz")
+    assert scan.sensor is None
+    assert "a.npz: array viewpoint of type" in caplog.text
+
+
+def test_arrays_of_degrees() -> None:
+    lat, lon, alt = POINTS.T
+    assert refusal(npz(lat=lat, lon=lon, alt=alt), "a.npz") == "coordinates are degrees of latitude and longitude"
+
+
+def test_what_columns_of_an_array_may_be_else_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    read_scan(npy(np.column_stack([rng.permutation(400) + 500.0, rng.random((400, 3)) * 9])), "a.npy")
+    assert "x y z may be its columns 2 to 4" in caplog.text

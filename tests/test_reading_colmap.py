@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from test_reading_ply import refusal
 
+from lpdif.formats.sniff import is_prose
+from lpdif.formats.source import Source
 from lpdif.reading import read_scan
 
 RNG = np.random.default_rng(0)
@@ -55,3 +57,10 @@ def test_without_its_header_the_values_tell() -> None:
 )
 def test_points_that_are_wrong(data: str, said: str) -> None:
     assert refusal(data.encode(), "points3D.txt").startswith(said)
+
+
+@pytest.mark.parametrize(
+    "header", [b"#   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME", b"#   CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]"]
+)
+def test_images_and_cameras_are_no_points(header: bytes) -> None:
+    assert is_prose(Source("images.txt", b"# list\n" + header + b"\n" + b"1 0.8 0.1 0.2 0.3 1 2 3 1 a.jpg\n" * 5000))

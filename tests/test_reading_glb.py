@@ -302,3 +302,11 @@ def test_a_document_reads_objects_and_numbers() -> None:
     assert document.whole({}, "byteOffset", 0) == 0
     assert document.items_of({}, "nodes") == []
     assert document.object_of({}, "extensions") == {}
+
+
+def test_triangles_without_indices_are_counted_too() -> None:
+    words = {
+        "accessors": [{"componentType": 5126, "type": "VEC3", "count": 900_000}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}] * 40}],
+    }
+    assert refusal(pack(words), "a.glb") == "draws more than 200 times what it holds"

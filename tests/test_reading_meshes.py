@@ -336,3 +336,9 @@ def test_lines_of_vertices_are_no_binary_stl() -> None:
     assert refusal(lines, "a.stl") == "not an STL file: it holds bare columns of numbers and no STL header"
     assert refusal(b"corners\n" + lines, "a.stl") == "not an STL file (it begins with 'corners')"
     assert len(read_scan(b"solid a\n" + lines, "a.stl").points) == 3
+
+
+def test_many_blanks_in_a_text_stl_take_no_time() -> None:
+    """A search that begins anew at each blank would take an hour."""
+    facet = b"facet normal 0 0 1 outer loop vertex 0 0 0 vertex 1 0 0 vertex 0 1 0 endloop endfacet"
+    assert len(read_scan(b"solid x\n" + facet + b" " * 1_000_000 + b"x\nendsolid\n", "a.stl").points) == 3

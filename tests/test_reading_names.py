@@ -120,3 +120,15 @@ def test_degrees_beside_coordinates_are_values(head: str) -> None:
     scan = read_scan(head.encode() + b"\n" + rows(YXZ if head[0] == "N" else POINTS, CLOCK, CLOCK), "a.csv")
     np.testing.assert_array_equal(scan.points, POINTS)
     assert len(scan.extras) == 2
+
+
+@pytest.mark.parametrize("names", ["x,y,elevation_angle,intensity", "x,y,range,height_above_ground"])
+def test_an_angle_or_a_distance_is_no_height(names: str) -> None:
+    rows = "".join("1,2,3,4\n" for _ in range(50))
+    assert refusal(f"{names}\n{rows}".encode(), "a.csv").startswith("no columns x, y and z")
+
+
+def test_a_depth_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    rows = "".join(f"{i},{i % 7},{i % 5}\n" for i in range(50))
+    read_scan(f"Easting,Northing,Depth\n{rows}".encode(), "a.csv")
+    assert "z is a depth" in caplog.text

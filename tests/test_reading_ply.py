@@ -345,3 +345,11 @@ def test_list_counts_that_lie() -> None:
     assert refusal(bytes(data)) == "ends after 3 of 4 faces (header says 4)"
     wide = ply(XYZ, polygons=FACES.tolist()).replace(b"list uchar int", b"list uint int")
     assert refusal(wide).startswith("ends after ")
+
+
+def test_a_number_that_moved_to_another_line_is_no_other_row() -> None:
+    """Lines are rows here: all rows between the one that is too short and the one that is too long would be shifted."""
+    lines = [b"%d %d %d" % (i, i + 1, i * i) for i in range(100)]
+    lines[6], lines[61] = lines[6].rsplit(b" ", 1)[0], lines[61] + b" 7"
+    head = b"ply\nformat ascii 1.0\nelement vertex 100\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    assert refusal(head + b"\n".join(lines) + b"\n", "a.ply") == "line 14: 2 numbers instead of 3"

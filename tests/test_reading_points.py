@@ -409,8 +409,17 @@ def test_what_stands_before_the_coordinates(before: np.ndarray, said: str, behin
     points, colors, heat = surface()
     _, normals, _ = sphere(600)
     columns = [points, *{"": [], "intensity": [heat / 7], "red green blue": [colors], "nx ny nz": [normals]}[behind]]
+    if before.ndim == 2:  # a raster goes along the surface
+        order = np.lexsort((points[:, 1], np.floor(points[:, 0])))
+        columns = [column[order] for column in columns]
+        points = columns[0]
     with caplog.at_level(logging.INFO, "lpdif"):
         scan = read_scan(table(before, *(column[: len(before)] for column in columns), form="%.15g"), "a.xyz")
+    if behind in ("", "intensity") and before.ndim == 1 and len(np.unique(before)) < 10:  # what may be slices is told, and left as it is
+        np.testing.assert_array_equal(scan.points, np.column_stack([before, points[:, :2]]))
+        assert caplog.records[-1].levelno == logging.WARNING
+        assert "x y z may be its columns 2 to 4" in caplog.text
+        return
     np.testing.assert_array_equal(scan.points, points[: len(before)])
     assert [record.getMessage() for record in caplog.records] == [f"a.xyz: columns taken as {said} {behind}".strip()]
     assert caplog.records[0].levelno == logging.INFO
@@ -424,6 +433,25 @@ def test_colours_before_the_coordinates() -> None:
         scan = read_scan(table(*columns), "a.xyz")
         np.testing.assert_array_equal(scan.points, points)
         np.testing.assert_array_equal(scan.colors, colors)
+
+
+HEIGHTS = np.column_stack([RASTER, np.sin(RASTER.sum(axis=1) / 9), np.random.default_rng(5).random((600, 2)) * [3, 180]])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.column_stack([np.full(600, 5), np.random.default_rng(0).random((600, 3)) * [4, 3, 60]]),
+        np.column_stack([np.repeat(np.arange(10), 60), np.random.default_rng(0).random((600, 3)) * [4, 3, 50]]),
+        HEIGHTS,
+        np.column_stack(
+            [np.random.default_rng(0).permutation(np.argwhere(np.ones((9, 9, 9)))) + 190, np.random.default_rng(1).random((729, 3)) * 9]
+        ),
+    ],
+    ids=["a wall", "slices", "heights with slopes", "voxels"],
+)
+def test_the_first_three_columns_stay_coordinates_where_they_are_a_surface(values: np.ndarray) -> None:
+    np.testing.assert_array_equal(read_scan(table(values, form="%.17g"), "a.xyz").points, values[:, :3])
 
 
 CELLS = np.argwhere(np.ones((9, 9, 9)))

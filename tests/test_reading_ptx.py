@@ -116,3 +116,15 @@ def test_a_changed_byte_gives_points_or_one_error(place: int, byte: bytes) -> No
         read_scan(data, "a.ptx")
     except InputError:
         refusal(data, "a.ptx")
+
+
+def test_points_in_one_line_have_no_scanner() -> None:
+    """As of scans that were merged: a closed thing around the origin would be turned inside out."""
+    rows = np.column_stack([RNG.normal(size=(500, 3)), np.full(500, 0.5)])
+    assert read_scan(ptx(rows, size=(1, 500)), "a.ptx").sensor is None
+    assert read_scan(ptx(rows, size=(20, 25)), "a.ptx").sensor is not None
+
+
+def test_colours_are_those_of_scans_with_points() -> None:
+    colored, bare = np.column_stack([POINTS, INTENSITY, COLORS]), np.zeros((60, 4))
+    assert read_scan(ptx(colored) + ptx(bare), "a.ptx").colors is not None

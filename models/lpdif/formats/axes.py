@@ -37,7 +37,7 @@ _NO_PLACES = {
     "n", "norm", "normal", "normals", "v", "vel", "velocity", "u", "w", "omega", "angular", "linear", "a", "acc", "accel", "acceleration",
     "q", "quat", "quaternion", "orientation", "r", "rot", "rotation", "gyro", "mag", "b", "dir", "direction", "ray", "flow", "force", "f",
     "d", "delta", "s", "scale", "size", "std", "sd", "sigma", "var", "cov", "covariance", "err", "error", "accuracy", "precision",
-    "color", "colors", "rgb",
+    "color", "colors", "rgb", "angle", "above", "agl", "rate",
 }  # fmt: skip
 _NEVER = {
     "", "time", "timestamp", "stamp", "date", "sec", "secs", "nsec", "nsecs", "seconds", "seq", "frame", "id", "ids", "fid", "pid", "oid",

@@ -13,6 +13,7 @@ from lpdif.scans import Scan
 from lpdif.words import counted
 
 HEADER = re.compile(rb"(?m)^#\s*POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK\[\]")
+OTHERS = re.compile(rb"(?m)^#\s*(?:IMAGE_ID, QW, QX|CAMERA_ID, MODEL)")  # images.txt and cameras.txt, which lie beside it
 _COUNT = re.compile(rb"(?m)^#\s*Number of points: (\d{1,18})\b")
 _NAMES = ["", "x", "y", "z", "red", "green", "blue", "error"]
 

@@ -89,6 +89,8 @@ def scan_of_columns(
         raise no_coordinates(source, list(spelt.values()))
     if axes != ("x", "y", "z"):
         log.info("%s: x, y and z are its columns %s", source.name, said([spelt[key] for key in axes]))
+    if "depth" in axes[2].split("_"):
+        log.warning("%s: z is a depth, taken as it is: where depths grow downwards, the mesh is a mirror image", source.name)
     points = _float64([named.pop(key) for key in axes])
     normals = _take(named, _NORMALS)
     colors = _take(named, _COLORS)

@@ -110,7 +110,13 @@ def _chunks(source: Source) -> tuple[Json, memoryview]:
 
 def _triangles(gltf: Gltf, primitive: Json, mode: int, number: int) -> IntArray:
     """Triangles (F, 3) of a primitive of `number` points: of loose ones, a strip or a fan."""
-    corners = gltf.indices(gltf.whole(primitive, "indices")) if "indices" in primitive else np.arange(number)
+    if "indices" in primitive:
+        corners = gltf.indices(gltf.whole(primitive, "indices"))
+    else:
+        gltf.unpack(number)
+        corners = np.arange(number)
+    if mode in (_STRIP, _FAN):
+        gltf.unpack(3 * len(corners))
     outside = first_outside(corners, number)
     if outside is not None:
         raise gltf.source.error(f"a face uses point {corners[outside]}, but its points go from 0 to {number - 1}")

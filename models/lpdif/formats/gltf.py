@@ -128,6 +128,12 @@ class Gltf:
             raise self.source.error(f"accessor {index}: indices of type {values.dtype}")
         return values[:, 0].astype(np.int64)
 
+    def unpack(self, count: int) -> None:
+        """Counts so many numbers more. Raises InputError where they, as a file draws them, are far more than it holds."""
+        self.unpacked += count * 8
+        if self.unpacked > self.source.most_unpacked:
+            raise self.source.error(f"draws more than {UNPACKED_TIMES} times what it holds", "export its parts one by one")
+
     def _accessor(self, index: int, width: int) -> NDArray[np.generic]:
         """The elements of an accessor, (N, at least width)."""
         accessor = self.item("accessors", index)
@@ -137,9 +143,7 @@ class Gltf:
         if given < width:
             raise self.source.error(f"accessor {index}: elements of {counted(given, 'number')}, where {width} are needed")
         values = self._elements(accessor, kind, count, given) if "bufferView" in accessor else None  # a view: it takes no memory
-        self.unpacked += count * given * 8
-        if self.unpacked > self.source.most_unpacked:
-            raise self.source.error(f"draws more than {UNPACKED_TIMES} times what it holds", "export its parts one by one")
+        self.unpack(count * given)
         if values is None:
             values = np.zeros((count, given), dtype=kind)
         if "sparse" in accessor:

@@ -10,6 +10,7 @@ FloatArray = NDArray[np.float64]
 _SAMPLE = 20_000  # rows that tell what columns are
 _EPOCH = 1e8  # seconds since 1970, or any smaller part of these: no coordinate is so large
 _FARTHEST = 1e7  # metres: the largest coordinate on Earth
+_SMOOTH = 0.2  # of the standard deviation of a column, the median step to the next cell
 _SCANS = 20  # scans that are numbered in one file
 _SURE = 0.15  # by how much one of two columns fits colours better, to be one for sure
 _IN_A_CELL = 8  # points, about: near ones have near colours
@@ -58,8 +59,9 @@ def guess(values: FloatArray, intensity_first: bool) -> tuple[list[str], str]:
 def _columns_before(values: FloatArray) -> tuple[list[str], str]:
     """What stands before x, y and z in a table (N, C >= 3) without names: names, "" for a column that is none of a point's.
 
-    A number of the row or of the scan, a time, row and column of the scanner's raster, or a colour: whole numbers before three
-    columns with decimals. Second comes what else it might be, "" where nothing speaks for that.
+    A number of the row, a time, or a colour: whole numbers before three columns with decimals. So are the number of a scan, and row and
+    column of a scanner's raster; but slices of constant x and a grid of heights look like these, so that colours or normals must stand
+    behind, or all three go on smoothly from cell to cell. Second comes what else it might be, "" where nothing speaks for that.
     """
     if values.shape[1] < 4 or len(values) < 8:
         return [], ""
@@ -80,12 +82,13 @@ def _columns_before(values: FloatArray) -> tuple[list[str], str]:
     if _are_normals_or_fractions(head[:, 3:6]):
         return [], ""
     if whole[0] and decimal[1:4].all():
-        return ([""], "") if rising and _numbers_scans(first) else ([], "x y z may be its columns 2 to 4")
+        return ([""], "") if rising and _numbers_scans(first) and _triple_at(values, 4) else ([], "x y z may be its columns 2 to 4")
     if whole[:2].all() and decimal[2:5].sum() == 3:
         in_raster = _in_order(head[:, 0], head[:, 1]) or _in_order(head[:, 1], head[:, 0])
-        return (["", ""], "") if in_raster and set(head[:, :2].min(axis=0)) <= {0, 1} else ([], "x y z may be its columns 3 to 5")
+        numbered = in_raster and set(head[:, :2].min(axis=0)) <= {0, 1} and (_triple_at(values, 5) or _go_on(head[:, 2:5]))
+        return (["", ""], "") if numbered else ([], "x y z may be its columns 3 to 5")
     if whole[:3].all() and decimal[3:6].sum() == 3 and head[:, :3].min() >= 0 and head[:, :3].max() <= 255:
-        if _in_order(*head[:, :3].T) or _in_order(*head[:, 2::-1].T):  # cells of a grid, with values
+        if _in_order(*head[:, :3].T) or _in_order(*head[:, 2::-1].T) or _fill_cells(head[:, :3]):  # voxels, with values
             return [], ""
         return (["red", "green", "blue"], "") if head[:, :3].max() > 127 else ([], "x y z may be its columns 4 to 6")
     return [], "the first may be the number of the row" if whole[0] and (step > 0).all() else ""
@@ -95,6 +98,28 @@ def _numbers_scans(column: FloatArray) -> bool:
     """Whether rising whole numbers are one, or 0, 1, 2... or 1, 2, 3... for a few scans."""
     numbers = np.unique(column)
     return len(numbers) == 1 or bool(len(numbers) <= _SCANS and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
+
+
+def _triple_at(values: FloatArray, column: int) -> bool:
+    """Whether normals, or colours that are bytes, begin with this column of a table (N, C), or the next, behind an intensity."""
+    rest = _sampled(values[:, column : column + 4])
+    triples = [rest[:, start : start + 3] for start in (0, 1) if rest.shape[1] >= start + 3]
+    return any(_are_normals(triple) or (_are_bytes(triple) and _are_colors(triple) and float(triple.max()) > 1) for triple in triples)
+
+
+def _go_on(triple: FloatArray) -> bool:
+    """Whether three columns (N, 3), from row to row, mostly change by little of their spread."""
+    spread = triple.std(axis=0)
+    return bool((np.median(np.abs(np.diff(triple, axis=0)), axis=0) < _SMOOTH * spread).all())
+
+
+def _fill_cells(cells: FloatArray) -> bool:
+    """Whether whole numbers (N, 3) are places of a grid, each once and most beside another: colours repeat, or lie far apart."""
+    from scipy.spatial import cKDTree
+
+    if len(np.unique(cells, axis=0)) < len(cells):
+        return False
+    return bool(np.median(cKDTree(cells).query(cells, k=2)[0][:, 1]) < 2)
 
 
 def _in_order(*columns: FloatArray) -> bool:

@@ -24,7 +24,7 @@ from lpdif.formats.columns import (
     said,
     scan_of_columns,
 )
-from lpdif.formats.guess import guess_names
+from lpdif.formats.guess import guess
 from lpdif.formats.polygons import first_outside, triangulate
 from lpdif.formats.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.scans import Scan
@@ -82,7 +82,8 @@ def read_npz(source: Source) -> Scan:
     if len(arrays) == 1 and all(array.dtype.names is None for array in arrays.values()):
         name, array = arrays.popitem()
         return _of_table(source, _table(source, array, name))
-    if key is None and coordinates_named([name for name in arrays if arrays[name].ndim == 1]):
+    single = [name for name, array in arrays.items() if array.ndim == 1 and array.dtype.names is None]
+    if (key is None or key in single) and coordinates_named(single):
         return _of_axes(source, arrays)
     if key is None:
         raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", _HINT)
@@ -96,12 +97,16 @@ def read_npz(source: Source) -> Scan:
     sensor_key = first_of(arrays, _SENSOR)
     sensor = None
     if sensor_key is not None:
-        sensor = _native(arrays.pop(sensor_key)).astype(np.float64)
-        if sensor.shape not in ((3,), (len(table), 3)):
-            raise source.error(f"array {sensor_key} has shape {sensor.shape}, where (3,) or {(len(table), 3)} is a position")
+        given = arrays.pop(sensor_key)
+        if given.dtype.kind not in "iuf":
+            log.warning("%s: array %s of type %s left out: it is no position", source.name, sensor_key, given.dtype)
+        elif given.shape not in ((3,), (len(table), 3)):
+            raise source.error(f"array {sensor_key} has shape {given.shape}, where (3,) or {(len(table), 3)} is a position")
+        else:
+            sensor = _native(given).astype(np.float64)
     for name, values in arrays.items():
         rows = _beside(values, grid)
-        if rows is not None and rows.shape[1] == 1 and plain(name) not in _FACES:
+        if rows is not None and rows.shape[1] == 1 and (plain(name) not in _FACES or _are_values(values)):
             named.setdefault(name, _native(rows[:, 0]))
     columns = [*(own.pop(axis) for axis in "xyz"), *named.values(), *own.values()]  # what has an array of its own comes before what is guessed
     return _with_faces(source, scan_of_columns(source, [*"xyz", *named, *own], columns, sensor=sensor), arrays)
@@ -126,6 +131,8 @@ def _of_fields(source: Source, fields: dict[str, Column]) -> Scan:
 def _of_axes(source: Source, arrays: dict[str, Column]) -> Scan:
     """The Scan of arrays of single coordinates, and of what belongs to as many points."""
     names = list(arrays)
+    if not coordinate_columns(names):  # but degrees, which is an error
+        return _of_fields(source, arrays)
     lengths = {name: len(arrays[name]) for name in (names[column] for column in coordinate_columns(names)) if arrays[name].ndim}
     length = next(iter(lengths.values()), 0)
     if set(lengths.values()) != {length}:
@@ -229,8 +236,11 @@ def _of_table(source: Source, table: NDArray[np.generic]) -> Scan:
 
 def _columns(source: Source, table: NDArray[np.generic]) -> dict[str, Column]:
     """The columns of a table that names none, by what their values look like."""
-    names = guess_names(table.astype(np.float64), intensity_first=False)
-    log.info("%s: columns taken as %s", source.name, said(names))
+    names, doubt = guess(table.astype(np.float64), intensity_first=False)
+    if doubt:
+        log.warning("%s: columns taken as %s, but %s", source.name, said(names), doubt)
+    else:
+        log.info("%s: columns taken as %s", source.name, said(names))
     return {name: _native(table[:, index]) for index, name in enumerate(names) if name}
 
 
@@ -276,7 +286,7 @@ def _take(
 
 def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
     key = first_of(arrays, _FACES)
-    if key is None:
+    if key is None or _are_values(arrays[key]):
         return scan
     raw = arrays[key]
     if raw.ndim != 2 or raw.shape[1] < 3 or raw.dtype.kind not in "iu":
@@ -289,6 +299,11 @@ def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
         raise source.error(f"face {row + 1} of {len(corners)} uses point {at}, but the points go from 0 to {len(scan.points) - 1}")
     faces = triangulate(corners.reshape(-1), np.full(len(corners), corners.shape[1]), scan.points, source.name)
     return Scan(scan.points, scan.normals, scan.colors, scan.extras, faces if len(faces) else None, scan.sensor, scan.name)
+
+
+def _are_values(array: NDArray[np.generic]) -> bool:
+    """Whether an array with a name of faces, as "f", can be none, but a value of each point."""
+    return array.ndim == 1 and array.dtype.kind == "f"
 
 
 def _native(array: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -168,9 +168,12 @@ def _read_text(source: Source, header: Header) -> dict[str, Table]:
         if loose is None:
             raise
         try:
-            return _tables_of_text(Text(source, loose), header)
+            tables = _tables_of_text(Text(source, loose), header)
         except InputError:
             pass
+        else:
+            log.info("%s: its lines are no rows; rows are told apart by their numbers of values", source.name)
+            return tables
         raise  # what it says of the lines is true of the file
 
 

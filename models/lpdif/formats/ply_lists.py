@@ -92,7 +92,7 @@ def lists_of_rows(text: Text, rows: Rows, properties: Sequence[PropertyLike]) ->
 def one_row_a_line(data: bytes, start: int, elements: Sequence[ElementLike]) -> bytes | None:
     """Text whose rows, from the byte `start` on, are told apart by nothing but their numbers of values, with each row on a line of its own.
 
-    None where it holds more or fewer words than the elements ask for.
+    None where it holds more or fewer words than the elements ask for, and where its lines are rows, but for some that are wrong.
     """
     block = np.frombuffer(data, np.uint8, offset=start)
     word = np.zeros(len(block) + 2, dtype=np.bool_)  # and what is no word on either side
@@ -101,6 +101,8 @@ def one_row_a_line(data: bytes, start: int, elements: Sequence[ElementLike]) -> 
         return None
     edges = np.flatnonzero(word[1:] != word[:-1])
     begins, ends = edges[::2], edges[1::2]
+    if elements and _are_rows(block, begins, elements[0]):
+        return None
     places = [np.zeros(0, dtype=np.int64)]  # words before the end of each row
     place = 0
     for element in elements:
@@ -131,6 +133,13 @@ def one_row_a_line(data: bytes, start: int, elements: Sequence[ElementLike]) -> 
     after = ends[np.concatenate(places) - 1]
     out[after[after < len(out)]] = 10
     return data[:start] + out.tobytes()
+
+
+def _are_rows(block: NDArray[np.uint8], begins: IntArray, element: ElementLike) -> bool:
+    """Whether most of the first lines of a text, whose words begin at the bytes `begins`, hold as many words as the first element's rows."""
+    line = np.searchsorted(np.flatnonzero((block == 10) | (block == 13)), begins)
+    words = np.unique(line, return_counts=True)[1][: element.count]
+    return bool((words == len(element.properties)).mean() > 0.5)
 
 
 def _ranges(starts: IntArray, counts: IntArray) -> IntArray:

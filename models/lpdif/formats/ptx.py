@@ -24,7 +24,8 @@ FloatArray = NDArray[np.float64]
 
 log = logging.getLogger("lpdif")
 
-_START = re.compile(rb"\s*\d{1,18}[ \t]*\r?\n\s*\d{1,18}[ \t]*\r?\n(?:[ \t]*\S+[ \t]+\S+[ \t]+\S+[ \t]*\r?\n){2}")
+_THREE = rb"[ \t]*\S+[ \t]+\S+[ \t]+\S+[ \t]*\r?\n"
+_START = re.compile(rb"(?:\s*\d{1,18}[ \t]*\r?\n){2}(?!(?:" + _THREE + rb"){5})(?:" + _THREE + rb"){2}")
 _HEAD = (1, 1, 3, 3, 3, 3, 4, 4, 4, 4)  # numbers on the lines before the points
 _SHORTEST = 8  # bytes of a point: four digits, and what follows each
 _CONDITION = 1e6  # of a matrix that keeps three dimensions
@@ -32,15 +33,17 @@ _CONDITION = 1e6  # of a matrix that keeps three dimensions
 
 @dataclass(frozen=True)
 class _Scan:
-    """One scan: the rows (N, 4 or 7) with a return; their points (N, 3) and the scanner's position (3,), in the common frame."""
+    """One scan: the rows (N, 4 or 7) with a return; their points (N, 3) and the scanner's position (3,), in the common frame; and whether
+    it has several columns and rows: points in one line are often scans that were merged."""
 
     rows: FloatArray
     points: FloatArray
     position: FloatArray
+    is_raster: bool
 
 
 def is_ptx(data: bytes) -> bool:
-    """Whether text begins with two lines of one whole number and two of three words: neither PTS nor a table does."""
+    """Whether text begins with two lines of one whole number and two to four of three words: neither PTS nor a table does."""
     return _START.match(data) is not None
 
 
@@ -65,10 +68,13 @@ def read_ptx(source: Source) -> Scan:
         raise source.empty(f"no return in {counted(directions, 'direction')}")
     if len(points) < directions:
         log.info("%s: %s of %s without a return left out", source.name, f"{directions - len(points):,}", counted(directions, "point"))
-    numbers = [len(scan.points) for scan in scans]
-    log.info("%s: %s (points: %s)", source.name, counted(len(scans), "scan"), ", ".join(map(str, numbers[:20])))
-    scanned = len(scans) == 1 or any(scan.position.any() for scan in scans)
+    log.info("%s: %s (points: %s)", source.name, counted(len(scans), "scan"), ", ".join(str(len(scan.points)) for scan in scans[:20]))
+    scanned = any(scan.position.any() for scan in scans) or (len(scans) == 1 and scans[0].is_raster)
+    scans = [scan for scan in scans if len(scan.points)]
     colored = all(scan.rows.shape[1] == 7 for scan in scans)
+    if not colored and any(scan.rows.shape[1] == 7 for scan in scans):
+        log.info("%s: colours left out: not all scans have them", source.name)
+    numbers = [len(scan.points) for scan in scans]
     return Scan(
         points,
         colors=colors_of(list(np.concatenate([scan.rows[:, 4:] for scan in scans]).T), source.name) if colored else None,
@@ -111,7 +117,7 @@ def _scan(text: Text, rows: Rows, place: int) -> tuple[_Scan, int]:
         points = table[:, :3] @ matrix[:3, :3] + matrix[3, :3]
     if not position.any():  # not filled in: points are measured from where the scanner stood
         position = matrix[3, :3]
-    return _Scan(table, points, position), count
+    return _Scan(table, points, position, columns > 1 and height > 1), count
 
 
 def _points(text: Text, rows: Rows, first: int, count: int) -> FloatArray:

@@ -9,6 +9,7 @@ import zipfile
 
 from lpdif.errors import InputError
 from lpdif.formats import e57, glb, las, npy, off, pcd, ptx, stl, text, vtk
+from lpdif.formats.colmap import OTHERS
 from lpdif.formats.source import Source, as_text
 
 # kind -> what it is called, and the endings of its names
@@ -110,11 +111,16 @@ def kind_of(source: Source) -> str:
 
 
 def is_prose(source: Source) -> bool:
-    """Whether a file, given by up to its first HEAD bytes, has the name of a table of points and holds words instead: notes.
+    """Whether a file, given by up to its first HEAD bytes, has the name of a table of points and holds words instead: notes; or COLMAP's
+    images or cameras.
 
     What is empty, damaged, longer, something else, or a table of another dialect is no prose: reading it says what is wrong.
     """
-    if kind_by_name(source.name) != "text" or not source.data.strip() or len(source.data) >= HEAD:
+    if kind_by_name(source.name) != "text" or not source.data.strip():
+        return False
+    if OTHERS.search(source.data):
+        return True
+    if len(source.data) >= HEAD:
         return False
     try:
         data = as_text(source).data

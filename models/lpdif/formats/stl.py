@@ -20,7 +20,7 @@ log = logging.getLogger("lpdif")
 _TRIANGLE = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _HEADER = 84  # 80 bytes of text, 4 of the count
 # before what may follow on the same line, where programs write several words, or all, to the line
-_INNER_WORD = re.compile(rb"[ \t]+(?=vertex[ \t]+[-+.\dni]|endloop\s)", re.IGNORECASE)
+_INNER_WORD = re.compile(rb"(?<=[ \t])(?=vertex[ \t]+[-+.\dni]|endloop\s)", re.IGNORECASE)
 
 
 def is_binary_stl(data: bytes) -> bool:
