@@ -7,6 +7,7 @@ import pytest
 from reconstructions import all_models, ball, both_models, ring, ring_distance, run, shape_of
 from shapes import even_sphere_points
 
+import lpdif
 from lpdif.artifacts import Model, load_model
 from lpdif.config import ReconstructConfig
 from lpdif.errors import InputError, UsageError
@@ -188,3 +189,8 @@ def test_regions_too_small_for_the_points_are_told(models: dict[str, Model], cap
 
 def test_no_surface_near_enough(models: dict[str, Model]) -> None:
     assert refusal(ball(), models["tiny"], max_distance=1e-9)
+
+
+def test_an_array_is_no_scan() -> None:
+    with pytest.raises(TypeError, match=r"takes a Scan, not a ndarray: lpdif\.Scan\(points\)"):
+        lpdif.reconstruct(np.zeros((100, 3)))  # type: ignore[arg-type]
