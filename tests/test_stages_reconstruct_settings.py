@@ -192,5 +192,5 @@ def test_no_surface_near_enough(models: dict[str, Model]) -> None:
 
 
 def test_an_array_is_no_scan() -> None:
-    with pytest.raises(TypeError, match=r"takes a Scan, not a ndarray: lpdif\.Scan\(points\)"):
+    with pytest.raises(TypeError, match=r"a Scan is needed, not a ndarray: lpdif\.Scan\(points\)"):
         lpdif.reconstruct(np.zeros((100, 3)))  # type: ignore[arg-type]

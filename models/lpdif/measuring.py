@@ -137,6 +137,8 @@ def check_scan(scan: Scan, keep_outliers: bool = False, sized: bool = False) -> 
 
     Of a large scan a glance at some points tells that it is not such a one.
     """
+    if not isinstance(scan, Scan):
+        raise TypeError(f"a Scan is needed, not a {type(scan).__name__}: lpdif.Scan(points), or lpdif.load_scan(file)")
     if scan.faces is not None and len(scan.faces):
         solid_faces(scan)
         return

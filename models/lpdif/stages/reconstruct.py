@@ -75,8 +75,6 @@ def reconstruct(
 
     Raises InputError for a scan that has no surface to give.
     """
-    if not isinstance(scan, Scan):
-        raise TypeError(f"reconstruct takes a Scan, not a {type(scan).__name__}: lpdif.Scan(points), or lpdif.load_scan(file)")
     with repeatable():
         return reconstruct_scan(scan, model or load_model(), config or ReconstructConfig(), device, threads or available_threads(), progress)
 
