@@ -129,6 +129,8 @@ def test_scans_one_after_the_other(counts: tuple[int, ...], caplog: pytest.LogCa
     with caplog.at_level(logging.INFO, "lpdif"):
         for data in (several(*counts), several(*counts).replace("\n", "\r\n"), several(*counts).rstrip(), several(*counts) + "\n\n"):
             np.testing.assert_array_equal(read_scan(data.encode(), "a.pts").points, POINTS)
+    commented = several(*counts).replace(f"\n{counts[-1]}\n", f"\n# another\n\n// scan 2: 7\n{counts[-1]} # points\n")
+    np.testing.assert_array_equal(read_scan(commented.encode(), "a.pts").points, POINTS)
     said = f"a.pts: {len(counts)} scans (points: {', '.join(map(str, counts))})"
     assert (said in caplog.text) == (len(counts) > 1)
 
