@@ -342,3 +342,10 @@ def test_many_blanks_in_a_text_stl_take_no_time() -> None:
     """A search that begins anew at each blank would take an hour."""
     facet = b"facet normal 0 0 1 outer loop vertex 0 0 0 vertex 1 0 0 vertex 0 1 0 endloop endfacet"
     assert len(read_scan(b"solid x\n" + facet + b" " * 1_000_000 + b"x\nendsolid\n", "a.stl").points) == 3
+
+
+def test_a_point_of_off_begins_with_its_coordinates() -> None:
+    """Whole numbers that rise before three columns with decimals would be numbers of rows elsewhere."""
+    points = np.column_stack([np.arange(40) * 2 + 7, np.random.default_rng(0).random((40, 3)) * 9])
+    rows = "\n".join(" ".join(f"{value:.17g}" for value in row) for row in points)
+    np.testing.assert_array_equal(read_scan(f"OFF\n40 0 0\n{rows}\n".encode(), "a.off").points, points[:, :3])

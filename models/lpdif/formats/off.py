@@ -43,6 +43,8 @@ def read_off(source: Source) -> Scan:
         raise text.error(int(first.lines[0]), f"a point of {counted(columns, 'coordinate')}")
     table, place = read_table(text, head.end, number, columns, "point")
     names = _names(columns, bool(match[2]), bool(match[3])) or guess_names(table, False)
+    if names[:3] != ["x", "y", "z"]:  # which look like something else; but a point begins with its coordinates here
+        names = [*"xyz", *(f"value{number}" for number in range(1, columns - 2))]
     points = np.ascontiguousarray(table[:, :3])
 
     faces = None
