@@ -227,15 +227,14 @@ def _oriented(
 
     A known sensor decides. Else, and unless the signs `start` are consistent, the first likely view that
     sees most of the scan at more than grazing sight, and that most of it can face when the view counts a little, decides. Where none does and
-    the scan is no solid, ground is seen from above, if it has any.
+    the scan is no solid, ground is seen from above, if it has any. Of a thin body, which shows two sheets, shape alone decides.
     """
     if sensor is not None:
         return _turned_to_sensor(cloud, axes, start, votes, sensor, facts)
     views = likely_views(cloud.points, cloud.origin) if start is None else []
-    if any(view.two_sheets for view in views):
-        found = _orient(cloud, axes, start, votes)
-        if float(found.winding[found.part].mean()) > THIN:
-            return found, ""
+    alone = _orient(cloud, axes, start, votes) if any(view.two_sheets for view in views) else None
+    if alone is not None and float(alone.winding[alone.part].mean()) > THIN:
+        return alone, ""
     for place, view, _ in views:
         sight = sensor_votes(cloud.points, axes, place if view == "origin" else cloud.points + place)
         if (np.abs(sight) == 1).mean() < IN_SIGHT:
@@ -243,7 +242,7 @@ def _oriented(
         found = _orient(cloud, axes, start, VIEW_VOTE * sight if votes is None else VIEW_VOTE * sight + votes)
         if _facing(found, sight) >= VIEW_FACING:
             return (_faced if view == "origin" else _faced_where_torn)(cloud, axes, found, sight), view
-    found = _orient(cloud, axes, start, votes)
+    found = alone or _orient(cloud, axes, start, votes)
     if start is None and float(found.winding[found.part].mean()) < LAND:
         ground = VIEW_VOTE * ground_votes(cloud.points, axes)
         if ground.any():  # which hides in no solid: what stands on it goes on from it

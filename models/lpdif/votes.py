@@ -205,7 +205,7 @@ def ground_votes(points: FloatArray, axes: FloatArray) -> FloatArray:
 
 
 class View(NamedTuple):
-    """Where a scan may have been seen from: a place (3,), "origin", or a direction (3,), "above"; whether it shows two sheets there."""
+    """Where a scan may have been seen from: a place (3,), "origin", or a direction (3,), "above"; whether it shows two sheets so."""
 
     place: FloatArray
     name: str
