@@ -159,8 +159,8 @@ CSV = b"x,y,z,nx,ny,nz,intensity\n0,0,0,0,0,-1,5\n1,0,0.25,1,0,0,6\n0,1,-0.5,0,1
 PTS = b"4\n0 0 0 5 255 0 10\n1 0 0.25 6 0 255 20\n0 1 -0.5 7 1 2 30\n0.125 0.25 1 8 200 100 40\n"
 
 
-def las(compressed: bool) -> bytes | None:
-    """A LAS file by laspy, None where that is not installed."""
+def las(compressed: bool, points: NDArray[np.float64] = POINTS, **extra: NDArray[np.generic]) -> bytes | None:
+    """A LAS file by laspy, with extra dimensions, None where that is not installed."""
     if importlib.util.find_spec("laspy") is None or (compressed and importlib.util.find_spec("lazrs") is None):
         return None
     import laspy
@@ -168,10 +168,13 @@ def las(compressed: bool) -> bytes | None:
     header = laspy.LasHeader(version="1.2", point_format=3)
     header.scales, header.offsets = np.full(3, 0.001), np.array([500_000.0, 4_500_000.0, 0.0])
     cloud = laspy.LasData(header)
-    cloud.x, cloud.y, cloud.z = (POINTS + header.offsets).T
-    cloud.red, cloud.green, cloud.blue = COLORS.T.astype(np.uint16) * 257
-    cloud.intensity = np.array([1, 2, 3, 4], dtype=np.uint16)
-    cloud.classification = np.array([2, 2, 6, 6], dtype=np.uint8)
+    cloud.x, cloud.y, cloud.z = (points + header.offsets).T
+    cloud.red, cloud.green, cloud.blue = np.resize(COLORS, (len(points), 3)).T.astype(np.uint16) * 257
+    cloud.intensity = np.resize(np.array([1, 2, 3, 4], dtype=np.uint16), len(points))
+    cloud.classification = np.resize(np.array([2, 2, 6, 6], dtype=np.uint8), len(points))
+    for name, values in extra.items():
+        cloud.add_extra_dim(laspy.ExtraBytesParams(name, f"{values[0].size if values.ndim > 1 else ''}{values.dtype.str[1:]}"))
+        cloud[name] = values
     out = io.BytesIO()
     cloud.write(out, do_compress=compressed)
     return out.getvalue()

@@ -56,9 +56,9 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
 def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
     seconds = _SECONDS + _SECONDS_A_MEGABYTE * len(source.data) / 2**20
     memory = _MEMORY + len(source.data) + _HELD * unpacked
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(place for place in sys.path if place))
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(_places()))
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their stacks count as memory
-    command = [sys.executable, "-c", "from lpdif.formats.child import main; main()", module, str(path), str(memory)]
+    command = [sys.executable, "-P", "-c", "from lpdif.formats.child import main; main()", module, str(path), str(memory)]
     said, late = bytearray(), threading.Event()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
@@ -91,6 +91,13 @@ def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
         name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
         raise source.error(f"its {module} parser crashed ({name})")
     raise source.error(f"its {module} parser failed: {lines[-1][:200] if lines else f'exit code {process.returncode}'}")
+
+
+def _places() -> list[str]:
+    """Where modules are looked for, without the current folder, which holds scans and whatever came with them; unless lpdif lies in it."""
+    own, places = Path(__file__).parents[2], [Path(place) for place in sys.path]
+    places = [place for place in places if os.access(place, os.F_OK)]
+    return [str(place.absolute()) for place in places if place.samefile(own) or not place.samefile(".")]
 
 
 def _listen(stream: IO[bytes], said: bytearray) -> None:
@@ -136,6 +143,8 @@ def main() -> None:
         arrays = importlib.import_module(f"lpdif.formats.{module}").decode(Path(path))
     except InputError as error:
         message = error.message
+    except ModuleNotFoundError as error:
+        message = f"reading it needs the package {error.name}, which is not installed"
     except MemoryError:
         message = "asks for more memory than its size can explain"
     except BaseException as error:  # whatever a parser raises on a damaged file, panics of Rust included, is what it has to say against it

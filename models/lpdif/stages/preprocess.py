@@ -34,7 +34,7 @@ from lpdif.reading import READABLE, load_scan
 from lpdif.sampling import RegionSamples, closed_shape_regions, region_sizes, scan_regions
 from lpdif.scans import Scan
 from lpdif.sources import content_with, distinct
-from lpdif.stages.workers import Heard, begin_work, heard
+from lpdif.stages.workers import Heard, begin_work, heard, safe_path
 from lpdif.words import counted
 from lpdif.workspace import Workspace
 
@@ -94,11 +94,13 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     kept: list[dict[str, Any]] = []
     left_out: list[tuple[str, str]] = []
     workers = min(len(files), threads or available_threads())
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_work)
+    with safe_path():  # making the pool starts a process too, which keeps count of its semaphores
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_work)
     level = log.getEffectiveLevel()
     names = labels(files)
     try:
-        waiting = {pool.submit(heard, preprocess_file, level, file, place.samples, config): n for n, file in enumerate(files)}
+        with safe_path():
+            waiting = {pool.submit(heard, preprocess_file, level, file, place.samples, config): n for n, file in enumerate(files)}
         found: dict[int, Heard[dict[str, Any]]] = {}
         told = 0  # files, in their order, whatever the order in which they are done
         for done, future in enumerate(as_completed(waiting), 1):

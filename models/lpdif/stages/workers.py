@@ -84,3 +84,17 @@ def end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)  # whatever the other threads do: nobody waits for it
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Within this block Python starts processes that import nothing of the current folder; by itself it puts that before all else."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
