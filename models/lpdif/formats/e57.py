@@ -21,9 +21,17 @@ MAGIC = b"ASTM-E57"
 
 log = logging.getLogger("lpdif")
 
+FloatArray = NDArray[np.float64]
+
+_CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
+_SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
+_COLORS = ("colorRed", "colorGreen", "colorBlue")
+_NORMALS = ("normalX", "normalY", "normalZ")  # behind a prefix of the file's choice, "nor:" say: they are an extension
+_MOST_BITS = 32  # of an integer with declared bounds; others have those of 64 bits
+
 
 def read_e57(source: Source) -> Scan:
-    """Reads all scans of an E57 file, each moved by its pose; the sensor position of each point is its scan's.
+    """Reads all scans of an E57 file, each moved by its pose, its normals turned with it; the sensor position of each point is its scan's.
 
     Raises InputError for a file cut off, and where pye57 is not installed.
     """
@@ -40,9 +48,12 @@ def read_e57(source: Source) -> Scan:
         raise source.empty()
     counts = arrays["counts"]
     log.info("%s: %s (points: %s)", source.name, counted(len(counts), "scan"), ", ".join(str(count) for count in counts[:20]))
-    colors = arrays.get("colors")
+    for line in arrays.get("said", np.zeros(0)):
+        log.warning("%s: %s", source.name, line)
+    colors, normals = arrays.get("colors"), arrays.get("normals")
     return Scan(
         points,
+        normals=None if normals is None or not normals.any() else normals.astype(np.float64, copy=False),
         colors=None if colors is None else colors_of(list(colors.T), source.name),
         extras={"intensity": arrays["intensity"]} if "intensity" in arrays else {},
         sensor=arrays["sensor"].astype(np.float64, copy=False) if "sensor" in arrays else None,
@@ -50,36 +61,39 @@ def read_e57(source: Source) -> Scan:
     )
 
 
+def _columns(points: Any) -> dict[str, Any]:
+    """The columns of numbers of a scan by name, as nodes of libe57, whose kind and bounds they tell."""
+    from pye57 import libe57
+
+    kinds = {
+        libe57.NodeType.E57_FLOAT: libe57.FloatNode,
+        libe57.NodeType.E57_INTEGER: libe57.IntegerNode,
+        libe57.NodeType.E57_SCALED_INTEGER: libe57.ScaledIntegerNode,
+    }
+    prototype = libe57.StructureNode(points.prototype())
+    nodes = [prototype.get(index) for index in range(prototype.childCount())]
+    return {node.elementName(): kinds[node.type()](node) for node in nodes if node.type() in kinds}
+
+
 def _bits(points: Any) -> int:
     """Bits of a point at the least, by the types of its columns: those of constant columns take none."""
     from pye57 import libe57
 
-    bits = 0
-    prototype = libe57.StructureNode(points.prototype())
-    for index in range(prototype.childCount()):
-        node = prototype.get(index)
-        kind = node.type()
-        if kind == libe57.NodeType.E57_FLOAT:
-            bits += 32
-        elif kind == libe57.NodeType.E57_INTEGER:
-            column = libe57.IntegerNode(node)
-            bits += (column.maximum() - column.minimum()).bit_length()
-        elif kind == libe57.NodeType.E57_SCALED_INTEGER:
-            column = libe57.ScaledIntegerNode(node)
-            bits += (column.maximum() - column.minimum()).bit_length()
-    return bits
+    columns = _columns(points).values()
+    return sum(32 if isinstance(node, libe57.FloatNode) else (node.maximum() - node.minimum()).bit_length() for node in columns)
 
 
 def decode(path: Path) -> Arrays:
-    """Points, colours, intensity and sensor positions of all scans. Runs in the child process.
+    """Points, normals, colours, intensity and sensor positions of all scans; said: what is to be said of them. Runs in the child process.
 
-    Colours and intensity are kept where every scan has them, positions where every scan has a pose and some pose is not zero.
+    Colours and intensity are kept where every scan has them, normals where one has (zeros stand for those of the others), positions
+    where every scan has a pose and some pose is not zero.
     """
     import pye57
 
     file = pye57.E57(str(path))
-    columns: dict[str, list[NDArray[np.generic]]] = {"points": [], "colors": [], "intensity": [], "sensor": []}
-    counts: list[int] = []
+    scans: list[Arrays] = []
+    said: list[str] = []
     scanned = False  # whether poses tell where a scanner stood: merged clouds have poses of zeros
     for index in range(file.scan_count):
         header = file.get_header(index)
@@ -87,23 +101,114 @@ def decode(path: Path) -> Arrays:
             continue
         if header.point_count * max(1, _bits(header.points)) > 8 * path.stat().st_size:
             raise InputError(f"scan {index + 1} says {header.point_count} points, more than the file can hold")
-        data = file.read_scan(index, intensity=True, colors=True, ignore_missing_fields=True)
-        count = len(data["cartesianX"])
-        if count == 0:
+        scan = _scan(file.image_file, header, f"scan {index + 1}", said)
+        if not len(scan["points"]):
             continue
-        counts.append(count)
-        columns["points"].append(np.column_stack([data["cartesianX"], data["cartesianY"], data["cartesianZ"]]))
-        if all(name in data for name in ("colorRed", "colorGreen", "colorBlue")):
-            columns["colors"].append(np.column_stack([data["colorRed"], data["colorGreen"], data["colorBlue"]]))
-        if "intensity" in data:
-            columns["intensity"].append(np.asarray(data["intensity"]))
+        scans.append(scan)
         if header.has_pose():
             place = np.asarray(header.translation, dtype=np.float64)
-            columns["sensor"].append(np.tile(place, (count, 1)))
+            scan["sensor"] = np.tile(place, (len(scan["points"]), 1))
             scanned |= bool(place.any()) or "rowIndex" in header.point_fields or "sphericalRange" in header.point_fields
-    out: Arrays = {name: np.concatenate(parts) for name, parts in columns.items() if counts and len(parts) == len(counts)}
-    out.setdefault("points", np.zeros((0, 3)))
+    if any("normals" in scan for scan in scans):
+        for scan in scans:
+            scan.setdefault("normals", np.zeros((len(scan["points"]), 3)))
+    out: Arrays = {"points": np.zeros((0, 3)), "counts": np.array([len(scan["points"]) for scan in scans], dtype=np.int64)}
+    for name, words in (("points", ""), ("normals", ""), ("colors", "colours"), ("intensity", "intensity"), ("sensor", "")):
+        parts = [scan.pop(name) for scan in scans if name in scan]
+        if parts and len(parts) == len(scans):
+            out[name] = np.concatenate(parts)
+        elif parts and words:
+            said.append(f"{words} left out: {len(scans) - len(parts)} of {counted(len(scans), 'scan')} without")
     if not scanned:
         out.pop("sensor", None)
-    out["counts"] = np.array(counts, dtype=np.int64)
+    if said:
+        out["said"] = np.array(said)
     return out
+
+
+def _scan(image: Any, header: Any, name: str, said: list[str]) -> Arrays:
+    """The valid points of one scan with what they have: normals (N, 3), colours (N, 3) in bytes, intensity (N,). Raises InputError
+    where they have no coordinates."""
+    from pye57.utils import convert_spherical_to_cartesian
+
+    nodes = _columns(header.points)
+    spellings = {key.rpartition(":")[2]: key for key in nodes}
+    normals = [spellings.get(part, part) for part in _NORMALS]
+    coordinates = next((axes for axes in (_CARTESIAN, _SPHERICAL) if set(axes) <= set(nodes)), None)
+    if coordinates is None:
+        raise InputError(f"{name} has no coordinates; its columns are {', '.join(header.point_fields)[:120]}")
+    wanted = [triple for triple in (coordinates, _COLORS, normals) if set(triple) <= set(nodes)]
+    state = "cartesianInvalidState" if coordinates is _CARTESIAN else "sphericalInvalidState"
+    single = [key for key in ("intensity", state) if key in nodes]
+    for words, keys in (("colours", _COLORS), ("intensity", ("intensity",))):
+        if set(keys) & set(header.point_fields) and not set(keys) <= set(nodes):
+            said.append(f"{words} of {name} left out: they are no numbers, or not all there")
+    columns = _values(image, header.points, [*(key for triple in wanted for key in triple), *single])
+    if state in columns:
+        valid = columns.pop(state) == 0
+        columns = {key: column[valid] for key, column in columns.items()}
+    points = np.column_stack([columns.pop(key) for key in coordinates])
+    if coordinates is _SPHERICAL:
+        points = convert_spherical_to_cartesian(points)
+    turn = header.rotation_matrix if header.has_pose() else None
+    out: Arrays = {"points": points if turn is None else points @ turn.T + header.translation}
+    if set(normals) <= set(columns):
+        vectors = np.column_stack([columns[key] for key in normals])
+        out["normals"] = vectors if turn is None else vectors @ turn.T
+    if set(_COLORS) <= set(columns) and len(points):
+        colors = _bytes_of(np.column_stack([columns[key] for key in _COLORS]), [nodes[key] for key in _COLORS], _limits(header))
+        if colors is None:
+            said.append(f"colours of {name} left out: their values go beyond every range")
+        else:
+            out["colors"] = colors
+    if "intensity" in columns:
+        out["intensity"] = columns["intensity"]
+    return out
+
+
+def _values(image: Any, points: Any, names: list[str]) -> dict[str, FloatArray]:
+    """Columns of a scan as doubles, which hold numbers of any kind; scaled integers are scaled."""
+    from pye57 import libe57
+
+    count = points.childCount()
+    columns = {name: np.empty(count) for name in names}
+    buffers = libe57.VectorSourceDestBuffer()
+    for name, column in columns.items():
+        buffers.append(libe57.SourceDestBuffer(image, name, column, count, True, True))
+    points.reader(buffers).read()
+    return columns
+
+
+def _limits(header: Any) -> tuple[FloatArray, FloatArray] | None:
+    """The least and the largest red, green and blue that the file declares for a scan."""
+    if "colorLimits" not in header.scan_fields:
+        return None
+    limits = header["colorLimits"]
+    names = [[f"{color}{end}" for color in _COLORS] for end in ("Minimum", "Maximum")]
+    if not all(limits.isDefined(name) for row in names for name in row):
+        return None
+    nodes = [[limits[name] for name in row] for row in names]
+    least, most = ([float(node.scaledValue() if hasattr(node, "scaledValue") else node.value()) for node in row] for row in nodes)
+    return np.array(least), np.array(most)
+
+
+def _bytes_of(colors: FloatArray, nodes: list[Any], limits: tuple[FloatArray, FloatArray] | None) -> NDArray[np.uint8] | None:
+    """Colours (N, 3) scaled to bytes by the first range that holds them all; None where none does.
+
+    The ranges: what the file declares, if their type goes so far; bytes; all bits of their integers; for other numbers, fractions of
+    one, bytes and 16 bits.
+    """
+    from pye57 import libe57
+
+    tops = [1, 255, 65535]
+    if all(isinstance(node, libe57.IntegerNode) for node in nodes):
+        bits = max(node.maximum() for node in nodes).bit_length()
+        tops = [255, 2**bits - 1 if bits <= _MOST_BITS else 65535]
+    ranges = [(np.zeros(3), np.full(3, float(top))) for top in tops]
+    if limits is not None and limits[1].max() <= tops[-1]:
+        ranges.insert(0, limits)
+    low, high = colors.min(axis=0), colors.max(axis=0)
+    for least, most in ranges:
+        if (least <= low).all() and (high <= most).all() and (least < most).all():
+            return np.rint((colors - least) / (most - least) * 255).astype(np.uint8)
+    return None
