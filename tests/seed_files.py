@@ -159,7 +159,7 @@ CSV = b"x,y,z,nx,ny,nz,intensity\n0,0,0,0,0,-1,5\n1,0,0.25,1,0,0,6\n0,1,-0.5,0,1
 PTS = b"4\n0 0 0 5 255 0 10\n1 0 0.25 6 0 255 20\n0 1 -0.5 7 1 2 30\n0.125 0.25 1 8 200 100 40\n"
 
 
-def las(compressed: bool, points: NDArray[np.float64] = POINTS, **extra: NDArray[np.generic]) -> bytes | None:
+def las(compressed: bool, points: NDArray[np.float64] = POINTS, /, **extra: NDArray[np.generic]) -> bytes | None:
     """A LAS file by laspy, with extra dimensions, None where that is not installed."""
     if importlib.util.find_spec("laspy") is None or (compressed and importlib.util.find_spec("lazrs") is None):
         return None

@@ -215,3 +215,50 @@ def test_what_columns_of_an_array_may_be_else_is_told(caplog: pytest.LogCaptureF
     rng = np.random.default_rng(0)
     read_scan(npy(np.column_stack([rng.permutation(400) + 500.0, rng.random((400, 3)) * 9])), "a.npy")
     assert "x y z may be its columns 2 to 4" in caplog.text
+
+
+def record(order: str = "<", **more: np.ndarray) -> np.ndarray:
+    """Points with normals and colours in fields, as pandas and pyntcloud write them, and further ones."""
+    fields = dict(zip("xyz", POINTS.T, strict=True)) | dict(zip(("nx", "ny", "nz"), NORMALS.T, strict=True))
+    fields |= dict(zip(("red", "green", "blue"), COLORS.T, strict=True)) | more
+    array = np.zeros(660, dtype=[(name, values.dtype.newbyteorder(order)) for name, values in fields.items()])
+    for name, values in fields.items():
+        array[name] = values
+    return array
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("name", ["points", "arr_0", "my_tree"])
+def test_archives_of_fields_are_read_as_the_array_is(name: str, order: str) -> None:
+    array = record(order, heat=HEAT, kept=HEAT > 80)
+    expected = read_scan(npy(array), "a.npy")
+    for arrays in ({name: array}, {name: array.reshape(22, 30)}, {name: array, "about": np.ones(3), "words": np.array(["a", "b"])}):
+        scan = read_scan(npz(**arrays), "a.npz")
+        np.testing.assert_array_equal(scan.points, POINTS)
+        np.testing.assert_array_equal(scan.normals, NORMALS)
+        np.testing.assert_array_equal(scan.colors, COLORS)
+        assert set(scan.extras) == set(expected.extras) == {"heat", "kept"}
+        np.testing.assert_array_equal(scan.extras["heat"], HEAT)
+
+
+def test_arrays_beside_fields() -> None:
+    array = record()[["x", "y", "z"]].copy()
+    faces = np.array([(0, 1, 2), (1, 2, 3)], dtype=[("v1", "i4"), ("v2", "i4"), ("v3", "i4")])
+    scan = read_scan(npz(points=array, mesh=faces, normals=NORMALS, rgb=COLORS, heat=HEAT, sensor=POINTS[0]), "a.npz")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.normals, NORMALS)
+    np.testing.assert_array_equal(scan.colors, COLORS)
+    np.testing.assert_array_equal(scan.faces, [[0, 1, 2], [1, 2, 3]])
+    np.testing.assert_array_equal(scan.sensor, POINTS[0])
+    assert set(scan.extras) == {"heat"}
+    assert refusal(npz(points=record()[["nx", "ny"]].copy()), "a.npz") == "no columns x, y and z; its columns are nx, ny"
+    assert refusal(npz(points=array[:0]), "a.npz").startswith("holds no points")
+
+
+def test_fields_of_fields() -> None:
+    array = np.zeros(660, dtype=[("position", [("x", ">f8"), ("y", ">f8"), ("z", ">f8")]), ("heat", ">f4")])
+    for axis, column in zip("xyz", POINTS.T, strict=True):
+        array["position"][axis] = column
+    for scan in (read_scan(npy(array), "a.npy"), read_scan(npz(points=array), "a.npz")):
+        np.testing.assert_array_equal(scan.points, POINTS)
+        assert set(scan.extras) == {"heat"}

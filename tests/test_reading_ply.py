@@ -353,3 +353,34 @@ def test_a_number_that_moved_to_another_line_is_no_other_row() -> None:
     lines[6], lines[61] = lines[6].rsplit(b" ", 1)[0], lines[61] + b" 7"
     head = b"ply\nformat ascii 1.0\nelement vertex 100\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
     assert refusal(head + b"\n".join(lines) + b"\n", "a.ply") == "line 14: 2 numbers instead of 3"
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("words", [False, True])
+def test_truth_values(encoding: str, words: bool) -> None:
+    """As pyntcloud writes them: one byte, or 0 and 1, or True and False; among single values and in lists."""
+    green = np.array([1, 0, 0, 1], dtype=np.uint8)
+    data = ply([*XYZ, ("green", "u1", green)], encoding, FACES.tolist()).replace(b"property uchar green", b"property bool green")
+    if words and encoding == "ascii":
+        rows = data.split(b"\n")
+        start = rows.index(b"end_header") + 1
+        rows[start : start + 4] = [row[:-1] + (b"True" if row[-1:] == b"1" else b"False") for row in rows[start : start + 4]]
+        data = b"\n".join(rows)
+        assert data.count(b"True") == 2
+    scan = read_scan(data, "a.ply")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.extras["green"], green)
+    np.testing.assert_array_equal(scan.faces, FACES)
+
+
+def test_lists_of_truth_values() -> None:
+    header = "ply\nformat {} 1.0\nelement vertex 3\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+    header += "property list uchar bool seen\nend_header\n"
+    text = header.format("ascii").encode() + b"1 2 3 2 true false\n4 5 6 0\n7 8 9 1 True\n"
+    rows = [struct.pack("<3fB2?", 1, 2, 3, 2, True, False), struct.pack("<3fB", 4, 5, 6, 0), struct.pack("<3fB?", 7, 8, 9, 1, True)]
+    for data in (text, header.format("binary_little_endian").encode() + b"".join(rows)):
+        np.testing.assert_array_equal(read_scan(data, "a.ply").points, np.arange(1, 10).reshape(3, 3))
+
+
+def test_words_are_no_numbers_where_nothing_is_true_or_false() -> None:
+    assert "'True' is not a number" in refusal(ply(XYZ, "ascii").replace(b"\n0.0 ", b"\nTrue ", 1))

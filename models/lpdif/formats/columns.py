@@ -138,7 +138,7 @@ def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
 
 def no_coordinates(source: Source, names: Sequence[str]) -> InputError:
     """The error of columns that are called anything but x, y and z."""
-    listed = printable(", ".join(name[:_LONGEST_NAME] for name in names))[:120] or "none"
+    listed = printable(", ".join(name[:_LONGEST_NAME].strip() for name in names if name.strip()))[:120] or "none"
     return source.error(f"no columns x, y and z; its columns are {listed}", "name the columns of the coordinates x, y and z")
 
 

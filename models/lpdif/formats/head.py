@@ -17,6 +17,7 @@ _LIKE_A_NUMBER = re.compile(rb"[-+.,'\d]*\d|[+-]?(?:nan|inf)", re.IGNORECASE)
 _DATA_LIKE = re.compile(rb"[#/%!]+\s*[-+.,\d\s]+$")  # a comment of nothing but numbers gives no names
 _LABEL = re.compile(rb"[A-Za-z_ ]+[:=][ \t]+")  # "columns: x y z"
 _SEPARATOR = re.compile(rb"sep=.", re.IGNORECASE)  # a word to a program, not to us
+_ROW_NAME = re.compile(rb'\s*"[^"\n]*"[\s,;|]+[^"\s]')  # in quotes, before values without any
 _TITLES = 10
 _LOOK = 50  # rows that are looked at to tell how all are meant
 
@@ -55,12 +56,19 @@ class _Lines:
         self.titles += candidates
         self.lines.append((number, line))
 
-    def names(self, columns: int) -> list[str]:
-        """The names of so many columns: the last line that says coordinates, else the last of all."""
+    def names(self, columns: int, after_row_names: bool = False) -> list[str]:
+        """The names of so many columns: the last line that says coordinates, else the last of all.
+
+        after_row_names: whether the first column holds names of rows, for which a line may have no name, as R writes it; it gets "".
+        """
         for names in reversed(self.comments + self.titles):
             for some in (names, names[1:]):
                 if len(some) == columns and coordinates_named(some):
                     return some
+            if after_row_names and len(names) == columns - 1 and coordinates_named(names):
+                return ["", *names]
+        if after_row_names and self.titles and len(self.titles[-1]) == columns - 1:
+            return ["", *self.titles[-1]]
         return (self.titles or self.comments or [[]])[-1]
 
     def unread(self, count: int | None) -> tuple[int, bytes] | None:
@@ -98,7 +106,7 @@ def layout_of(text: Text) -> Layout:
             count = int(tokens[0])
         elif _are_column_numbers(tokens) and not _some_whole(data, end, dialect, len(tokens)):
             before.add_title(line, number, are_names=True)
-        elif tokens and (all(map(is_number, tokens[:3])) or _has_words(tokens, before.names(len(tokens)))):
+        elif tokens and (all(map(is_number, tokens[:3])) or _has_words(tokens, before)):
             return _with_rows(text, place, line, dialect, count, before)
         elif before.may_have_labels(count) and _is_labelled(tokens) and _all_labelled(data, end, dialect, len(tokens)):
             return Layout(place, [], dialect, count, len(tokens))
@@ -120,7 +128,8 @@ def _with_rows(text: Text, place: int, line: bytes, dialect: Dialect, count: int
     ends_with_delimiter = line.endswith(dialect.delimiter)
     if ends_with_delimiter and len(before.names(columns + 1)) == columns + 1:  # the last field is empty in this row
         columns, ends_with_delimiter = columns + 1, False
-    return Layout(place, before.names(columns), dialect, count, columns, ends_with_delimiter)
+    names = before.names(columns, after_row_names=_has_row_names(text.data, place, dialect))
+    return Layout(place, names, dialect, count, columns, ends_with_delimiter)
 
 
 def head_rows(data: bytes) -> list[bytes]:
@@ -157,9 +166,19 @@ def _names(line: bytes) -> list[str]:
     return names[:-1] if len(names) > 1 and not names[-1].strip() else names
 
 
-def _has_words(tokens: list[bytes], names: list[str]) -> bool:
-    """Whether a row has words in some columns, and the names to tell which are the coordinates."""
-    return len(tokens) == len(names) and coordinates_named(names) and sum(map(is_number, tokens)) >= 3
+def _has_words(tokens: list[bytes], before: _Lines) -> bool:
+    """Whether a row has words in some columns, and the names to tell which are the coordinates, or a word as its own name alone."""
+    names = before.names(len(tokens), after_row_names=not is_number(tokens[0]))
+    named = coordinates_named(names) or (names[0] == "" and _is_labelled(tokens)) if len(names) == len(tokens) else False
+    return named and sum(map(is_number, tokens)) >= 3
+
+
+def _has_row_names(data: bytes, start: int, dialect: Dialect) -> bool:
+    """Whether the first fields of rows are their names: words, quoted where values are not, or numbers from 0 or 1 on."""
+    first = [row[0] for row in rows_of_head(data, start, dialect)[:_LOOK]]
+    if _ROW_NAME.match(data, start) or not is_number(first[0]):
+        return True
+    return len(first) > 3 and any(first == [b"%d" % number for number in range(least, least + len(first))] for least in (0, 1))
 
 
 def _numbers_in(line: bytes) -> bool:

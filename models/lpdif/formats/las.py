@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats.child import Arrays, arrays_from_child
-from lpdif.formats.columns import colors_of
+from lpdif.formats.columns import parts_named, scan_of_columns
 from lpdif.formats.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.scans import Scan
 from lpdif.words import counted
@@ -24,6 +24,7 @@ INSTALL = "pip install laspy lazrs"  # the extra las of lpdif by its own name: s
 _SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
 _COORDINATES = 24  # bytes of those of a point, as they are given back
 _AT_ONCE = 1 << 18  # points unpacked at a time
+_POINTS, _COLORS = "@points", "@colors"  # of all files; other names are those of extra dimensions
 _CARRIED = ("intensity", "classification")
 
 
@@ -34,16 +35,13 @@ def read_las(source: Source) -> Scan:
     if missing:
         raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", INSTALL)
     arrays = arrays_from_child(source, "las", unpacked)
-    points = arrays.pop("points").astype(np.float64, copy=False)
-    if not len(points):
+    if not len(arrays[_POINTS]):
         raise source.empty()
-    colors = arrays.pop("colors", None)
-    return Scan(
-        points,
-        colors=None if colors is None else colors_of(list(colors.T), source.name),
-        extras=arrays,
-        name=source.name,
-    )
+    columns: dict[str, NDArray[np.generic]] = {}
+    for name, values in arrays.items():
+        parts = [name] if values.ndim == 1 else parts_named(name, values.shape[1]) or []
+        columns |= zip(parts, values[None] if values.ndim == 1 else values.T, strict=True)
+    return scan_of_columns(source, list(columns), list(columns.values()))
 
 
 def _check_header(source: Source) -> tuple[bool, int]:
@@ -100,15 +98,15 @@ def decode(path: Path) -> Arrays:
         raise InputError(f"damaged: {error}") from None
     if place < count:
         raise InputError(f"ends after {place:,} of {counted(count, 'point')} (header says {count:,})")
-    return {name: values for name, values in out.items() if name == "points" or values.any()}  # all black, or 0, stands for none
+    return {name: values for name, values in out.items() if name == _POINTS or values.any()}  # all black, or 0, stands for none
 
 
 def _columns(cloud: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """The names and columns of some points."""
     known = set(cloud.point_format.dimension_names)
-    yield "points", np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])
+    yield _POINTS, np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])
     if {"red", "green", "blue"} <= known:
-        yield "colors", np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
+        yield _COLORS, np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
     for name in (*_CARRIED, *cloud.point_format.extra_dimension_names):
-        if name in known and (values := np.asarray(cloud[name])).ndim == 1:
+        if name in known and ((values := np.asarray(cloud[name])).ndim == 1 or parts_named(name, values.shape[1]) is not None):
             yield name, values

@@ -44,6 +44,7 @@ _POINTS = (
 _NORMALS = ("normals", "normal", "n", "vertex_normals")
 _COLORS = ("colors", "color", "rgb", "colours", "colour", "vertex_colors")
 _FACES = ("faces", "face", "triangles", "f", "tris")
+_CORNERS = ("v1", "v2", "v3")  # fields of an array of faces, as pyntcloud writes them
 _SENSOR = ("sensor", "sensor_position", "viewpoint")
 _BOMB = "no scan shrinks so much: if it is yours, store it without compression (numpy.savez)"
 _HINT = "store points as an array of N rows of x, y, z (and the names normals, colors, faces in NPZ)"
@@ -57,10 +58,9 @@ def read_npy(source: Source) -> Scan:
     """Reads one array: (N, 3) points, (N, C) points and further columns by their values, or fields with names."""
     array = _array(source, source.data, "")
     if array.dtype.names:
-        flat: NDArray[np.void] = array.reshape(-1).view(np.dtype((np.void, array.dtype)))
-        if not len(flat):
+        if not array.size:
             raise source.empty()
-        return _of_fields(source, {name: flat[name] for name in array.dtype.names})
+        return scan_of_columns(source, *_named_columns(_fields(array)))
     return _of_table(source, _table(source, array, ""))
 
 
@@ -86,34 +86,60 @@ def read_npz(source: Source) -> Scan:
     if (key is None or key in single) and coordinates_named(single):
         return _of_axes(source, arrays)
     if key is None:
+        key = next((name for name, array in arrays.items() if array.dtype.names and coordinates_named(_named_columns(_fields(array))[0])), None)
+    if key is None:
         raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", _HINT)
     array = arrays.pop(key)
-    table = _table(source, array, key)
-    if not len(table):
-        raise source.empty()
-    grid = _grid(array, len(table))
+    own, grid = _own_columns(source, array, key)
+    number = math.prod(grid)
     named = _take(source, arrays, _NORMALS, grid, ("nx", "ny", "nz")) | _take(source, arrays, _COLORS, grid, ("red", "green", "blue"))
-    own = _columns(source, table) if table.shape[1] > 3 else dict(zip("xyz", _native(table).T, strict=True))
     sensor_key = first_of(arrays, _SENSOR)
     sensor = None
     if sensor_key is not None:
         given = arrays.pop(sensor_key)
         if given.dtype.kind not in "iuf":
             log.warning("%s: array %s of type %s left out: it is no position", source.name, sensor_key, given.dtype)
-        elif given.shape not in ((3,), (len(table), 3)):
-            raise source.error(f"array {sensor_key} has shape {given.shape}, where (3,) or {(len(table), 3)} is a position")
+        elif given.shape not in ((3,), (number, 3)):
+            raise source.error(f"array {sensor_key} has shape {given.shape}, where (3,) or {(number, 3)} is a position")
         else:
             sensor = _native(given).astype(np.float64)
     for name, values in arrays.items():
         rows = _beside(values, grid)
         if rows is not None and rows.shape[1] == 1 and (plain(name) not in _FACES or _are_values(values)):
             named.setdefault(name, _native(rows[:, 0]))
-    columns = [*(own.pop(axis) for axis in "xyz"), *named.values(), *own.values()]  # what has an array of its own comes before what is guessed
-    return _with_faces(source, scan_of_columns(source, [*"xyz", *named, *own], columns, sensor=sensor), arrays)
+    axes = [list(own)[column] for column in coordinate_columns(list(own))]
+    columns = {axis: own[axis] for axis in axes}
+    for name, column in (*named.items(), *own.items()):  # what has an array of its own comes before what is guessed
+        columns.setdefault(name, column)
+    return _with_faces(source, scan_of_columns(source, list(columns), list(columns.values()), sensor=sensor), arrays)
 
 
-def _of_fields(source: Source, fields: dict[str, Column]) -> Scan:
-    """The Scan of fields with names, each (N,), or (N, k) where its name says what the k are."""
+def _own_columns(source: Source, array: NDArray[np.generic], key: str) -> tuple[dict[str, Column], tuple[int, ...]]:
+    """The columns of an array of points by their names, and how it lays the points out: (N,), or (H, W)."""
+    if array.dtype.names:
+        if not array.size:
+            raise source.empty()
+        names, columns = _named_columns(_fields(array))
+        return {name: columns[names.index(name)] for name in names}, array.shape or (1,)
+    table = _table(source, array, key)
+    if not len(table):
+        raise source.empty()
+    own = _columns(source, table) if table.shape[1] > 3 else dict(zip("xyz", _native(table).T, strict=True))
+    return own, _grid(array, len(table))
+
+
+def _fields(array: NDArray[np.generic], before: str = "") -> dict[str, Column]:
+    """The fields of an array by name, each (N, ...); those of a field of fields by both names."""
+    flat: NDArray[np.void] = array.reshape(-1).view(np.dtype((np.void, array.dtype)))
+    out: dict[str, Column] = {}
+    for name in array.dtype.names or ():
+        values: Column = flat[name]
+        out |= _fields(values, f"{before}{name}_") if values.dtype.names and values.ndim == 1 else {before + name: values}
+    return out
+
+
+def _named_columns(fields: dict[str, Column]) -> tuple[list[str], list[Column]]:
+    """The columns of fields with names, each (N,), or (N, k) where its name says what the k are, and what they are called."""
     names: list[str] = []
     columns: list[Column] = []
     for name, values in fields.items():
@@ -125,14 +151,14 @@ def _of_fields(source: Source, fields: dict[str, Column]) -> Scan:
         elif values.ndim == 2 and (parts := parts_named(name, values.shape[1])) is not None:
             names += parts
             columns += [_native(column) for column in values.T]
-    return scan_of_columns(source, names, columns)
+    return names, columns
 
 
 def _of_axes(source: Source, arrays: dict[str, Column]) -> Scan:
     """The Scan of arrays of single coordinates, and of what belongs to as many points."""
     names = list(arrays)
     if not coordinate_columns(names):  # but degrees, which is an error
-        return _of_fields(source, arrays)
+        return scan_of_columns(source, *_named_columns(arrays))
     lengths = {name: len(arrays[name]) for name in (names[column] for column in coordinate_columns(names)) if arrays[name].ndim}
     length = next(iter(lengths.values()), 0)
     if set(lengths.values()) != {length}:
@@ -140,7 +166,8 @@ def _of_axes(source: Source, arrays: dict[str, Column]) -> Scan:
         raise source.error(f"its arrays of coordinates are not of one length: {listed}"[:160], _HINT)
     if not length:
         raise source.empty()
-    return _with_faces(source, _of_fields(source, {name: values for name, values in arrays.items() if values.shape[:1] == (length,)}), arrays)
+    fields = {name: values for name, values in arrays.items() if values.shape[:1] == (length,)}
+    return _with_faces(source, scan_of_columns(source, *_named_columns(fields)), arrays)
 
 
 class _PickledError(InputError):
@@ -285,10 +312,12 @@ def _take(
 
 
 def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
-    key = first_of(arrays, _FACES)
+    key = first_of(arrays, _FACES) or next((name for name, array in arrays.items() if _has_corners(array)), None)
     if key is None or _are_values(arrays[key]):
         return scan
     raw = arrays[key]
+    if _has_corners(raw):
+        raw = np.column_stack([_fields(raw)[corner] for corner in _CORNERS])
     if raw.ndim != 2 or raw.shape[1] < 3 or raw.dtype.kind not in "iu":
         raise source.error(f"array {key} of shape {raw.shape} and type {raw.dtype} holds no faces"[:160])
     corners = _native(raw).astype(np.int64)
@@ -299,6 +328,10 @@ def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
         raise source.error(f"face {row + 1} of {len(corners)} uses point {at}, but the points go from 0 to {len(scan.points) - 1}")
     faces = triangulate(corners.reshape(-1), np.full(len(corners), corners.shape[1]), scan.points, source.name)
     return Scan(scan.points, scan.normals, scan.colors, scan.extras, faces if len(faces) else None, scan.sensor, scan.name)
+
+
+def _has_corners(array: NDArray[np.generic]) -> bool:
+    return set(_CORNERS) <= set(array.dtype.names or ())
 
 
 def _are_values(array: NDArray[np.generic]) -> bool:

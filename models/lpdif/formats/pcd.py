@@ -20,7 +20,7 @@ log = logging.getLogger("lpdif")
 _HEADER_LIMIT = 1 << 16
 _WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
 _DATA_LINE = re.compile(rb"(?mi)^DATA[ \t]+(\w+)[ \t]*\r?\n")
-_KINDS = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)}
+_KINDS = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)} | {("B", 1): "<u1"}
 
 
 def is_pcd(head: bytes) -> bool:

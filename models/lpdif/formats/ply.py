@@ -28,10 +28,12 @@ HEADER_LIMIT = 1 << 20  # no true header is longer
 _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
     "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
-    "int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8",
+    "int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8", "bool": "u1",
 }  # fmt: skip
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _END = re.compile(rb"(?<=[\r\n])end_header")
+_BOOL = re.compile(rb"(?m)^[ \t]*property[ \t]+(?:list[ \t]+\w+[ \t]+)?bool\b")
+_TRUTH = re.compile(rb"\b(?:true|false)\b", re.IGNORECASE)
 _CORNERS = ("vertex_indices", "vertex_index", "vertex_indexes", "vertices", "indices")
 
 
@@ -161,6 +163,8 @@ def _property(source: Source, number: int, words: list[str], order: str) -> Prop
 
 def _read_text(source: Source, header: Header) -> dict[str, Table]:
     data = source.data if b"\n" in source.data else source.data.replace(b"\r", b"\n")
+    if _BOOL.search(data, 0, header.size):
+        data = data[: header.size] + _TRUTH.sub(lambda word: b"1" if word[0][:1] in b"tT" else b"0", data[header.size :])
     try:
         return _tables_of_text(Text(source, data), header)
     except InputError:

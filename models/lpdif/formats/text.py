@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError
 from lpdif.formats import colmap
-from lpdif.formats.columns import coordinate_columns, coordinates_named, may_be_coordinates, said, scan_of_columns
+from lpdif.formats.axes import says_an_axis
+from lpdif.formats.columns import coordinate_columns, coordinates_named, may_be_coordinates, plain, said, scan_of_columns
 from lpdif.formats.dialect import (
     SURE,
     commas_say_both,
@@ -131,7 +132,9 @@ def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], droppe
     if layout.names:
         if len(layout.names) == layout.columns:
             names, usable = list(layout.names), may_be_coordinates(source, layout.names)
-        elif coordinate_columns(layout.names) not in ([], [0, 1, 2]):
+        elif coordinate_columns(layout.names) not in ([], [0, 1, 2]) or (
+            says_an_axis(list(map(plain, layout.names))) and not coordinates_named(layout.names)
+        ):
             what = f"{counted(len(layout.names), 'name')} for its {layout.columns} columns: {said(layout.names)[:80]}"
             raise source.error(what, "give each column a name")
         log.info("%s: the names of its columns say no x, y and z; taken by their values", source.name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.formats.columns import Column, colors_of
+from lpdif.formats.columns import Column, colors_of, parts_named
 from lpdif.formats.polygons import first_outside, strips, triangulate
 from lpdif.formats.rows import read_rows
 from lpdif.formats.source import DOWNLOAD_AGAIN, Source, Text
@@ -24,7 +24,8 @@ MAGIC = re.compile(rb"# vtk DataFile Version (\d+)\.\d+[^\n]*\n[^\n]{0,300}\n\s*
 _TYPES = {
     "char": "i1", "signed_char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2",
     "int": "i4", "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8",
-    "vtkidtype": "i8", "vtktypeint64": "i8", "vtktypeint32": "i4", "float": "f4", "double": "f8",
+    "vtkidtype": "i4", "vtktypeint64": "i8", "vtktypeuint64": "u8", "vtktypeint32": "i4", "float": "f4", "double": "f8",
+    "bit": "u1",
 }  # fmt: skip
 _CELLS = {"POLYGONS", "TRIANGLE_STRIPS", "VERTICES", "LINES"}
 
@@ -67,6 +68,9 @@ class _Cursor:
             raise source.error(f"line {self.line()}: VTK type {kind[:40]!r} is not understood")
         dtype = np.dtype(">" + _TYPES[kind])
         room = len(source.data) - self.place
+        if self.binary and kind == "bit":
+            packed = self.values("unsigned_char", -(-count // 8), thing)
+            return np.unpackbits(packed.astype(np.uint8), count=count)
         if self.binary:
             if count * dtype.itemsize > room:
                 raise source.cut(max(0, room) // (dtype.itemsize * per), count // per, thing)
@@ -115,7 +119,12 @@ def read_vtk(source: Source) -> Scan:
             break
         elif word == "METADATA":
             _skip_metadata(cursor)
-        elif word in ("CELL_DATA", "CELLS", "CELL_TYPES", "FIELD"):
+        elif word == "FIELD" and len(words) == 3:
+            if not _field(cursor, cursor.number(words[2]), {}, None):
+                if points is None:
+                    raise source.error("the FIELD before its points cannot be passed over", "save it without field data, or as PLY")
+                break
+        elif word in ("CELL_DATA", "CELLS", "CELL_TYPES"):
             log.info("%s: %s and what follows left out", source.name, word)
             break
         else:
@@ -201,15 +210,14 @@ def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
     out: dict[str, Column] = {}
     while (words := cursor.words()) is not None:
         word = words[0].upper()
-        if word == "SCALARS" and len(words) in (3, 4):
+        if word == "SCALARS" and len(words) in (3, 4) and words[2].lower() in _TYPES:
             width = cursor.number(words[3]) if len(words) == 4 else 1
             before = cursor.place
             following = cursor.words()
             if following is None or following[0].upper() != "LOOKUP_TABLE":
                 cursor.place = before
             values = cursor.values(words[2], number * width, f"value of {words[1][:40]}", per=max(1, width))
-            if width == 1:
-                out.setdefault(words[1], values)
+            _keep(out, words[1], values.reshape(number, width))
         elif word in ("NORMALS", "VECTORS") and len(words) == 3:
             values = cursor.values(words[2], number * 3, f"value of {words[1][:40]}", per=3).reshape(-1, 3)
             if word == "NORMALS" or words[1].lower() == "normals":
@@ -220,12 +228,45 @@ def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
             values = cursor.values(kind, number * width, "colour", per=max(1, width)).reshape(number, width)
             if width >= 3:
                 out["colors"] = values[:, :3]
+        elif word == "FIELD" and len(words) == 3:
+            if not _field(cursor, cursor.number(words[2]), out, number):
+                break
         elif word == "METADATA":
             _skip_metadata(cursor)
         else:
-            log.info("%s: %s and what follows left out", source.name, words[0][:40])
+            log.warning("%s: %s and what follows left out", source.name, " ".join(words[:3])[:80])
             break
     return out
+
+
+def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | None) -> bool:
+    """Reads the arrays of a FIELD; those of `number` points are kept in `out`. False where one cannot be passed over, as words cannot."""
+    for _ in range(arrays):
+        words = cursor.words() or []
+        if words[:1] == ["METADATA"]:
+            _skip_metadata(cursor)
+            words = cursor.words() or []
+        if len(words) != 4:
+            raise cursor.source.error(f'line {cursor.line()}: {" ".join(words)[:60]!r} is not "NAME VALUES POINTS TYPE" of an array')
+        width, rows = cursor.number(words[1]), cursor.number(words[2])
+        if words[3].lower() not in _TYPES:
+            log.warning("%s: array %s of type %s and what follows left out", cursor.source.name, words[0][:40], words[3][:40])
+            return False
+        values = cursor.values(words[3], width * rows, f"value of {words[0][:40]}", per=max(1, width)).reshape(rows, width)
+        if rows == number:
+            _keep(out, words[0], values)
+    return True
+
+
+def _keep(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> None:
+    """Keeps values (N, C) of points by their name: one of each point, or what its name says to be normals or colours."""
+    parts = parts_named(name, values.shape[1]) if values.shape[1] > 1 else None
+    if values.shape[1] == 1 and name not in ("normals", "colors"):
+        out.setdefault(name, values[:, 0])
+    elif parts is not None and parts[:3] == ["nx", "ny", "nz"]:
+        out.setdefault("normals", values[:, :3])
+    elif parts is not None and parts[:3] in (["red", "green", "blue"], ["r", "g", "b"]):
+        out.setdefault("colors", values[:, :3])
 
 
 def _skip_metadata(cursor: _Cursor) -> None:
