@@ -29,7 +29,7 @@ Place = tuple[list[float], list[float]]
 
 
 def e57_of(
-    *scans: Mapping[str, Column], limits: tuple[float, float] | None = None, poses: list[Place] | None = None, prefix: str = "nor"
+    *scans: Mapping[str, Column], limits: tuple[float | str, float] | None = None, poses: list[Place] | None = None, prefix: str = "nor"
 ) -> bytes:
     """The bytes of an E57 file of scans of these columns; limits: of all colours; poses: quaternion and translation of each scan."""
     import pye57
@@ -41,10 +41,10 @@ def e57_of(
         image = file.image_file
         image.extensionsAdd(prefix, SURFACE_NORMALS)
 
-        def numbers(**values: float) -> Any:
+        def numbers(**values: float | str) -> Any:
             node = libe57.StructureNode(image)
             for name, value in values.items():
-                node.set(name, libe57.FloatNode(image, value))
+                node.set(name, libe57.StringNode(image, value) if isinstance(value, str) else libe57.FloatNode(image, value))
             return node
 
         for index, columns in enumerate(scans):

@@ -33,7 +33,7 @@ FLOORS = (
     # files
     r"lpdif\.(locking|workspace|mesh_formats|formats|formats\.(axes|guess|source|lzf|polygons))",
     r"lpdif\.(atomic|sources|formats\.(child|columns|rows))",
-    r"lpdif\.(writing|formats\.(colmap|dialect|ply_lists|gltf|splats))",
+    r"lpdif\.(writing|formats\.(arrays|colmap|dialect|ply_lists|gltf|splats))",
     r"lpdif\.formats\.head",
     r"lpdif\.formats\.(e57|glb|las|npy|obj|off|pcd|ply|ptx|stl|text|vtk)",
     r"lpdif\.formats\.sniff",

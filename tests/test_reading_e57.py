@@ -51,14 +51,16 @@ def normals(prefix: str = "nor:") -> dict[str, Column]:
         (colors(scaled, COLORS / 255, 0, 65535, 1 / 65535), None),
         (colors(scaled, COLORS / 255, 0, 65535, 1 / 65535), (0, 1)),
         (colors(scaled, COLORS * 257, 0, 65535, 1.0), None),
+        (colors(integers, COLORS, 0, 255), ("none", 255)),
         (colors(floats, COLORS / 255), None),
+        (colors(floats, COLORS / 255 * 1e6), (0, 1e6)),
         (colors(floats, COLORS / 255), (0, 1)),
         (colors(floats, COLORS), None),
         (colors(floats, COLORS * 257), None),
         (colors(floats, COLORS / 255 * 4 - 2), (-2, 2)),
     ],
 )
-def test_colors_of_any_range(columns: dict[str, Column], limits: tuple[float, float] | None, tmp_path: Path) -> None:
+def test_colors_of_any_range(columns: dict[str, Column], limits: tuple[float | str, float] | None, tmp_path: Path) -> None:
     (tmp_path / "a.e57").write_bytes(e57_of(places() | columns, limits=limits))
     out = decode(tmp_path / "a.e57")
     np.testing.assert_array_equal(out["colors"], COLORS)

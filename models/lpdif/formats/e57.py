@@ -180,14 +180,18 @@ def _values(image: Any, points: Any, names: list[str]) -> dict[str, FloatArray]:
 
 
 def _limits(header: Any) -> tuple[FloatArray, FloatArray] | None:
-    """The least and the largest red, green and blue that the file declares for a scan."""
-    if "colorLimits" not in header.scan_fields:
+    """The least and the largest red, green and blue that the file declares for a scan; None where it declares none, or no numbers."""
+    from pye57 import libe57
+
+    limits = header["colorLimits"] if "colorLimits" in header.scan_fields else None
+    if not isinstance(limits, libe57.StructureNode):
         return None
-    limits = header["colorLimits"]
     names = [[f"{color}{end}" for color in _COLORS] for end in ("Minimum", "Maximum")]
     if not all(limits.isDefined(name) for row in names for name in row):
         return None
     nodes = [[limits[name] for name in row] for row in names]
+    if not all(isinstance(node, (libe57.FloatNode, libe57.IntegerNode, libe57.ScaledIntegerNode)) for row in nodes for node in row):
+        return None
     least, most = ([float(node.scaledValue() if hasattr(node, "scaledValue") else node.value()) for node in row] for row in nodes)
     return np.array(least), np.array(most)
 
@@ -201,11 +205,12 @@ def _bytes_of(colors: FloatArray, nodes: list[Any], limits: tuple[FloatArray, Fl
     from pye57 import libe57
 
     tops = [1, 255, 65535]
-    if all(isinstance(node, libe57.IntegerNode) for node in nodes):
+    whole = all(isinstance(node, libe57.IntegerNode) for node in nodes)
+    if whole:
         bits = max(node.maximum() for node in nodes).bit_length()
         tops = [255, 2**bits - 1 if bits <= _MOST_BITS else 65535]
     ranges = [(np.zeros(3), np.full(3, float(top))) for top in tops]
-    if limits is not None and limits[1].max() <= tops[-1]:
+    if limits is not None and not (whole and limits[1].max() > tops[-1]):
         ranges.insert(0, limits)
     low, high = colors.min(axis=0), colors.max(axis=0)
     for least, most in ranges:

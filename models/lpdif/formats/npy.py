@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
+from lpdif.formats.arrays import HOW_TO_STORE, beside, fields_of, grid_of, named_columns, native, table_of
 from lpdif.formats.columns import (
     Column,
     coordinate_columns,
     coordinates_named,
     first_of,
-    parts_named,
     plain,
     said,
     scan_of_columns,
@@ -34,8 +34,6 @@ log = logging.getLogger("lpdif")
 
 MAGIC = b"\x93NUMPY"
 _HEADER_LIMIT = 1 << 16
-_MOST_COLUMNS = 32  # more is a map of depths, or a matrix
-_MOST_OF_A_PIXEL = 10  # values of a point in an image of points; more is a volume
 
 _POINTS = (
     "points", "point", "xyz", "vertices", "verts", "v", "coords", "coordinates", "positions", "position", "pos", "pts", "pts3d", "world_points",
@@ -47,7 +45,6 @@ _FACES = ("faces", "face", "triangles", "f", "tris")
 _CORNERS = ("v1", "v2", "v3")  # fields of an array of faces, as pyntcloud writes them
 _SENSOR = ("sensor", "sensor_position", "viewpoint")
 _BOMB = "no scan shrinks so much: if it is yours, store it without compression (numpy.savez)"
-_HINT = "store points as an array of N rows of x, y, z (and the names normals, colors, faces in NPZ)"
 
 
 # what zipfile raises on damaged archives
@@ -60,8 +57,8 @@ def read_npy(source: Source) -> Scan:
     if array.dtype.names:
         if not array.size:
             raise source.empty()
-        return scan_of_columns(source, *_named_columns(_fields(array)))
-    return _of_table(source, _table(source, array, ""))
+        return scan_of_columns(source, *named_columns(fields_of(array)))
+    return _of_table(source, table_of(source, array, ""))
 
 
 def read_npz(source: Source) -> Scan:
@@ -81,14 +78,16 @@ def read_npz(source: Source) -> Scan:
         log.warning("%s: %s of pickled Python objects left out: %s", source.name, counted(len(pickled), "array"), said(list(pickled)))
     if len(arrays) == 1 and all(array.dtype.names is None for array in arrays.values()):
         name, array = arrays.popitem()
-        return _of_table(source, _table(source, array, name))
+        return _of_table(source, table_of(source, array, name))
     single = [name for name, array in arrays.items() if array.ndim == 1 and array.dtype.names is None]
     if (key is None or key in single) and coordinates_named(single):
         return _of_axes(source, arrays)
     if key is None:
-        key = next((name for name, array in arrays.items() if array.dtype.names and coordinates_named(_named_columns(_fields(array))[0])), None)
+        key = next(
+            (name for name, array in arrays.items() if array.dtype.names and coordinates_named(named_columns(fields_of(array))[0])), None
+        )
     if key is None:
-        raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", _HINT)
+        raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", HOW_TO_STORE)
     array = arrays.pop(key)
     own, grid = _own_columns(source, array, key)
     number = math.prod(grid)
@@ -102,11 +101,11 @@ def read_npz(source: Source) -> Scan:
         elif given.shape not in ((3,), (number, 3)):
             raise source.error(f"array {sensor_key} has shape {given.shape}, where (3,) or {(number, 3)} is a position")
         else:
-            sensor = _native(given).astype(np.float64)
+            sensor = native(given).astype(np.float64)
     for name, values in arrays.items():
-        rows = _beside(values, grid)
+        rows = beside(values, grid)
         if rows is not None and rows.shape[1] == 1 and (plain(name) not in _FACES or _are_values(values)):
-            named.setdefault(name, _native(rows[:, 0]))
+            named.setdefault(name, native(rows[:, 0]))
     axes = [list(own)[column] for column in coordinate_columns(list(own))]
     columns = {axis: own[axis] for axis in axes}
     for name, column in (*named.items(), *own.items()):  # what has an array of its own comes before what is guessed
@@ -119,55 +118,29 @@ def _own_columns(source: Source, array: NDArray[np.generic], key: str) -> tuple[
     if array.dtype.names:
         if not array.size:
             raise source.empty()
-        names, columns = _named_columns(_fields(array))
+        names, columns = named_columns(fields_of(array))
         return {name: columns[names.index(name)] for name in names}, array.shape or (1,)
-    table = _table(source, array, key)
+    table = table_of(source, array, key)
     if not len(table):
         raise source.empty()
-    own = _columns(source, table) if table.shape[1] > 3 else dict(zip("xyz", _native(table).T, strict=True))
-    return own, _grid(array, len(table))
-
-
-def _fields(array: NDArray[np.generic], before: str = "") -> dict[str, Column]:
-    """The fields of an array by name, each (N, ...); those of a field of fields by both names."""
-    flat: NDArray[np.void] = array.reshape(-1).view(np.dtype((np.void, array.dtype)))
-    out: dict[str, Column] = {}
-    for name in array.dtype.names or ():
-        values: Column = flat[name]
-        out |= _fields(values, f"{before}{name}_") if values.dtype.names and values.ndim == 1 else {before + name: values}
-    return out
-
-
-def _named_columns(fields: dict[str, Column]) -> tuple[list[str], list[Column]]:
-    """The columns of fields with names, each (N,), or (N, k) where its name says what the k are, and what they are called."""
-    names: list[str] = []
-    columns: list[Column] = []
-    for name, values in fields.items():
-        if values.dtype.kind not in "biuf":
-            continue
-        if values.ndim == 1:
-            names.append(name)
-            columns.append(_native(values))
-        elif values.ndim == 2 and (parts := parts_named(name, values.shape[1])) is not None:
-            names += parts
-            columns += [_native(column) for column in values.T]
-    return names, columns
+    own = _columns(source, table) if table.shape[1] > 3 else dict(zip("xyz", native(table).T, strict=True))
+    return own, grid_of(array, len(table))
 
 
 def _of_axes(source: Source, arrays: dict[str, Column]) -> Scan:
     """The Scan of arrays of single coordinates, and of what belongs to as many points."""
     names = list(arrays)
     if not coordinate_columns(names):  # but degrees, which is an error
-        return scan_of_columns(source, *_named_columns(arrays))
+        return scan_of_columns(source, *named_columns(arrays))
     lengths = {name: len(arrays[name]) for name in (names[column] for column in coordinate_columns(names)) if arrays[name].ndim}
     length = next(iter(lengths.values()), 0)
     if set(lengths.values()) != {length}:
         listed = ", ".join(f"{name} {number:,}" for name, number in lengths.items())
-        raise source.error(f"its arrays of coordinates are not of one length: {listed}"[:160], _HINT)
+        raise source.error(f"its arrays of coordinates are not of one length: {listed}"[:160], HOW_TO_STORE)
     if not length:
         raise source.empty()
     fields = {name: values for name, values in arrays.items() if values.shape[:1] == (length,)}
-    return _with_faces(source, scan_of_columns(source, *_named_columns(fields)), arrays)
+    return _with_faces(source, scan_of_columns(source, *named_columns(fields)), arrays)
 
 
 class _PickledError(InputError):
@@ -227,33 +200,6 @@ def _array(source: Source, data: bytes, name: str) -> NDArray[np.generic]:
         raise source.error(f"{of}shape {shape} is not understood") from None
 
 
-def _table(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
-    """An array of points as (N, C): images of points, (H, W, C) or (3, H, W), unrolled, columns (3, N) turned.
-
-    Volumes, maps of depths and pictures are none.
-    """
-    of = f"array {name} of " if name else ""
-    if array.dtype.names or array.dtype.kind not in "biuf":
-        raise source.error(f"{of}type {array.dtype} holds no coordinates"[:160], _HINT)
-    shape = array.shape
-    while array.ndim > 2 and len(array) == 1:  # a batch of one
-        array = array[0]
-    rows, last = len(array) if array.ndim else 0, array.shape[-1] if array.ndim else 0
-    if array.ndim == 2:
-        if rows == 3 and (last > 16 or last < 3):  # columns instead of rows
-            return array.T
-        if 3 < rows <= _MOST_OF_A_PIXEL and last > max(_MOST_COLUMNS, 16 * rows):
-            return array.T
-        if 3 <= last <= _MOST_COLUMNS:
-            return array
-    if array.ndim == 3 and array.dtype != np.uint8:  # bytes are a picture
-        if last == 3 or (rows != 3 and 3 < last <= _MOST_OF_A_PIXEL):
-            return array.reshape(-1, last)
-        if rows == 3 and last > _MOST_OF_A_PIXEL:
-            return array.reshape(3, -1).T
-    raise source.error(f"{of}shape {shape} is no list of points", _HINT)
-
-
 def _of_table(source: Source, table: NDArray[np.generic]) -> Scan:
     if not len(table):
         raise source.empty()
@@ -268,32 +214,7 @@ def _columns(source: Source, table: NDArray[np.generic]) -> dict[str, Column]:
         log.warning("%s: columns taken as %s, but %s", source.name, said(names), doubt)
     else:
         log.info("%s: columns taken as %s", source.name, said(names))
-    return {name: _native(table[:, index]) for index, name in enumerate(names) if name}
-
-
-def _grid(array: NDArray[np.generic], number: int) -> tuple[int, ...]:
-    """How an array of `number` points lays them out: (N,), or (H, W) in an image."""
-    shape = array.shape
-    while len(shape) > 2 and shape[0] == 1:
-        shape = shape[1:]
-    if len(shape) == 2:
-        return (number,)
-    return shape[:2] if math.prod(shape[:2]) == number else shape[1:]
-
-
-def _beside(values: NDArray[np.generic], grid: tuple[int, ...]) -> NDArray[np.generic] | None:
-    """Values (N, C) of points that are laid out as `grid`: one list or image of all of each, or one of each in turn. None if they are none."""
-    if values.dtype.kind not in "biuf":
-        return None
-    while values.ndim > 2 and len(values) == 1:  # a batch of one
-        values = values[0]
-    number = math.prod(grid)
-    for shape in (grid, (number,)):
-        if values.shape[: len(shape)] == shape and values.ndim <= len(shape) + 1:
-            return values.reshape(number, -1)
-        if values.shape[1:] == shape:
-            return values.reshape(len(values), number).T
-    return None
+    return {name: native(table[:, index]) for index, name in enumerate(names) if name}
 
 
 def _take(
@@ -304,9 +225,9 @@ def _take(
     if key is None:
         return {}
     values = arrays.pop(key)
-    rows = _beside(values, grid)
+    rows = beside(values, grid)
     if rows is not None and rows.shape[1] in (3, 4):
-        return {part: _native(rows[:, index]) for index, part in enumerate(parts)}
+        return {part: native(rows[:, index]) for index, part in enumerate(parts)}
     log.warning("%s: array %s of shape %s left out: the file has %s", source.name, key, values.shape, counted(math.prod(grid), "point"))
     return {}
 
@@ -317,10 +238,10 @@ def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
         return scan
     raw = arrays[key]
     if _has_corners(raw):
-        raw = np.column_stack([_fields(raw)[corner] for corner in _CORNERS])
+        raw = np.column_stack([fields_of(raw)[corner] for corner in _CORNERS])
     if raw.ndim != 2 or raw.shape[1] < 3 or raw.dtype.kind not in "iu":
         raise source.error(f"array {key} of shape {raw.shape} and type {raw.dtype} holds no faces"[:160])
-    corners = _native(raw).astype(np.int64)
+    corners = native(raw).astype(np.int64)
     outside = first_outside(corners.reshape(-1), len(scan.points))
     if outside is not None:
         row = outside // corners.shape[1]
@@ -337,11 +258,3 @@ def _has_corners(array: NDArray[np.generic]) -> bool:
 def _are_values(array: NDArray[np.generic]) -> bool:
     """Whether an array with a name of faces, as "f", can be none, but a value of each point."""
     return array.ndim == 1 and array.dtype.kind == "f"
-
-
-def _native(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """In this machine's byte order, in one piece; halves and long doubles as doubles."""
-    kind = array.dtype
-    if kind.kind == "f" and kind.itemsize not in (4, 8):
-        return array.astype(np.float64)
-    return np.ascontiguousarray(array.astype(kind.newbyteorder("=")))
