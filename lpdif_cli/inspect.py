@@ -89,7 +89,7 @@ def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
     if len(finite):
         low, high = finite.min(axis=0), finite.max(axis=0)
         facts |= {"lowest corner": low, "highest corner": high, "extent": high - low}
-    facts |= {"normals": scan.normals is not None, "colours": scan.colors is not None, "bytes": path.stat().st_size}
+    facts |= {"normals": scan.normals is not None, "colors": scan.colors is not None, "bytes": path.stat().st_size}
     if scan.sensor is not None:
         facts["scanner"] = scan.sensor if scan.sensor.ndim == 1 else counted(len(scan.sensor), "position")
     if scan.extras:
