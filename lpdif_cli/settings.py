@@ -29,7 +29,7 @@ from lpdif.words import excerpt
 log = logging.getLogger("lpdif")
 
 FILE_NAME = "lpdif.toml"
-LONGEST = 1 << 16  # bytes of a settings file
+LONGEST = 1 << 14  # bytes of a settings file
 _STAGES: dict[str, type] = {
     "preprocess": stages.PreprocessConfig,
     "fit": stages.FitConfig,

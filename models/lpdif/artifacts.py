@@ -148,6 +148,9 @@ def impossible(state: dict[str, Tensor], patterns: int) -> Iterator[tuple[str, s
         yield "weight", "numbers from 0 on"
     if int(state["step"]) > 0 and not bool(state["seen"].any()):
         yield "seen", "a region that was seen in its steps"
+    known = read_patterns(state)
+    if known is not None and not bool(known.whitening.apply(state["bank"]).square().sum(1).isfinite().all()):
+        yield "patterns.projection", "one that keeps codes finite"
     for name, tensor in state.items():
         if name.startswith("adam.") and name.endswith((".step", ".exp_avg_sq")) and bool((tensor < 0).any()):
             yield name, "numbers from 0 on"

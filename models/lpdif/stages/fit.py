@@ -193,6 +193,9 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", hint)
     check_same_regions(place.snapshot, state, len(optimizer.bank))
     optimizer.restore(state)
+    steps = config.shared_steps + config.pattern_steps
+    if optimizer.step > steps:
+        raise ModelError(f"{place.snapshot}: step: expected at most {counted(steps, 'step')}, found {optimizer.step:,}", ANEW)
     log.info("resumed at step %d", optimizer.step)
     return config
 
