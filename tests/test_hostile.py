@@ -17,7 +17,8 @@ import pytest
 import torch
 from cli_fakes import write_points
 from conftest import Cli, Ran, run_here
-from hostile_workspaces import CANARY, ESCAPES, GALLERY, LOCK, METRICS, MODEL, RECORD, SHARD, WORKSPACE, Case, cases
+from hostile_files import CANARY, ESCAPES, GALLERY, LOCK, METRICS, MODEL, RECORD, SHARD, WORKSPACE
+from hostile_workspaces import Case, cases
 from shapes import training_regions
 from test_stages_preprocess import Here
 
