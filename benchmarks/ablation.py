@@ -28,7 +28,7 @@ import torch
 from near_points import answer_near, make_near_networks
 from torch import Tensor
 
-from lpdif.artifacts import SAMPLES, load_tensors
+from lpdif.artifacts import load_tensors
 from lpdif.augment import MOST, Seen, nearest_seen
 from lpdif.config import FitConfig
 from lpdif.density import clipped_mean_one, effective_share, log_density, median_distance
@@ -40,6 +40,7 @@ from lpdif.multi_decoder import MultiDecoder
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks
 from lpdif.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
 from lpdif.stages.fit import Look, as_in_training, held_out_errors
+from lpdif.tensor_files import SAMPLES
 from lpdif.workspace import Workspace
 from lpdif_cli.settings import resolve as resolve_settings
 

@@ -93,7 +93,7 @@ def reconstruct_many(
         console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}, if their scans can be read; nothing was written")
         names = [str(target) for _, target in waiting]
         document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
-        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(skipped)}, *names)
+        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(skipped)}, *(target for _, target in waiting))
         if failed:
             raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", OTHERWISE)
         return
@@ -204,7 +204,7 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped:
     if written:
         console.next("inspect", str(written[0].output))
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(skipped)}
-    console.result(document, *(str(o.output) for o in outcomes if o.failure is None))
+    console.result(document, *(o.output for o in outcomes if o.failure is None))
     if failed:
         hint = f"the reasons are in {folder / FAILED}" + ("; the others are done" if len(failed) < len(outcomes) else "")
         if any(outcome.failure is not None and outcome.failure.hint == OTHERWISE for outcome in failed):

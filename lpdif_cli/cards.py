@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lpdif.config import FitConfig
+from lpdif.config import FitConfig, fit_config
 from lpdif.errors import InputError, ModelError
-
-
-@dataclass(frozen=True)
-class Card:
-    """kind: model, snapshot, samples or field; shapes: of its tensors; words: its card; step: how far the fit of a snapshot has come."""
-
-    kind: str
-    version: str
-    shapes: dict[str, list[int]]
-    words: dict[str, Any]
-    step: int
+from lpdif.strict_json import Each, Whole, check
+from lpdif.tensor_files import SNAPSHOT, Head, read_head
 
 
 @dataclass(frozen=True)
@@ -34,40 +23,29 @@ class Stand:
     seed: int
 
 
-def read_card(path: Path) -> Card:
-    """The card of a safetensors file. Raises ModelError where it is damaged, or of another program."""
-    from safetensors import SafetensorError, safe_open
-
+def read_card(path: Path, within: Path | None = None) -> Head:
+    """The head of a file of lpdif, in the folder `within`. Raises ModelError where it is damaged, of another program, or elsewhere."""
     try:
-        with safe_open(path, "numpy") as file:
-            about = file.metadata() or {}
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no dict)
-            step = int(file.get_tensor("step")) if shapes.get("step") == [] else 0
-        words = dict(json.loads(about.get("card", "{}")))
+        return read_head(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file ({error})", "it is damaged, or something else") from error
-    if not about.get("kind", "").startswith("lpdif-"):
-        raise ModelError(f"{path}: a safetensors file of another program", "make a model with `lpdif fit`")
-    return Card(about["kind"].removeprefix("lpdif-"), about.get("version", "?"), shapes, words, step)
 
 
-def read_stand(snapshot: Path) -> Stand:
-    """How far the fit of this snapshot has come. Raises ModelError where there is none, or it is damaged."""
+def read_stand(snapshot: Path, within: Path | None = None) -> Stand:
+    """How far the fit of this snapshot, in the folder `within`, has come. Raises ModelError where there is none, or it is damaged."""
     if not snapshot.exists():
         raise ModelError(f"{snapshot}: nothing to resume", "start without --resume")
-    card = read_card(snapshot)
     hint = "it is damaged; start anew: lpdif fit --overwrite"
-    if card.kind != "snapshot":
-        raise ModelError(f"{snapshot}: expected lpdif-snapshot, found lpdif-{card.kind}", hint)
+    head = read_head(snapshot, hint, SNAPSHOT, within)
     try:
-        settings = FitConfig(**card.words["config"])
-        grouped = card.shapes.get("patterns.centroids")
-        steps = int(settings.shared_steps) + int(settings.pattern_steps)
-        return Stand(card.step, steps, int(grouped[0] if grouped else settings.patterns), grouped is not None, int(settings.seed))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{snapshot}: not the snapshot of a fit ({error!r})", hint) from None
+        check(head.card, {"config": Each(object)}, "a card: it")
+        settings = fit_config(head.card["config"])
+        grouped = head.tensors.get("patterns.centroids")
+        patterns = grouped.shape[0] if grouped and grouped.shape else settings.patterns
+        check({"step": head.step, "patterns": patterns}, Each(Whole()))
+    except ValueError as error:
+        raise ModelError(f"{snapshot}: expected the settings of a fit in its card, found {error}", hint) from None
+    return Stand(head.step, settings.shared_steps + settings.pattern_steps, patterns, grouped is not None, settings.seed)
 
 
 def resume_words(stand: Stand, where: Sequence[str]) -> list[str]:

@@ -70,7 +70,7 @@ def cluster(
             raise UsageError(f"{gallery}: already there", "pass --overwrite to group the codes anew")
     if dry_run:
         console.say(f"would group the codes of {place} into {counted(chosen.config.cluster.patterns, 'pattern')}; nothing was done")
-        console.result({"dry_run": True, "workspace": str(place), **dataclasses.asdict(chosen.config.cluster)}, str(place))
+        console.result({"dry_run": True, "workspace": str(place), **dataclasses.asdict(chosen.config.cluster)}, place)
         return
     lpdif.use_threads(chosen.config.threads)
     report = lpdif.cluster(place, chosen.config.cluster, chosen.config.device, progress=console.progress)
@@ -79,7 +79,7 @@ def cluster(
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")
-    console.next(*resume_words(read_stand(lpdif.Workspace(place).snapshot), console.where))
+    console.next(*resume_words(read_stand(lpdif.Workspace(place).snapshot, place), console.where))
     console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -13,9 +12,12 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lpdif.errors import UsageError
+from lpdif.strict_json import dump
+from lpdif.words import printable
 from lpdif_cli.interrupts import Interrupts
 
 if TYPE_CHECKING:
@@ -77,15 +79,19 @@ class Console:
         """Seconds since the run began."""
         return time.monotonic() - self.started
 
-    def result(self, document: Mapping[str, object], *lines: str) -> None:
-        """The result: `document` as JSON with --json, else `lines`. Once a run."""
+    def result(self, document: Mapping[str, object], *lines: str | Path) -> None:
+        """The result: `document` as JSON with --json, else `lines`. Once a run.
+
+        Lines of text are for people. A path is for the next command: off a terminal it is written as it is, byte for byte, as `ls` does.
+        """
         self.stop_bar()
         self._answered = True
         if self.json:
             head = {"command": self.command, "seconds": round(self.elapsed(), 3)}
-            self.out.write(json.dumps(_plain({**head, **document}), indent=2, allow_nan=False) + "\n")
+            self.out.write(dump({**head, **document}, indent=2) + "\n")
         else:
-            self.out.writelines(line + "\n" for line in lines)
+            raw = not self.out.isatty()
+            self.out.writelines((str(line) if raw and isinstance(line, Path) else printable(str(line))) + "\n" for line in lines)
         self.out.flush()
 
     def binary_result(self, data: bytes) -> None:
@@ -121,7 +127,8 @@ class Console:
         """The traceback, with -v."""
         if self.verbose:
             self.stop_bar()
-            traceback.print_exception(error, file=self.err)
+            lines = "".join(traceback.format_exception(error)).splitlines()
+            self.err.writelines(printable(line) + "\n" for line in lines)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """The Progress that library calls report to: a bar with the time left on a terminal, a line with it now and then elsewhere."""
@@ -250,7 +257,7 @@ def one_line(text: str) -> str:
     """`text` on one line and without control characters, which file names and messages may hold."""
     lines = text.splitlines()
     joined = text if len(lines) < 2 else " ".join(line.strip() for line in lines if line.strip())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+    return printable(joined)
 
 
 def command_line(*words: str) -> str:
@@ -285,18 +292,3 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     cells = [[c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows]
     return ["  ".join(row).rstrip() for row in cells]
-
-
-def _plain(value: object) -> object:
-    """`value` with only what JSON has: numbers of numpy become Python's, what is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return str(value)

@@ -48,11 +48,11 @@ def demo(
     check_output(output, overwrite)
     if dry_run:
         console.say(f"would write {output}; nothing was done")
-        console.result({"dry_run": True, "output": str(output)}, str(output))
+        console.result({"dry_run": True, "output": str(output)}, output)
         return
     scan = lpdif.make_demo_scan(seed=chosen.seed)
     lpdif.write_scan(output, scan, overwrite=overwrite)
     written = output.stat().st_size
     console.say(f"wrote {output}: {len(scan.points):,} points, {size(written)} in {duration(console.elapsed())}")
     console.next("reconstruct", str(output), "-o", str(output.with_name("demo-mesh.ply")), *given("--config", config))
-    console.result({"output": str(output), "points": len(scan.points), "bytes": written}, str(output))
+    console.result({"output": str(output), "points": len(scan.points), "bytes": written}, output)

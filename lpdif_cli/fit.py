@@ -63,13 +63,13 @@ def fit(
         tell_patterns(place, plan.patterns, console)
     if dry_run:
         if resume:
-            stand = read_stand(place.snapshot)
+            stand = read_stand(place.snapshot, place.root)
             what = f"would go on with {counted(stand.patterns, 'pattern')} after {stand.step:,} of {counted(stand.steps, 'step')}"
         else:
             steps = f"{plan.shared_steps:,} + {plan.pattern_steps:,} steps"
             what = f"would fit {counted(plan.patterns, 'pattern')} to the samples of {counted(scans, 'scan')} in {steps}"
         console.say(f"{what}; nothing was done")
-        console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, str(place.model))
+        console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, place.model)
         return
     lpdif.use_threads(chosen.config.threads)
     with console.interrupts.patient() as stop:
@@ -93,7 +93,7 @@ def fit(
         console.say(f"nothing is left to do: all {steps} were done before; {report.model} stays as it is")
     console.next("reconstruct", "SCAN", "-o", "MESH.ply", *console.where)
     document = {"model": str(report.model), "patterns": report.patterns, "steps": report.steps, "steps_now": report.made}
-    console.result({**document, "validation": report.validation, "written": report.written}, str(report.model))
+    console.result({**document, "validation": report.validation, "written": report.written}, report.model)
 
 
 def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
@@ -129,7 +129,7 @@ def said_aloud(stop: Callable[[], bool], console: Console) -> Callable[[], bool]
 
 def tell_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:
     """Say so where another number of patterns was asked for than the codes of the snapshot are grouped into."""
-    stand = read_stand(place.snapshot)
+    stand = read_stand(place.snapshot, place.root)
     if stand.grouped and stand.patterns != wanted:
         anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *console.where)
         has = counted(stand.patterns, "pattern")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +10,14 @@ import typer
 
 import lpdif
 from lpdif.errors import InputError
-from lpdif.words import counted
+from lpdif.run_log import read_metrics
+from lpdif.words import counted, excerpt
 from lpdif_cli import options
 from lpdif_cli.cards import Stand, read_card, read_stand, resume_words
 from lpdif_cli.console import Console, command_line, size, table
 from lpdif_cli.settings import given, resolve, workspace_words
+
+LONGEST = 200  # letters of a fact
 
 Facts = dict[str, object]
 
@@ -122,16 +124,23 @@ def shape(scan: lpdif.Scan) -> Facts:
     return facts
 
 
-def tensors(path: Path) -> tuple[Facts, list[str]]:
-    """A safetensors file: one of lpdif's kinds, by its own words."""
-    card = read_card(path)
-    facts: Facts = {"kind": card.kind, "version": card.version, "arrays": len(card.shapes), "bytes": path.stat().st_size}
-    if card.kind == "snapshot":
-        stand = read_stand(path)
-        return facts | progress(stand) | flat(card.words), resume_words(stand, workspace_words(path.parent)) if unfinished(stand, path) else []
-    if card.kind == "samples":
-        return facts | flat({"shape" if name == "kind" else name: value for name, value in card.words.items()}), []
-    return facts | flat(card.words), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if card.kind == "model" else []
+def tensors(path: Path, within: Path | None = None) -> tuple[Facts, list[str]]:
+    """A safetensors file, in the folder `within`: one of lpdif's kinds, by its own words."""
+    head = read_card(path, within)
+    kind = head.kind.removeprefix("lpdif-")
+    facts: Facts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}
+    if kind == "snapshot":
+        stand = read_stand(path, within)
+        facts |= progress(stand)
+        following = resume_words(stand, workspace_words(path.parent)) if unfinished(stand, path) else []
+        return facts | added(flat(head.card), facts), following
+    said = flat({"shape" if kind == "samples" and name == "kind" else name: value for name, value in head.card.items()})
+    return facts | added(said, facts), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if kind == "model" else []
+
+
+def added(said: Facts, known: Facts) -> Facts:
+    """What a card says that is not known better."""
+    return {name: value for name, value in said.items() if name not in known}
 
 
 def progress(stand: Stand) -> Facts:
@@ -144,14 +153,20 @@ def unfinished(stand: Stand, snapshot: Path) -> bool:
     return stand.step < stand.steps or not lpdif.Workspace(snapshot.parent).model.exists()
 
 
-def run(path: Path) -> Facts:
-    """The log of a fit."""
+def run(path: Path, within: Path | None = None) -> Facts:
+    """The log of a fit, in the folder `within`."""
+    hint = "it has one JSON object a line"
     try:
-        rows = [json_text.loads(line) for line in path.read_text().splitlines()]
-        last = dict(rows[-1])
-    except (OSError, ValueError, IndexError, TypeError) as error:
-        raise InputError(f"{path}: not the log of a fit ({error})", "it has one JSON object a line") from error
-    return {"kind": "run", "rows": len(rows), **flat(last)}
+        rows = read_metrics(path, within)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file", "check the path") from None
+    except OSError as error:
+        raise InputError(f"{path}: not the log of a fit ({error.strerror})", hint) from None
+    except ValueError as error:
+        raise InputError(f"{path}: not the log of a fit ({error})", hint) from None
+    if not rows:
+        raise InputError(f"{path}: not the log of a fit (it is empty)", hint)
+    return {"kind": "run", "rows": len(rows), **added(flat(rows[-1]), {"kind": "", "rows": 0})}
 
 
 def folder(path: Path) -> tuple[Facts, list[str]]:
@@ -163,15 +178,15 @@ def folder(path: Path) -> tuple[Facts, list[str]]:
         kept, left_out = place.contents()
         facts |= {"scans": len(kept), "regions": sum(shard.regions for shard in kept), "left out": left_out}
     if place.metrics.exists():
-        facts |= {f"run {name}": value for name, value in run(place.metrics).items() if name != "kind"}
+        facts |= {f"run {name}": value for name, value in run(place.metrics, path).items() if name != "kind"}
     following = ["reconstruct", "SCAN", "-o", "MESH.ply", *words] if place.model.exists() else ["fit", *words]
     if place.snapshot.exists():
-        stand = read_stand(place.snapshot)
+        stand = read_stand(place.snapshot, path)
         facts |= {"snapshot": size(place.snapshot.stat().st_size)}
         facts |= {f"snapshot {name}": value for name, value in progress(stand).items()}
         following = resume_words(stand, words) if unfinished(stand, place.snapshot) else following
     if place.model.exists():
-        facts |= {f"model {name}": value for name, value in tensors(place.model)[0].items() if name != "kind"}
+        facts |= {f"model {name}": value for name, value in tensors(place.model, path)[0].items() if name != "kind"}
     if len(facts) == 1:
         hint = f"make one of the scans in it: {command_line('preprocess', str(path))}"
         raise InputError(f"{path}: a folder, but no workspace", hint)
@@ -195,7 +210,7 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return " ".join(map(show, value))
+        return excerpt(" ".join(map(show, value[:LONGEST])), LONGEST)
     if hasattr(value, "tolist"):
         return " ".join(f"{number:.10g}" for number in value.tolist())
-    return str(value)
+    return "-" if value is None else excerpt(str(value), LONGEST)

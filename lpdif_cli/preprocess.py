@@ -58,7 +58,7 @@ def preprocess(
     if dry_run:
         console.say(f"would read {counted(len(paths), 'file')} and write samples to {place.samples}; nothing was done")
         document = {"dry_run": True, "workspace": str(place.root), "scans": [str(p) for p in paths], "skipped": as_rows(others)}
-        console.result(document, *map(str, paths))
+        console.result(document, *paths)
         return
     report = lpdif.preprocess(paths, place.root, chosen.config.preprocess, threads=chosen.config.threads, progress=console.progress)
     as_scans = report.kept - report.closed
@@ -69,7 +69,7 @@ def preprocess(
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
     counts = {"kept": report.kept, "closed": report.closed, "as_scans": as_scans, "regions": report.regions}
     skipped = as_rows(others) + [{"scan": scan, "reason": reason} for scan, reason in report.skipped]
-    console.result({"workspace": str(place.root), **counts, "left_out": left_out, "skipped": skipped}, str(place.samples))
+    console.result({"workspace": str(place.root), **counts, "left_out": left_out, "skipped": skipped}, place.samples)
     if left_out:
         raise BatchError(f"{len(left_out)} of {counted(len(paths), 'file')} left out", "the reasons are above; the others are done")
 

@@ -12,6 +12,7 @@ import typer
 
 import lpdif
 from lpdif.errors import ModelError, UsageError
+from lpdif.guarded import leads_out
 from lpdif.words import counted
 from lpdif.workspace import BUNDLED_MODEL
 from lpdif_cli import options
@@ -145,6 +146,8 @@ class Work:
             if self.settings.origins.get("workspace") == "--workspace":
                 raise ModelError(f"{fitted}: no model in this workspace", f"fit one: lpdif fit; or pass --model {BUNDLED}")
             return None
+        if leads_out(fitted, fitted.parent):
+            raise ModelError(f"{fitted}: a link that leads out of the workspace", "name the model itself: --model FILE")
         self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
         return fitted
 
@@ -167,7 +170,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         faces = counted(int(expected["faces"]), "face")
         console.say(f"would make a mesh of about {faces} from {counted(len(scan.points), 'point')} ({scan.name}); nothing was written")
         document = {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points), "expected": expected}
-        console.result(document, str(target or STREAM))
+        console.result(document, target or STREAM)
         return
     made = work.mesh_of(scan)
     console.interrupts.check()
@@ -194,7 +197,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         "bytes": written,
         "facts": made.facts,
     }
-    console.result(document, str(target))
+    console.result(document, target)
 
 
 def tell_open(made: lpdif.Reconstruction, console: Console) -> None:

@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from lpdif.config import ReconstructConfig
+from lpdif.guarded import LONGEST_TEXT, read_regular
 from lpdif.sources import content_of_bytes, known_content, size_of
+from lpdif.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
+from lpdif.words import excerpt
 
 MADE = "made.json"
+ROW: Shape = {
+    "mesh": Text(),
+    "model": Text(),
+    "settings": Each(object),
+    "scan": {"content": Text(), "bytes": Maybe(Whole()), "mtime_ns": Maybe(Whole(-(2**63)))},
+}
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,14 @@ class Record:
         self.path = folder / MADE
         self.damaged = False
         self.rows: dict[str, dict[str, Any]] = {}
-        if self.path.is_file():
-            try:
-                self.rows = dict(json.loads(self.path.read_text())["meshes"])
-            except (OSError, ValueError, KeyError, TypeError):
-                self.damaged = True
+        try:
+            about = parse(read_regular(self.path, LONGEST_TEXT, folder))
+            check(about, {"meshes": Each(object)})
+            self.rows = about["meshes"]
+        except FileNotFoundError:
+            pass  # nothing was made here yet
+        except (OSError, ValueError):
+            self.damaged = True
 
     def add(self, target: Path, scan: dict[str, object], how: Recipe, data: bytes) -> None:
         """Enter a mesh, and write the record. Raises as `write_bytes` does."""
@@ -63,26 +75,26 @@ class Record:
 
         self.rows[self._name(target)] = {"mesh": content_of_bytes(data), "scan": scan, **asdict(how)}
         about = {"about": "what the meshes in this folder were made from", "meshes": self.rows}
-        write_bytes(self.path, json.dumps(about).encode(), overwrite=True)
+        write_bytes(self.path, dump(about).encode(), overwrite=True)
 
     def difference(self, target: Path, scan: Path, how: Recipe) -> str:
         """In what the mesh that is there differs from the one that would be made; "" if in nothing."""
         row = self.rows.get(self._name(target))
+        if row is None:
+            return "it is not known what it was made from"
         try:
-            there = Recipe(row["settings"], row["model"]) if row else None
-            if row is None or there is None:
-                return "it is not known what it was made from"
-            if row["mesh"] != known_content(target):
-                return "it is not the mesh that was made here"
-            found = []
-            if not self._same_scan(row["scan"], scan):
-                found.append("from another file than is there now")
-            if there.model != how.model:
-                found.append("with another model")
-            if there.settings != how.settings:
-                found.append(f"with other settings ({changes(there.settings, how.settings)})")
-        except (KeyError, TypeError, AttributeError):
+            check(row, ROW)
+        except ValueError:
             return f"{self.path} does not say what it was made from"
+        if row["mesh"] != known_content(target, self.folder):
+            return "it is not the mesh that was made here"
+        found = []
+        if not self._same_scan(row["scan"], scan):
+            found.append("from another file than is there now")
+        if row["model"] != how.model:
+            found.append("with another model")
+        if row["settings"] != how.settings:
+            found.append(f"with other settings ({excerpt(changes(row['settings'], how.settings), 1000)})")
         return f"it was made {' and '.join(found)}" if found else ""
 
     def _name(self, target: Path) -> str:
@@ -92,9 +104,9 @@ class Record:
     def _same_scan(before: dict[str, object], scan: Path) -> bool:
         """A scan that looks as it did is not read again."""
         now = looks(scan)
-        if now and now == {name: before[name] for name in now}:
+        if now and now == {name: before.get(name) for name in now}:
             return True
-        return bool(before["content"]) and size_of(scan) == before["bytes"] and known_content(scan) == before["content"]
+        return bool(before["content"]) and size_of(scan) == before.get("bytes") and known_content(scan) == before["content"]
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:

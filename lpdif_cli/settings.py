@@ -19,12 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpdif import config as stages
+from lpdif.config import LIMITS, MOST_COUNT, limits
 from lpdif.device import check_device_name
 from lpdif.errors import LpdifError, ModelError, UsageError
+from lpdif.guarded import read_regular
+from lpdif.strict_json import check_depth
+from lpdif.words import excerpt
 
 log = logging.getLogger("lpdif")
 
 FILE_NAME = "lpdif.toml"
+LONGEST = 1 << 14  # bytes of a settings file
 _STAGES: dict[str, type] = {
     "preprocess": stages.PreprocessConfig,
     "fit": stages.FitConfig,
@@ -32,24 +37,6 @@ _STAGES: dict[str, type] = {
     "reconstruct": stages.ReconstructConfig,
 }
 _NOT_SETTINGS = {"fit.resume"}  # acts of one run, given by a flag alone
-# Lowest and highest allowed values by key; other whole numbers must not be negative, other lengths must be positive.
-_LIMITS: dict[str, tuple[float, float]] = {
-    "batch": (1, math.inf),
-    "coarsest": (1e-9, 1),
-    "faces": (4, math.inf),
-    "finest": (1e-9, 1),
-    "kde_every": (1, math.inf),
-    "kde_gamma": (0, math.inf),
-    "learning_rate": (1e-12, math.inf),
-    "patterns": (1, 4096),
-    "points": (1, math.inf),
-    "regions_per_shape": (1, math.inf),
-    "samples": (1, math.inf),
-    "seed": (0, 2**63 - 1),
-    "snapshot_every": (1, math.inf),
-    "sweep": (1, 4096),
-    "threads": (0, 4096),
-}
 
 # how the one setting that is a place is written
 THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or under [reconstruct] in lpdif.toml: sensor = [0, 0, 1.5]"
@@ -153,7 +140,7 @@ def _from_environment(environment: Mapping[str, str], keys: Mapping[str, type]) 
         if not name.startswith("LPDIF_") or name == "LPDIF_CONFIG":
             continue
         if name not in names:
-            raise ModelError(f"environment: unknown variable {name}", _nearest(name, [*names, "LPDIF_CONFIG"]))
+            raise ModelError(f"environment: unknown variable {excerpt(name)}", _nearest(name, [*names, "LPDIF_CONFIG"]))
         found[names[name]] = (_read(text, keys[names[name]], names[name], name, ModelError), name)
     return found
 
@@ -162,21 +149,23 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
     named = config_file or (Path(environment["LPDIF_CONFIG"]) if environment.get("LPDIF_CONFIG") else None)
     path = named or Path(FILE_NAME)
     try:
-        with path.open("rb") as file:
-            document = tomllib.load(file)
+        document = tomllib.loads(read_regular(path, LONGEST).decode())
+        check_depth(document)
     except FileNotFoundError:
         if named is None:
             return {}
         raise ModelError(f"{path}: no such settings file", "check --config and LPDIF_CONFIG") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})", "a settings file is a TOML text file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ModelError(f"{path}: not TOML: nested too deeply", "write one `key = value` a line, text in quotes") from None
+    except ValueError as error:
         raise ModelError(f"{path}: not TOML: {error}", "write one `key = value` a line, text in quotes") from error
     found = {}
     for name, value in document.items():
         if isinstance(value, dict):
             if name not in _STAGES:
-                raise ModelError(f"{path}: unknown table [{name}]", _nearest(name, list(_STAGES)))
+                raise ModelError(f"{path}: unknown table [{excerpt(name)}]", _nearest(name, list(_STAGES)))
             entries = {f"{name}.{key}": inner for key, inner in value.items()}
         else:
             entries = {name: value}
@@ -185,7 +174,7 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
             if key not in keys:
                 siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == stage]
                 place = f" in [{stage}]" if stage else ""
-                raise ModelError(f"{path}: unknown key '{last}'{place}", _nearest(last, siblings))
+                raise ModelError(f"{path}: unknown key '{excerpt(last)}'{place}", _nearest(last, siblings))
             found[key] = (_read(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
     return found
 
@@ -201,7 +190,7 @@ def _read(value: Value, kind: type, key: str, where: str, fail: _Fail) -> Value:
     name = key.rpartition(".")[2]
     if key == "device":
         if not isinstance(value, str):
-            raise fail(f"{where}: {value!r} is not a device", "use auto, cpu, cuda or cuda:N")
+            raise fail(f"{where}: {shown(value)} is not a device", "use auto, cpu, cuda or cuda:N")
         try:
             check_device_name(value, where)
         except UsageError as error:
@@ -218,8 +207,8 @@ def _read(value: Value, kind: type, key: str, where: str, fail: _Fail) -> Value:
     if kind is bool:
         return _read_switch(value, where, fail)
     if kind is str:
-        if not isinstance(value, str) or not value:
-            raise fail(f"{where}: {value!r} is not text", 'write it in quotes: "..."')
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise fail(f"{where}: {shown(value)} is not text", 'write it in quotes: "..."')
         return value
     return _read_number(value, kind, name, where, fail)
 
@@ -233,12 +222,15 @@ def _read_number(value: Value, kind: type, name: str, where: str, fail: _Fail) -
             raise ValueError
         number = int(value) if kind is int else float(value)
     except ValueError:
-        raise fail(f"{where}: {value!r} is not {what}", f"write {what}{auto}") from None
-    low, high = _LIMITS.get(name, (0, math.inf))
-    positive = kind is float and name not in _LIMITS
-    if not (math.isfinite(number) and low <= number <= high) or (positive and number == 0):
-        bound = "above 0" if positive else f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise fail(f"{where}: {value} is out of range", f"write {what} {bound}{auto}")
+        raise fail(f"{where}: {shown(value)} is not {what}", f"write {what}{auto}") from None
+    except OverflowError:
+        number = math.inf
+    low, high = limits(name, kind is int)
+    positive = kind is float and name not in LIMITS
+    if not (low <= number <= high and number != math.inf) or (positive and number == 0):
+        unlimited = high in (math.inf, MOST_COUNT)
+        bound = "above 0" if positive else f"at least {low:g}" if unlimited else f"from {low:g} to {high:g}"
+        raise fail(f"{where}: {excerpt(value) if isinstance(value, str) else shown(value)} is out of range", f"write {what} {bound}{auto}")
     return number
 
 
@@ -247,14 +239,14 @@ def _read_switch(value: Value, where: str, fail: _Fail) -> bool:
         return value
     if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
         return value.lower() in {"1", "true", "yes", "on"}
-    raise fail(f"{where}: {value!r} is neither true nor false", "write true or false")
+    raise fail(f"{where}: {shown(value)} is neither true nor false", "write true or false")
 
 
 def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, fail: _Fail) -> tuple[Value, ...]:
     """A tuple of whole numbers of any length (K, ...) or of as many coordinates as `kinds` has."""
     parts = re.split(r"[,\s]+", value.strip(", ")) if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
-        raise fail(f"{where}: {value!r} is not a list of numbers", "write them with commas")
+        raise fail(f"{where}: {shown(value)} is not a list of numbers", "write them with commas")
     if kinds[-1] is Ellipsis:
         return tuple(_read_number(part, int, name, where, fail) for part in parts if part != "")
     if len(parts) != len(kinds):
@@ -263,10 +255,10 @@ def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, f
     for part in parts:
         try:
             number = float(part) if isinstance(part, (str, int, float)) else math.nan
-        except ValueError:
+        except (ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
-            raise fail(f"{where}: {part!r} is not a number, and three are needed", THREE_NUMBERS)
+            raise fail(f"{where}: {shown(part)} is not a number, and three are needed", THREE_NUMBERS)
         numbers.append(number)
     return tuple(numbers)
 
@@ -289,6 +281,14 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
     assert isinstance(seed, int)
     assert model is None or isinstance(model, str)
     return Settings(config, seed, model, origins)
+
+
+def shown(value: Value) -> str:
+    """A value for a message; text in quotes."""
+    try:
+        return excerpt(repr(value))
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
 
 
 def _show(value: Value) -> str:

@@ -67,7 +67,8 @@ def write_samples(folder: Path) -> None:
     import torch
     from shapes import training_regions
 
-    from lpdif.artifacts import SAMPLES, save_tensors
+    from lpdif.artifacts import save_tensors
+    from lpdif.tensor_files import SAMPLES
     from lpdif.workspace import Workspace
 
     (folder / "lpdif.toml").write_text(SETTINGS)

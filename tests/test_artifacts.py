@@ -17,22 +17,12 @@ from shapes import tiny_model
 from torch import Tensor
 
 from lpdif import atomic
-from lpdif.artifacts import (
-    MODEL,
-    SAMPLE_KEYS,
-    SAMPLES,
-    SNAPSHOT,
-    Workspace,
-    append_metrics,
-    load_model,
-    load_samples,
-    load_tensors,
-    read_metrics,
-    save_model,
-    save_tensors,
-    start_metrics,
-)
+from lpdif.artifacts import MODEL, SNAPSHOT, load_model, load_tensors, save_model, save_tensors
 from lpdif.errors import InputError, ModelError, ResourceError
+from lpdif.run_log import append_metrics, read_metrics, start_metrics
+from lpdif.shards import SAMPLE_KEYS, load_samples
+from lpdif.tensor_files import SAMPLES
+from lpdif.workspace import Workspace
 
 Change = Callable[[dict[str, Tensor], dict[str, Any]], None]
 
@@ -270,7 +260,8 @@ def test_tensors_of_any_layout_survive(tmp_path: Path) -> None:
 
 def shard(regions: int, value: int) -> dict[str, Tensor]:
     shapes = {"points": (4, 3), "normals": (4, 3), "counts": (), "queries": (2, 3), "sdf": (2,), "sizes": ()}
-    return {key: torch.full((regions, *shapes[key]), value, dtype=torch.int64 if key == "counts" else torch.float32) for key in SAMPLE_KEYS}
+    types = {"points": torch.float16, "normals": torch.float16, "counts": torch.int64}
+    return {key: torch.full((regions, *shapes[key]), value, dtype=types.get(key, torch.float32)) for key in SAMPLE_KEYS}
 
 
 def workspace_with(folder: Path, *shards: tuple[str, int, int]) -> Workspace:
@@ -283,9 +274,9 @@ def workspace_with(folder: Path, *shards: tuple[str, int, int]) -> Workspace:
 
 
 def test_samples_come_in_the_order_of_the_manifest(tmp_path: Path) -> None:
-    place = workspace_with(tmp_path, ("b.safetensors", 2, 5), ("a.safetensors", 3, 7), ("c.safetensors", 0, 9))
+    place = workspace_with(tmp_path, ("b.safetensors", 2, 3), ("a.safetensors", 3, 4), ("c.safetensors", 0, 1))
     data, sizes = load_samples(place)
-    assert data.counts.tolist() == sizes.tolist() == [5, 5, 7, 7, 7]
+    assert data.counts.tolist() == sizes.tolist() == [3, 3, 4, 4, 4]
     assert data.points.shape == (5, 4, 3)
     assert data.queries.shape == (5, 2, 3)
 
@@ -324,7 +315,7 @@ def test_metrics_are_lines(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"step": 1, "loss": 0.5}, {"step": 2, "shares": [0.1, 0.9]}]
     for row in rows:
         append_metrics(path, row)
-    assert list(read_metrics(path)) == rows
+    assert read_metrics(path) == rows
     start_metrics(path, rows[1:])
     append_metrics(path, rows[0])
-    assert list(read_metrics(path)) == rows[::-1]
+    assert read_metrics(path) == rows[::-1]

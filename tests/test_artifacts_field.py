@@ -237,7 +237,7 @@ def test_numbers_that_cannot_be(tmp_path: Path, name: str, value: float | str, a
 
 def test_sizes_that_are_not_those_of_the_card_and_codes_too_short_for_a_decoder(tmp_path: Path) -> None:
     assert ": lattices.size: " in refusal(written(tmp_path, lambda tensors, card: card.update(region_sizes=[0.3, 0.7])))
-    assert ": lattices.size: " in refusal(written(tmp_path, lambda tensors, card: card.update(region_sizes=["small", 0.6])))
+    assert "region_sizes[0]: expected a number" in refusal(written(tmp_path, lambda tensors, card: card.update(region_sizes=["small", 0.6])))
 
     def shorten(tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
         card["code_size"] = 9

@@ -158,7 +158,7 @@ def test_inspect_of_files_named_like_those_of_a_workspace(cli: Cli) -> None:
     Path("samples").mkdir()
     Path("samples/manifest.json").write_text("[]")
     ran = cli("inspect", "samples/manifest.json")
-    assert (ran.code, ran.lines[0]) == (3, "error: samples/manifest.json: not a list of samples")
+    assert (ran.code, ran.lines[0]) == (3, "error: samples/manifest.json: not a list of samples (it: expected an object, found [])")
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,10 @@ from shapes import plain_patterns, training_regions
 from torch import Tensor
 
 import lpdif
-from lpdif.artifacts import MODEL, SAMPLES, SNAPSHOT, Model, Workspace, load_tensors, save_model, save_tensors
+from lpdif.artifacts import MODEL, SNAPSHOT, Model, load_tensors, save_model, save_tensors
 from lpdif.optimizer import Optimizer, make_networks
+from lpdif.tensor_files import SAMPLES
+from lpdif.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

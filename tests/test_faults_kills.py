@@ -13,7 +13,9 @@ import pytest
 from forked import Server, write_samples
 from short_fits import write_shapes
 
-from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, load_tensors
+from lpdif.artifacts import SNAPSHOT, load_tensors
+from lpdif.tensor_files import SAMPLES
+from lpdif.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -18,8 +18,10 @@ from forked import STEPS, Server, write_samples
 from shapes import even_sphere_points, plain_patterns
 
 import lpdif
-from lpdif.artifacts import MODEL, SAMPLES, SNAPSHOT, Model, Workspace, load_tensors, read_metrics, save_model
+from lpdif.artifacts import MODEL, SNAPSHOT, Model, load_tensors, read_metrics, save_model
 from lpdif.optimizer import make_networks
+from lpdif.tensor_files import SAMPLES
+from lpdif.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

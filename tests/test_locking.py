@@ -17,7 +17,7 @@ import pytest
 from conftest import process_environment
 
 from lpdif.errors import BusyError, ResourceError
-from lpdif.locking import LOCK_NAME, workspace_lock
+from lpdif.locking import LOCK_NAME, check_free, workspace_lock
 
 HOLD = """
 import sys, time
@@ -129,3 +129,46 @@ def test_a_disk_without_room_for_the_lock_is_told_with_numbers(tmp_path: Path, m
     assert re.fullmatch(said, caught.value.message)
     with workspace_lock(place, "fit"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders")
+@pytest.mark.parametrize("kind", ["hard link", "link", "dangling link", "pipe", "folder"])
+def test_what_is_no_lock_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
+    other, path = tmp_path / "other", tmp_path / "workspace" / LOCK_NAME
+    path.parent.mkdir()
+    other.write_text("worth keeping")
+    if kind == "hard link":
+        path.hardlink_to(other)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(other if kind == "link" else tmp_path / "nothing")
+    with pytest.raises(ResourceError, match=r"cannot hold the workspace \(.*\.lock is ") as caught, workspace_lock(path.parent, "fit"):
+        pass
+    assert caught.value.hint == f"remove {path}"
+    check_free(path.parent)  # which nobody holds
+    assert sorted(file.name for file in tmp_path.rglob("*")) == [".lock", "other", "workspace"]
+    assert other.read_text() == "worth keeping"
+
+
+def test_a_lock_that_gets_another_name_while_it_is_waited_for_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(descriptor: int) -> bool:
+        (tmp_path / "other").hardlink_to(tmp_path / LOCK_NAME)
+        return True
+
+    (tmp_path / LOCK_NAME).write_text("{}")
+    monkeypatch.setattr("lpdif.locking.take_lock", late)
+    with pytest.raises(ResourceError, match="2 names"), workspace_lock(tmp_path, "fit"):
+        pass
+    assert (tmp_path / "other").read_text() == "{}"
+
+
+@pytest.mark.parametrize("text", ["[" * 4000, '{"pid": 1e999}', '{"pid": [], "host": 3}', "\xff", '{"pid": "\x1b"}'])
+def test_a_holder_that_says_nonsense_is_another_run(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    with workspace_lock(tmp_path, "fit"):
+        (tmp_path / LOCK_NAME).write_text(text, encoding="latin-1")
+        with pytest.raises(BusyError) as caught, workspace_lock(tmp_path, "cluster"):
+            pass
+    assert caught.value.message == f"{tmp_path}: in use by another run"

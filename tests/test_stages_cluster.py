@@ -19,10 +19,12 @@ from PIL import Image
 from shapes import training_regions
 from torch import Tensor
 
-from lpdif.artifacts import SAMPLES, SNAPSHOT, Workspace, load_model, load_tensors, save_tensors
+from lpdif.artifacts import SNAPSHOT, load_model, load_tensors, save_tensors
 from lpdif.patterns import fit_whitening
 from lpdif.stages.cluster import PatternRow, caption
+from lpdif.tensor_files import SAMPLES
 from lpdif.words import counted
+from lpdif.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -299,8 +301,8 @@ def test_a_full_disk_leaves_the_fit_as_it_was(cli: Cli, monkeypatch: pytest.Monk
         ({"more": torch.zeros(2)}, {}, "more: expected no such tensor, found float32 [2]"),
         ({}, {"width": 9}, "expected float32 ["),
         ({}, {"width": 10**12}, "expected the settings of a fit in its card, found {"),
-        ({}, {"width": "wide"}, "expected the settings of a fit in its card, found {"),
-        ({}, {"features": None}, "expected the settings of a fit in its card, found {"),
+        ({}, {"width": "wide"}, "expected the settings of a fit in its card, found "),
+        ({}, {"features": None}, "expected the settings of a fit in its card, found "),
     ],
 )
 def test_a_snapshot_that_does_not_fit_is_told_with_what_was_expected(

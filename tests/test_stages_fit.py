@@ -16,13 +16,16 @@ import pytest
 import torch
 from short_fits import SHORT, change, model_bytes, stop_at
 
-from lpdif.artifacts import Workspace, append_metrics, load_model, load_samples, read_metrics
+from lpdif.artifacts import load_model
 from lpdif.augment import Seen
 from lpdif.config import FitConfig
 from lpdif.errors import InputError, ModelError, ResourceError, UsageError
 from lpdif.optimizer import Optimizer, TrainingRegions, make_networks
+from lpdif.run_log import append_metrics, read_metrics
+from lpdif.shards import load_samples
 from lpdif.stages.fit import HELD_OUT, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions, state_of_patterns
 from lpdif.stages.preprocess import PreprocessReport
+from lpdif.workspace import Workspace
 
 
 def test_a_fit_leaves_a_model_and_its_story(straight: tuple[Path, FitReport]) -> None:

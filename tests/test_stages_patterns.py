@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from short_fits import change
 
-from lpdif.artifacts import SNAPSHOT, Workspace, load_model, load_tensors
+from lpdif.artifacts import SNAPSHOT, load_model, load_tensors
 from lpdif.config import ClusterConfig
 from lpdif.errors import ModelError
 from lpdif.stages.cluster import cluster
 from lpdif.stages.fit import FitReport, fit
+from lpdif.workspace import Workspace
 
 
 def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(

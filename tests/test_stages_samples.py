@@ -12,9 +12,12 @@ import pytest
 import torch
 from short_fits import SAMPLING
 
-from lpdif.artifacts import SAMPLES, Workspace, load_samples, load_tensors
+from lpdif.artifacts import load_tensors
 from lpdif.errors import InputError
+from lpdif.shards import load_samples
 from lpdif.stages.preprocess import PreprocessReport, preprocess, scan_files
+from lpdif.tensor_files import SAMPLES
+from lpdif.workspace import Workspace
 
 
 def test_every_file_becomes_a_shard(prepared: tuple[Path, PreprocessReport]) -> None:

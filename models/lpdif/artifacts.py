@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,25 +14,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from lpdif.atomic import append_text, write_bytes
+from lpdif.atomic import write_bytes
 from lpdif.device import resolve
 from lpdif.encoder import Encoder
-from lpdif.errors import InputError, ModelError
+from lpdif.errors import ModelError
 from lpdif.field import LocalField, RegionCodes
 from lpdif.jets import COEFFICIENTS
 from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import Networks, TrainingRegions, expected_state, pattern_tensors, read_patterns
+from lpdif.optimizer import Networks, expected_state, pattern_tensors, read_patterns
 from lpdif.patterns import Patterns
 from lpdif.regions import RegionLattice, unpack_keys
+from lpdif.strict_json import check, dump
+from lpdif.tensor_files import CARDS, FIELD, MODEL, SNAPSHOT, VERSION, read_head
 from lpdif.words import counted
-from lpdif.workspace import BUNDLED_MODEL, Workspace
+from lpdif.workspace import BUNDLED_MODEL
 
-log = logging.getLogger("lpdif")
-
-MODEL, SNAPSHOT, SAMPLES, FIELD = "lpdif-model", "lpdif-snapshot", "lpdif-samples", "lpdif-field"
-VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 1}
 CODE_KEYS = ("origin", "axes", "size", "code", "pattern", "support")  # of `RegionCodes`, beside its centres
-SAMPLE_KEYS = ("points", "normals", "counts", "queries", "sdf", "sizes")
 UNFIT = (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError)  # what a card that says nonsense of sizes leads to
 
 
@@ -48,7 +44,7 @@ class Model:
 
 def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], card: dict[str, Any], overwrite: bool = True) -> None:
     """Write a safetensors file that says what it is. Atomic: a reader sees the old file or the new one."""
-    about = {"kind": kind, "version": str(VERSION[kind]), "card": json.dumps(card, sort_keys=True)}
+    about = {"kind": kind, "version": str(VERSION[kind]), "card": dump(card, sort_keys=True)}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, ordered(save(whole, about)), overwrite)
 
@@ -61,25 +57,17 @@ def ordered(data: bytes) -> bytes:
     return b"".join([len(header).to_bytes(8, "little"), header, memoryview(data)[end:]])
 
 
-def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and card of a file of this kind. Raises ModelError where it is something else."""
+def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and card of a file of this kind, in the folder `within`. Raises ModelError where it is something else, or elsewhere."""
     made = "a field with `lpdif.save_field`" if kind == FIELD else "a model with `lpdif fit`"
     hint = f"lpdif reads only its own safetensors files; make {made}"
     try:
+        head = read_head(path, hint, kind, within)
         with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            if about.get("kind") != kind:
-                raise ModelError(f"{path}: expected {kind}, found {about.get('kind', 'a safetensors file of another program')}", hint)
-            if about.get("version") != str(VERSION[kind]):
-                raise ModelError(
-                    f"{path}: expected version {VERSION[kind]} of {kind}, found {about.get('version')}",
-                    "use the lpdif that wrote it",
-                )
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, json.loads(about["card"])
+            return {name: file.get_tensor(name) for name in head.tensors}, head.card
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", hint) from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error})", hint) from None
 
 
@@ -106,10 +94,11 @@ def load_model(path: Path | None = None) -> Model:
                 "the file is damaged or its training diverged; fit again",
             )
     try:
+        check(card, CARDS[MODEL], "its card")
         sizes = card["sizes"]
         with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
-            encoder = Encoder(int(sizes["features"]))
-            networks = Networks(encoder, MultiDecoder(int(sizes["patterns"]), encoder.code_size, int(sizes["width"])))
+            encoder = Encoder(sizes["features"])
+            networks = Networks(encoder, MultiDecoder(sizes["patterns"], encoder.code_size, sizes["width"]))
         networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
         patterns = read_patterns(tensors)
     except UNFIT as error:
@@ -136,6 +125,7 @@ def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     state, card = load_tensors(path, SNAPSHOT)
     none = torch.empty(0)
     try:
+        check(card, CARDS[SNAPSHOT], "its card")
         config = dict(card["config"])
         count, dimensions, *_ = (*state.get("patterns.centroids", none).shape, 0, 0)
         expected = expected_state(config["features"], config["width"], len(state.get("bank", none)), count, dimensions)
@@ -143,7 +133,27 @@ def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"{path}: expected the settings of a fit in its card, found {json.dumps(card):.80} ({why})", hint) from None
     check_tensors(path, state, expected, hint)
+    for name, wanted in impossible(state, max(1, count)):
+        raise ModelError(f"{path}: {name}: expected {wanted}", hint)
     return state, config
+
+
+def impossible(state: dict[str, Tensor], patterns: int) -> Iterator[tuple[str, str]]:
+    """Tensors of a snapshot whose numbers no fit has, and what was expected of each."""
+    if int(state["step"]) < 0:
+        yield "step", "a number of steps"
+    if bool(((state["pattern"] < 0) | (state["pattern"] >= patterns)).any()):
+        yield "pattern", f"numbers of {patterns} patterns"
+    if bool((state["weight"] < 0).any()):
+        yield "weight", "numbers from 0 on"
+    if int(state["step"]) > 0 and not bool(state["seen"].any()):
+        yield "seen", "a region that was seen in its steps"
+    known = read_patterns(state)
+    if known is not None and not bool(known.whitening.apply(state["bank"]).square().sum(1).isfinite().all()):
+        yield "patterns.projection", "one that keeps codes finite"
+    for name, tensor in state.items():
+        if name.startswith("adam.") and name.endswith((".step", ".exp_avg_sq")) and bool((tensor < 0).any()):
+            yield name, "numbers from 0 on"
 
 
 def check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor], hint: str) -> None:
@@ -200,10 +210,11 @@ def load_field(path: str | Path, device: str = "auto") -> LocalField:
     hint = "the file is damaged; save the field again"
     state, card = load_tensors(path, FIELD)
     try:
+        check(card, CARDS[FIELD], "its card")
         with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
-            decoder = MultiDecoder(int(card["patterns"]), int(card["code_size"]), int(card["width"]))
+            decoder = MultiDecoder(card["patterns"], card["code_size"], card["width"])
             keys = len(state.get("lattices.keys", torch.empty(0)))
-            expected = expected_field(decoder, int(card["code_size"]), int(card["regions"]), len(card["region_sizes"]), keys)
+            expected = expected_field(decoder, card["code_size"], card["regions"], len(card["region_sizes"]), keys)
     except UNFIT as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"{path}: expected the sizes of a field in its card, found {json.dumps(card):.80} ({why})", hint) from None
@@ -266,45 +277,3 @@ def contradictions(state: dict[str, Tensor], region_sizes: list[float], patterns
         yield "codes.pattern", f"numbers of {patterns} patterns"
     if bool(((state["codes.support"] < 0) | (state["codes.support"] > 1)).any()):
         yield "codes.support", "numbers from 0 to 1"
-
-
-def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
-    """All regions of a workspace and their sizes (N,)."""
-    parts = []
-    for shard in workspace.shards():
-        try:
-            parts.append(load_tensors(shard, SAMPLES)[0])
-        except ModelError as error:
-            raise InputError(error.message, "run `lpdif preprocess` again; it redoes what is missing") from None
-    if not parts:
-        raise InputError(f"{workspace.root}: its samples hold no region", "preprocess other scans")
-    whole = {key: torch.cat([part[key] for part in parts]) for key in SAMPLE_KEYS}
-    return TrainingRegions(*(whole[key] for key in TrainingRegions._fields)), whole["sizes"]
-
-
-def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A metrics.jsonl of these rows alone, in place of an earlier one. Atomic."""
-    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode(), overwrite=True)
-
-
-def append_metrics(path: Path, row: dict[str, Any]) -> None:
-    """One line of metrics.jsonl."""
-    append_text(path, json.dumps(row) + "\n")
-
-
-def seconds_spent(path: Path) -> float:
-    """What the last row of metrics.jsonl says of the time spent on the fit; 0 where there is none yet."""
-    if not path.exists():
-        return 0.0
-    try:
-        return float([row["seconds"] for row in read_metrics(path)][-1])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
-        log.warning("%s: not the log of a fit; the seconds of this run are counted from 0", path)
-        return 0.0
-
-
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of metrics.jsonl."""
-    with path.open() as file:
-        for line in file:
-            yield json.loads(line)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lpdif.errors import DISK_FULL, ResourceError, UsageError
+from lpdif.guarded import CAREFUL, LONGEST_TEXT, RefusedFile, check_regular, read_regular
 from lpdif.locking import take_lock
 
 
@@ -111,9 +112,19 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
 
 
 def append_text(path: str | Path, text: str) -> None:
-    """Adds to the end of a file, which is made if missing. Raises ResourceError where the disk is full, with the file as it was."""
+    """Adds to the end of a file, which is made if missing. One that has another name too stays as it is under that: a copy takes its place.
+
+    Raises ResourceError where the disk is full, with the file as it was, and UsageError for what is no regular file.
+    """
     data, path = text.encode(), Path(path)
-    with path.open("ab", buffering=0) as file:
+    _check_name(path, overwrite=True)
+    if path.exists() and path.stat().st_nlink > 1:
+        try:
+            write_bytes(path, read_regular(path, LONGEST_TEXT) + data, overwrite=True)
+        except RefusedFile as error:
+            raise UsageError(f"{path}: {error.strerror}", "remove it") from None
+        return
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | CAREFUL, 0o666), "ab", buffering=0) as file:
         before = file.tell()
         written = 0
         try:
@@ -170,9 +181,10 @@ def _remove_left_over(path: Path) -> None:
 
 
 def _remove_unless_locked(temporary: Path) -> None:
-    handle = os.open(temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+    check_regular(temporary, temporary.lstat())
+    handle = os.open(temporary, os.O_RDWR | CAREFUL)
     try:
-        free = stat.S_ISREG(os.fstat(handle).st_mode) and take_lock(handle)
+        free = take_lock(handle)
         if free and os.name == "posix":
             temporary.unlink()
     finally:

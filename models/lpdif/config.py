@@ -6,7 +6,30 @@ Inside training, lengths are in units of the region size.
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+# Lowest and highest allowed values by key; other whole numbers must not be negative, other lengths must be positive.
+LIMITS: dict[str, tuple[float, float]] = {
+    "batch": (1, math.inf),
+    "coarsest": (1e-9, 1),
+    "faces": (4, math.inf),
+    "finest": (1e-9, 1),
+    "kde_every": (1, math.inf),
+    "kde_gamma": (0, math.inf),
+    "learning_rate": (1e-12, math.inf),
+    "patterns": (1, 4096),
+    "points": (1, math.inf),
+    "regions_per_shape": (1, math.inf),
+    "samples": (1, math.inf),
+    "seed": (0, 2**63 - 1),
+    "snapshot_every": (1, math.inf),
+    "sweep": (1, 4096),
+    "threads": (0, 4096),
+}
+MOST_COUNT = 2**40  # no whole number without a limit of its own is larger
 
 
 @dataclass(frozen=True)
@@ -75,3 +98,22 @@ class Config:
     fit: FitConfig = field(default_factory=FitConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+
+
+def limits(name: str, whole: bool) -> tuple[float, float]:
+    """Lowest and highest value of the setting of this name, both allowed; a length that has no limits here lies above 0."""
+    low, high = LIMITS.get(name, (0, math.inf))
+    return low, min(high, MOST_COUNT) if whole and name != "seed" else high
+
+
+def fit_config(found: Mapping[str, object]) -> FitConfig:
+    """The settings of a fit as they came from a file. Raises ValueError, with the first that is none: "patterns = 0"."""
+    known = {setting.name: type(setting.default) for setting in dataclasses.fields(FitConfig) if setting.name != "resume"}
+    for name, value in found.items():
+        kind = known.get(name)
+        if kind is None or isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+            raise ValueError(f"{name:.40} = {value!r:.40}")
+        low, high = limits(name, kind is int)
+        if not low <= value <= high:
+            raise ValueError(f"{name} = {value!r:.40}")
+    return FitConfig(**found)  # type: ignore[arg-type]  # just checked

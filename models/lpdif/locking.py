@@ -11,15 +11,19 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lpdif.errors import BusyError, ResourceError
+from lpdif.guarded import CAREFUL, RefusedFile, check_regular
+from lpdif.strict_json import Maybe, Shape, Text, Whole, check, parse
 
 log = logging.getLogger("lpdif")
 
 LOCK_NAME = ".lock"
 _HELD: set[int] = set()  # descriptors of the locks this process holds
+_TEXT = 4096  # bytes that are read of it
+_HOLDER: Shape = {"pid": Maybe(Whole()), "host": Maybe(Text(256)), "command": Maybe(Text(32))}
 _LOCK_BYTE = 1 << 30  # Windows locks a byte range: one far behind the text, which the second run must be able to read
 
 if sys.platform == "win32":
@@ -62,12 +66,12 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
 
     Raises BusyError, naming process, host and command, if another run holds it, and ResourceError if the folder cannot be
     written. The lock is an flock on `<workspace>/.lock`: it is gone the moment its process is, so a kill -9 leaves nothing that
-    blocks the next run; only the text in the file stays, and is taken over.
+    blocks the next run; only the text in the file stays, and is taken over. Anything else of that name is left as it is.
     """
     path = workspace / LOCK_NAME
     try:
         workspace.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        descriptor = _open(path, os.O_CREAT)
     except OSError as error:
         raise _unwritable(workspace, error) from error
     try:
@@ -77,6 +81,7 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
         if left:
             log.info("taking over the workspace from process %s, which ended without letting go", left.get("pid", "?"))
         try:
+            _check_alone(descriptor, path)  # it may have got a second name meanwhile
             _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()})
         except OSError as error:
             raise _unwritable(workspace, error) from error
@@ -90,9 +95,32 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _open(path: Path, create: int = 0) -> int:
+    """The lock file, opened and not yet touched. Raises RefusedFile for what is none, before it is opened, OSError where there can be none."""
+    with suppress(FileNotFoundError):
+        check_regular(path, path.lstat())
+    descriptor = os.open(path, os.O_RDWR | create | CAREFUL, 0o644)
+    try:
+        _check_alone(descriptor, path)
+    except RefusedFile:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_alone(descriptor: int, path: Path) -> None:
+    """Raises RefusedFile unless the open file is a regular one with no other name, under which somebody else may know it."""
+    about = os.fstat(descriptor)
+    check_regular(path, about)
+    if about.st_nlink > 1:
+        raise RefusedFile(path, f"a file with {about.st_nlink} names")
+
+
 def _unwritable(workspace: Path, error: OSError) -> ResourceError:
     """The error of a workspace whose lock cannot be written, with the room there is if that is why."""
     room = f", {shutil.disk_usage(workspace).free / 1e6:.1f} MB are free" if error.errno == errno.ENOSPC and workspace.exists() else ""
+    if isinstance(error, RefusedFile):
+        return ResourceError(f"{workspace}: cannot hold the workspace ({error.filename} is {error.strerror})", f"remove {error.filename}")
     return ResourceError(f"{workspace}: cannot hold the workspace ({error.strerror}{room})", "pass a folder you can write to with --workspace")
 
 
@@ -100,7 +128,7 @@ def check_free(workspace: Path) -> None:
     """Raises BusyError, naming process, host and command, if a run holds `workspace` now. Makes nothing and keeps nothing, so what
     a first look at the folder finds is not taken for what an earlier run has left."""
     try:
-        descriptor = os.open(workspace / LOCK_NAME, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        descriptor = _open(workspace / LOCK_NAME)
     except OSError:  # no lock that could be held; whoever takes it will say what is wrong with it
         return
     try:
@@ -135,10 +163,11 @@ def _read(descriptor: int) -> dict[str, object]:
     """What the lock file says of its holder; empty if it says nothing."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     try:
-        about = json.loads(os.read(descriptor, 4096) or b"{}")
-    except ValueError:  # its holder is between taking the lock and writing its name, or died there
+        about = parse(os.read(descriptor, _TEXT) or b"{}")
+        check(about, _HOLDER)
+    except ValueError:  # its holder is between taking the lock and writing its name, or died there; or somebody else wrote it
         return {}
-    return about if isinstance(about, dict) else {}
+    return dict(about)
 
 
 def _write(descriptor: int, about: dict[str, object]) -> None:

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from lpdif.guarded import open_regular
 from lpdif.workspace import Shard
 
 SHORT = 32  # letters of a digest that are enough to tell contents apart
 
 
-def content_of(path: Path) -> str:
-    """A short name for the bytes of a file. Raises OSError where it cannot be read."""
-    return content_with(path, b"")[0]
+def content_of(path: Path, within: Path | None = None) -> str:
+    """A short name for the bytes of a file. Raises OSError where it cannot be read, is no regular file, or not in the folder `within`."""
+    return content_with(path, b"", within)[0]
 
 
 def content_of_bytes(data: bytes) -> str:
@@ -22,9 +23,9 @@ def content_of_bytes(data: bytes) -> str:
     return hashlib.blake2b(data).hexdigest()[:SHORT]
 
 
-def content_with(path: Path, more: bytes) -> tuple[str, str]:
-    """`content_of` a file, and the digest of its bytes with `more` after them."""
-    with path.open("rb") as file:
+def content_with(path: Path, more: bytes, within: Path | None = None) -> tuple[str, str]:
+    """`content_of` a file, which has to lie in the folder `within`, and the digest of its bytes with `more` after them."""
+    with open_regular(path, within) as file:
         digest = hashlib.file_digest(file, "blake2b")
     content = digest.hexdigest()[:SHORT]
     digest.update(more)
@@ -69,9 +70,9 @@ def size_of(file: Path) -> int:
         return -1
 
 
-def known_content(file: Path) -> str:
+def known_content(file: Path, within: Path | None = None) -> str:
     """`content_of`, empty for a file that cannot be read: whoever reads it for its points will give the reason."""
     try:
-        return content_of(file)
+        return content_of(file, within)
     except OSError:
         return ""

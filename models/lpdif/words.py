@@ -1,6 +1,8 @@
-"""Numbers in sentences."""
+"""Numbers and strange text in sentences."""
 
 from __future__ import annotations
+
+EXCERPT = 80  # letters of a stranger's text that a message shows
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -12,3 +14,13 @@ def several(noun: str) -> str:
     """The plural of a noun that takes an s: "scans", "rows of camera"."""
     head, of, rest = noun.partition(" of ")
     return f"{head}s{of}{rest}"
+
+
+def excerpt(text: str, most: int = EXCERPT) -> str:
+    """The text, or its first letters and three dots."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what is no letter, sign or blank (control characters, marks of direction, ...) written as its code."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

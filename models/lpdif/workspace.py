@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lpdif.errors import InputError
+from lpdif.guarded import LONGEST_TEXT, leads_out, read_regular
+from lpdif.strict_json import Maybe, Shape, Text, Whole, check, parse
+from lpdif.words import excerpt
 
 BUNDLED_MODEL = Path(__file__).parent / "weights" / "default.safetensors"  # ships with lpdif
+MANIFEST: Shape = {
+    "kept": [
+        {
+            "shard": Text(),
+            "source": Maybe(Text()),
+            "regions": Maybe(Whole()),
+            "path": Maybe(Text()),
+            "content": Maybe(Text()),
+            "bytes": Maybe(Whole(-1)),
+        }
+    ],
+    "left_out": Maybe([object]),
+}
 
 
 class Shard(NamedTuple):
@@ -50,21 +65,33 @@ class Workspace:
                 "make some: lpdif preprocess SCANS",
             )
         try:
-            about = json.loads(self.manifest.read_text())
+            about = parse(read_regular(self.manifest, LONGEST_TEXT, self.root))
+            check(about, MANIFEST)
             return Contents([self._shard(row) for row in about["kept"]], len(about.get("left_out", ())))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{self.manifest}: not a list of samples", "run `lpdif preprocess` again") from None
+        except OSError as error:
+            why = str(error.strerror)
+        except ValueError as error:
+            why = str(error)
+        raise InputError(f"{self.manifest}: not a list of samples ({why})", "run `lpdif preprocess` again")
 
     def _shard(self, row: dict[str, Any]) -> Shard:
-        """A row of the manifest."""
+        """A row of the manifest. Raises ValueError where its file would lie elsewhere than beside it."""
+        name = row["shard"]
+        if name in ("", "..") or Path(name).name != name:
+            raise ValueError(f"the shard {excerpt(name)!r} is not the name of a file beside it")
         return Shard(
-            self.samples / row["shard"],
-            str(row.get("source", "")),
-            int(row.get("regions", 0)),
-            str(row.get("path", "")),
-            str(row.get("content", "")),
-            int(row.get("bytes", -1)),
+            self.samples / name,
+            row.get("source", ""),
+            row.get("regions", 0),
+            row.get("path", ""),
+            row.get("content", ""),
+            row.get("bytes", -1),
         )
+
+    def check_samples(self) -> None:
+        """Raises InputError where the folder of the samples lies outside of the workspace, so that nothing is written there."""
+        if leads_out(self.samples, self.root):
+            raise InputError(f"{self.samples}: a link that leads out of {self.root}", "remove it; --workspace names the folder to work in")
 
     def shards(self) -> list[Path]:
         """The sample files that the manifest names, in its order. Raises InputError as `contents` does."""

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.artifacts import SNAPSHOT, load_samples, load_snapshot, save_tensors
+from lpdif.artifacts import load_snapshot, save_tensors
 from lpdif.atomic import check_output, write_bytes
-from lpdif.config import ClusterConfig, FitConfig
+from lpdif.config import ClusterConfig, FitConfig, fit_config
 from lpdif.density import mean_density, median_distance
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
@@ -29,7 +29,9 @@ from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
 from lpdif.rendering import draw_mesh, sheet, view_axes
 from lpdif.sampling import SAMPLED
-from lpdif.stages.fit import as_in_training, check_same_regions, held_out_errors, remembered, split_regions
+from lpdif.shards import load_samples
+from lpdif.stages.fit import as_in_training, check_same_regions, held_out_errors, split_regions
+from lpdif.tensor_files import SNAPSHOT
 from lpdif.workspace import Workspace
 
 log = logging.getLogger("lpdif")
@@ -107,11 +109,10 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
 
 def fitted_settings(snapshot: Path, found: dict[str, Any]) -> FitConfig:
     """The settings `found` in a snapshot. Raises ModelError where a fit has no such settings."""
-    expected = remembered(FitConfig())
-    odd = [f"{k} = {v!r}" for k, v in found.items() if k not in expected or not isinstance(v, int | type(expected[k]))]
-    if odd:
-        raise ModelError(f"{snapshot}: expected the settings of a fit, found {odd[0]}", "use the lpdif that wrote it, or fit anew")
-    return FitConfig(**found)
+    try:
+        return fit_config(found)
+    except ValueError as error:
+        raise ModelError(f"{snapshot}: expected the settings of a fit, found {error}", "use the lpdif that wrote it, or fit anew") from None
 
 
 def score(codes: Tensor, patterns: Patterns, seed: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,17 +15,12 @@ import torch
 from torch import Tensor
 
 from lpdif.artifacts import (
-    SNAPSHOT,
     Model,
-    append_metrics,
     load_model,
-    load_samples,
     load_snapshot,
     model_tensors,
     save_model,
     save_tensors,
-    seconds_spent,
-    start_metrics,
 )
 from lpdif.atomic import check_output
 from lpdif.augment import Seen, scanned
@@ -35,6 +31,9 @@ from lpdif.locking import workspace_lock
 from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
 from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
+from lpdif.run_log import append_metrics, seconds_spent, start_metrics
+from lpdif.shards import load_samples
+from lpdif.tensor_files import SNAPSHOT
 from lpdif.words import counted
 from lpdif.workspace import Workspace
 
@@ -114,6 +113,9 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
             config = dataclasses.replace(config, patterns=begin_patterns(optimizer, config))
         loss = optimizer.learn(training, config.batch, learning_rate(optimizer.step, steps, config.learning_rate), config.seed)
+        if not math.isfinite(loss):
+            hint = "take a smaller learning_rate, and look at the samples; what an earlier snapshot holds stays"
+            raise ModelError(f"{place.root}: the fit diverged: its loss after {counted(optimizer.step, 'step')} is {loss}", hint)
         smooth = loss if smooth is None else 0.99 * smooth + 0.01 * loss
         step = optimizer.step
         row: dict[str, Any] = {"step": step, "loss": round(smooth, 6), "seconds": round(spent + time.monotonic() - started, 1)}
@@ -191,6 +193,9 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", hint)
     check_same_regions(place.snapshot, state, len(optimizer.bank))
     optimizer.restore(state)
+    steps = config.shared_steps + config.pattern_steps
+    if optimizer.step > steps:
+        raise ModelError(f"{place.snapshot}: step: expected at most {counted(steps, 'step')}, found {optimizer.step:,}", ANEW)
     log.info("resumed at step %d", optimizer.step)
     return config
 
@@ -262,7 +267,7 @@ def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: 
     model = Model(optimizer.mean, patterns, card)
     there = None if made else same_model(place.model, model)
     if there is not None:
-        validation = there.card["validation"]
+        validation = {name: float("nan") if error is None else error for name, error in there.card["validation"].items()}
     else:
         validation = validate(optimizer.mean, patterns, held_out, config.seed, optimizer.device)
         save_model(place.model, dataclasses.replace(model, card={**card, "validation": validation}))

@@ -35,6 +35,8 @@ from lpdif.sampling import RegionSamples, closed_shape_regions, region_sizes, sc
 from lpdif.scans import Scan
 from lpdif.sources import content_with, distinct
 from lpdif.stages.workers import Heard, begin_work, heard, safe_path
+from lpdif.strict_json import dump
+from lpdif.tensor_files import SAMPLES
 from lpdif.words import counted
 from lpdif.workspace import Workspace
 
@@ -83,6 +85,7 @@ def preprocess(
     for file, first in repeated:
         log.warning("%s: same content as %s; used once", file, first)
     with workspace_lock(place.root, "preprocess"):
+        place.check_samples()
         place.samples.mkdir(parents=True, exist_ok=True)
         check_output(place.manifest, overwrite=True)
         report = preprocess_files(files, place, config, threads, progress)
@@ -131,7 +134,7 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     if not kept:
         raise InputError(f"none of {counted(len(files), 'file')} gives a region; {left_out[0][0]}: {left_out[0][1]}", "see the reasons above")
     about = {"kept": kept, "left_out": left_out, "settings": dataclasses.asdict(config)}
-    write_bytes(place.manifest, json.dumps(about, indent=1).encode(), overwrite=True)
+    write_bytes(place.manifest, dump(about, indent=1).encode(), overwrite=True)
     closed = sum(row["kind"] == CLOSED for row in kept)
     return PreprocessReport(len(kept), sum(row["regions"] for row in kept), left_out, closed=closed)
 
@@ -165,17 +168,18 @@ def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[
     """Write the shard of one file unless an up-to-date one is there; returns its manifest row."""
     import torch
 
-    from lpdif.artifacts import SAMPLES, load_tensors, save_tensors
+    from lpdif.artifacts import save_tensors
     from lpdif.errors import ModelError
+    from lpdif.shards import load_shard
 
     content, stamp = fingerprint(file, config)
     shard = folder / f"{file.stem}-{stamp[:8]}.safetensors"
     source = {"source": file.name, "path": str(file.resolve()), "content": content, "bytes": file.stat().st_size}
     if shard.exists():
         try:
-            card = load_tensors(shard, SAMPLES)[1]
+            card = load_shard(shard, folder)[1]
             return {"shard": shard.name, **source, "regions": card["regions"], "kind": card["kind"]}
-        except (ModelError, KeyError, TypeError):
+        except (ModelError, KeyError):
             log.info("%s: its shard is damaged and made again", file.name)
     rng = np.random.default_rng([config.seed, zlib.crc32(file.name.encode())])
     samples, kind = file_regions(load_scan(file), config, rng)
