@@ -26,8 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 bad model or settings, 5 disk,\n"
-    "memory or device, 6 workspace busy, 7 some scans of a batch failed, 130/143 stopped.",
+    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 bad model or settings,\n"
+    "5 disk, memory or device, 6 workspace busy, 7 some scans of a batch failed,\n"
+    "130/143 stopped.",
 )
 
 

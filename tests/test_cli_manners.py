@@ -56,6 +56,29 @@ def test_help_opens_with_a_command_and_fits_80_columns(cli: Cli, command: str) -
     assert cli(command, "-h").out == ran.out
 
 
+@pytest.mark.parametrize("columns", [None, 200, 80, 60])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_no_line_of_help_is_wider_than_80_columns_or_the_terminal(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, columns: int | None
+) -> None:
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    words = [command] if command else []
+    lines = cli(*words, "--help").out.splitlines()
+    assert max(map(len, lines)) <= min(80, columns or 80)
+    assert lines[0].startswith("lpdif ")
+    assert sum(line.startswith(("Usage: ", "Options:")) for line in lines) == 2
+
+
+def test_narrow_help_says_the_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> list[str]:
+        return [word for word in re.split(r"[\s-]+", cli("reconstruct", "--help").out) if word]  # options may be folded at a hyphen
+
+    wide = said()
+    monkeypatch.setenv("COLUMNS", "60")
+    assert said() == wide
+
+
 def test_help_of_lpdif_lists_every_command(cli: Cli) -> None:
     ran = cli("--help")
     assert ran.out.splitlines()[0] == "lpdif reconstruct scan.ply -o mesh.ply"

@@ -194,3 +194,34 @@ def test_no_surface_near_enough(models: dict[str, Model]) -> None:
 def test_an_array_is_no_scan() -> None:
     with pytest.raises(TypeError, match=r"a Scan is needed, not a ndarray: lpdif\.Scan\(points\)"):
         lpdif.reconstruct(np.zeros((100, 3)))  # type: ignore[arg-type]
+
+
+def touching_balls(gap: float = 1.9, count: int = 600) -> Scan:
+    """Nine unit balls in a square, this far apart: they are joined by thin necks."""
+    points, normals = even_sphere_points(count)
+    found = []
+    for row, column in np.ndindex(3, 3):
+        inner = [np.array(step) for step in ((1, 0), (-1, 0), (0, 1), (0, -1)) if max(row + step[0], column + step[1]) < 3]
+        inner = [step for step in inner if min(row + step[0], column + step[1]) >= 0]
+        kept = np.all([points[:, :2] @ step < gap / 2 for step in inner], axis=0)
+        found.append((points[kept] + gap * np.array([row, column, 0]), normals[kept]))
+    return Scan(np.concatenate([place for place, _ in found]), np.concatenate([facing for _, facing in found]))
+
+
+@pytest.mark.slow
+def test_no_crumb_comes_off_a_simplified_mesh() -> None:
+    """As it does where a neck thins to nothing."""
+    shape = shape_of(run(touching_balls(), load_model(), watertight=True, faces=600).mesh)
+    assert shape.is_watertight
+    assert [len(body.faces) for body in shape.split(only_watertight=False)] == [len(shape.faces)]
+    assert 500 < len(shape.faces) <= 600
+
+
+def test_a_small_thing_of_a_scan_does_not_vanish_from_a_simplified_mesh() -> None:
+    points, normals = even_sphere_points(1500)
+    small, facing = even_sphere_points(60, 0.2)
+    scan = Scan(np.concatenate([points, small + 2.0]), np.concatenate([normals, facing]))
+    shape = shape_of(run(scan, load_model(), faces=40).mesh)
+    assert shape.is_watertight
+    assert shape.body_count == 2
+    assert np.linalg.norm(shape.vertices - 2.0, axis=1).min() < 0.3
