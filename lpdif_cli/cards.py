@@ -38,6 +38,8 @@ def read_card(path: Path) -> Card:
     """The card of a safetensors file. Raises ModelError where it is damaged, or of another program."""
     from safetensors import SafetensorError, safe_open
 
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: a pipe or device, not a file", "save it to a file")  # which would be waited for
     try:
         with safe_open(path, "numpy") as file:
             about = file.metadata() or {}

@@ -6,6 +6,7 @@ Keys of no stage stand at the top of the file: workspace, device, threads, and s
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import difflib
 import logging
@@ -162,8 +163,7 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
     named = config_file or (Path(environment["LPDIF_CONFIG"]) if environment.get("LPDIF_CONFIG") else None)
     path = named or Path(FILE_NAME)
     try:
-        with path.open("rb") as file:
-            document = tomllib.load(file)
+        document = tomllib.loads(settings_text(path.read_bytes(), path))
     except FileNotFoundError:
         if named is None:
             return {}
@@ -188,6 +188,13 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
                 raise ModelError(f"{path}: unknown key '{last}'{place}", _nearest(last, siblings))
             found[key] = (_read(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
     return found
+
+
+def settings_text(data: bytes, path: Path) -> str:
+    """The text of a settings file; a byte order mark, which editors on Windows write, is dropped. Raises ModelError for UTF-16 and UTF-32."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise ModelError(f"{path}: saved as UTF-16 or UTF-32, TOML is UTF-8", "save it again, with the encoding UTF-8")
+    return data.decode("utf-8-sig")
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -234,6 +234,25 @@ def test_out_of_gpu_memory_is_a_resource_error(cli: Cli, library: Library) -> No
     assert (ran.code, ran.lines[0][:24]) == (5, "error: out of memory: CU")
 
 
+def test_a_limit_of_file_size_is_told_as_one(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    library.trouble["scan"] = OSError(errno.EFBIG, "File too large", "mesh.ply")
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert (ran.code, ran.lines[0]) == (5, "error: mesh.ply: the file system takes no file so large")
+    assert "ulimit -f unlimited" in ran.lines[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use stays there")
+@pytest.mark.parametrize("words", [("demo",), ("reconstruct", "/scan.ply", "-o", "/mesh.ply"), ("doctor",), ("inspect", "scan.ply")])
+def test_a_current_folder_that_is_gone_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    Path("../here").resolve().rmdir()
+    ran = cli(*words)
+    assert (ran.code, ran.lines) == (2, ["error: the current folder has been removed", "  hint: go to one that is there, as in: cd ~"])
+    assert cli("--version").code == cli("fit", "--help").code == 0
+
+
 def test_traceback_only_with_v(cli: Cli, library: Library) -> None:
     write_points(Path("scan.ply"))
     library.trouble["scan"] = KeyError("x")

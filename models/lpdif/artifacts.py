@@ -65,6 +65,11 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     """Tensors and card of a file of this kind. Raises ModelError where it is something else."""
     made = "a field with `lpdif.save_field`" if kind == FIELD else "a model with `lpdif fit`"
     hint = f"lpdif reads only its own safetensors files; make {made}"
+    if path.is_dir():
+        inside = Workspace(path).model
+        raise ModelError(f"{path}: a folder, not a file", f"name the file in it: {inside}" if inside.is_file() else hint)
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: a pipe or device, not a file", hint)  # which would be waited for
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}

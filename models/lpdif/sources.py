@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +28,20 @@ def content_of_bytes(data: bytes) -> str:
 
 def content_with(path: Path, more: bytes) -> tuple[str, str]:
     """`content_of` a file, and the digest of its bytes with `more` after them."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         digest = hashlib.file_digest(file, "blake2b")
     content = digest.hexdigest()[:SHORT]
     digest.update(more)
     return content, digest.hexdigest()
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """A regular file, to be read. Raises OSError where there is none: a pipe is not waited for."""
+    file = path.open("rb") if os.name != "posix" else os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "a pipe or device, not a file", str(path))
+    return file
 
 
 def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
@@ -53,7 +66,7 @@ def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]
 def dropped(earlier: Sequence[Shard], files: Sequence[Path]) -> list[Shard]:
     """The shards made of a source that is none of `files`: neither lies there, nor is there one with its content. Of a shard whose
     source is known by its name alone, the name decides."""
-    places = {str(file.resolve()) for file in files}
+    places = {os.path.realpath(file) for file in files}
     names = {file.name for file in files}
     missing = [shard for shard in earlier if (shard.place not in places if shard.place else shard.source not in names)]
     sizes = {shard.bytes for shard in missing if shard.content}
