@@ -14,7 +14,7 @@ from lpdif.stages.cost import address_space_left, available, cost, free_memory, 
 def test_words_for_people() -> None:
     assert words(4.4, 5e8) == "some 4 s on one core and 0.5 GB of memory"
     assert words(600, 9.04e9) == "some 10 min on one core and 9.0 GB of memory"
-    assert words(36_000, 9e10) == "some 10 h on one core and 90.0 GB of memory"
+    assert words(36_000, 9e10) == "some 10 h on one core and 90 GB of memory"
 
 
 @pytest.mark.parametrize(("faces", "seconds", "gib"), [(0.53e6, 11.3, 0.55), (2.1e6, 40.2, 1.10), (8.4e6, 163.0, 3.39)])

@@ -11,12 +11,13 @@ from typing import NamedTuple
 log = logging.getLogger("lpdif")
 
 # Measured as CPU time on one core of a server CPU, and as the most memory that the process took: an even sphere of 20,000 points with normals
-# at three resolutions (0.59, 2.4 and 9.4 million faces: 11, 40 and 163 s; 0.55, 1.10 and 3.39 GiB), of 200,000 at the automatic one (1.1 million:
-# 28 s, 1.0 GiB), and the first two with --watertight (16 and 59 s; 0.68 and 1.41 GiB). Other shapes and machines may differ by half, or double.
+# at three resolutions (0.59, 2.4 and 9.4 million faces: 11, 40 and 163 s; 0.55, 1.10 and 3.39 GiB), of 200,000 at the automatic one (1.1
+# million: 28 s, 1.0 GiB), the first two with --watertight (16 and 59 s; 0.68 and 1.41 GiB; with a part of the sphere missing 25 s in place of 8
+# for 0.4 million). Elsewhere it may be half, or double.
 FACE_SECONDS, FACE_BYTES = 19e-6, 390.0  # of a face that the estimate counts, which is .9 of one that is made
 POINT_SECONDS, POINT_BYTES = 40e-6, 1500.0
 BASE_SECONDS, BASE_BYTES = 1.0, 0.36 * 2**30
-CLOSED = 1.5  # times as much for a face of a mesh that is made watertight
+CLOSED_SECONDS, CLOSED_BYTES = 2.2, 1.5  # times as much for a face of a mesh that is made watertight
 
 TOLD = 3e6  # faces from which on time and memory are told before the work
 
@@ -31,11 +32,11 @@ class Cost(NamedTuple):
 
 def cost(faces: float, points: int, watertight: bool) -> Cost:
     """About what it takes to make a mesh of so many faces of so many points."""
-    times = CLOSED if watertight else 1.0
+    slower, larger = (CLOSED_SECONDS, CLOSED_BYTES) if watertight else (1.0, 1.0)
     return Cost(
         faces,
-        BASE_SECONDS + POINT_SECONDS * points + times * FACE_SECONDS * faces,
-        BASE_BYTES + POINT_BYTES * points + times * FACE_BYTES * faces,
+        BASE_SECONDS + POINT_SECONDS * points + slower * FACE_SECONDS * faces,
+        BASE_BYTES + POINT_BYTES * points + larger * FACE_BYTES * faces,
     )
 
 
@@ -112,5 +113,5 @@ def words(seconds: float, memory: float) -> str:
 
 
 def gigabytes(count: float) -> str:
-    """Bytes for people."""
-    return f"{count / 1e9:.1f} GB"
+    """Bytes for people, to about two digits."""
+    return f"{count / 1e9:.{1 if count < 10e9 else 0}f} GB"
