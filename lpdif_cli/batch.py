@@ -14,7 +14,7 @@ from lpdif.words import counted
 from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
-from lpdif_cli.outputs import check_inside, check_mesh_output
+from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
 from lpdif_cli.records import MADE, Recipe, Record, stamp
 
 if TYPE_CHECKING:
@@ -65,12 +65,13 @@ def reconstruct_many(
         looks_so = meant and Path(first).is_file() and not Path(others[0]).exists()
         raise UsageError("several scans need a folder to go to", meant if looks_so else "pass -o FOLDER")
     from lpdif.atomic import check_output
+    from lpdif.folders import real
     from lpdif.writing import MESH_FORMATS
 
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: a file, but several scans go to a folder", "pass -o FOLDER")
-    if any(Path(argument).resolve() == folder.resolve() for argument in arguments):
+    if any(real(Path(argument)) == real(folder) for argument in arguments):
         raise UsageError(f"{folder}: the folder of the scans; meshes go to another one", f"pass -o FOLDER, as in: -o {folder / 'meshes'}")
     sources, skipped = expand(arguments, leave_out=(folder,))
     if not folder.exists() and not output.endswith("/") and folder.suffix.lower().removeprefix(".") in MESH_FORMATS:
@@ -97,7 +98,7 @@ def reconstruct_many(
         if failed:
             raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", OTHERWISE)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in (FAILED, MADE):
         check_output(folder / name, overwrite=True)
     write_failed(folder, failed)
@@ -170,7 +171,7 @@ def attempt(
     writing = False
     try:
         check_inside(target, record.folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         check_mesh_output(target, overwrite, scan)
         source = stamp(scan)
         made = mesh_of(lpdif.load_scan(scan))

@@ -98,7 +98,9 @@ class Console:
         """The result where it is a file's content."""
         self.stop_bar()
         self._answered = True
-        self.out.buffer.write(data)
+        rest = memoryview(data)
+        while rest:  # where Python is told not to buffer (PYTHONUNBUFFERED), a write may take a part and say nothing of the rest
+            rest = rest[self.out.buffer.write(rest) :]
         self.out.buffer.flush()
 
     def say(self, text: str) -> None:

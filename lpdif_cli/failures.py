@@ -14,6 +14,7 @@ from pathlib import Path
 
 import typer
 
+from lpdif.atomic import LARGER, size_limit
 from lpdif.errors import DISK_FULL, InputError, LpdifError, ResourceError, UsageError
 from lpdif_cli.settings import THREE_NUMBERS
 
@@ -112,6 +113,8 @@ def _system(error: OSError) -> Failure:
     """A refusal by the operating system."""
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error)
+    if error.errno == errno.EFBIG:
+        return Failure(f"{where}{size_limit()}", LARGER, ResourceError.exit_code)
     if error.errno in DISK_FULL:
         return Failure(
             f"{where}{what}{_free_space(error.filename)}",

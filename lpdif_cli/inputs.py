@@ -33,7 +33,7 @@ def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[li
 
     Raises InputError where a folder holds no scan or a glob matches none.
     """
-    from lpdif.folders import scans_below, tell_skipped
+    from lpdif.folders import may_be_read, real, scans_below, tell_skipped
 
     found: dict[Path, Source] = {}
     skipped: dict[Path, Skipped] = {}
@@ -42,16 +42,19 @@ def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[li
         sources: list[Source] = []
         for match in map(Path, names):
             if match.is_dir():
+                if not may_be_read(match):
+                    raise InputError(f"{match}: no permission to read this folder", f"chmod u+rx {match}")
                 scans, others = scans_below(match, leave_out)
                 sources += [Source(scan, scan.relative_to(match)) for scan in scans]
-                skipped |= {other.file.resolve(): other for other in others}
+                skipped |= {real(other.file): other for other in others}
             else:
                 sources.append(Source(match, Path(match.name)))
         if not sources:
+            tell_skipped(skipped.values())
             what = "no file matches" if _is_glob(argument) else "no scan in this folder"
             raise InputError(f"{argument}: {what}", f"lpdif reads {', '.join(sorted(readable()))}")
         for source in sources:
-            found.setdefault(source.path.resolve(), source)
+            found.setdefault(real(source.path), source)
     left = [other for place, other in skipped.items() if place not in found]  # one that is named by itself too is to be read
     tell_skipped(left)
     return list(found.values()), left

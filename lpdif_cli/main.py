@@ -6,11 +6,13 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lpdif import __version__
+from lpdif.errors import UsageError
 from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
 from lpdif_cli.console import Console, listening
 from lpdif_cli.failures import completed, describe
@@ -26,8 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 bad model or settings, 5 disk,\n"
-    "memory or device, 6 workspace busy, 7 some scans of a batch failed, 130/143 stopped.",
+    epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 bad model or settings,\n"
+    "5 disk, memory or device, 6 workspace busy, 7 some scans of a batch failed,\n"
+    "130/143 stopped.",
 )
 
 
@@ -59,11 +62,20 @@ class _ReaderGone(Exception):
     """BrokenPipeError, likewise."""
 
 
+def check_here() -> None:
+    """Raises UsageError where the current folder is gone: nothing given by a bare name is there, and torch does not load."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder has been removed", "go to one that is there, as in: cd ~") from None
+
+
 def _add(name: str, function: Callable[..., None], summary: str, epilog: str | None = None) -> None:
     """Register a command."""
 
     @functools.wraps(function)
     def command(*args: object, **kwargs: object) -> None:
+        check_here()
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt as error:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
-from lpdif.errors import UsageError
+from lpdif.errors import DISK_FULL, UsageError
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of an output, and those above it. Raises UsageError where there can be none, as for a file that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in DISK_FULL | {errno.ENOMEM, errno.EIO}:
+            raise
+        where = Path(error.filename or folder)
+        hint = "check the path" if error.errno in (errno.EEXIST, errno.ENOTDIR) else "choose another folder"
+        raise UsageError(f"{folder}: the folder cannot be made: {where}: {error.strerror}", hint) from None
 
 
 def check_inside(path: Path, folder: Path) -> None:

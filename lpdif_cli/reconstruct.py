@@ -13,6 +13,7 @@ import typer
 import lpdif
 from lpdif.errors import ModelError, UsageError
 from lpdif.guarded import leads_out
+from lpdif.stages.cost import words
 from lpdif.words import counted
 from lpdif.workspace import BUNDLED_MODEL
 from lpdif_cli import options
@@ -167,8 +168,8 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
         expected = work.expected(scan)
-        faces = counted(int(expected["faces"]), "face")
-        console.say(f"would make a mesh of about {faces} from {counted(len(scan.points), 'point')} ({scan.name}); nothing was written")
+        faces, takes = counted(int(expected["faces"]), "face"), words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
+        console.say(f"would make a mesh of about {faces} from {counted(len(scan.points), 'point')} ({scan.name}): {takes}; nothing was written")
         document = {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points), "expected": expected}
         console.result(document, target or STREAM)
         return

@@ -6,6 +6,7 @@ Keys of no stage stand at the top of the file: workspace, device, threads, and s
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import difflib
 import logging
@@ -149,7 +150,7 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
     named = config_file or (Path(environment["LPDIF_CONFIG"]) if environment.get("LPDIF_CONFIG") else None)
     path = named or Path(FILE_NAME)
     try:
-        document = tomllib.loads(read_regular(path, LONGEST).decode())
+        document = tomllib.loads(settings_text(read_regular(path, LONGEST), path))
         check_depth(document)
     except FileNotFoundError:
         if named is None:
@@ -177,6 +178,13 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
                 raise ModelError(f"{path}: unknown key '{excerpt(last)}'{place}", _nearest(last, siblings))
             found[key] = (_read(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
     return found
+
+
+def settings_text(data: bytes, path: Path) -> str:
+    """The text of a settings file; a byte order mark, which editors on Windows write, is dropped. Raises ModelError for UTF-16 and UTF-32."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
+        raise ModelError(f"{path}: saved as UTF-16 or UTF-32, TOML is UTF-8", "save it again, with the encoding UTF-8")
+    return data.decode("utf-8-sig")
 
 
 def _nearest(name: str, known: list[str]) -> str:

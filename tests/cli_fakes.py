@@ -89,7 +89,7 @@ class Library:
         for name, error in self.trouble.items():
             if name in scan.name:
                 raise error
-        return {"faces": 1200, "resolution": 0.25}
+        return {"faces": 1200, "resolution": 0.25, "cpu_seconds": 4, "memory_bytes": 500_000_000}
 
     def install(self, monkeypatch: Any) -> None:
         """Put it behind the door."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -195,7 +196,17 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "nothing.safetensors")
-    refusal(tmp_path)
+    assert refusal(tmp_path).startswith(f"{tmp_path}: a folder, not a file")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError) as caught:
+        load_model(tmp_path)
+    assert caught.value.hint == f"name the file in it: {tmp_path / 'model.safetensors'}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
+def test_a_pipe_is_no_model_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    assert "a pipe, not a file" in refusal(tmp_path / "pipe.safetensors")
 
 
 @pytest.mark.parametrize("card", ["", "{", "[1", None])

@@ -56,6 +56,29 @@ def test_help_opens_with_a_command_and_fits_80_columns(cli: Cli, command: str) -
     assert cli(command, "-h").out == ran.out
 
 
+@pytest.mark.parametrize("columns", [None, 200, 80, 60])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_no_line_of_help_is_wider_than_80_columns_or_the_terminal(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, columns: int | None
+) -> None:
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    words = [command] if command else []
+    lines = cli(*words, "--help").out.splitlines()
+    assert max(map(len, lines)) <= min(80, columns or 80)
+    assert lines[0].startswith("lpdif ")
+    assert sum(line.startswith(("Usage: ", "Options:")) for line in lines) == 2
+
+
+def test_narrow_help_says_the_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> list[str]:
+        return [word for word in re.split(r"[\s-]+", cli("reconstruct", "--help").out) if word]  # options may be folded at a hyphen
+
+    wide = said()
+    monkeypatch.setenv("COLUMNS", "60")
+    assert said() == wide
+
+
 def test_help_of_lpdif_lists_every_command(cli: Cli) -> None:
     ran = cli("--help")
     assert ran.out.splitlines()[0] == "lpdif reconstruct scan.ply -o mesh.ply"
@@ -209,6 +232,25 @@ def test_out_of_gpu_memory_is_a_resource_error(cli: Cli, library: Library) -> No
     library.trouble["scan"] = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
     ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
     assert (ran.code, ran.lines[0][:24]) == (5, "error: out of memory: CU")
+
+
+def test_a_limit_of_file_size_is_told_as_one(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    library.trouble["scan"] = OSError(errno.EFBIG, "File too large", "mesh.ply")
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert (ran.code, ran.lines[0]) == (5, "error: mesh.ply: the file system takes no file so large")
+    assert "ulimit -f unlimited" in ran.lines[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use stays there")
+@pytest.mark.parametrize("words", [("demo",), ("reconstruct", "/scan.ply", "-o", "/mesh.ply"), ("doctor",), ("inspect", "scan.ply")])
+def test_a_current_folder_that_is_gone_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    Path("../here").resolve().rmdir()
+    ran = cli(*words)
+    assert (ran.code, ran.lines) == (2, ["error: the current folder has been removed", "  hint: go to one that is there, as in: cd ~"])
+    assert cli("--version").code == cli("fit", "--help").code == 0
 
 
 def test_traceback_only_with_v(cli: Cli, library: Library) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,7 +140,8 @@ def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:
     write_points(Path("scan.ply"))
     ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run")
     assert (ran.code, ran.out) == (0, "mesh.ply\n")
-    assert "would make a mesh of about 1,200 faces from 50 points (scan.ply); nothing was written" in ran.lines
+    takes = "some 4 s on one core and 0.5 GB of memory"
+    assert f"would make a mesh of about 1,200 faces from 50 points (scan.ply): {takes}; nothing was written" in ran.lines
     assert library.calls == []
     assert not Path("mesh.ply").exists()
     library.trouble["scan"] = InputError("scan.ply: far too fine", "be coarser")
@@ -305,6 +308,64 @@ def test_notes_beside_the_scans_are_skipped_in_one_line(cli: Cli, library: Libra
     assert "skipped, as text without a row of numbers: scans/MANIFEST.csv, scans/README.txt, scans/a.txt and 2 more" in cli(
         "reconstruct", "scans", "-o", "out"
     ).lines  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
+def test_what_is_no_file_is_named_and_never_opened(cli: Cli, library: Library, scans: Path) -> None:
+    os.mkfifo(scans / "pipe.ply")
+    (scans / "dangling.xyz").symlink_to("nowhere.xyz")
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.out.splitlines()) == (0, ["out/a.ply", "out/bad.ply", "out/deep/a.ply"])
+    assert "skipped, as a pipe, socket or device: scans/pipe.ply" in ran.lines
+    assert "skipped, as a link that leads to no file: scans/dangling.xyz" in ran.lines
+    assert {"scan": "scans/pipe.ply", "reason": "a pipe, socket or device"} in cli("preprocess", "scans", "--dry-run", "--json").document[
+        "skipped"
+    ]
+    os.mkfifo("alone.ply")
+    Path("circle.ply").symlink_to("circle.ply")
+    for words in (("alone.ply", "circle.ply"), ("*.ply",)):  # what is named is a failure
+        ran = cli("reconstruct", *words, "-o", "other")
+        assert ran.code == 7
+        assert [line for line in ran.lines if "failed: " in line] == [
+            "warning: alone.ply failed: alone.ply: a pipe or device, not a file",
+            f"warning: circle.ply failed: circle.ply: cannot be opened: {os.strerror(errno.ELOOP)}",
+        ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
+def test_a_folder_of_nothing_but_pipes_says_so(cli: Cli, library: Library) -> None:
+    Path("pipes").mkdir()
+    os.mkfifo("pipes/pipe.ply")
+    ran = cli("reconstruct", "pipes", "-o", "out")
+    assert (ran.code, ran.lines[:2]) == (3, ["skipped, as a pipe, socket or device: pipes/pipe.ply", "error: pipes: no scan in this folder"])
+
+
+def test_a_folder_that_may_not_be_read(cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lpdif.folders.may_be_read", lambda folder: False)  # root may read all
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.lines[0]) == (3, "error: scans: no permission to read this folder")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_an_output_folder_that_cannot_be_made_or_written_to_is_a_slip_alone_and_in_a_batch(
+    cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number), "out")
+
+    Path("made").mkdir()
+    monkeypatch.setattr("lpdif.atomic.os.open", refuse)
+    assert cli("reconstruct", "scans/a.ply", "-o", "made/a.ply").code == 2
+    assert cli("reconstruct", "scans", "-o", "made").code == 2
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.lines[-2]) == (2, f"error: out: the folder cannot be made: out: {os.strerror(number)}")
+
+
+def test_a_folder_for_meshes_below_a_file_is_a_slip(cli: Cli, library: Library, scans: Path) -> None:
+    Path("file").touch()
+    ran = cli("reconstruct", "scans", "-o", "file/out")
+    assert (ran.code, ran.lines[-1]) == (2, "  hint: check the path")
 
 
 def test_notes_that_are_named_are_an_error(cli: Cli, library: Library, scans: Path) -> None:

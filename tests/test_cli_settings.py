@@ -32,6 +32,23 @@ def test_each_source_outweighs_the_one_below() -> None:
     assert chosen.origins["fit.kde_every"] == "lpdif.toml"
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_the_file(newline: str) -> None:
+    Path("lpdif.toml").write_bytes(("\ufeffthreads = 1" + newline + "[fit]" + newline + "patterns = 2" + newline).encode())
+    chosen = resolve("fit", {}, environment={})
+    assert (chosen.config.threads, chosen.config.fit.patterns) == (1, 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_another_encoding_is_told(encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    Path("lpdif.toml").write_bytes(f"{mark}threads = 1\n".encode(encoding))
+    with pytest.raises(ModelError) as caught:
+        resolve("fit", {}, environment={})
+    assert caught.value.message == "lpdif.toml: saved as UTF-16 or UTF-32, TOML is UTF-8"
+    assert caught.value.hint == "save it again, with the encoding UTF-8"
+
+
 def test_named_file_takes_the_place_of_the_one_in_the_folder(tmp_path: Path) -> None:
     Path("lpdif.toml").write_text("threads = 1\n")
     (tmp_path / "mine.toml").write_text("device = 'cpu'\n")

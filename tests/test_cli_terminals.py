@@ -184,3 +184,23 @@ def test_full_disk_behind_stdout_is_told(tmp_path: Path) -> None:
         )
     assert process.returncode == 5
     assert "error: No space left on device" in process.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_mesh_that_stdout_takes_in_part_alone_is_an_error(tmp_path: Path, unbuffered: str) -> None:
+    """Of a file system, or under a limit, that takes no more."""
+    limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+    large = "import lpdif\nlpdif.encode_mesh = lambda mesh, kind: bytes(100_000)\n"
+    write_points(tmp_path / "scan.ply")
+    with (tmp_path / "mesh.ply").open("wb") as out:
+        ran = subprocess.run(
+            process_words(["reconstruct", "scan.ply", "-o", "-"], slow(0) + large + limited),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=process_environment({"PYTHONUNBUFFERED": unbuffered}),
+            cwd=tmp_path,
+            check=False,
+        )
+    assert ran.returncode == 5
+    assert "error: a file may not have more than 0.0 MB here (ulimit -f)" in ran.stderr

@@ -25,7 +25,7 @@ REFUSED = {
     "few.xyz": (text(BALL[:10]), "10 distinct points, at least 32 are needed"),
     "same.xyz": (b"1 2 3\n" * 500, "1 distinct point, at least 32 are needed"),
     "crowd.xyz": (text(CROWD), "8 distinct points, at least 32 are needed"),
-    "nowhere.xyz": (b"nan nan nan\n" * 500, "0 distinct points, at least 32 are needed"),
+    "nowhere.xyz": (b"nan nan nan\n" * 500, "none of its 500 points has a position: each has a coordinate that is NaN or infinite"),
     "line.xyz": (text(np.outer(np.arange(100.0), [1, 2, 3])), "all 100 points lie on one line"),
     "huge.xyz": (text(1e200 * BALL), "beyond any unit of length"),
     "spot.xyz": (text(1e-3 * BALL + 1e10), "cannot be told apart"),

@@ -75,7 +75,7 @@ def refused(cli: Cli, code: int, *words: str | Path) -> Ran:
         ("scan.xyz", text(ball()[0][:3]), "3 distinct points, at least 32 are needed"),
         ("scan.xyz", text(ball()[0][:31]), "31 distinct points, at least 32 are needed"),
         ("scan.xyz", b"1 2 3\n" * 500, "1 distinct point, at least 32 are needed"),
-        ("scan.xyz", b"nan nan nan\n" * 500, "0 distinct points, at least 32 are needed"),
+        ("scan.xyz", b"nan nan nan\n" * 500, "none of its 500 points has a position: each has a coordinate that is NaN or infinite"),
         ("scan.xyz", text(np.outer(np.arange(100.0), [1, 0, 0])), "lie on one line"),
         ("scan.xyz", text(1e200 * ball()[0]), "beyond any unit of length"),
         ("scan.ply", b"\x89PNG\r\n\x1a\n" + bytes(50), "a PNG picture"),

@@ -92,7 +92,7 @@ def test_a_scan_that_is_mostly_outliers_is_kept_whole(caplog: pytest.LogCaptureF
     ("points", "words"),
     [
         (np.zeros((0, 3)), "0 distinct points"),
-        (np.full((100, 3), np.nan), "0 distinct points"),
+        (np.full((100, 3), np.nan), "none of its 100 points has a position: each has a coordinate that is NaN or infinite"),
         (np.ones((100, 3)), "1 distinct point"),
         (np.arange(100)[:, None] * [0.0, 1.0, 0.0], "lie on one line"),
         (np.arange(100)[:, None] * [1.0, 2.0, 3.0] / 7 + 1e6, "lie on one line"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from reconstructions import all_models, ball, both_models, ring, ring_distance, run, shape_of
@@ -164,14 +166,37 @@ def test_what_is_expected_is_about_what_is_made(models: dict[str, Model]) -> Non
         assert expected["resolution"] == made.facts["resolution"]
 
 
-def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda: 1e12)
     with pytest.raises(InputError, match=r"resolution 0\.0001 would make some [0-9,]+ million faces") as caught:
         expect(ball(), ReconstructConfig(resolution=1e-4))
     larger = float(str(caught.value.hint).split("--resolution: ")[1].split()[0])
     assert 1e7 < float(expect(ball(), ReconstructConfig(resolution=larger))["faces"]) < 3e7
     assert not caplog.records or all(record.levelname != "WARNING" for record in caplog.records)
     expect(ball(), ReconstructConfig(resolution=larger / 2))
-    assert "million faces: that takes long" in caplog.text
+    said = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 1
+    assert re.fullmatch(r"scan: about 7\d million faces: some 2\d min on one core and [23]\d GB of memory", said[0])
+
+
+def test_what_a_large_mesh_takes_is_told_before_the_work(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = ball()
+    with caplog.at_level("INFO", "lpdif"):
+        small = expect(scan)
+        assert "million faces" not in caplog.text
+        monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda: 1e12)
+        large = expect(scan, ReconstructConfig(resolution=0.0017))
+        assert re.search(r"INFO .*scan: about 1[12] million faces: some 4 min on one core and [45]\.\d GB of memory\n", caplog.text)
+        closed = expect(scan, ReconstructConfig(resolution=0.0017, watertight=True))
+        thinned = expect(scan, ReconstructConfig(resolution=0.0017, faces=1000))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    for name in ("cpu_seconds", "memory_bytes"):
+        assert 0 < float(small[name]) < float(large[name]) / 4 < float(closed[name]) / 4
+        assert thinned[name] == large[name]  # all faces are made first
+    monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda: 2e9)
+    expect(scan, ReconstructConfig(resolution=0.0017))
+    assert "GB of memory, but only 2.0 GB are free now: give a larger --resolution" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
 
 
 def test_lengths_that_leave_no_surface_are_blamed_for_it(models: dict[str, Model]) -> None:
@@ -194,3 +219,34 @@ def test_no_surface_near_enough(models: dict[str, Model]) -> None:
 def test_an_array_is_no_scan() -> None:
     with pytest.raises(TypeError, match=r"a Scan is needed, not a ndarray: lpdif\.Scan\(points\)"):
         lpdif.reconstruct(np.zeros((100, 3)))  # type: ignore[arg-type]
+
+
+def touching_balls(gap: float = 1.9, count: int = 600) -> Scan:
+    """Nine unit balls in a square, this far apart: they are joined by thin necks."""
+    points, normals = even_sphere_points(count)
+    found = []
+    for row, column in np.ndindex(3, 3):
+        inner = [np.array(step) for step in ((1, 0), (-1, 0), (0, 1), (0, -1)) if max(row + step[0], column + step[1]) < 3]
+        inner = [step for step in inner if min(row + step[0], column + step[1]) >= 0]
+        kept = np.all([points[:, :2] @ step < gap / 2 for step in inner], axis=0)
+        found.append((points[kept] + gap * np.array([row, column, 0]), normals[kept]))
+    return Scan(np.concatenate([place for place, _ in found]), np.concatenate([facing for _, facing in found]))
+
+
+@pytest.mark.slow
+def test_no_crumb_comes_off_a_simplified_mesh() -> None:
+    """As it does where a neck thins to nothing."""
+    shape = shape_of(run(touching_balls(), load_model(), watertight=True, faces=600).mesh)
+    assert shape.is_watertight
+    assert [len(body.faces) for body in shape.split(only_watertight=False)] == [len(shape.faces)]
+    assert 500 < len(shape.faces) <= 600
+
+
+def test_a_small_thing_of_a_scan_does_not_vanish_from_a_simplified_mesh() -> None:
+    points, normals = even_sphere_points(1500)
+    small, facing = even_sphere_points(60, 0.2)
+    scan = Scan(np.concatenate([points, small + 2.0]), np.concatenate([normals, facing]))
+    shape = shape_of(run(scan, load_model(), faces=40).mesh)
+    assert shape.is_watertight
+    assert shape.body_count == 2
+    assert np.linalg.norm(shape.vertices - 2.0, axis=1).min() < 0.3

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import json
 import logging
+import os
 import shutil
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +73,57 @@ def test_files_are_found_once_and_in_order(scans: Path, tmp_path: Path) -> None:
     assert [p.name for p in found] == ["b.PLY", "a.stl", "z.ply", "notes.md"]
     told = [(str(file.relative_to(tmp_path)), reason) for file, reason in skipped]
     assert told == [("a.jpg", "a kind of file that lpdif does not read"), ("more/._z.ply", "hidden")]
+
+
+def no_files(folder: Path) -> dict[str, str]:
+    """Puts what is no file, but named like a scan, into a folder; gives their names, with why they are skipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "deep").mkdir()
+    (folder / "below.ply").mkdir()
+    os.mkfifo(folder / "pipe.ply")
+    os.mkfifo(folder / "deep" / "pipe.xyz")
+    (folder / "dangling.ply").symlink_to("nowhere.ply")
+    (folder / "circle.obj").symlink_to("circle.obj")
+    (folder / "device.pcd").symlink_to("/dev/zero")
+    (folder / "linked").symlink_to(folder.parent, target_is_directory=True)
+    pipe, link = "a pipe, socket or device", "a link that leads to no file"
+    found = {"pipe.ply": pipe, "deep/pipe.xyz": pipe, "device.pcd": pipe, "dangling.ply": link, "circle.obj": link}
+    with contextlib.suppress(OSError):  # the name of a socket may not be long
+        socket.socket(socket.AF_UNIX).bind(str(folder / "s.ply"))
+        found["s.ply"] = pipe
+    return {**found, "linked": "a link to a folder, which is not followed"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such files are made otherwise there")
+@pytest.mark.filterwarnings("ignore:unclosed <socket")
+def test_what_is_no_file_is_skipped_and_named(tmp_path: Path) -> None:
+    why = no_files(tmp_path / "scans")
+    (tmp_path / "scans/a.ply").touch()
+    found, skipped = scan_files([tmp_path / "scans"], Workspace(tmp_path / "workspace"))
+    assert [file.name for file in found] == ["a.ply"]
+    assert {file.relative_to(tmp_path / "scans").as_posix(): reason for file, reason in skipped} == why
+    assert not [file for file, _ in scan_files([tmp_path / "scans"], Workspace(tmp_path))[1] if "below" in file.name]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.ply").touch()
+    monkeypatch.setattr("lpdif.folders.may_be_read", lambda folder: folder.name != "locked")  # root may read all
+    found, skipped = scan_files([tmp_path], Workspace(tmp_path / "workspace"))
+    assert [file.name for file in found] == ["a.ply"]
+    assert skipped == [(tmp_path / "locked", "a folder that may not be read")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
+def test_a_pipe_that_is_named_is_left_out_and_not_waited_for(scans: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ply")
+    (tmp_path / "circle.ply").symlink_to("circle.ply")
+    report = preprocess([tmp_path / "pipe.ply", tmp_path / "circle.ply", scans / "box.obj"], tmp_path / "workspace", SAMPLING, threads=1)
+    assert report.kept == 1
+    assert {Path(name).name: reason for name, reason in report.left_out} == {
+        "pipe.ply": "cannot be read (a pipe or device, not a file)",
+        "circle.ply": f"cannot be read ({os.strerror(errno.ELOOP)})",
+    }
 
 
 @pytest.mark.parametrize("place", [".", "scans", "scans/here"])

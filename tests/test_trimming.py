@@ -146,6 +146,16 @@ def test_crumbs_are_dropped_and_the_heaviest_stays() -> None:
     assert large_parts(surface, weight, 0).all()
 
 
+def test_of_the_pieces_of_each_thing_the_heaviest_stays() -> None:
+    crumb = Surface(np.eye(3), np.array([[0, 1, 2]]))
+    surface = together(crumb, grid(4), crumb, grid(3), crumb)  # a thing in three pieces, and one in two
+    of = np.repeat([7, 7, 2, 2, 7], [3, 25, 3, 16, 3])
+    kept = large_parts(surface, np.ones(len(surface.faces)), 1000, of)
+    np.testing.assert_array_equal(kept, np.repeat([False, True, False, True, False], [1, 32, 1, 18, 1]))
+    of = np.repeat([0, 1, 2, 3, 4], [3, 25, 3, 16, 3])  # all are things of their own
+    assert large_parts(surface, np.ones(len(surface.faces)), 1000, of).all()
+
+
 def test_parts_that_touch_at_a_vertex_are_one() -> None:
     two = Surface(np.zeros((5, 3)), np.array([[0, 1, 2], [2, 3, 4]]))
     assert large_parts(two, np.array([1.0, 0.1]), 1.05).all()

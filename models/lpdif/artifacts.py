@@ -27,7 +27,7 @@ from lpdif.regions import RegionLattice, unpack_keys
 from lpdif.strict_json import check, dump
 from lpdif.tensor_files import CARDS, FIELD, MODEL, SNAPSHOT, VERSION, read_head
 from lpdif.words import counted
-from lpdif.workspace import BUNDLED_MODEL
+from lpdif.workspace import BUNDLED_MODEL, Workspace
 
 CODE_KEYS = ("origin", "axes", "size", "code", "pattern", "support")  # of `RegionCodes`, beside its centres
 UNFIT = (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError)  # what a card that says nonsense of sizes leads to
@@ -61,6 +61,9 @@ def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dic
     """Tensors and card of a file of this kind, in the folder `within`. Raises ModelError where it is something else, or elsewhere."""
     made = "a field with `lpdif.save_field`" if kind == FIELD else "a model with `lpdif fit`"
     hint = f"lpdif reads only its own safetensors files; make {made}"
+    if path.is_dir():
+        inside = Workspace(path).model
+        raise ModelError(f"{path}: a folder, not a file", f"name the file in it: {inside}" if inside.is_file() else hint)
     try:
         head = read_head(path, hint, kind, within)
         with safe_open(path, "pt") as file:

@@ -17,6 +17,8 @@ from lpdif.errors import DISK_FULL, ResourceError, UsageError
 from lpdif.guarded import CAREFUL, LONGEST_TEXT, RefusedFile, check_regular, read_regular
 from lpdif.locking import take_lock
 
+LARGER = "raise the limit (ulimit -f unlimited), or write less or elsewhere; what was there before is intact"
+
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
     """Raises UsageError if a file could not be written there, so that it is said before the work and not after it.
@@ -31,7 +33,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
     try:
         temporary.unlink()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
+        raise _refused(path, error) from None
 
 
 def _check_name(path: Path, overwrite: bool) -> None:
@@ -57,10 +59,10 @@ def _check_name(path: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A binary file to write to; it takes its name when the block ends, and vanishes if the block raises.
+def atomic_write(path: str | Path, overwrite: bool = False, size: int | None = None) -> Iterator[BinaryIO]:
+    """A binary file to write to; it takes its name when the block ends, and vanishes if the block raises. size: bytes it will have, if known.
 
-    Raises UsageError as check_output does, and ResourceError where the disk is full.
+    Raises UsageError as check_output does, and ResourceError where the disk is full, or a file may not be so large.
     """
     path = Path(path)
     _check_name(path, overwrite)
@@ -80,9 +82,9 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
         written = temporary.stat().st_size if temporary.exists() else 0
         _remove(temporary)
         if error.errno in DISK_FULL:
-            raise _full(path, written) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
+            raise _full(path, error, f"full after {written / 1e6:.1f} MB" if size is None else needed(size)) from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) or _folder_gone(path):
+            raise _refused(path, error) from None
         raise
     except BaseException:
         _remove(temporary)
@@ -101,14 +103,10 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
     """Writes a whole file at once. Raises as atomic_write does; a disk too full is found before anything is written."""
     path = Path(path)
     check_output(path, overwrite)
-    free = shutil.disk_usage(path.parent).free
-    if free < len(data):
-        raise _full(path, 0, needed=len(data))
-    try:
-        with atomic_write(path, overwrite) as file:
-            file.write(data)
-    except ResourceError:
-        raise _full(path, 0, needed=len(data)) from None
+    if shutil.disk_usage(path.parent).free < len(data):
+        raise _full(path, OSError(errno.ENOSPC, ""), needed(len(data)))
+    with atomic_write(path, overwrite, len(data)) as file:
+        file.write(data)
 
 
 def append_text(path: str | Path, text: str) -> None:
@@ -134,7 +132,7 @@ def append_text(path: str | Path, text: str) -> None:
             if written:
                 file.truncate(before)
             if error.errno in DISK_FULL:
-                raise _full(path, 0, needed=len(data)) from None
+                raise _full(path, error, needed(len(data))) from None
             raise
 
 
@@ -150,8 +148,8 @@ def _create(path: Path) -> tuple[Path, int]:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         except OSError as error:
             if error.errno in DISK_FULL:
-                raise _full(path, 0) from None
-            raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
+                raise _full(path, error, "full after 0.0 MB") from None
+            raise _refused(path, error) from None
         if _lock(handle) and (os.fstat(handle).st_nlink or os.name != "posix"):
             return temporary, handle
         os.close(handle)  # taken for a left-over in the moment before it was locked, and removed
@@ -193,12 +191,44 @@ def _remove_unless_locked(temporary: Path) -> None:
         temporary.unlink()
 
 
-def _full(path: Path, written: int, needed: int | None = None) -> ResourceError:
+def _folder_gone(path: Path) -> bool:
+    """Whether the folder of a file is there no more; the current one may be so from the start."""
+    try:
+        return not path.absolute().parent.is_dir()
+    except FileNotFoundError:  # there is no current folder
+        return True
+
+
+def _refused(path: Path, error: OSError) -> UsageError:
+    """The error where the system does not let a file be written."""
+    if _folder_gone(path):
+        which = "the current folder" if path.parent == Path() else str(path.parent)
+        return UsageError(f"{path}: cannot be written: {which} has been removed", "choose a folder that is there")
+    return UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder")
+
+
+def needed(size: int) -> str:
+    """How much room a file takes that is still to be written."""
+    return f"{size / 1e6:.1f} MB are needed"
+
+
+def size_limit() -> str:
+    """What stands in the way of a file that is too large, as EFBIG says."""
+    if os.name == "posix":
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if most != resource.RLIM_INFINITY:
+            return f"a file may not have more than {most / 1e6:.1f} MB here (ulimit -f)"
+    return "the file system takes no file so large"
+
+
+def _full(path: Path, error: OSError, what: str) -> ResourceError:
+    """The error where there is no room for a file, or for one so large; `what`: how much is needed, or got."""
+    if error.errno == errno.EFBIG:
+        return ResourceError(f"{path}: {what}, but {size_limit()}", LARGER)
     free = shutil.disk_usage(path.parent).free
-    needs = f"{needed / 1e6:.1f} MB are needed" if needed is not None else f"full after {written / 1e6:.1f} MB"
-    return ResourceError(
-        f"{path}: disk full: {needs}, {free / 1e6:.1f} MB are free in {path.parent}", "free some space, or choose another disk"
-    )
+    return ResourceError(f"{path}: disk full: {what}, {free / 1e6:.1f} MB are free in {path.parent}", "free some space, or choose another disk")
 
 
 def _remove(path: Path) -> None:

@@ -29,7 +29,7 @@ from lpdif.cleaning import (
 from lpdif.errors import InputError
 from lpdif.evening import evened
 from lpdif.local_noise import local_noise
-from lpdif.mesh_points import points_of_mesh, solid_faces
+from lpdif.mesh_points import points_of_mesh, solid_faces, without_positions
 from lpdif.normals import unit_normals
 from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray, Scan
 from lpdif.spacing import Neighbours, even_rows, local_spacing, nearest, neighbours_of_kept, noise_sigma, search_tree, typical_spacing
@@ -178,6 +178,8 @@ def clean_rows(world: FloatArray, name: str, facts: Facts, keep_outliers: bool =
     Raises InputError if they are too few or degenerate.
     """
     finite = finite_rows(world)
+    if len(world) > len(finite) == 0:
+        raise without_positions(name, counted(len(world), "point"))
     if on_a_line(world[finite[even_rows(len(finite), QUICK_LOOK)]]) and not len(far_rows(world[finite], len(finite) // 2)):
         check_extent(world[finite], name)  # millions of points are not sorted first to say that they are one
     note(facts, "dropped_not_finite", len(world) - len(finite), "point", "without a finite position dropped")

@@ -34,11 +34,21 @@ class MeshPoints:
     spread: bool
 
 
+def without_positions(name: str, all_of_it: str) -> InputError:
+    """The error of a scan, known by `name`, all of whose points ("500 points") are nowhere."""
+    return InputError(
+        f"{name}: none of its {all_of_it} has a position: each has a coordinate that is NaN or infinite",
+        "export it again, and check which columns and coordinates the program writes",
+    )
+
+
 def solid_faces(scan: Scan) -> tuple[IntArray, FloatArray, FloatArray]:
     """The faces (F, 3) of a scan that has some, those at points that are nowhere left out; their corners (F, 3, 3); and twice their areas as
     vectors (F, 3). Raises InputError for faces without area."""
     assert scan.faces is not None
     finite = np.asarray(np.isfinite(scan.points).all(1))
+    if len(finite) and not finite.any():
+        raise without_positions(scan.name, counted(len(finite), "vertex", "vertices"))
     faces = scan.faces[finite[scan.faces].all(1)]
     corners = scan.points[faces]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

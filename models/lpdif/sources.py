@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]
 def dropped(earlier: Sequence[Shard], files: Sequence[Path]) -> list[Shard]:
     """The shards made of a source that is none of `files`: neither lies there, nor is there one with its content. Of a shard whose
     source is known by its name alone, the name decides."""
-    places = {str(file.resolve()) for file in files}
+    places = {os.path.realpath(file) for file in files}
     names = {file.name for file in files}
     missing = [shard for shard in earlier if (shard.place not in places if shard.place else shard.source not in names)]
     sizes = {shard.bytes for shard in missing if shard.content}

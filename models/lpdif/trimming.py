@@ -136,10 +136,16 @@ def vertex_parts(surface: Surface) -> IntArray:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def large_parts(surface: Surface, weight: FloatArray, least: float) -> NDArray[np.bool_]:
-    """(F,) faces of parts, connected over vertices, whose summed weight (F,) is at least `least`; the heaviest part always stays."""
-    part = vertex_parts(surface)[surface.faces[:, 0]]
+def large_parts(surface: Surface, weight: FloatArray, least: float, of: IntArray | None = None) -> NDArray[np.bool_]:
+    """(F,) faces of parts, connected over vertices, whose summed weight (F,) is at least `least`. The heaviest part always stays; where parts
+    are pieces of something, whose number `of` (V,) tells, the heaviest piece of each."""
+    vertex = surface.faces[:, 0]
+    part = vertex_parts(surface)[vertex]
     sums = np.bincount(part, weight)
     good = sums >= least
-    good[np.argmax(sums)] = True
+    whole = np.zeros(len(sums), np.int64)
+    if of is not None:
+        whole[part] = of[vertex]
+    order = np.lexsort((sums, whole))
+    good[order[np.diff(whole[order], append=-1) != 0]] = True
     return np.asarray(good[part])

@@ -14,6 +14,7 @@ from lpdif.errors import InputError, UsageError
 from lpdif.preparation import Prepared, prepare
 from lpdif.regions import HALF
 from lpdif.scans import Scan
+from lpdif.stages.cost import Cost, cost, free_memory, tell
 
 log = logging.getLogger("lpdif")
 
@@ -29,7 +30,7 @@ COARSEST = 0.8  # and at most, or it misses the surface: a coarser mesh is a sim
 FACES_A_CELL = 2.6  # a lattice of step h cuts a surface of area A into about so many times A / h^2 faces
 FACES = 4.6  # as long as there are no more than so many faces a point,
 FEW_FACES = 100_000  # and this many, which even a small scan may have,
-MANY_FACES = 2e7  # in all; where --resolution asks for more there is a warning,
+MANY_FACES = 2e7  # in all; what more take is a warning,
 MOST_FACES = 2e8  # from so many on an error
 FARTHEST = 32.0  # points that stand farther apart than this many typical spacings do not count in that
 FEWEST = 4  # faces of a surface
@@ -50,6 +51,10 @@ class Choice(NamedTuple):
         """About how many faces a surface of this area will have."""
         return FACES_A_CELL * area / self.resolution / self.resolution
 
+    def cost(self, config: ReconstructConfig) -> Cost:
+        """About what the mesh takes to be made, before it is simplified."""
+        return cost(FACES_A_CELL * covered_area(self.ready) / self.step / self.step, len(self.ready.points), config.watertight)
+
 
 def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     """All that is settled before the first region is encoded.
@@ -65,6 +70,7 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     check_numbering(scan, ready, size, choice.step)
     if config.resolution is not None:
         check_faces(scan, choice)
+    tell(choice.cost(config), scan.name, MANY_FACES)
     return choice
 
 
@@ -82,12 +88,13 @@ def check_faces(scan: Scan, choice: Choice) -> None:
             f"{scan.name}: resolution {choice.resolution:.3g} is coarser than the whole surface, whose area is about {area:.3g}",
             f"give a smaller --resolution: below {np.sqrt(FACES_A_CELL * area / FEWEST):.2g}; or leave it out",
         )
-    if choice.faces(area) > MANY_FACES:
-        log.warning("resolution %.3g makes some %.0f million faces: that takes long", choice.resolution, choice.faces(area) / 1e6)
 
 
 def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0) -> dict[str, float | int | str]:
     """What `reconstruct` would choose for a scan, and about how many faces it would make where the scan is, without making them.
+
+    With them go what that takes: cpu_seconds, on one core, and memory_bytes; and free_memory_bytes, those that are free now, where the system
+    tells (Linux and Windows do).
 
     Raises InputError for what is wrong before the first region is encoded.
     """
@@ -95,7 +102,21 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     choice = choose(scan, config, threads or available_threads())
     faces = choice.faces(covered_area(choice.ready))
     faces = min(faces, config.faces or faces)
-    return {**choice.ready.facts, "region_size": choice.size, "resolution": choice.resolution, "faces": int(float(f"{faces:.2g}"))}
+    price, free = choice.cost(config), free_memory()
+    return {
+        **choice.ready.facts,
+        "region_size": choice.size,
+        "resolution": choice.resolution,
+        "faces": rounded(faces),
+        "cpu_seconds": rounded(price.seconds),
+        "memory_bytes": rounded(price.memory),
+        **({} if free is None else {"free_memory_bytes": rounded(free)}),
+    }
+
+
+def rounded(value: float) -> int:
+    """An estimate, to two digits."""
+    return int(float(f"{value:.2g}"))
 
 
 def covered_area(ready: Prepared) -> float:

@@ -26,7 +26,7 @@ from lpdif.atomic import check_output, write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.device import available_threads
 from lpdif.errors import InputError, ResourceError
-from lpdif.folders import Skipped, scans_below, tell_skipped
+from lpdif.folders import Skipped, real, scans_below, tell_skipped
 from lpdif.locking import workspace_lock
 from lpdif.preparation import prepare
 from lpdif.progress import Progress, silent
@@ -159,8 +159,8 @@ def scan_files(paths: Sequence[Path], workspace: Workspace) -> tuple[list[Path],
     for path in map(Path, paths):
         files, others = scans_below(path, (workspace.root, workspace.samples)) if path.is_dir() else ([path], [])
         for file in files:
-            found.setdefault(file.resolve(), file)
-        skipped |= {other.file.resolve(): other for other in others}
+            found.setdefault(real(file), file)
+        skipped |= {real(other.file): other for other in others}
     return list(found.values()), [other for place, other in skipped.items() if place not in found]
 
 

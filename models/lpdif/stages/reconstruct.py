@@ -222,11 +222,11 @@ def remedy(config: ReconstructConfig) -> str:
     )
 
 
-def without_crumbs(surface: Surface, spacing: FloatArray) -> tuple[Surface, IntArray]:
+def without_crumbs(surface: Surface, spacing: FloatArray, of: IntArray | None = None) -> tuple[Surface, IntArray]:
     """The surface without the parts that stand for fewer than CRUMB points, by the spacing (V,) of the points around each vertex; and the
-    old number of each vertex that is left."""
+    old number of each vertex that is left. of (V,): if parts are pieces of something, of what; the largest piece of each stays."""
     stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
-    return keep_faces(surface, large_parts(surface, stands_for, CRUMB))
+    return keep_faces(surface, large_parts(surface, stands_for, CRUMB, of))
 
 
 def trimmed(surface: Surface, ready: Prepared, name: str, cover: Cover, config: ReconstructConfig, step: float) -> Surface:
@@ -273,7 +273,8 @@ def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cove
     coarse = choice.faces(float(face_areas(surface).sum())) if choice.resolution > step else np.inf
     most = min(config.faces or np.inf, max(FEWEST, coarse))
     if most < len(surface.faces):
-        surface = simplify(surface, int(most))
+        surface, part = simplify(surface, int(most))
+        surface = without_crumbs(surface, cover.around(surface.vertices).spacing, part)[0]  # what came off where a neck thinned to nothing
     around = cover.around(surface.vertices)
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]
