@@ -27,11 +27,13 @@ class Workspace:
     def shards(self):
         return [1]
 def fit(workspace, config, device, progress, stop):
-    print("at work", file=sys.stderr, flush=True)
     for step in range(1, 1000):
         time.sleep(0.01)
         progress("fit", step, 1000)
-        if stop():
+        stopped = stop()
+        if step == 1:
+            print("at work", file=sys.stderr, flush=True)
+        if stopped:
             return SimpleNamespace(model=None, patterns=4, steps=step, made=step, validation={}, stopped=True, written=False)
 vars(lpdif).update(fit=fit, use_threads=lambda count: None, Workspace=Workspace)
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
@@ -13,8 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from lpdif.ending import drop, keep, undisturbed
 from lpdif.errors import DISK_FULL, ResourceError, UsageError
 from lpdif.locking import take_lock
+
+_CHANCE = r"[0-9a-f]{12}\.tmp"
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
@@ -31,6 +35,8 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
         temporary.unlink()
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
+    finally:
+        drop(temporary)
 
 
 def _check_name(path: Path, overwrite: bool) -> None:
@@ -93,7 +99,9 @@ def _name(temporary: Path, path: Path, overwrite: bool) -> None:
     if path.exists():  # it may have come while we worked
         _check_name(path, overwrite)
         temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-    temporary.replace(path)
+    with undisturbed():
+        temporary.replace(path)
+        drop(temporary)
 
 
 def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
@@ -135,14 +143,17 @@ def _create(path: Path) -> tuple[Path, int]:
     while True:
         temporary = path.with_name(f"{_left_over(path)}{secrets.token_hex(6)}.tmp")
         try:
-            # opened by hand: permissions then follow the umask, as those of any new file
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            with undisturbed():
+                # opened by hand: permissions then follow the umask, as those of any new file
+                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+                keep(temporary, functools.partial(_abandon, temporary, handle))
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise _full(path, 0) from None
             raise UsageError(f"{path}: cannot be written: {error.strerror}", "choose another folder") from None
         if _lock(handle) and (os.fstat(handle).st_nlink or os.name != "posix"):
             return temporary, handle
+        drop(temporary)
         os.close(handle)  # taken for a left-over in the moment before it was locked, and removed
 
 
@@ -162,9 +173,17 @@ def _left_over(path: Path) -> str:
 def _remove_left_over(path: Path) -> None:
     """Removes what killed processes were writing for `path`. What a living one is writing is locked, and stays; so does everything on a
     file system without locks."""
-    ours = re.compile(re.escape(_left_over(path)) + r"[0-9a-f]{12}\.tmp")
+    _remove_all(path.parent, re.compile(re.escape(_left_over(path)) + _CHANCE))
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Removes what killed processes were writing into `folder`, whatever its name was to be."""
+    _remove_all(folder, re.compile(r"\..*\." + _CHANCE))
+
+
+def _remove_all(folder: Path, ours: re.Pattern[str]) -> None:
     with contextlib.suppress(OSError):  # a folder that may be written and not read
-        for temporary in [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]:
+        for temporary in [file for file in folder.iterdir() if ours.fullmatch(file.name)]:
             with contextlib.suppress(OSError):  # it went meanwhile, is another user's, cannot be locked, or is open and this is Windows
                 _remove_unless_locked(temporary)
 
@@ -192,6 +211,15 @@ def _full(path: Path, written: int, needed: int | None = None) -> ResourceError:
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
+    drop(path)
+
+
+def _abandon(path: Path, handle: int) -> None:
+    """Removes a file that is being written by a process that ends now."""
+    if os.name != "posix":  # where an open file cannot be removed
+        with contextlib.suppress(OSError):  # it is closed, and waits for its name
+            os.close(handle)
+    path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
