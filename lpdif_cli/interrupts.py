@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 
-from lpdif.ending import end, listen, undisturbed
+from lpdif.ending import end, listen
 
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
@@ -26,6 +27,7 @@ class Interrupts:
         self.tell: Callable[[str], None] = tell_bare
         self._acknowledge: Callable[[], None] | None = None
         self._over = False
+        self._lock = threading.Lock()  # of which signal comes first, and whether one comes before the end
 
     @property
     def exit_code(self) -> int:
@@ -43,7 +45,7 @@ class Interrupts:
 
     def over(self) -> None:
         """The work is done and told: signals no longer change how this run ends."""
-        with undisturbed():
+        with self._lock:
             self._over = True
         for number in NUMBERS:
             signal.signal(number, signal.SIG_IGN)
@@ -51,16 +53,19 @@ class Interrupts:
     def first(self, acknowledge: Callable[[], None] | None) -> None:
         """What the first signal does from now on: it is acknowledged and noted in `caught`, to be heeded soon, and the second one ends the
         process; None: it ends the process."""
-        with undisturbed():
+        with self._lock:
             self._acknowledge = acknowledge
 
     def _heard(self, number: int) -> None:
         """A signal has come. Not in the main thread."""
-        with undisturbed():
+        with self._lock:
             if self._over:
                 return
-            acknowledge = self._acknowledge if self.caught is None else None
+            if self.caught is None and self._acknowledge is not None:
+                teller = threading.Thread(target=self._acknowledge, daemon=True)  # which may be stuck in its stream, and others are to be heard
+                teller.start()
+                teller.join(1.0)
+                self.caught = number  # what is said of it comes after the answer
+                return
             self.caught = number
-            if acknowledge is None:
-                end(self.exit_code, lambda: self.tell(self.message))
-        acknowledge()
+            end(self.exit_code, lambda: self.tell(self.message))

@@ -309,7 +309,7 @@ def test_looking_for_the_device_leaves_its_name_to_the_run(cli: Cli, monkeypatch
     assert "a device" not in ran.err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     (tmp_path / "my.toml").touch()
     named = ["--workspace", "my ws", "--config", "my.toml"]

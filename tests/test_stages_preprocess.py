@@ -24,6 +24,7 @@ from torch import Tensor
 
 import lpdif
 from lpdif.artifacts import SAMPLE_KEYS, SAMPLES, Workspace, load_samples, load_tensors
+from lpdif.atomic import atomic_write
 from lpdif.config import PreprocessConfig
 from lpdif.sampling import ALONG, FEWEST, SAMPLED, STORED_RADIUS
 from lpdif.stages import preprocess as stage
@@ -324,9 +325,10 @@ def test_processes_at_work_give_the_same_bytes_and_are_gone_afterwards(cli: Cli,
     assert multiprocessing.active_children() == []
 
 
-def killed(*_: object) -> None:
-    """What happens to a worker when memory runs out."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def killed(file: Path, folder: Path, _config: PreprocessConfig) -> None:
+    """What happens to a worker when memory runs out, amid writing."""
+    with atomic_write(folder / file.name):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,6 +336,7 @@ def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pyte
     ran = cli("preprocess", write("scans/a.ply", ball()), write("scans/b.ply", ball(2)), "--threads", 2)
     assert (ran.code, ran.lines[-1]) == (5, "  hint: close other programs, or have fewer at work: --threads 1; samples that are done are kept")
     assert ran.lines[-2].startswith("error: one of 2 processes at work ended before its file was done")
+    assert list(PLACE.samples.iterdir()) == []
 
 
 # --- the manifest
