@@ -1,4 +1,7 @@
-"""`python -m lpdif_cli` is `lpdif`, which imports nothing of the current folder: Python puts that first among the places of modules."""
+"""Where a process of `lpdif` begins: signals are heard before anything that takes time is imported.
+
+`python -m lpdif_cli` is `lpdif`. It imports nothing of the current folder, which Python puts first among the places of modules.
+"""
 
 import os
 import sys
@@ -8,7 +11,17 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     if __file__ == f"{first}{os.sep}lpdif_cli{os.sep}__main__.py":  # a source tree, which worker processes need too
         sys.path.append(first)
 
-from lpdif_cli.main import main
+from lpdif_cli.interrupts import Interrupts
+
+
+def main() -> None:
+    """Entry point of the console script and of `python -m lpdif_cli`."""
+    interrupts = Interrupts()
+    interrupts.watch()
+    from lpdif_cli.main import main as run_command
+
+    run_command(interrupts)
+
 
 if __name__ == "__main__":  # worker processes import this module again
     main()

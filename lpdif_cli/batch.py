@@ -175,7 +175,6 @@ def attempt(
         check_mesh_output(target, overwrite, scan)
         source = stamp(scan)
         made = mesh_of(lpdif.load_scan(scan))
-        console.interrupts.check()
         data = lpdif.encode_mesh(made.mesh, mesh_format(target))
         writing = True
         record.add(target, source, how, data)

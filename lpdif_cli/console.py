@@ -46,7 +46,7 @@ class _Work:
 class Console:
     """One run's voice. Made once a process, told by the command what the user asked for, passed around."""
 
-    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None, interrupts: Interrupts | None = None) -> None:
         self.out = out or sys.stdout
         self.err = err or sys.stderr
         self.started = time.monotonic()
@@ -54,7 +54,8 @@ class Console:
         self.json = False
         self.quiet = False
         self.verbose = False
-        self.interrupts = Interrupts()
+        self.interrupts = interrupts or Interrupts()
+        self.interrupts.tell = self._ended
         self.stop_hint = "nothing half-written is left behind"  # what to do after Ctrl-C
         self.where: tuple[str, ...] = ()  # what suggested commands need to find the workspace and the settings of this run
         self._answered = False
@@ -108,6 +109,10 @@ class Console:
         if not self.quiet:
             self._line(text)
 
+    def acknowledge(self, text: str) -> None:
+        """An answer to a signal, which comes even with -q."""
+        self._line(text)
+
     def next(self, *words: str) -> None:
         """The command that comes next."""
         self.say("next: " + command_line(*words))
@@ -125,6 +130,11 @@ class Console:
         if self.json and not self._answered:
             self.result({"error": {"message": one_line(message), "hint": one_line(hint), "exit_code": code}})
 
+    def _ended(self, message: str) -> None:
+        """A signal ends the process; what the main thread is at has no more to say."""
+        self.quiet = True
+        self.failure(message, self.stop_hint, self.interrupts.exit_code)
+
     def trace(self, error: BaseException) -> None:
         """The traceback, with -v."""
         if self.verbose:
@@ -134,7 +144,6 @@ class Console:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """The Progress that library calls report to: a bar with the time left on a terminal, a line with it now and then elsewhere."""
-        self.interrupts.check()
         now = time.monotonic()
         work = self._work.get(what)
         if work is None or done < work.done:  # the same work once more: the last one was given up

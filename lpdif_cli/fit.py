@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import typer
 
@@ -16,6 +15,8 @@ from lpdif_cli.cards import read_stand
 from lpdif_cli.console import Console, command_line, duration, figure, table
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import given, resolve, same_place
+
+HEARD = "stopping after this step, with a snapshot; press Ctrl-C again to stop at once"
 
 
 def fit(
@@ -72,15 +73,30 @@ def fit(
         console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, place.model)
         return
     lpdif.use_threads(chosen.config.threads)
-    with console.interrupts.patient() as stop:
-        report = lpdif.fit(place.root, plan, chosen.config.device, progress=console.progress, stop=said_aloud(stop, console))
+    same = [*given("--seed", seed), *given("--device", device), *given("--threads", threads)]
+
+    def go_on(grouped: str | int | None) -> str:
+        return "go on with: " + command_line("fit", "--resume", *console.where, *given("--patterns", grouped), *same)
+
+    def stop() -> bool:  # asked after every step
+        console.interrupts.first(lambda: console.acknowledge(HEARD))
+        return console.interrupts.caught is not None
+
+    def progress(what: str, done: int, total: int) -> None:
+        console.progress(what, done, total)
+        if done == total:  # the last step is kept too: from here on there is nothing to wait for
+            console.stop_hint = go_on(patterns)
+            console.interrupts.first(None)
+            if console.interrupts.caught is not None:
+                raise KeyboardInterrupt
+
+    if resume:
+        console.stop_hint = go_on(patterns)
+    report = lpdif.fit(place.root, plan, chosen.config.device, progress=progress, stop=stop)
     if report.stopped:
+        console.stop_hint = go_on(patterns and report.patterns)
         console.say(f"kept a snapshot after {counted(report.steps, 'step')}")
-        same = [*given("--patterns", patterns and report.patterns), *given("--seed", seed)]
-        same += [*given("--device", device), *given("--threads", threads)]
-        console.stop_hint = "go on with: " + command_line("fit", "--resume", *console.where, *same)
         raise KeyboardInterrupt
-    console.interrupts.caught = None  # a wish to stop that came with the last step was granted
     console.say("held-out regions, error near the surface in region sizes:")
     for line in table([(name, figure(value, 4)) for name, value in report.validation.items()], right=[1]):
         console.say("  " + line)
@@ -111,20 +127,6 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
         raise UsageError(f"{place.model}: already there", remedy)
     if place.snapshot.exists():
         raise UsageError(f"{place.snapshot}: an earlier fit was stopped here", remedy)
-
-
-def said_aloud(stop: Callable[[], bool], console: Console) -> Callable[[], bool]:
-    """`stop`, which also tells the user that the wish was heard."""
-    told = False
-
-    def asked() -> bool:
-        nonlocal told
-        if stop() and not told:
-            told = True
-            console.say("stopping after this step, with a snapshot; press Ctrl-C again to stop at once")
-        return told
-
-    return asked
 
 
 def tell_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:

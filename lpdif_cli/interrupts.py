@@ -1,19 +1,33 @@
-"""Ctrl-C and SIGTERM: both arrive as KeyboardInterrupt, so that every clean-up runs; which one it was decides the exit code."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run at once, whatever it is at, and which one it was decides the exit code."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+import sys
+import threading
+from collections.abc import Callable
+
+from lpdif.ending import end, listen
+
+NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+
+
+def tell_bare(message: str) -> None:
+    """How the end is told before there is a console."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.flush()
 
 
 class Interrupts:
-    """Remembers the signal that ended the run."""
+    """Remembers the signal that ended the run; `tell` says so."""
 
     def __init__(self) -> None:
         self.caught: int | None = None
-        self._patient = False
+        self.tell: Callable[[str], None] = tell_bare
+        self._acknowledge: Callable[[], None] | None = None
+        self._over = False
+        self._lock = threading.Lock()  # of which signal comes first, and whether one comes before the end
 
     @property
     def exit_code(self) -> int:
@@ -21,38 +35,37 @@ class Interrupts:
         return 128 + (self.caught or signal.SIGINT)
 
     @property
-    def name(self) -> str:
-        """The signal's name."""
-        return signal.Signals(self.caught or signal.SIGINT).name
+    def message(self) -> str:
+        """What ended the run, in words."""
+        return f"stopped by {signal.Signals(self.caught or signal.SIGINT).name}"
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Within this block SIGINT and SIGTERM raise KeyboardInterrupt."""
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def watch(self) -> None:
+        """From now on signals end the process; those that are ignored, as nohup has it, stay so. In the main thread, once a process."""
+        listen(NUMBERS, self._heard)
 
-    @contextmanager
-    def patient(self) -> Iterator[Callable[[], bool]]:
-        """Within this block the first signal is only noted: the block gets a function that says whether to stop at the next good
-        moment. The second signal stops at once."""
-        self._patient = True
-        try:
-            yield lambda: self.caught is not None
-        finally:
-            self._patient = False
+    def over(self) -> None:
+        """The work is done and told: signals no longer change how this run ends."""
+        with self._lock:
+            self._over = True
+        for number in NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
 
-    def check(self) -> None:
-        """Raises KeyboardInterrupt if a signal came and its exception was swallowed, as happens to those that arrive while a
-        library is being imported."""
-        if self.caught is not None and not self._patient:
-            raise KeyboardInterrupt
+    def first(self, acknowledge: Callable[[], None] | None) -> None:
+        """What the first signal does from now on: it is acknowledged and noted in `caught`, to be heeded soon, and the second one ends the
+        process; None: it ends the process."""
+        with self._lock:
+            self._acknowledge = acknowledge
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        first = self.caught is None
-        self.caught = number
-        if not (self._patient and first):
-            raise KeyboardInterrupt
+    def _heard(self, number: int) -> None:
+        """A signal has come. Not in the main thread."""
+        with self._lock:
+            if self._over:
+                return
+            if self.caught is None and self._acknowledge is not None:
+                teller = threading.Thread(target=self._acknowledge, daemon=True)  # which may be stuck in its stream, and others are to be heard
+                teller.start()
+                teller.join(1.0)
+                self.caught = number  # what is said of it comes after the answer
+                return
+            self.caught = number
+            end(self.exit_code, lambda: self.tell(self.message))

@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from lpdif import __version__
+from lpdif.ending import undisturbed
 from lpdif.errors import UsageError
 from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
 from lpdif_cli.console import Console, listening
 from lpdif_cli.failures import completed, describe
 from lpdif_cli.helptext import Command, Group
+from lpdif_cli.interrupts import Interrupts
 from lpdif_cli.settings import describe_keys
 
 BROKEN_PIPE = 141  # what a shell reports for a writer whose reader went away
@@ -30,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 bug, 2 usage, 3 bad input, 4 bad model or settings,\n"
     "5 disk, memory or device, 6 workspace busy, 7 some scans of a batch failed,\n"
-    "130/143 stopped.",
+    "130/143/129 stopped by SIGINT, SIGTERM or SIGHUP.",
 )
 
 
@@ -101,34 +103,39 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
     console = console or Console()
     console.json = "--json" in arguments  # until the command has parsed it: usage errors come before that
     interrupts = console.interrupts
-    with listening(console), interrupts.watched():
+    with listening(console):
         try:
             code = app(args=list(arguments), prog_name="lpdif", obj=console, standalone_mode=False)
             console.out.flush()
-            if interrupts.caught is None:
-                return int(code or 0)
+            return int(code or 0)
         except (_ReaderGone, BrokenPipeError):
             return BROKEN_PIPE
         except (_Stopped, KeyboardInterrupt):
-            pass  # told below, together with an interrupt that typer itself took
+            console.failure(interrupts.message, console.stop_hint, interrupts.exit_code)
+            return interrupts.exit_code
         except Exception as error:  # the one net: what falls in here is described, never hidden
+            with undisturbed():  # a process that is being ended makes errors of its own
+                pass
             failure = describe(error, console.command)
             console.trace(error)
             console.failure(failure.message, completed(failure.hint, console.where), failure.code)
             return failure.code
-        console.failure(f"stopped by {interrupts.name}", console.stop_hint, interrupts.exit_code)
-        return interrupts.exit_code
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def main(interrupts: Interrupts | None = None) -> None:
+    """The run of a process; `interrupts` where they are watched already."""
+    if interrupts is None:
+        interrupts = Interrupts()
+        interrupts.watch()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # file names are bytes: print them as they are
-    code = run(sys.argv[1:])
+    console = Console(interrupts=interrupts)
+    code = run(sys.argv[1:], console)
     try:
         sys.stdout.flush()
     except OSError:  # reported already; what is still in the buffer must not fail a second time at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    interrupts.over()
     sys.exit(code)

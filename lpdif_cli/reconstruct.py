@@ -174,7 +174,6 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         console.result(document, target or STREAM)
         return
     made = work.mesh_of(scan)
-    console.interrupts.check()
     mesh = made.mesh
     if target is None:
         data = lpdif.encode_mesh(mesh, "ply")

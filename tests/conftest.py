@@ -151,7 +151,7 @@ def run_apart(
 
 def process_words(arguments: Sequence[str | Path], prelude: str = "") -> list[str]:
     """The command of a process that runs `lpdif`."""
-    return [sys.executable, "-c", f"{prelude}\nfrom lpdif_cli.main import main\nmain()", *map(str, arguments)]
+    return [sys.executable, "-c", f"{prelude}\nfrom lpdif_cli.__main__ import main\nmain()", *map(str, arguments)]
 
 
 def process_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

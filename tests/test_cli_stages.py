@@ -27,11 +27,13 @@ class Workspace:
     def shards(self):
         return [1]
 def fit(workspace, config, device, progress, stop):
-    print("at work", file=sys.stderr, flush=True)
     for step in range(1, 1000):
         time.sleep(0.01)
         progress("fit", step, 1000)
-        if stop():
+        stopped = stop()
+        if step == 1:
+            print("at work", file=sys.stderr, flush=True)
+        if stopped:
             return SimpleNamespace(model=None, patterns=4, steps=step, made=step, validation={}, stopped=True, written=False)
 vars(lpdif).update(fit=fit, use_threads=lambda count: None, Workspace=Workspace)
 """
@@ -307,7 +309,7 @@ def test_looking_for_the_device_leaves_its_name_to_the_run(cli: Cli, monkeypatch
     assert "a device" not in ran.err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_fit_stops_after_the_step_and_prints_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     (tmp_path / "my.toml").touch()
     named = ["--workspace", "my ws", "--config", "my.toml"]

@@ -133,7 +133,7 @@ def test_the_bar_of_a_resumed_run_counts_its_own_steps_alone(monkeypatch: pytest
 # --- signals and pipes
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_a_run_cleanly(tmp_path: Path, number: signal.Signals, code: int) -> None:
     write_points(tmp_path / "scan.ply")
     process = subprocess.Popen(

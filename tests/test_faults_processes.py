@@ -164,7 +164,7 @@ def test_no_worker_outlives_a_preprocess_that_is_killed(server: Server, tmp_path
 # --- Ctrl-C and SIGTERM
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_reconstruct_stops_at_once_and_leaves_what_was_there(server: Server, tmp_path: Path, number: signal.Signals, code: int) -> None:
     write_ball(tmp_path, 20_000)
     (tmp_path / "mesh.ply").write_bytes(b"what was there before")
@@ -178,7 +178,7 @@ def test_reconstruct_stops_at_once_and_leaves_what_was_there(server: Server, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mesh.ply", "model.safetensors", "scan.ply"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_fit_stops_with_a_snapshot_and_its_hint_goes_on_bit_for_bit(
     server: Server, place: Workspace, straight: tuple[bytes, float], tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -8,8 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from torch import Tensor
 
 import lpdif
 from lpdif.artifacts import load_tensors
+from lpdif.atomic import atomic_write
 from lpdif.config import PreprocessConfig
 from lpdif.sampling import ALONG, FEWEST, SAMPLED, STORED_RADIUS
 from lpdif.shards import SAMPLE_KEYS, load_samples
@@ -40,27 +40,15 @@ PLACE = Workspace("lpdif-workspace")
 RADIUS, CENTER = 3.7, np.array([10.0, -5.0, 2.0])
 
 
-class Here:
-    """A pool whose work is done in this process, when it is handed in."""
-
-    def __init__(self, workers: int, **_: object) -> None:
-        self.workers = workers
-
-    def submit(self, work: Callable[..., Any], *arguments: object) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(work(*arguments))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, **_: object) -> None:
-        pass
+def in_this_process(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], count: int) -> Generator[tuple[int, Any]]:
+    """Work that is not shared out."""
+    for number, job in enumerate(jobs):
+        yield number, work(*job)
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(stage, "shared_out", in_this_process)
 
 
 @pytest.fixture(autouse=True)
@@ -328,7 +316,7 @@ def test_same_seed_same_bytes_whatever_else_is_in_the_folder(cli: Cli, here: Non
 def test_processes_at_work_give_the_same_bytes_and_are_gone_afterwards(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     write("scans/a.ply", ball())
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "ProcessPoolExecutor", Here)
+        patch.setattr(stage, "shared_out", in_this_process)
         assert cli("preprocess", "scans", "--workspace", "one").code == 0
     calls: list[tuple[str, int, int]] = []
     report = lpdif.preprocess([Path("scans")], Path("two"), SAMPLING, threads=1, progress=lambda *c: calls.append(c))
@@ -340,9 +328,10 @@ def test_processes_at_work_give_the_same_bytes_and_are_gone_afterwards(cli: Cli,
     assert multiprocessing.active_children() == []
 
 
-def killed(*_: object) -> None:
-    """What happens to a worker when memory runs out."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def killed(file: Path, folder: Path, _config: PreprocessConfig) -> None:
+    """What happens to a worker when memory runs out, amid writing."""
+    with atomic_write(folder / file.name):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,6 +339,7 @@ def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pyte
     ran = cli("preprocess", write("scans/a.ply", ball()), write("scans/b.ply", ball(2)), "--threads", 2)
     assert (ran.code, ran.lines[-1]) == (5, "  hint: close other programs, or have fewer at work: --threads 1; samples that are done are kept")
     assert ran.lines[-2].startswith("error: one of 2 processes at work ended before its file was done")
+    assert list(PLACE.samples.iterdir()) == []
 
 
 # --- the manifest

@@ -15,7 +15,7 @@ import trimesh
 from conftest import Cli
 from shapes import sphere_points
 from short_fits import SAMPLING
-from test_stages_preprocess import PLACE, Here, ball, box, manifest, write
+from test_stages_preprocess import PLACE, ball, box, in_this_process, manifest, write
 
 import lpdif
 from lpdif.errors import InputError
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> None:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(stage, "shared_out", in_this_process)
 
 
 def rows(place: lpdif.Workspace = PLACE) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import secrets
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from lpdif.ending import drop, keep, undisturbed
 from lpdif.errors import DISK_FULL, ResourceError, UsageError
 from lpdif.guarded import CAREFUL, LONGEST_TEXT, RefusedFile, check_regular, read_regular
 from lpdif.locking import take_lock
 
 LARGER = "raise the limit (ulimit -f unlimited), or write less or elsewhere; what was there before is intact"
+_CHANCE = r"[0-9a-f]{12}\.tmp"
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
@@ -34,6 +37,8 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
         temporary.unlink()
     except OSError as error:
         raise _refused(path, error) from None
+    finally:
+        drop(temporary)
 
 
 def _check_name(path: Path, overwrite: bool) -> None:
@@ -96,7 +101,9 @@ def _name(temporary: Path, path: Path, overwrite: bool) -> None:
     if path.exists():  # it may have come while we worked
         _check_name(path, overwrite)
         temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-    temporary.replace(path)
+    with undisturbed():
+        temporary.replace(path)
+        drop(temporary)
 
 
 def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
@@ -144,14 +151,17 @@ def _create(path: Path) -> tuple[Path, int]:
     while True:
         temporary = path.with_name(f"{_left_over(path)}{secrets.token_hex(6)}.tmp")
         try:
-            # opened by hand: permissions then follow the umask, as those of any new file
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            with undisturbed():
+                # opened by hand: permissions then follow the umask, as those of any new file
+                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+                keep(temporary, functools.partial(_abandon, temporary, handle))
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise _full(path, error, "full after 0.0 MB") from None
             raise _refused(path, error) from None
         if _lock(handle) and (os.fstat(handle).st_nlink or os.name != "posix"):
             return temporary, handle
+        drop(temporary)
         os.close(handle)  # taken for a left-over in the moment before it was locked, and removed
 
 
@@ -171,9 +181,17 @@ def _left_over(path: Path) -> str:
 def _remove_left_over(path: Path) -> None:
     """Removes what killed processes were writing for `path`. What a living one is writing is locked, and stays; so does everything on a
     file system without locks."""
-    ours = re.compile(re.escape(_left_over(path)) + r"[0-9a-f]{12}\.tmp")
+    _remove_all(path.parent, re.compile(re.escape(_left_over(path)) + _CHANCE))
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Removes what killed processes were writing into `folder`, whatever its name was to be."""
+    _remove_all(folder, re.compile(r"\..*\." + _CHANCE))
+
+
+def _remove_all(folder: Path, ours: re.Pattern[str]) -> None:
     with contextlib.suppress(OSError):  # a folder that may be written and not read
-        for temporary in [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]:
+        for temporary in [file for file in folder.iterdir() if ours.fullmatch(file.name)]:
             with contextlib.suppress(OSError):  # it went meanwhile, is another user's, cannot be locked, or is open and this is Windows
                 _remove_unless_locked(temporary)
 
@@ -234,6 +252,15 @@ def _full(path: Path, error: OSError, what: str) -> ResourceError:
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
+    drop(path)
+
+
+def _abandon(path: Path, handle: int) -> None:
+    """Removes a file that is being written by a process that ends now."""
+    if os.name != "posix":  # where an open file cannot be removed
+        with contextlib.suppress(OSError):  # it is closed, and waits for its name
+            os.close(handle)
+    path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
+from lpdif.neighbours import query
 from lpdif.scans import MINIMUM_POINTS, FloatArray, IntArray
 from lpdif.spacing import IndexArray, Neighbours, chunks, even_rows, nearest, search_tree
 from lpdif.words import counted
@@ -274,10 +275,10 @@ def dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1)
     near = min(CROWD_NEAR, crowd)
     found = np.empty(len(rows))
     for part in chunks(len(rows)):
-        around = tree.query(tree.data[rows[part]], k=min(CROWDS, tree.n - 1) + 1, workers=threads)[1]
+        around = query(tree, tree.data[rows[part]], min(CROWDS, tree.n - 1) + 1, threads)[1]
         new = np.unique(around)
         new = new[np.isnan(growth[new])]
-        distances = tree.query(tree.data[new], k=[near + 1, crowd + 1], workers=threads)[0]
+        distances = query(tree, tree.data[new], [near + 1, crowd + 1], threads)[0]
         growth[new] = np.log(distances[:, 1] / distances[:, 0])
         alike = mean[around] > ALIKE * mean[rows[part]][:, None]
         found[part] = np.log(crowd / near) * alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)

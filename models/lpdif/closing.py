@@ -30,6 +30,7 @@ from scipy.spatial import cKDTree
 from lpdif.errors import InputError
 from lpdif.isosurface import Surface
 from lpdif.manifold import border_vertices, is_closed_manifold, sides_of
+from lpdif.neighbours import query
 from lpdif.regions import pack_keys, unpack_keys
 from lpdif.sparse_lattice import (
     CORNERS,
@@ -182,7 +183,7 @@ class Skin:
         for _ in range(SMOOTHINGS):
             smooth = average @ smooth
         self.normals[border] = unit(smooth)[border]
-        inward = cKDTree(surface.vertices[border]).query(surface.vertices, workers=threads, distance_upper_bound=BEVEL * spacing)[0]
+        inward = query(cKDTree(surface.vertices[border]), surface.vertices, threads=threads, distance_upper_bound=BEVEL * spacing)[0]
         share = np.minimum(inward / (BEVEL * spacing), 1.0)  # of the plate's thickness: a plate is thinner at its rim
         self.low = spacing * (RIM[0] + share * (SHEET[0] - RIM[0]))
         self.high = spacing * (RIM[1] + share * (SHEET[1] - RIM[1]))
@@ -190,9 +191,9 @@ class Skin:
     def local(self, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """d, p and b (Q,) at positions (Q, 3)."""
         # far from the surface any near vertex will do, and on an axis of symmetry all are equally near
-        distance, index = self.tree.query(points, distance_upper_bound=2 * SHEET[1] * self.spacing, workers=self.threads)
+        distance, index = query(self.tree, points, threads=self.threads, distance_upper_bound=2 * SHEET[1] * self.spacing)
         far = np.flatnonzero(np.isinf(distance))
-        distance[far], index[far] = self.tree.query(points[far], eps=0.5, workers=self.threads)
+        distance[far], index[far] = query(self.tree, points[far], threads=self.threads, eps=0.5)
         height = np.einsum("ij,ij->i", points - self.surface.vertices[index], self.normals[index])
         low, high = self.low[index], self.high[index]
         return distance, height, smoothstep((distance - low) / (high - low))

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from lpdif.neighbours import query
+
 FloatArray = NDArray[np.float64]
 
 NEAREST = 6
@@ -31,7 +33,7 @@ def confidence(
     found = np.empty(len(vertices), np.float32)
     for start in range(0, len(vertices), CHUNK):
         part = slice(start, start + CHUNK)
-        distance, index = tree.query(vertices[part], k=np.arange(1, count + 1), workers=threads)
+        distance, index = query(tree, vertices[part], np.arange(1, count + 1), threads)
         around, scattered = spacing[part], noise[part]
         even = around * np.sqrt(count / np.pi)
         support = np.minimum(1, even / np.maximum(distance[:, -1], 1e-300))

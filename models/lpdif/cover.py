@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lpdif.bridging import thinned
+from lpdif.neighbours import query
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -64,7 +65,7 @@ class Cover:
         for number in np.unique(octave[wide]):
             chosen = wide & (octave == number)
             apart = float(np.median(self.spacing[chosen]))
-            beside = cKDTree(points[chosen]).query(points, distance_upper_bound=SEEN * apart, workers=threads)[0]
+            beside = query(cKDTree(points[chosen]), points, threads=threads, distance_upper_bound=SEEN * apart)[0]
             near = np.isfinite(beside)
             fine = np.flatnonzero(near & (octave < number - 1))
             rows = np.r_[np.flatnonzero(near & (octave >= number - 1)), fine[thinned(points[fine], apart)]]
@@ -73,7 +74,7 @@ class Cover:
 
     def around(self, places: FloatArray) -> Around:
         """What counts at places (V, 3)."""
-        distance, nearest = self.tree.query(places, workers=self.threads)
+        distance, nearest = query(self.tree, places, threads=self.threads)
         return Around(nearest, distance, self.spacing[nearest], self._view[nearest])
 
 
@@ -90,12 +91,13 @@ def widened(tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: in
     if not len(rows):
         return spacing
     points, count = np.asarray(tree.data), min(CROWD, tree.n)
-    near = tree.query(points[rows], k=np.arange(1, count + 1), workers=threads)[1]
+    near = query(tree, points[rows], np.arange(1, count + 1), threads)[1]
     rows = rows[(octave[near] >= SPARSE).sum(axis=1) > count // 2]
     found = spacing.copy()
     for number in np.unique(octave[rows]):
         sparse = rows[octave[rows] == number]
-        distance, row = cKDTree(points[sparse]).query(points, workers=threads, distance_upper_bound=REACH * float(spacing[sparse].max()))
+        reach = REACH * float(spacing[sparse].max())
+        distance, row = query(cKDTree(points[sparse]), points, threads=threads, distance_upper_bound=reach)
         one = np.flatnonzero(np.isfinite(distance))
         other = sparse[row[one]]
         theirs = spacing[other]

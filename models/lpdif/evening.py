@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.neighbours import query
 from lpdif.scans import FloatArray, IntArray
 from lpdif.spacing import IndexArray, Neighbours, even_rows, nearest, search_tree
 
@@ -68,7 +69,7 @@ def crowding(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int =
     """How far from each point (N,) there should be no other, and whether because these are copies; None where the scan is even."""
     places = even_rows(len(points), PLACES)
     narrow, wide = near.indices.shape[1], min(WIDE, len(points) - 1)
-    nearest_, kth, far = tree.query(points[places], k=[2, narrow + 1, wide + 1], workers=threads)[0].T
+    nearest_, kth, far = query(tree, points[places], [2, narrow + 1, wide + 1], threads)[0].T
     if np.median(kth / far) < COPIES:  # even the k-th neighbour is a copy
         return np.nextafter(near.reach, np.inf), True
     share = float(np.median(nearest_ / kth))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lpdif.neighbours import query
 from lpdif.scans import FloatArray, IntArray
 from lpdif.spacing import NOISE_GROWTH, NOISE_QUANTILE, NOISE_REACH, coordinate_steps, even_rows, quantile_of_one, residual_scatter, search_tree
 
@@ -47,7 +48,7 @@ def local_noise(
         other |= (noise > LEAST * spacing[rows]) & (CLEARLY * value < noise)
     if not other.any():
         return whole
-    nearest = search_tree(points[rows]).query(points, workers=threads)[1]
+    nearest = query(search_tree(points[rows]), points, threads=threads)[1]
     return np.asarray(np.where(other, value, noise)[nearest])
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lpdif.ending import drop, keep
 from lpdif.errors import BusyError, ResourceError
 from lpdif.guarded import CAREFUL, RefusedFile, check_regular
 from lpdif.strict_json import Maybe, Shape, Text, Whole, check, parse
@@ -85,11 +86,13 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
             _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()})
         except OSError as error:
             raise _unwritable(workspace, error) from error
+        keep(path, lambda: _write(descriptor, {}))
         try:
             yield
         finally:
             # The file stays: removing it would let a third run lock a new file while a second waits on this one.
             _write(descriptor, {})
+            drop(path)
     finally:
         _HELD.discard(descriptor)
         os.close(descriptor)

@@ -17,6 +17,7 @@ from scipy.special import log_ndtr
 from lpdif.cover import Around, Cover, View
 from lpdif.isosurface import Surface
 from lpdif.manifold import open_vertices
+from lpdif.neighbours import query
 from lpdif.trimming import keep_faces, pinholes
 
 FloatArray = NDArray[np.float64]
@@ -40,7 +41,7 @@ def even_rim(surface: Surface, cover: Cover, beyond: float, largest_hole: FloatA
     if not border.any():
         return surface
     around = cover.around(surface.vertices)
-    off = cKDTree(surface.vertices[border]).query(surface.vertices, workers=cover.threads)[0]
+    off = query(cKDTree(surface.vertices[border]), surface.vertices, threads=cover.threads)[0]
     close = np.flatnonzero(off <= WIDE * around.spacing)
     past = np.full(len(surface.vertices), STEPS[0] * SIGMA)
     past[close] = border_distance(surface.vertices[close], cover, around.at(close))
@@ -61,7 +62,7 @@ def border_distance(vertices: FloatArray, cover: Cover, around: Around) -> Float
 
 def past_border(vertices: FloatArray, view: View, spacing: FloatArray, threads: int = 1) -> FloatArray:
     """The same for vertices of one view, in the spacing (V,) around each."""
-    distance, index = view.tree.query(vertices, k=np.arange(1, min(NEAREST, view.tree.n) + 1), workers=threads)
+    distance, index = query(view.tree, vertices, np.arange(1, min(NEAREST, view.tree.n) + 1), threads)
     sigma = SIGMA * spacing[:, None]
     weight = np.exp(-0.5 * (np.square(distance) - np.square(distance[:, :1])) / np.square(sigma))
     weight /= weight.sum(1, keepdims=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.neighbours import query
 from lpdif.scans import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def nearest(tree: cKDTree, points: FloatArray, k: int, threads: int = 1) -> Neig
     indices = np.empty((len(points), k), dtype=np.int32)
     reach, mean = np.empty(len(points)), np.empty(len(points))
     for part in chunks(len(points)):
-        distances, found = tree.query(points[part], k=k + 1, workers=threads)
+        distances, found = query(tree, points[part], k + 1, threads)
         indices[part] = found[:, 1:]
         reach[part] = distances[:, -1]
         mean[part] = distances[:, 1:].mean(axis=1)
@@ -173,7 +174,7 @@ def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals:
     Where normals tell that both face the same way, with nothing between that faces the other, the one in front would hide the other: then it is
     one, scanned twice and badly registered.
     """
-    distances, indices = tree.query(points[rows], k=k + 1, workers=threads)
+    distances, indices = query(tree, points[rows], k + 1, threads)
     weights = np.ones(indices.shape)
     hidden = np.zeros(len(rows), dtype=np.bool_)
     if normals is not None:

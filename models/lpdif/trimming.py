@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from lpdif.isosurface import Surface
+from lpdif.neighbours import query
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -104,7 +105,7 @@ def opposing(surface: Surface, vertex: IntArray, tree: cKDTree, normals: FloatAr
     found = np.empty(len(vertex), bool)
     for start in range(0, len(vertex), CHUNK):
         part = slice(start, start + CHUNK)
-        near = tree.query(surface.vertices[vertex[part]], k=np.arange(1, min(ASKED, tree.n) + 1), workers=threads)[1]
+        near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(ASKED, tree.n) + 1), threads)[1]
         found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < LEAST_ALIKE
     return found
 

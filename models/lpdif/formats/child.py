@@ -22,6 +22,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.ending import drop, keep, undisturbed
 from lpdif.errors import InputError, ResourceError
 from lpdif.formats.source import EXPORT_AGAIN, Source
 
@@ -44,13 +45,19 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
     """
     if source.path is not None:
         return _run(source, source.path, module, unpacked)
-    with tempfile.TemporaryDirectory(prefix="lpdif-") as folder:
-        path = Path(folder, "input")
-        try:
-            path.write_bytes(source.data)
-        except OSError as error:
-            raise ResourceError(f"{folder}: cannot hold {len(source.data)} bytes of standard input: {error.strerror}") from None
-        return _run(source, path, module, unpacked)
+    with undisturbed():
+        held = tempfile.TemporaryDirectory(prefix="lpdif-")
+        keep(held.name, held.cleanup)
+    try:
+        with held as folder:
+            path = Path(folder, "input")
+            try:
+                path.write_bytes(source.data)
+            except OSError as error:
+                raise ResourceError(f"{folder}: cannot hold {len(source.data)} bytes of standard input: {error.strerror}") from None
+            return _run(source, path, module, unpacked)
+    finally:
+        drop(held.name)
 
 
 def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
@@ -60,7 +67,10 @@ def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their stacks count as memory
     command = [sys.executable, "-P", "-c", "from lpdif.formats.child import main; main()", module, str(path), str(memory)]
     said, late = bytearray(), threading.Event()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    with undisturbed():
+        begun = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        keep(begun, begun.kill)
+    with begun as process:
         assert process.stdout is not None
         assert process.stderr is not None
         listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
@@ -79,6 +89,7 @@ def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
         finally:
             timer.cancel()
             process.kill()
+            drop(process)
     if late.is_set():
         raise source.error(f"its {module} parser did not finish within {seconds:.0f} s", EXPORT_AGAIN)
     if process.returncode == 0:
@@ -136,6 +147,7 @@ def limit_memory(size: int) -> None:
 def main() -> None:
     """The child: MODULE PATH MEMORY on the command line."""
     module, path, memory = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it here too; the process that waits for this one ends it
     limit_memory(int(memory))
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a native library prints is no result

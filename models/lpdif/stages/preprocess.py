@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import multiprocessing
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,10 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from lpdif.atomic import check_output, write_bytes
+from lpdif.atomic import check_output, remove_left_overs, write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.device import available_threads
+from lpdif.ending import drop, keep
 from lpdif.errors import InputError, ResourceError
 from lpdif.folders import Skipped, real, scans_below, tell_skipped
 from lpdif.locking import workspace_lock
@@ -34,7 +33,7 @@ from lpdif.reading import READABLE, load_scan
 from lpdif.sampling import RegionSamples, closed_shape_regions, region_sizes, scan_regions
 from lpdif.scans import Scan
 from lpdif.sources import content_with, distinct
-from lpdif.stages.workers import Heard, begin_work, heard, safe_path
+from lpdif.stages.workers import Heard, WorkerEnded, heard, shared_out
 from lpdif.strict_json import dump
 from lpdif.tensor_files import SAMPLES
 from lpdif.words import counted
@@ -97,38 +96,37 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     kept: list[dict[str, Any]] = []
     left_out: list[tuple[str, str]] = []
     workers = min(len(files), threads or available_threads())
-    with safe_path():  # making the pool starts a process too, which keeps count of its semaphores
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=begin_work)
     level = log.getEffectiveLevel()
     names = labels(files)
+    jobs = [(preprocess_file, level, file, place.samples, config) for file in files]
+    found: dict[int, Heard[dict[str, Any]]] = {}
+    told = 0  # files, in their order, whatever the order in which they are done
+    keep(place.samples, lambda: remove_left_overs(place.samples))  # of workers that had to be killed
     try:
-        with safe_path():
-            waiting = {pool.submit(heard, preprocess_file, level, file, place.samples, config): n for n, file in enumerate(files)}
-        found: dict[int, Heard[dict[str, Any]]] = {}
-        told = 0  # files, in their order, whatever the order in which they are done
-        for done, future in enumerate(as_completed(waiting), 1):
-            found[waiting[future]] = future.result()
-            error = found[waiting[future]].error
-            if isinstance(error, ResourceError):
-                raise error
-            while told in found:
-                file, one = files[told], found[told]
-                tell(one.said, names[told], file.name)
-                if one.found is not None:
-                    kept.append(one.found)
-                elif one.error is not None:
-                    left_out.append((str(file), one.error.message.removeprefix(f"{file.name}: ")))
-                    log.warning("%s left out: %s", names[told], left_out[-1][1])
-                told += 1
-            progress("preprocess", done, len(files))
-    except BrokenProcessPool:
+        with closing(shared_out(heard, jobs, workers)) as results:
+            for done, (number, answer) in enumerate(results, 1):
+                found[number] = answer
+                if isinstance(answer.error, ResourceError):
+                    raise answer.error
+                while told in found:
+                    file, one = files[told], found[told]
+                    tell(one.said, names[told], file.name)
+                    if one.found is not None:
+                        kept.append(one.found)
+                    elif one.error is not None:
+                        left_out.append((str(file), one.error.message.removeprefix(f"{file.name}: ")))
+                        log.warning("%s left out: %s", names[told], left_out[-1][1])
+                    told += 1
+                progress("preprocess", done, len(files))
+    except WorkerEnded:
         fewer = f", or have fewer at work: --threads {workers // 2}" if workers > 1 else ""
         raise ResourceError(
             f"one of {workers} processes at work ended before its file was done, as happens where memory runs out",
             f"close other programs{fewer}; samples that are done are kept",
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        remove_left_overs(place.samples)
+        drop(place.samples)
     kept.sort(key=lambda row: str(row["shard"]))
     left_out.sort()
     if not kept:

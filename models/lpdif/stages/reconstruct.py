@@ -24,6 +24,7 @@ from lpdif.field import LocalField, RegionCodes
 from lpdif.holes import count_loops, fill_holes, without_pinches
 from lpdif.isosurface import Surface, extract
 from lpdif.meshes import Mesh
+from lpdif.neighbours import query
 from lpdif.optimizer import Networks
 from lpdif.patterns import Patterns
 from lpdif.preparation import Prepared
@@ -237,7 +238,8 @@ def trimmed(surface: Surface, ready: Prepared, name: str, cover: Cover, config: 
     tree, threads = cover.tree, cover.threads
     far = config.max_distance
     if far is not None:
-        surface = keep_faces(surface, (tree.query(surface.vertices, workers=threads)[0] <= far)[surface.faces].all(1))[0]
+        near = query(tree, surface.vertices, threads=threads)[0] <= far
+        surface = keep_faces(surface, np.asarray(near[surface.faces].all(1)))[0]
         if len(surface.faces) == 0:
             raise InputError(f"{name}: no surface within the maximum distance of its points", "give a larger --max-distance")
     around = cover.around(surface.vertices)
