@@ -18,8 +18,9 @@ from forked import STEPS, Server, write_samples
 from shapes import even_sphere_points, plain_patterns
 
 import lpdif
-from lpdif.artifacts import MODEL, SNAPSHOT, Model, load_tensors, read_metrics, save_model
+from lpdif.artifacts import MODEL, SNAPSHOT, Model, load_tensors, save_model
 from lpdif.optimizer import make_networks
+from lpdif.run_log import read_metrics
 from lpdif.tensor_files import SAMPLES
 from lpdif.workspace import Workspace
 
