@@ -1,10 +1,14 @@
 """Where a process of `lpdif` begins: signals are heard before anything that takes time is imported."""
 
-from lpdif_cli.interrupts import Interrupts
+import signal
 
 
 def main() -> None:
     """Entry point of the console script and of `python -m lpdif_cli`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it is heard, Ctrl-C ends the process as SIGTERM does, without a traceback
+    from lpdif_cli.interrupts import Interrupts
+
     interrupts = Interrupts()
     interrupts.watch()
     from lpdif_cli.main import main as run_command
