@@ -40,7 +40,7 @@ POINTS = 150_000
 START = 0.02  # seconds after its start that the earliest signals come
 BETWEEN = 1.0  # seconds within which a second signal follows
 ACKNOWLEDGED, ENDED, GONE = 1.0, 4.0, 1.0  # seconds: until a signal is answered, until the run has ended, and all it has started
-HANGS = 60.0  # seconds after which a run is killed
+LOST, HANGS = 10.0, 60.0  # seconds after which a run is killed whose signal came before lpdif began, or later
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ANSWERS = (b"stopped by SIG", b"stopping after this step")
 SETTINGS = """
@@ -208,9 +208,9 @@ def interrupted(command: str, folder: Path, life: float, chance: random.Random, 
             run.send(numbers[1], group)
     faults = []
     try:
-        code = run.process.wait(HANGS)
+        code = run.process.wait(LOST if boot else HANGS)
     except subprocess.TimeoutExpired:
-        faults.append("hangs")
+        faults.append("lost before lpdif began" if boot else "hangs: " + run.text.decode(errors="replace")[-500:])
         run.process.kill()
         code = run.process.wait()
     ended = time.monotonic() - last
@@ -228,7 +228,7 @@ def interrupted(command: str, folder: Path, life: float, chance: random.Random, 
             faults.append(f"ends after {ended:.1f} s")
         if b"Traceback" in run.text or b"Warning" in run.text or b"Exception ignored" in run.text:
             faults.append("traceback: " + run.text.decode(errors="replace")[-1500:])
-    elif code not in {0, 1, *(128 + number for number in numbers), *(-number for number in numbers)}:
+    elif not faults and code not in {0, 1, *(128 + number for number in numbers), *(-number for number in numbers)}:
         faults.append(f"exit code {code}")
     return ran
 

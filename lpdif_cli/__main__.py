@@ -11,11 +11,15 @@ if __name__ == "__main__" and not sys.flags.safe_path:
     if __file__ == f"{first}{os.sep}lpdif_cli{os.sep}__main__.py":  # a source tree, which worker processes need too
         sys.path.append(first)
 
-from lpdif_cli.interrupts import Interrupts
+import signal
 
 
 def main() -> None:
     """Entry point of the console script and of `python -m lpdif_cli`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it is heard, Ctrl-C ends the process as SIGTERM does, without a traceback
+    from lpdif_cli.interrupts import Interrupts
+
     interrupts = Interrupts()
     interrupts.watch()
     from lpdif_cli.main import main as run_command

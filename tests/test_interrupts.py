@@ -137,6 +137,14 @@ def test_it_ends_amid_imports_and_native_calls(folder: Path, prelude: str, numbe
     assert [path.name for path in folder.iterdir()] == ["scan.ply"]
 
 
+@pytest.mark.parametrize("number", [number for number, _ in CODES])
+def test_before_it_listens_the_system_ends_it_without_a_word(folder: Path, number: signal.Signals) -> None:
+    with started(folder, SCAN, IMPORTING.replace("typer", "lpdif_cli.interrupts")) as process:
+        process.send_signal(number)
+        assert ended(process) == []
+    assert process.returncode == -number  # which a shell calls 128 + number
+
+
 def test_what_is_half_written_goes_and_the_lock_names_nobody(folder: Path) -> None:
     with started(folder, SCAN, WRITING) as process:
         assert len([path for path in folder.iterdir() if path.suffix == ".tmp"]) == 1

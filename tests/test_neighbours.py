@@ -25,15 +25,16 @@ from lpdif.neighbours import query
 points = np.random.default_rng(0).random((60_000, 3))
 tree = cKDTree(points)
 for pause in np.linspace(0.01, 0.3, 8):
-    threading.Timer(pause, _thread.interrupt_main).start()
     try:
+        threading.Timer(pause, _thread.interrupt_main).start()
         while True:
             query(tree, points, 64, 4)
     except KeyboardInterrupt:
         pass
     ballast = [np.ones(100_000) for _ in range(40)]
     assert all((part == 1).all() for part in ballast)
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")] == []
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not isinstance(thread, threading.Timer)]
+    assert others == [], others
 """
 
 

@@ -342,6 +342,21 @@ def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pyte
     assert list(PLACE.samples.iterdir()) == []
 
 
+def mistaken(*_: object) -> None:
+    """A bug."""
+    raise ZeroDivisionError("seven")
+
+
+@pytest.mark.slow
+def test_a_bug_in_a_worker_is_told_with_its_place(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "preprocess_file", mistaken)
+    ran = cli("preprocess", write("scans/a.ply", ball()), write("scans/b.ply", ball(2)), "--threads", 2, "-v")
+    assert (ran.code, ran.lines[-2]) == (1, "error: internal: ZeroDivisionError: seven")
+    assert "in a worker process:" in ran.err
+    assert "in mistaken" in ran.err
+    assert multiprocessing.active_children() == []
+
+
 # --- the manifest
 
 

@@ -105,8 +105,8 @@ def shared_out(work: Callable[..., Found], jobs: Sequence[tuple[Any, ...]], coun
             busy[worker.pipe] = number
             _hand(worker.pipe, work, job)
         while busy:
-            for pipe in wait(list(busy)):
-                assert isinstance(pipe, Connection)
+            ready = wait(list(busy))
+            for pipe in [pipe for pipe in busy if pipe in ready]:
                 number, (found, error) = busy.pop(pipe), _taken(pipe)
                 if error is not None:
                     raise error
@@ -132,14 +132,14 @@ def _start() -> _Worker:
 def _hand(pipe: Connection, work: Callable[..., Any], job: tuple[Any, ...]) -> None:
     try:
         pipe.send((work, job))
-    except BrokenPipeError:
+    except ConnectionError:
         raise WorkerEnded from None
 
 
 def _taken(pipe: Connection) -> tuple[Any, BaseException | None]:
     try:
         found: tuple[Any, BaseException | None] = pipe.recv()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, ConnectionError):
         raise WorkerEnded from None
     return found
 
@@ -158,7 +158,7 @@ def serve(pipe: Connection) -> None:
         except Exception as error:  # not its own to tell
             error.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error))}")
             answer = None, error
-        with suppress(BrokenPipeError):  # nobody waits for it: this one is about to be ended
+        with suppress(ConnectionError):  # nobody waits for it: this one is about to be ended
             pipe.send(answer)
 
 
