@@ -16,6 +16,7 @@ from conftest import ROOT, process_environment
 FLOORS = (
     r"lpdif\.(errors|words|config|progress|scans|meshes)",
     r"lpdif\.device",
+    r"lpdif\.(marching_cubes|mesh_queries)",  # what PyMCubes, point-cloud-utils and libigl do
     # geometry: arrays alone; what is built of the floor below it
     r"lpdif\.(regions|narrow_band|spacing|sampling|rendering|confidence|demo_scan)",
     r"lpdif\.(isosurface|bridging|cleaning|evening|local_noise|normals|winding|mesh_points|metrics)",
@@ -49,7 +50,7 @@ FLOORS = (
     r"lpdif_cli\.__main__",
 )
 SHARED = ("lpdif.stages", "lpdif_cli")  # floors whose modules may lean on each other
-HEAVY = {"torch", "sklearn", "trimesh", "scipy", "numpy", "mcubes", "point_cloud_utils", "PIL", "rich", "pydantic"}
+HEAVY = {"torch", "sklearn", "trimesh", "scipy", "numpy", "mcubes", "point_cloud_utils", "igl", "PIL", "rich", "pydantic"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
