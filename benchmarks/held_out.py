@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import point_cloud_utils as pcu
 from scipy.spatial import cKDTree
 
 from lpdif import Scan, load_scan
 from lpdif.isosurface import Surface
+from lpdif.mesh_queries import closest_points
 from lpdif.preparation import prepare
 from lpdif.trimming import face_areas
 from lpdif.writing import write_scan
@@ -55,7 +55,7 @@ class Row:
 
 def figures(name: str, vertices: np.ndarray, faces: np.ndarray, unseen: np.ndarray, spacing: float, stood_for: float, seconds: float) -> Row:
     """Row of one mesh."""
-    distance = pcu.closest_points_on_mesh(unseen, np.ascontiguousarray(vertices, float), np.ascontiguousarray(faces, np.int64))[0] / spacing
+    distance = closest_points(unseen, vertices, faces)[0] / spacing
     area = face_areas(Surface(vertices, faces)).sum() / stood_for
     quantiles = np.quantile(distance, [0.5, 0.95])
     return Row(name, float(quantiles[0]), float(distance.mean()), float(quantiles[1]), float((distance <= 1).mean()), float(area), seconds)

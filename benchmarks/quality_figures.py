@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import point_cloud_utils as pcu
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lpdif.manifold import paired_sides, sides_of
+from lpdif.mesh_queries import closest_points, ray_hits
 from lpdif.meshes import Mesh
 from lpdif.sampling import surface_points, unit_rows
 
@@ -59,8 +59,8 @@ def near_edges(points: FloatArray, edges: FloatArray, within: float) -> BoolArra
 def in_thin_parts(points: FloatArray, normals: FloatArray, mesh: Mesh, thickness: float) -> BoolArray:
     """(Q,) whether a ray from a surface point into the solid leaves it again before it has gone `thickness`."""
     lift = 1e-3 * thickness
-    travelled = pcu.ray_mesh_intersection(mesh.vertices, mesh.faces, points - lift * normals, -normals)[2]
-    return np.asarray(np.nan_to_num(travelled, nan=np.inf) + lift < thickness)
+    travelled = ray_hits(points - lift * normals, -normals, mesh.vertices, mesh.faces)[0]
+    return travelled + lift < thickness
 
 
 class Parts(NamedTuple):
@@ -83,7 +83,7 @@ def errors_in_parts(mesh: Mesh, parts: Parts) -> dict[str, float]:
     found = {}
     for name, chosen in (("edge", parts.edge), ("thin", parts.thin)):
         if chosen.sum() >= FEWEST:
-            distance = pcu.closest_points_on_mesh(parts.points[chosen], mesh.vertices, mesh.faces)[0]
+            distance = closest_points(parts.points[chosen], mesh.vertices, mesh.faces)[0]
             found[name] = float(distance.mean())
     return found
 

@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import mcubes
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.marching_cubes import marching_cubes
 from lpdif.meshes import Mesh
 from lpdif.sampling import surface_points, unit_rows
 from lpdif.scans import Scan
@@ -111,5 +111,5 @@ def zero_surface(field: Callable[[FloatArray], FloatArray], cells: int = CELLS) 
     """The zero surface of a field in the cube from -1/2 to 1/2, faces outward."""
     axis = np.linspace(-0.5, 0.5, cells + 1)
     places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    vertices, faces = mcubes.marching_cubes(field(places).reshape((cells + 1,) * 3), 0.0)
-    return Mesh(vertices / cells - 0.5, faces.astype(np.int64)[:, ::-1])  # PyMCubes winds the other way for a field negative inside
+    vertices, faces = marching_cubes(field(places).reshape((cells + 1,) * 3))
+    return Mesh(vertices / cells - 0.5, faces)

@@ -43,6 +43,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def stand_ins() -> Iterator[None]:
+    """numpy and libigl, where PyMCubes and point-cloud-utils are: the test is skipped unless there is something to compare."""
+    from lpdif import marching_cubes, mesh_queries
+
+    igl = pytest.importorskip("igl", reason="libigl is not installed")
+    pytest.importorskip("point_cloud_utils", reason="point-cloud-utils is not installed")
+    pytest.importorskip("igl.embree")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marching_cubes, "by_pymcubes", None)
+        patch.setattr(mesh_queries, "pcu", None)
+        patch.setattr(mesh_queries, "igl", igl, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two closed shapes and a scan without faces. Not to be written to."""

@@ -10,7 +10,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-import mcubes
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,6 +18,7 @@ from lpdif.density import CLIP
 from lpdif.field import COVERED, LEAST
 from lpdif.frames import OPPOSED, REACH
 from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
+from lpdif.marching_cubes import marching_cubes
 from lpdif.multi_decoder import MultiDecoder
 from lpdif.regions import ASIDE, BACKED, HARDLY, SUPPORT, RegionLattice
 from lpdif.sampling import BESIDE, DISK_RANK, DISKS, RIVAL
@@ -215,13 +215,13 @@ def dense_surface(
     axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
     lattice = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
     values = field(lattice.reshape(-1, 3) * step).reshape(lattice.shape[:3])
-    vertices, faces = mcubes.marching_cubes(np.where(np.isfinite(values), values, 1.0).astype(np.float64), 0.0)
+    vertices, faces = marching_cubes(np.where(np.isfinite(values), values, 1.0).astype(np.float64))
     kept = []
-    for face in faces.astype(np.int64):
+    for face in faces:
         i, j, k = np.floor(vertices[face].mean(0)).astype(int)
         corners = {tuple(np.round(vertices[v], 9)) for v in face}  # fewer than three where lattice points are on the surface
         if len(corners) == 3 and np.isfinite(values[i : i + 2, j : j + 2, k : k + 2]).all():
-            kept.append(face[::-1])
+            kept.append(face)
     return (vertices + low) * step, np.array(kept, dtype=np.int64).reshape(-1, 3)
 
 

@@ -15,7 +15,7 @@ from conftest import ROOT, process_environment
 # From the ground up. An import goes to a floor below, and in a house that is SHARED also to its own; every module has a floor.
 FLOORS = (
     r"lpdif\.(errors|words|config|progress|scans|meshes|ending)",
-    r"lpdif\.(device|neighbours)",
+    r"lpdif\.(device|neighbours|marching_cubes|mesh_queries)",
     # geometry: arrays alone; what is built of the floor below it
     r"lpdif\.(regions|narrow_band|spacing|sampling|rendering|confidence|demo_scan)",
     r"lpdif\.(isosurface|bridging|cleaning|evening|local_noise|normals|winding|mesh_points|metrics)",
@@ -51,7 +51,7 @@ FLOORS = (
     r"lpdif_cli\.__main__",
 )
 SHARED = ("lpdif.stages", "lpdif_cli")  # floors whose modules may lean on each other
-HEAVY = {"torch", "sklearn", "trimesh", "scipy", "numpy", "mcubes", "point_cloud_utils", "PIL", "rich", "pydantic"}
+HEAVY = {"torch", "sklearn", "trimesh", "scipy", "numpy", "mcubes", "point_cloud_utils", "igl", "PIL", "rich", "pydantic"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-import mcubes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lpdif.isosurface import Surface
 from lpdif.manifold import is_closed_manifold
+from lpdif.marching_cubes import marching_cubes
 from lpdif.regions import pack_keys, unpack_keys
 from lpdif.sparse_lattice import (
     AXES,
@@ -26,8 +26,8 @@ from lpdif.sparse_lattice import (
     distinct,
     followed,
     joined,
-    marching_cubes,
     reduced,
+    zero_surface,
 )
 
 FloatArray = NDArray[np.float64]
@@ -218,23 +218,23 @@ def test_marching_cubes_agrees_with_the_whole_box(shape: str, shift: Place) -> N
     lattice = lattice_of(all_cells(low, high), value)
     sparse = reduced(lattice, crossed(lattice)[0])
     assert len(sparse.cells) < len(lattice.cells) / 2
-    vertices, faces = mcubes.marching_cubes(in_box(low, high, value)[1], 0.0)
-    expected = Surface(vertices + low, faces.astype(np.int64)[:, ::-1])
-    found = marching_cubes(sparse)
+    vertices, faces = marching_cubes(in_box(low, high, value)[1])
+    expected = Surface(vertices + low, faces)
+    found = zero_surface(sparse)
     assert triangles(found) == triangles(expected)
     assert len(found.vertices) == len(np.unique(found.faces))
     assert is_closed_manifold(found.faces)
-    again = marching_cubes(lattice)
+    again = zero_surface(lattice)
     assert triangles(again) == triangles(found)
 
 
 def test_no_cells_give_no_faces() -> None:
-    surface = marching_cubes(lattice_of(np.zeros(0, np.int64), ball(1)))
+    surface = zero_surface(lattice_of(np.zeros(0, np.int64), ball(1)))
     assert surface.vertices.shape == surface.faces.shape == (0, 3)
 
 
 def test_faces_are_outward_where_negative_is_inside() -> None:
-    surface = marching_cubes(lattice_of(all_cells(np.full(3, -8), np.full(3, 8)), ball(6)))
+    surface = zero_surface(lattice_of(all_cells(np.full(3, -8), np.full(3, 8)), ball(6)))
     a, b, c = surface.vertices[surface.faces].transpose(1, 0, 2)
     assert np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6 == pytest.approx(4 / 3 * np.pi * 6**3, rel=0.03)
 
@@ -250,6 +250,6 @@ def test_noise_gives_a_closed_manifold(seed: int, share: float) -> None:
     value = np.where(rng.random(len(corners)) < share, -1.0, 1.0) * rng.uniform(0.1, 1, len(corners))
     rim = ((place <= TILE - 7) | (place >= TILE + 7)).any(1)
     value[rim] = np.abs(value[rim])
-    surface = marching_cubes(SparseLattice(cells, corners, value, value, value))
+    surface = zero_surface(SparseLattice(cells, corners, value, value, value))
     assert len(surface.faces) > 1000
     assert is_closed_manifold(surface.faces)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
-from conftest import Cli, run_here
+from conftest import Cli, run_here, stand_ins
 from PIL import Image
 from shapes import training_regions
 from torch import Tensor
@@ -148,6 +148,14 @@ def test_same_seed_same_bytes(cli: Cli) -> None:
         found.append((ran.out, PLACE.gallery.read_bytes(), PLACE.snapshot.read_bytes()))
     assert found[0] == found[1]
     assert found[0][2] != found[2][2]
+
+
+def test_the_gallery_does_not_depend_on_what_is_installed(cli: Cli) -> None:
+    assert cli("cluster", "--patterns", "3").code == 0
+    before = PLACE.gallery.read_bytes()
+    with stand_ins():
+        assert cli("cluster", "--patterns", "3", "--overwrite").code == 0
+    assert PLACE.gallery.read_bytes() == before
 
 
 def test_patterns_without_regions_are_dropped_aloud(cli: Cli) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from conftest import Cli
+from conftest import Cli, stand_ins
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from shapes import as_mesh, sphere_points
@@ -311,6 +311,17 @@ def test_same_seed_same_bytes_whatever_else_is_in_the_folder(cli: Cli, here: Non
     assert one["b.ply"].name != three["b.ply"].name
     tensors = [load_tensors(found["b.ply"], SAMPLES)[0]["queries"] for found in (one, three)]
     assert not torch.equal(*tensors)
+
+
+def test_samples_do_not_depend_on_what_is_installed(cli: Cli, here: None) -> None:
+    write("scans/a.ply", ball())
+    write("scans/b.ply", box(1, 2, 3))
+    assert cli("preprocess", "scans", "--workspace", "one").code == 0
+    with stand_ins():
+        assert cli("preprocess", "scans", "--workspace", "two").code == 0
+    one, two = (shards(Workspace(name)) for name in ("one", "two"))
+    assert {row["kind"] for row in manifest(Workspace("one"))["kept"]} == {"closed"}
+    assert [path.read_bytes() for path in one.values()] == [path.read_bytes() for path in two.values()]
 
 
 def test_processes_at_work_give_the_same_bytes_and_are_gone_afterwards(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

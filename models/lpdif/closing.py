@@ -22,7 +22,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import point_cloud_utils as pcu
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_array, diags
 from scipy.spatial import cKDTree
@@ -31,6 +30,7 @@ from lpdif.errors import InputError
 from lpdif.isosurface import Surface
 from lpdif.manifold import border_vertices, is_closed_manifold, sides_of
 from lpdif.neighbours import query
+from lpdif.mesh_queries import winding_numbers
 from lpdif.regions import pack_keys, unpack_keys
 from lpdif.sparse_lattice import (
     CORNERS,
@@ -41,7 +41,7 @@ from lpdif.sparse_lattice import (
     corners_of,
     distinct,
     followed,
-    marching_cubes,
+    zero_surface,
 )
 from lpdif.trimming import edge_numbers, face_normals, face_parts, keep_faces, unit, vertex_normals
 
@@ -80,7 +80,7 @@ def close(surface: Surface, spacing: float, step: float, threads: int = 1) -> Su
     lattice, stride = find_cells(skin, step)
     if stride > 1:
         log.warning("gaps are too wide to fill at resolution %.3g: the closed mesh has %.3g", step, step * stride)
-    vertices, faces = marching_cubes(lattice)
+    vertices, faces = zero_surface(lattice)
     placed = vertices * (step * stride)
     if stride == 1:
         for old, new in zip(crossings(surface, step), crossings(Surface(placed, faces), step), strict=True):
@@ -112,17 +112,9 @@ def is_outward(surface: Surface, offset: float) -> bool:
     probe = order[np.unique(parts[order], return_index=True)[1]]  # the largest face of each part
     center = surface.vertices[surface.faces[probe]].mean(1)
     shift = offset * normals[probe] / np.maximum(area[probe], 1e-300)[:, None]
-    w = winding_numbers(surface, np.concatenate([center - shift, center + shift]))
+    w = winding_numbers(np.concatenate([center - shift, center + shift]), *surface)
     inner, outer = np.split(w, 2)
     return bool((np.abs(inner - 1) < 0.5).all() and (np.abs(outer) < 0.5).all())
-
-
-def winding_numbers(surface: Surface, points: FloatArray) -> FloatArray:
-    """(Q,) generalized winding number of the surface at points (Q, 3), to about 0.02; most to 0.002."""
-    if len(points) == 0:
-        return np.zeros(0)
-    found = pcu.triangle_soup_fast_winding_number(surface.vertices, surface.faces, np.ascontiguousarray(points))
-    return np.asarray(found, np.float64).reshape(len(points))  # of one point it comes without an axis
 
 
 def averaging(faces: IntArray, count: int) -> csr_array:
@@ -263,7 +255,7 @@ def field_lattice(skin: Skin, cells: IntArray, step: float, stride: int, box: In
     near = np.flatnonzero(np.isnan(distance))
     distance[near], height[near], share[near] = skin.local(np.asarray(places[near] * edge, dtype=np.float64))
     asked = np.flatnonzero((share > 0) & np.isnan(winding))
-    winding[asked] = winding_numbers(skin.surface, np.asarray(places[asked] * edge, dtype=np.float64))
+    winding[asked] = winding_numbers(np.asarray(places[asked] * edge, dtype=np.float64), *skin.surface)
     turned = np.where(share > 0, distance * (1 - 2 * np.clip(winding, 0, 1)), 0.0)
     value = (1 - share) * height + share * turned
     sign = np.where(value < 0, -1.0, 1.0)
@@ -302,7 +294,7 @@ def outer_skins(solid: Surface, parts: IntArray) -> IntArray:
     for part in np.argsort(volume)[len(voids) :]:
         inside = voids[(low[voids] > low[part]).all(1) & (high[voids] < high[part]).all(1)]
         if len(inside):
-            inside = inside[winding_numbers(keep_faces(solid, parts == part)[0], probe[inside]) > 0.5]
+            inside = inside[winding_numbers(probe[inside], *keep_faces(solid, parts == part)[0]) > 0.5]
             found[inside] = part
             voids = np.setdiff1d(voids, inside)
     return found

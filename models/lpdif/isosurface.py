@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import mcubes
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.device import single_threaded_pool
+from lpdif.marching_cubes import marching_cubes
 from lpdif.narrow_band import Field, PointIndex, Seeds, margin, narrow_band, seeds_by_reach
 
 FloatArray = NDArray[np.float64]
@@ -85,8 +85,7 @@ def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float,
         whole &= known[tuple(slice(s, s + tile) for s in shift)]
     if not whole.any():
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    vertices, faces = mcubes.marching_cubes(np.where(known, values, 1.0).astype(np.float64), 0.0)
-    faces = faces.astype(np.int64)[:, ::-1]  # PyMCubes winds the other way for a field that is negative inside
+    vertices, faces = marching_cubes(np.where(known, values, 1.0).astype(np.float64))
     if len(faces) == 0:
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     # a triangle lies in one cell, which its centroid names; triangles of cells with an unknown corner are no surface

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import point_cloud_utils as pcu
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
+from lpdif.mesh_queries import closest_points
 from lpdif.meshes import Mesh
 from lpdif.sampling import surface_points, unit_rows
 
@@ -69,10 +69,10 @@ def evaluate(mesh: Mesh, truth: Mesh, samples: int = SAMPLES, seed: int = 0) -> 
     a_points, a_normals = _samples("mesh", a, mesh.faces, samples, rng)
     t_points, t_normals = _samples("true mesh", t, truth.faces, samples, rng)
 
-    to_truth, truth_face, _ = pcu.closest_points_on_mesh(a_points, t, truth.faces)
-    to_mesh, mesh_face, _ = pcu.closest_points_on_mesh(t_points, a, mesh.faces)
-    corners_to_truth = pcu.closest_points_on_mesh(a[np.unique(mesh.faces)], t, truth.faces)[0]
-    corners_to_mesh = pcu.closest_points_on_mesh(t[np.unique(truth.faces)], a, mesh.faces)[0]
+    to_truth, truth_face = closest_points(a_points, t, truth.faces)
+    to_mesh, mesh_face = closest_points(t_points, a, mesh.faces)
+    corners_to_truth = closest_points(a[np.unique(mesh.faces)], t, truth.faces)[0]
+    corners_to_mesh = closest_points(t[np.unique(truth.faces)], a, mesh.faces)[0]
 
     cosines = (
         np.einsum("nd,nd->n", a_normals, _face_normals(t, truth.faces[truth_face])).mean(),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import point_cloud_utils as pcu
 from numpy.typing import NDArray
+
+from lpdif.mesh_queries import ray_hits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,11 +50,8 @@ def draw_mesh(
     u, v = np.meshgrid(axis * half, -axis * half)
     depth = float(np.abs((vertices - center) @ axes[2]).max(initial=1.0)) + half
     origin = center + u.reshape(-1, 1) * axes[0] + v.reshape(-1, 1) * axes[1] + depth * axes[2]
-    rays = np.concatenate([origin, origin[:1]])  # point-cloud-utils answers a lone ray wrongly: none stays alone
-    direction = np.broadcast_to(-axes[2], rays.shape).copy()
-    face, _, distance = pcu.ray_mesh_intersection(vertices, faces.astype(np.int64), rays, direction)
-    face, distance = face[:-1], distance[:-1]
-    hit = np.isfinite(distance) & (face >= 0)
+    face = ray_hits(origin, np.broadcast_to(-axes[2], origin.shape), vertices, faces)[1]
+    hit = face >= 0
     corners = vertices[faces[face[hit]]]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)

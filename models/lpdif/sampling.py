@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import point_cloud_utils as pcu
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+
+from lpdif.mesh_queries import closest_points, winding_numbers
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -68,10 +69,8 @@ def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random
 
 def signed_distance(queries: FloatArray, vertices: FloatArray, faces: IntArray) -> FloatArray:
     """(Q,) exact signed distance to a closed mesh, negative inside (generalized winding number above one half)."""
-    asked = np.concatenate([queries, vertices[:2]])  # point-cloud-utils answers a lone query wrongly: none stays alone
-    distance = pcu.closest_points_on_mesh(asked, vertices, faces)[0]
-    winding = pcu.triangle_soup_fast_winding_number(vertices, faces, asked)
-    return np.asarray(np.where(winding > 0.5, -distance, distance)[: len(queries)])
+    distance = closest_points(queries, vertices, faces)[0]
+    return np.where(winding_numbers(queries, vertices, faces) > 0.5, -distance, distance)
 
 
 def region_sizes(count: int, finest: float, coarsest: float, rng: np.random.Generator) -> FloatArray:

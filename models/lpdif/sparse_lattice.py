@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import mcubes
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.isosurface import Surface, weld
+from lpdif.marching_cubes import marching_cubes
 from lpdif.regions import pack_keys, unpack_keys
 from lpdif.trimming import keep_faces
 
@@ -129,7 +129,7 @@ def followed(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, high: In
     return reduced(lattice, np.sort(cells))
 
 
-def marching_cubes(lattice: SparseLattice) -> Surface:
+def zero_surface(lattice: SparseLattice) -> Surface:
     """Zero surface in the cells, vertices in lattice units, faces outward where values are negative inside; no value may be zero.
 
     Each lattice edge has at most one vertex and each face of a cell is cut alike from both sides, so where no cell is missing the
@@ -146,8 +146,7 @@ def marching_cubes(lattice: SparseLattice) -> Surface:
         own = cells[rows] - corner
         values = np.ones((TILE + 1,) * 3)
         values[tuple(np.moveaxis(own[:, None] + OFFSETS, -1, 0))] = lattice.value[lattice.rows(lattice.cells[rows, None] + CORNERS)]
-        vertices, faces = mcubes.marching_cubes(values, 0.0)
-        faces = faces.astype(np.int64)[:, ::-1]  # PyMCubes winds the other way for a field that is negative inside
+        vertices, faces = marching_cubes(values)
         whole = np.zeros((TILE,) * 3, bool)
         whole[tuple(own.T)] = True
         home = np.clip(np.floor(vertices[faces].mean(1)).astype(np.int64), 0, TILE - 1)

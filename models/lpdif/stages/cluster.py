@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mcubes
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
 from lpdif.jets import RADIUS
 from lpdif.locking import workspace_lock
+from lpdif.marching_cubes import marching_cubes
 from lpdif.optimizer import Networks, Optimizer, make_networks
 from lpdif.patterns import Patterns, fit_patterns
 from lpdif.progress import Progress, silent
@@ -184,8 +184,8 @@ def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.ui
         on = next(decoder.parameters()).device
         owner = torch.zeros(len(points), dtype=torch.int64, device=on)
         sdf = decoder(code[None].to(on), torch.tensor([pattern], device=on), points.to(on), owner).cpu()
-    vertices, faces = mcubes.marching_cubes(sdf.view(GRID, GRID, GRID).double().numpy(), 0.0)
+    vertices, faces = marching_cubes(sdf.view(GRID, GRID, GRID).double().numpy())
     if len(faces) == 0:
         return np.full((PIXELS, PIXELS, 3), 255, np.uint8)
     place = vertices * (2 * SAMPLED / (GRID - 1)) - SAMPLED
-    return draw_mesh(place, faces.astype(np.int64)[:, ::-1], view_axes(35, 35), np.zeros(3), 1.0, PIXELS)
+    return draw_mesh(place, faces, view_axes(35, 35), np.zeros(3), 1.0, PIXELS)
