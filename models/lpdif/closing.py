@@ -29,8 +29,8 @@ from scipy.spatial import cKDTree
 from lpdif.errors import InputError
 from lpdif.isosurface import Surface
 from lpdif.manifold import border_vertices, is_closed_manifold, sides_of
-from lpdif.neighbours import query
 from lpdif.mesh_queries import winding_numbers
+from lpdif.neighbours import query
 from lpdif.regions import pack_keys, unpack_keys
 from lpdif.sparse_lattice import (
     CORNERS,
