@@ -28,20 +28,22 @@ import torch
 from near_points import answer_near, make_near_networks
 from torch import Tensor
 
-from lpdif.artifacts import load_tensors
-from lpdif.augment import MOST, Seen, nearest_seen
 from lpdif.config import FitConfig
-from lpdif.density import clipped_mean_one, effective_share, log_density, median_distance
+from lpdif.core.augment import Seen, nearest_seen
+from lpdif.core.encoder import Encoder
+from lpdif.core.frames import Frames
+from lpdif.core.jets import COEFFICIENTS
+from lpdif.core.kde import clipped_mean_one, effective_share, log_density, median_distance
+from lpdif.core.model import Networks, make_networks
+from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
+from lpdif.core.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
+from lpdif.core.regions import MOST
 from lpdif.device import repeatable, resolve
-from lpdif.encoder import Encoder
-from lpdif.frames import Frames
-from lpdif.jets import COEFFICIENTS
-from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks
-from lpdif.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
 from lpdif.stages.fit import Look, as_in_training, held_out_errors
-from lpdif.tensor_files import SAMPLES
-from lpdif.workspace import Workspace
+from lpdif.storage.models import load_tensors
+from lpdif.storage.tensor_files import SAMPLES
+from lpdif.storage.workspace import Workspace
 from lpdif_cli.settings import resolve as resolve_settings
 
 RECIPE = Path(__file__).parent.parent / "models" / "recipes" / "ablation.toml"
@@ -161,17 +163,17 @@ def answer_together(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3
 def parts_of(variant: Variant) -> Iterator[None]:
     """The method without the parts that the variant leaves out."""
     with ExitStack() as stack:
-        stack.enter_context(patch("lpdif.optimizer.Encoder", partial(Encoder, width=variant.encoder)))
+        stack.enter_context(patch("lpdif.core.optimizer.Encoder", partial(Encoder, width=variant.encoder)))
         if not variant.frames:
-            stack.enter_context(patch("lpdif.optimizer.canonical_frames", fixed_frames))
+            stack.enter_context(patch("lpdif.core.optimizer.canonical_frames", fixed_frames))
         if variant.groups == "unwhitened":
-            stack.enter_context(patch("lpdif.patterns.fit_whitening", fit_projection))
+            stack.enter_context(patch("lpdif.core.patterns.fit_whitening", fit_projection))
         if variant.soft:
-            stack.enter_context(patch("lpdif.optimizer.Networks.forward", answer_together))
+            stack.enter_context(patch("lpdif.core.model.Networks.forward", answer_together))
         if variant.near:
-            stack.enter_context(patch("lpdif.optimizer.Networks.forward", answer_near))
+            stack.enter_context(patch("lpdif.core.model.Networks.forward", answer_near))
         if not variant.jets:
-            stack.enter_context(patch("lpdif.encoder.fit_jets", no_jets))
+            stack.enter_context(patch("lpdif.core.encoder.fit_jets", no_jets))
         yield
 
 

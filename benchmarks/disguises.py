@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif import Scan, load_scan, write_scan
-from lpdif.isosurface import Surface
-from lpdif.trimming import face_areas, face_normals, large_parts
+from lpdif.geometry import Surface, face_areas, face_normals
+from lpdif.mesh.trim import large_parts
 
 FloatArray = NDArray[np.float64]
 

@@ -26,15 +26,15 @@ import torch
 from ablation import HELD_OUT, clean, deciles, figures, fixed_frames, load_regions, parameters, result_path, wide_width
 from torch import Tensor, nn
 
-from lpdif.density import density_weights, effective_share
+from lpdif.core.frames import canonical_frames
+from lpdif.core.jets import COEFFICIENTS
+from lpdif.core.kde import density_weights, effective_share
+from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.optimizer import TrainingRegions, copy_decoders, learning_rate, region_loss, step_generator
+from lpdif.core.patterns import Patterns, fit_patterns, random_patterns
 from lpdif.device import repeatable, resolve
-from lpdif.frames import canonical_frames
-from lpdif.jets import COEFFICIENTS
-from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import TrainingRegions, choose_decoders, learning_rate, region_loss, step_generator
-from lpdif.patterns import Patterns, fit_patterns, random_patterns
 from lpdif.stages.fit import NEAR
-from lpdif.workspace import Workspace
+from lpdif.storage.workspace import Workspace
 
 FEATURES = 32  # numbers of a code
 WIDTH = 48
@@ -232,7 +232,7 @@ def branch(learner: AutoDecoder, variant: Variant, held_out_RC: Tensor, seed: in
     """Give every pattern its copy of the decoder and every training region its pattern; returns the pattern of each held-out region."""
     codes, device = learner.codes.weight.detach().cpu(), held_out_RC.device
     patterns: Patterns = (random_patterns if variant.groups == "random" else fit_patterns)(codes, variant.patterns, seed)
-    choose_decoders(learner.decoder, torch.zeros(len(patterns.centroids), dtype=torch.int64))
+    copy_decoders(learner.decoder, torch.zeros(len(patterns.centroids), dtype=torch.int64))
     learner.pattern = patterns.assign(codes).to(device)
     return patterns.assign(held_out_RC.cpu()).to(device)
 

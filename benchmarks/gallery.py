@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from lpdif import load_scan
-from lpdif.preparation import prepare
-from lpdif.rendering import draw_mesh, draw_points, fit_view, sheet
+from lpdif.points.prepare import prepare
+from lpdif.tools.rendering import draw_mesh, draw_points, fit_view, sheet
 
 NAMED = 100  # pixels of margin from which on names fit in
 TILT = 0.35  # how far from above the mean normal the view is, in radians of slant

@@ -23,11 +23,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from lpdif import Scan, load_scan
-from lpdif.isosurface import Surface
+from lpdif.geometry import Surface, face_areas
+from lpdif.io.write import write_scan
 from lpdif.mesh_queries import closest_points
-from lpdif.preparation import prepare
-from lpdif.trimming import face_areas
-from lpdif.writing import write_scan
+from lpdif.points.prepare import prepare
 
 HERE = Path(__file__).parent
 SHARE = 10  # every so many-th point is held out

@@ -32,9 +32,10 @@ from pathlib import Path
 import numpy as np
 
 import lpdif
-from lpdif.artifacts import MODEL, SNAPSHOT, load_tensors
 from lpdif.errors import LpdifError
-from lpdif.locking import check_free
+from lpdif.storage.lock import check_free
+from lpdif.storage.models import load_tensors
+from lpdif.storage.tensor_files import MODEL, SNAPSHOT
 
 POINTS = 150_000
 START = 0.02  # seconds after its start that the earliest signals come

@@ -25,10 +25,10 @@ from quality_figures import Parts, Row, best_peer, by_setting, compared, errors_
 from sampling_settings import SETTINGS, Setting, made_shapes, scan_of, unit_mesh
 
 import lpdif
-from lpdif.manifold import is_closed_manifold
-from lpdif.meshes import Mesh
-from lpdif.metrics import evaluate
-from lpdif.writing import write_scan
+from lpdif.io.write import write_scan
+from lpdif.mesh.topology import is_closed_manifold
+from lpdif.tools.metrics import evaluate
+from lpdif.types import Mesh
 
 HERE = Path(__file__).parent
 DEPTHS = (8, 10)

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lpdif.manifold import paired_sides, sides_of
+from lpdif.arrays import unit_rows
+from lpdif.geometry import surface_points
+from lpdif.mesh.topology import paired_sides, sides_of
 from lpdif.mesh_queries import closest_points, ray_hits
-from lpdif.meshes import Mesh
-from lpdif.sampling import surface_points, unit_rows
+from lpdif.types import Mesh
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

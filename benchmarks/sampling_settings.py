@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.marching_cubes import marching_cubes
-from lpdif.meshes import Mesh
-from lpdif.sampling import surface_points, unit_rows
-from lpdif.scans import Scan
+from lpdif.arrays import unit_rows
+from lpdif.geometry import surface_points
+from lpdif.surface.marching_cubes import marching_cubes
+from lpdif.types import Mesh, Scan
 
 FloatArray = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import lpdif
 from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
-from lpdif.words import counted
+from lpdif.text import counted
 from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
@@ -18,7 +18,7 @@ from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
 from lpdif_cli.records import MADE, Recipe, Record, stamp
 
 if TYPE_CHECKING:
-    from lpdif.folders import Skipped
+    from lpdif.io.folders import Skipped
 
 FAILED = "failed.jsonl"
 OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"  # of a mesh made otherwise
@@ -64,9 +64,9 @@ def reconstruct_many(
         meant = f"the mesh comes after -o: {command_line('reconstruct', first, '-o', others[0])}" if len(others) == 1 else ""
         looks_so = meant and Path(first).is_file() and not Path(others[0]).exists()
         raise UsageError("several scans need a folder to go to", meant if looks_so else "pass -o FOLDER")
-    from lpdif.atomic import check_output
-    from lpdif.folders import real
-    from lpdif.writing import MESH_FORMATS
+    from lpdif.io.folders import real
+    from lpdif.io.write import MESH_FORMATS
+    from lpdif.storage.atomic_write import check_output
 
     folder = Path(output)
     if folder.exists() and not folder.is_dir():
@@ -129,7 +129,7 @@ def warn(outcome: Outcome, console: Console) -> None:
 
 def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
     """failed.jsonl as of now: none where nothing has failed."""
-    from lpdif.atomic import write_bytes
+    from lpdif.storage.atomic_write import write_bytes
 
     if failed:
         write_bytes(folder / FAILED, "".join(json.dumps(o.document()) + "\n" for o in failed).encode(), overwrite=True)
@@ -164,8 +164,8 @@ def attempt(
 ) -> Outcome:
     """One scan of a batch, whose meshes stay below the folder of `record`. What goes wrong with it is its own affair, an error of lpdif
     and a lack of memory included; what would stop every scan (the model, the disk) is raised."""
-    from lpdif.atomic import write_bytes
-    from lpdif.writing import mesh_format
+    from lpdif.io.write import mesh_format
+    from lpdif.storage.atomic_write import write_bytes
 
     began = console.elapsed()
     writing = False

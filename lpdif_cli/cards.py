@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lpdif.config import FitConfig, fit_config
 from lpdif.errors import InputError, ModelError
-from lpdif.strict_json import Each, Whole, check
-from lpdif.tensor_files import SNAPSHOT, Head, read_head
+from lpdif.storage.strict_json import Each, Whole, check
+from lpdif.storage.tensor_files import SNAPSHOT, Head, read_head
 
 
 @dataclass(frozen=True)

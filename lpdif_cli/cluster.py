@@ -10,8 +10,8 @@ import typer
 
 import lpdif
 from lpdif.errors import UsageError
-from lpdif.locking import check_free
-from lpdif.words import counted
+from lpdif.storage.lock import check_free
+from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.cards import read_stand, resume_words
 from lpdif_cli.console import Console, duration, figure, table

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lpdif.errors import UsageError
-from lpdif.strict_json import dump
-from lpdif.words import printable
+from lpdif.storage.strict_json import dump
+from lpdif.text import printable
 from lpdif_cli.interrupts import Interrupts
 
 if TYPE_CHECKING:

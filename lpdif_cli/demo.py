@@ -38,7 +38,7 @@ def demo(
 
     Usage: lpdif demo [-o OUT] [OPTIONS]
     """
-    from lpdif.atomic import check_output
+    from lpdif.storage.atomic_write import check_output
 
     console: Console = context.obj
     console.setup("demo", as_json=json, quiet=quiet, verbose=verbose)

@@ -17,7 +17,7 @@ import typer
 
 import lpdif
 from lpdif.errors import LpdifError, ResourceError
-from lpdif.words import counted
+from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, size, table
 from lpdif_cli.settings import given, resolve

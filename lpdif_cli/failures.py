@@ -14,8 +14,8 @@ from pathlib import Path
 
 import typer
 
-from lpdif.atomic import LARGER, size_limit
 from lpdif.errors import DISK_FULL, InputError, LpdifError, ResourceError, UsageError
+from lpdif.storage.atomic_write import LARGER, size_limit
 from lpdif_cli.settings import THREE_NUMBERS
 
 # what to do where memory does not suffice, by command

@@ -8,8 +8,8 @@ import typer
 
 import lpdif
 from lpdif.errors import ModelError, UsageError
-from lpdif.locking import check_free
-from lpdif.words import counted
+from lpdif.storage.lock import check_free
+from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.cards import read_stand
 from lpdif_cli.console import Console, command_line, duration, figure, table

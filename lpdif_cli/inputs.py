@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lpdif.errors import InputError
 
 if TYPE_CHECKING:
-    from lpdif.folders import Skipped
+    from lpdif.io.folders import Skipped
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[li
 
     Raises InputError where a folder holds no scan or a glob matches none.
     """
-    from lpdif.folders import may_be_read, real, scans_below, tell_skipped
+    from lpdif.io.folders import may_be_read, real, scans_below, tell_skipped
 
     found: dict[Path, Source] = {}
     skipped: dict[Path, Skipped] = {}
@@ -72,6 +72,6 @@ def _is_glob(argument: str) -> bool:
 
 def readable() -> Collection[str]:
     """The file endings that can be read."""
-    from lpdif.reading import READABLE
+    from lpdif.io.read import READABLE
 
     return READABLE

@@ -10,8 +10,8 @@ import typer
 
 import lpdif
 from lpdif.errors import InputError
-from lpdif.run_log import read_metrics
-from lpdif.words import counted, excerpt
+from lpdif.storage.run_log import read_metrics
+from lpdif.text import counted, excerpt
 from lpdif_cli import options
 from lpdif_cli.cards import Stand, read_card, read_stand, resume_words
 from lpdif_cli.console import Console, command_line, size, table
@@ -81,7 +81,7 @@ def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
     """A scan, or a mesh if it has faces."""
     import numpy as np
 
-    from lpdif.measuring import measure
+    from lpdif.points.measure import measure
 
     scan = lpdif.load_scan(path)
     finite = scan.points[np.isfinite(scan.points).all(axis=1)]

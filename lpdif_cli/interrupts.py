@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from lpdif.ending import end, listen
+from lpdif.shutdown import end, listen
 
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 

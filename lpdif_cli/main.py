@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from lpdif import __version__
-from lpdif.ending import undisturbed
 from lpdif.errors import UsageError
+from lpdif.shutdown import undisturbed
 from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
 from lpdif_cli.console import Console, listening
 from lpdif_cli.failures import completed, describe

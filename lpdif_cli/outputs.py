@@ -30,8 +30,8 @@ def check_inside(path: Path, folder: Path) -> None:
 def check_mesh_output(path: Path, overwrite: bool, source: Path | None) -> None:
     """Raises UsageError unless a mesh can be written to `path`: a known format, not the scan `source` itself, no link, no file
     that would be replaced unasked, no folder that is missing or closed."""
-    from lpdif.atomic import check_output
-    from lpdif.writing import mesh_format
+    from lpdif.io.write import mesh_format
+    from lpdif.storage.atomic_write import check_output
 
     mesh_format(path)
     if source is not None and path.exists() and source.exists() and path.samefile(source):

@@ -9,10 +9,10 @@ import typer
 
 import lpdif
 from lpdif.errors import BatchError, InputError, UsageError
-from lpdif.locking import check_free
-from lpdif.sources import dropped
-from lpdif.words import counted
-from lpdif.workspace import Shard
+from lpdif.io.fingerprints import dropped
+from lpdif.storage.lock import check_free
+from lpdif.storage.workspace import Shard
+from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console, duration
 from lpdif_cli.inputs import as_rows, expand

@@ -12,10 +12,10 @@ import typer
 
 import lpdif
 from lpdif.errors import ModelError, UsageError
-from lpdif.guarded import leads_out
 from lpdif.stages.cost import words
-from lpdif.words import counted
-from lpdif.workspace import BUNDLED_MODEL
+from lpdif.storage.safe_open import leads_out
+from lpdif.storage.workspace import BUNDLED_MODEL
+from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console, duration, size
@@ -126,7 +126,7 @@ class Work:
 
     def check(self, scan: lpdif.Scan) -> None:
         """Raises InputError for a scan of which no mesh can come, before the model loads torch."""
-        from lpdif.measuring import check_scan
+        from lpdif.points.validity import check_scan
 
         chosen = self.settings.config.reconstruct
         check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
@@ -217,7 +217,7 @@ def output_path(source: Path | None, output: str | None) -> Path | None:
         return path / f"{source.stem if source else 'mesh'}.ply" if folder else path
     if source is None:
         raise UsageError("a scan from stdin needs -o", "say where the mesh goes: -o mesh.ply, or -o - for stdout")
-    from lpdif.folders import OF_SCAN
+    from lpdif.io.folders import OF_SCAN
 
     return source.with_name(f"{source.stem}{OF_SCAN}.ply")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lpdif.config import ReconstructConfig
-from lpdif.guarded import LONGEST_TEXT, read_regular
-from lpdif.sources import content_of_bytes, known_content, size_of
-from lpdif.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
-from lpdif.words import excerpt
+from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
+from lpdif.storage.safe_open import LONGEST_TEXT, read_regular
+from lpdif.storage.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
+from lpdif.text import excerpt
 
 MADE = "made.json"
 ROW: Shape = {
@@ -71,7 +71,7 @@ class Record:
 
     def add(self, target: Path, scan: dict[str, object], how: Recipe, data: bytes) -> None:
         """Enter a mesh, and write the record. Raises as `write_bytes` does."""
-        from lpdif.atomic import write_bytes
+        from lpdif.storage.atomic_write import write_bytes
 
         self.rows[self._name(target)] = {"mesh": content_of_bytes(data), "scan": scan, **asdict(how)}
         about = {"about": "what the meshes in this folder were made from", "meshes": self.rows}

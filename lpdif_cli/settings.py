@@ -23,9 +23,9 @@ from lpdif import config as stages
 from lpdif.config import LIMITS, MOST_COUNT, limits
 from lpdif.device import check_device_name
 from lpdif.errors import LpdifError, ModelError, UsageError
-from lpdif.guarded import read_regular
-from lpdif.strict_json import check_depth
-from lpdif.words import excerpt
+from lpdif.storage.safe_open import read_regular
+from lpdif.storage.strict_json import check_depth
+from lpdif.text import excerpt
 
 log = logging.getLogger("lpdif")
 

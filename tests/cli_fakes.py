@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 import lpdif
-from lpdif.meshes import Mesh
-from lpdif.scans import Scan
+from lpdif.types import Mesh, Scan
 
 CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 SIDES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])

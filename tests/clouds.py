@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from shapes import rotation, sphere_points
 
-from lpdif.outward import Cloud
-from lpdif.spacing import local_spacing, nearest, search_tree, typical_spacing
+from lpdif.points.neighbours import nearest, search_tree
+from lpdif.points.orientation.oriented_cloud import Cloud
+from lpdif.points.spacing import local_spacing, typical_spacing
 
 FloatArray = NDArray[np.float64]
 

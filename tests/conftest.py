@@ -46,7 +46,8 @@ def one_thread() -> Iterator[None]:
 @contextlib.contextmanager
 def stand_ins() -> Iterator[None]:
     """numpy and libigl, where PyMCubes and point-cloud-utils are: the test is skipped unless there is something to compare."""
-    from lpdif import marching_cubes, mesh_queries
+    from lpdif import mesh_queries
+    from lpdif.surface import marching_cubes
 
     igl = pytest.importorskip("igl", reason="libigl is not installed")
     pytest.importorskip("point_cloud_utils", reason="point-cloud-utils is not installed")

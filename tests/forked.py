@@ -67,9 +67,9 @@ def write_samples(folder: Path) -> None:
     import torch
     from shapes import training_regions
 
-    from lpdif.artifacts import save_tensors
-    from lpdif.tensor_files import SAMPLES
-    from lpdif.workspace import Workspace
+    from lpdif.storage.models import save_tensors
+    from lpdif.storage.tensor_files import SAMPLES
+    from lpdif.storage.workspace import Workspace
 
     (folder / "lpdif.toml").write_text(SETTINGS)
     place = Workspace(folder / "lpdif-workspace")

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.density import CLIP
-from lpdif.field import COVERED, LEAST
-from lpdif.frames import OPPOSED, REACH
-from lpdif.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
-from lpdif.marching_cubes import marching_cubes
-from lpdif.multi_decoder import MultiDecoder
-from lpdif.regions import ASIDE, BACKED, HARDLY, SUPPORT, RegionLattice
-from lpdif.sampling import BESIDE, DISK_RANK, DISKS, RIVAL
-from lpdif.trimming import ASKED, LEAST_ALIKE
+from lpdif.core.field import COVERED, LEAST
+from lpdif.core.frames import OPPOSED, REACH
+from lpdif.core.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
+from lpdif.core.kde import CLIP
+from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.regions import ASIDE, BACKED, HARDLY, SUPPORT, RegionLattice
+from lpdif.mesh.trim import ASKED, LEAST_ALIKE
+from lpdif.stages.region_samples import BESIDE, DISK_RANK, DISKS, RIVAL
+from lpdif.surface.marching_cubes import marching_cubes
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -340,7 +340,7 @@ def near_box(points: FloatArray, low: FloatArray, high: FloatArray, reach: float
 
 
 def confidence_of_vertex(place: np.ndarray, normal: np.ndarray, points: np.ndarray, spacing: float, noise: float) -> float:
-    """lpdif.confidence for one vertex, from its written definition."""
+    """lpdif.mesh.confidence for one vertex, from its written definition."""
     count = min(6, len(points))
     nearest = sorted(points, key=lambda p: float(np.linalg.norm(p - place)))[:count]
     distances = [float(np.linalg.norm(p - place)) for p in nearest]

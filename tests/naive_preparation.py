@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.votes import GROUND_COLUMNS, GROUND_RISE, LEVEL, LOW, MOST_COLUMNS
+from lpdif.points.orientation.viewpoints import GROUND_COLUMNS, GROUND_RISE, LEVEL, LOW, MOST_COLUMNS
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -74,7 +74,7 @@ def fit_axes(
     widths: list[float],
     start: tuple[FloatArray, FloatArray] | None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Axes (N, 3) and centres (N, 3) by repeated plane fits, with the numbers of lpdif.normals written out."""
+    """Axes (N, 3) and centres (N, 3) by repeated plane fits, with the numbers of lpdif.points.normals written out."""
     axes, centres = np.zeros_like(points), np.zeros_like(points)
     for i, p in enumerate(points):
         near = points[indices[i]] - p
@@ -285,7 +285,7 @@ def block_influence(
 def energy(
     fields: FloatArray, goal: FloatArray, pairs: Sequence[tuple[int, int]], bonds: Sequence[float], leaning: FloatArray, signs: FloatArray
 ) -> float:
-    """The energy of lpdif.branches, term by term."""
+    """The energy of lpdif.points.orientation.energy, term by term."""
     value = sum((float(row @ signs) - g) ** 2 for row, g in zip(fields, goal, strict=True))
     value -= sum(bond * signs[a] * signs[b] for (a, b), bond in zip(pairs, bonds, strict=True))
     return value - float(leaning @ signs)

@@ -26,7 +26,7 @@ def main() -> None:
 
     with atheris.instrument_imports(include=["lpdif"]):
         from lpdif.errors import LpdifError
-        from lpdif.reading import read_scan
+        from lpdif.io.read import read_scan
     from seed_files import seeds
 
     names = seeds()

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from shapes import even_sphere_points, tiny_model
 
 import lpdif
-from lpdif.artifacts import Model, load_model
 from lpdif.config import ReconstructConfig
-from lpdif.meshes import Mesh
-from lpdif.scans import Scan
+from lpdif.core.model import Model
 from lpdif.stages.reconstruct import Reconstruction, reconstruct
+from lpdif.storage.models import load_model
+from lpdif.types import Mesh, Scan
 
 FloatArray = NDArray[np.float64]
 

@@ -10,14 +10,15 @@ import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.artifacts import Model
-from lpdif.field import LocalField, RegionCodes
-from lpdif.meshes import Mesh
-from lpdif.multi_decoder import MultiDecoder
-from lpdif.optimizer import Optimizer, TrainingRegions, learning_rate, make_networks
-from lpdif.patterns import Patterns, Whitening, fit_patterns
-from lpdif.regions import RegionLattice, pack_keys, region_lattices, unpack_keys
-from lpdif.sampling import closed_shape_regions
+from lpdif.core.field import LocalField, RegionCodes
+from lpdif.core.model import Model, make_networks
+from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
+from lpdif.core.patterns import Patterns, Whitening, fit_patterns
+from lpdif.core.regions import RegionLattice, region_lattices
+from lpdif.lattice_keys import pack_keys, unpack_keys
+from lpdif.stages.region_samples import closed_shape_regions
+from lpdif.types import Mesh
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

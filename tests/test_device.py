@@ -10,10 +10,10 @@ import torch
 from shapes import even_sphere_points, random_field, tiny_model
 
 import lpdif
-from lpdif.device import available_threads, halving, repeatable, resolve, use_threads
+from lpdif.core import encode as stage
+from lpdif.core.field import LocalField
+from lpdif.device import available_threads, repeatable, resolve, split_on_oom, use_threads
 from lpdif.errors import ResourceError, UsageError
-from lpdif.field import LocalField
-from lpdif.stages import reconstruct as stage
 
 
 def test_cpu_is_cpu() -> None:
@@ -86,12 +86,12 @@ def test_work_is_halved_until_it_fits(fits: int, parts: int) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return list(range(100)[some])
 
-    found = halving(work, slice(20, 30))
+    found = split_on_oom(work, slice(20, 30))
     assert len(found) == parts
     assert [item for part in found for item in part] == list(range(20, 30))
     assert asked[0] == 10
     assert len(asked) == 2 * parts - 1
-    assert halving(work, slice(5, 5)) == [[]]
+    assert split_on_oom(work, slice(5, 5)) == [[]]
 
 
 def test_one_item_that_does_not_fit_is_a_lack_of_memory() -> None:
@@ -102,7 +102,7 @@ def test_one_item_that_does_not_fit_is_a_lack_of_memory() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     with pytest.raises(ResourceError, match="out of memory: CUDA out of memory") as caught:
-        halving(work, slice(0, 8))
+        split_on_oom(work, slice(0, 8))
     assert "--device cpu" in caught.value.hint
     assert asked == [8, 4, 2, 1]
 
@@ -112,7 +112,7 @@ def test_other_errors_are_not_tried_again() -> None:
         raise RuntimeError("no kernel image")
 
     with pytest.raises(RuntimeError, match="no kernel image"):
-        halving(work, slice(0, 8))
+        split_on_oom(work, slice(0, 8))
 
 
 def test_a_field_asked_in_halves_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli_options import ALWAYS, COMMANDS, OPTIONS
 from conftest import ROOT, Cli, process_environment, run_here
-from test_cli_manners import ALWAYS, COMMANDS, OPTIONS
 
 PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()]
 SHORT = {"-o": "--output", "-q": "--quiet", "-v": "--verbose", "-h": "--help"}

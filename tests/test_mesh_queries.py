@@ -13,7 +13,7 @@ from shapes import unit_shape
 
 from lpdif import mesh_queries
 from lpdif.mesh_queries import closest_points, ray_hits, winding_numbers
-from lpdif.rendering import draw_mesh, view_axes
+from lpdif.tools.rendering import draw_mesh, view_axes
 
 FloatArray = NDArray[np.float64]
 HALF = np.array([0.5, 0.3, 0.2])

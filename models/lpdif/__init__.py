@@ -15,35 +15,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lpdif.artifacts import Model as Model
-    from lpdif.artifacts import load_field as load_field
-    from lpdif.artifacts import load_model as load_model
-    from lpdif.artifacts import save_field as save_field
     from lpdif.config import ClusterConfig as ClusterConfig
     from lpdif.config import Config as Config
     from lpdif.config import FitConfig as FitConfig
     from lpdif.config import PreprocessConfig as PreprocessConfig
     from lpdif.config import ReconstructConfig as ReconstructConfig
-    from lpdif.demo_scan import make_demo_scan as make_demo_scan
+    from lpdif.core.field import LocalField as LocalField
+    from lpdif.core.model import Model as Model
     from lpdif.device import use_threads as use_threads
     from lpdif.errors import LpdifError as LpdifError
-    from lpdif.field import LocalField as LocalField
-    from lpdif.meshes import Mesh as Mesh
-    from lpdif.metrics import Figures as Figures
-    from lpdif.metrics import evaluate as evaluate
-    from lpdif.reading import load_scan as load_scan
-    from lpdif.reading import read_scan as read_scan
-    from lpdif.scans import Scan as Scan
+    from lpdif.io.read import load_scan as load_scan
+    from lpdif.io.read import read_scan as read_scan
+    from lpdif.io.write import encode_mesh as encode_mesh
+    from lpdif.io.write import write_mesh as write_mesh
+    from lpdif.io.write import write_scan as write_scan
     from lpdif.stages.checked import expect as expect
     from lpdif.stages.checked import reconstruct as reconstruct
     from lpdif.stages.cluster import cluster as cluster
     from lpdif.stages.fit import fit as fit
     from lpdif.stages.preprocess import preprocess as preprocess
     from lpdif.stages.reconstruct import Reconstruction as Reconstruction
-    from lpdif.workspace import Workspace as Workspace
-    from lpdif.writing import encode_mesh as encode_mesh
-    from lpdif.writing import write_mesh as write_mesh
-    from lpdif.writing import write_scan as write_scan
+    from lpdif.storage.field_file import load_field as load_field
+    from lpdif.storage.field_file import save_field as save_field
+    from lpdif.storage.models import load_model as load_model
+    from lpdif.storage.workspace import Workspace as Workspace
+    from lpdif.tools.demo_scan import make_demo_scan as make_demo_scan
+    from lpdif.tools.metrics import Figures as Figures
+    from lpdif.tools.metrics import evaluate as evaluate
+    from lpdif.types import Mesh as Mesh
+    from lpdif.types import Scan as Scan
 
 __version__ = "0.1.0"
 
@@ -84,33 +84,33 @@ __all__ = [
 _DOOR = {
     "ClusterConfig": "config",
     "Config": "config",
-    "Figures": "metrics",
+    "Figures": "tools.metrics",
     "FitConfig": "config",
-    "LocalField": "field",
+    "LocalField": "core.field",
     "LpdifError": "errors",
-    "Mesh": "meshes",
-    "Model": "artifacts",
+    "Mesh": "types",
+    "Model": "core.model",
     "PreprocessConfig": "config",
     "ReconstructConfig": "config",
     "Reconstruction": "stages.reconstruct",
-    "Scan": "scans",
-    "Workspace": "workspace",
+    "Scan": "types",
+    "Workspace": "storage.workspace",
     "cluster": "stages.cluster",
-    "encode_mesh": "writing",
-    "evaluate": "metrics",
+    "encode_mesh": "io.write",
+    "evaluate": "tools.metrics",
     "expect": "stages.checked",
     "fit": "stages.fit",
-    "load_field": "artifacts",
-    "load_model": "artifacts",
-    "load_scan": "reading",
-    "make_demo_scan": "demo_scan",
+    "load_field": "storage.field_file",
+    "load_model": "storage.models",
+    "load_scan": "io.read",
+    "make_demo_scan": "tools.demo_scan",
     "preprocess": "stages.preprocess",
-    "read_scan": "reading",
+    "read_scan": "io.read",
     "reconstruct": "stages.checked",
-    "save_field": "artifacts",
+    "save_field": "storage.field_file",
     "use_threads": "device",
-    "write_mesh": "writing",
-    "write_scan": "writing",
+    "write_mesh": "io.write",
+    "write_scan": "io.write",
 }
 
 

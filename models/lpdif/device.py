@@ -78,7 +78,7 @@ def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def halving(work: Callable[[slice], Part], items: slice) -> list[Part]:
+def split_on_oom(work: Callable[[slice], Part], items: slice) -> list[Part]:
     """What `work` gives of `items`, in order: one part, or several where the memory of the device does not suffice for all at once.
     Then halves of them are tried, down to one item. Raises ResourceError where that is too much as well."""
     import torch
@@ -92,7 +92,7 @@ def halving(work: Callable[[slice], Part], items: slice) -> list[Part]:
     # out of the except block: the error holds on to what the work had allocated
     middle = (items.start + items.stop) // 2
     log.debug("out of memory with %d items at once; trying half of them", items.stop - items.start)
-    return halving(work, slice(items.start, middle)) + halving(work, slice(middle, items.stop))
+    return split_on_oom(work, slice(items.start, middle)) + split_on_oom(work, slice(middle, items.stop))
 
 
 @contextmanager

@@ -7,7 +7,8 @@ are the same to the bit. Letters: Q positions or rays, V vertices, F faces.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from lpdif.arrays import FloatArray, IntArray
 
 try:
     import point_cloud_utils as pcu
@@ -16,9 +17,6 @@ except ImportError:
     import igl.embree
 
     pcu = None
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 def closest_points(points: FloatArray, vertices: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:

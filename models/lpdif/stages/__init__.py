@@ -1,1 +1,1 @@
-"""The four stages: preprocess, fit, cluster, reconstruct. The only core code that sees configurations."""
+"""The four stages: preprocess, fit, cluster, reconstruct. Only these see configurations."""

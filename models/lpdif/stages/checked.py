@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lpdif.config import ReconstructConfig
-from lpdif.measuring import check_scan
-from lpdif.progress import Progress, silent
-from lpdif.scans import Scan
+from lpdif.points.validity import check_scan
+from lpdif.types import Progress, Scan, silent
 
 if TYPE_CHECKING:
-    from lpdif.artifacts import Model
+    from lpdif.core.model import Model
     from lpdif.stages.reconstruct import Reconstruction
 
 
@@ -40,6 +39,6 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     """
     config = config or ReconstructConfig()
     check_scan(scan, config.keep_outliers, config.region_size is not None)
-    from lpdif.stages import choice
+    from lpdif.stages import resolution
 
-    return choice.expect(scan, config, threads)
+    return resolution.expect(scan, config, threads)

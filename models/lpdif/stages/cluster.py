@@ -15,24 +15,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.artifacts import load_snapshot, save_tensors
-from lpdif.atomic import check_output, write_bytes
 from lpdif.config import ClusterConfig, FitConfig, fit_config
-from lpdif.density import mean_density, median_distance
+from lpdif.core.jets import RADIUS
+from lpdif.core.kde import mean_density, median_distance
+from lpdif.core.model import Networks, make_networks
+from lpdif.core.optimizer import Optimizer
+from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
-from lpdif.jets import RADIUS
-from lpdif.locking import workspace_lock
-from lpdif.marching_cubes import marching_cubes
-from lpdif.optimizer import Networks, Optimizer, make_networks
-from lpdif.patterns import Patterns, fit_patterns
-from lpdif.progress import Progress, silent
-from lpdif.rendering import draw_mesh, sheet, view_axes
-from lpdif.sampling import SAMPLED
-from lpdif.shards import load_samples
 from lpdif.stages.fit import as_in_training, check_same_regions, held_out_errors, split_regions
-from lpdif.tensor_files import SNAPSHOT
-from lpdif.workspace import Workspace
+from lpdif.stages.region_samples import SAMPLED
+from lpdif.storage.atomic_write import check_output, write_bytes
+from lpdif.storage.lock import workspace_lock
+from lpdif.storage.models import load_snapshot, save_tensors
+from lpdif.storage.shards import load_samples
+from lpdif.storage.tensor_files import SNAPSHOT
+from lpdif.storage.workspace import Workspace
+from lpdif.surface.marching_cubes import marching_cubes
+from lpdif.tools.rendering import draw_mesh, sheet, view_axes
+from lpdif.types import Progress, silent
 
 log = logging.getLogger("lpdif")
 
@@ -45,7 +46,7 @@ PIXELS = 150
 @dataclass(frozen=True)
 class PatternRow:
     """One pattern: its share of the regions, its error near the surface on held-out regions (region sizes), flatness (1 is a
-    plane: 1 / (1 + curvature times region size)), and the density of its codes in the whitened space (see `lpdif.density.mean_density`):
+    plane: 1 / (1 + curvature times region size)), and the density of its codes in the whitened space (see `lpdif.core.kde.mean_density`):
     1 where all are alike. The bandwidth is that of all patterns, so that their densities compare: the mean over them of the median
     distance between two codes of one."""
 

@@ -14,28 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdif.artifacts import (
-    Model,
-    load_model,
-    load_snapshot,
-    model_tensors,
-    save_model,
-    save_tensors,
-)
-from lpdif.atomic import check_output
-from lpdif.augment import Seen, scanned
 from lpdif.config import FitConfig
+from lpdif.core.augment import Seen, scanned
+from lpdif.core.model import Model, Networks, make_networks
+from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate, step_generator
+from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError, UsageError
-from lpdif.locking import workspace_lock
-from lpdif.optimizer import Networks, Optimizer, TrainingRegions, learning_rate, make_networks, step_generator
-from lpdif.patterns import Patterns, fit_patterns
-from lpdif.progress import Progress, silent
-from lpdif.run_log import append_metrics, seconds_spent, start_metrics
-from lpdif.shards import load_samples
-from lpdif.tensor_files import SNAPSHOT
-from lpdif.words import counted
-from lpdif.workspace import Workspace
+from lpdif.storage.atomic_write import check_output
+from lpdif.storage.lock import workspace_lock
+from lpdif.storage.models import load_model, load_snapshot, model_tensors, save_model, save_tensors
+from lpdif.storage.run_log import append_metrics, seconds_spent, start_metrics
+from lpdif.storage.shards import load_samples
+from lpdif.storage.tensor_files import SNAPSHOT
+from lpdif.storage.workspace import Workspace
+from lpdif.text import counted
+from lpdif.types import Progress, silent
 
 log = logging.getLogger("lpdif")
 

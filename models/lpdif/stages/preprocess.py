@@ -20,24 +20,23 @@ from typing import Any
 import numpy as np
 import trimesh
 
-from lpdif.atomic import check_output, remove_left_overs, write_bytes
 from lpdif.config import PreprocessConfig
 from lpdif.device import available_threads
-from lpdif.ending import drop, keep
 from lpdif.errors import InputError, ResourceError
-from lpdif.folders import Skipped, real, scans_below, tell_skipped
-from lpdif.locking import workspace_lock
-from lpdif.preparation import prepare
-from lpdif.progress import Progress, silent
-from lpdif.reading import READABLE, load_scan
-from lpdif.sampling import RegionSamples, closed_shape_regions, region_sizes, scan_regions
-from lpdif.scans import Scan
-from lpdif.sources import content_with, distinct
-from lpdif.stages.workers import Heard, WorkerEnded, heard, shared_out
-from lpdif.strict_json import dump
-from lpdif.tensor_files import SAMPLES
-from lpdif.words import counted
-from lpdif.workspace import Workspace
+from lpdif.io.fingerprints import content_with, distinct
+from lpdif.io.folders import Skipped, real, scans_below, tell_skipped
+from lpdif.io.read import READABLE, load_scan
+from lpdif.points.prepare import prepare
+from lpdif.shutdown import drop, keep
+from lpdif.stages.region_samples import RegionSamples, closed_shape_regions, region_sizes, scan_regions
+from lpdif.stages.workers import Captured, WorkerEnded, captured, shared_out
+from lpdif.storage.atomic_write import check_output, remove_left_overs, write_bytes
+from lpdif.storage.lock import workspace_lock
+from lpdif.storage.strict_json import dump
+from lpdif.storage.tensor_files import SAMPLES
+from lpdif.storage.workspace import Workspace
+from lpdif.text import counted
+from lpdif.types import Progress, Scan, silent
 
 log = logging.getLogger("lpdif")
 
@@ -99,11 +98,11 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     level = log.getEffectiveLevel()
     names = labels(files)
     jobs = [(preprocess_file, level, file, place.samples, config) for file in files]
-    found: dict[int, Heard[dict[str, Any]]] = {}
+    found: dict[int, Captured[dict[str, Any]]] = {}
     told = 0  # files, in their order, whatever the order in which they are done
     keep(place.samples, lambda: remove_left_overs(place.samples))  # of workers that had to be killed
     try:
-        with closing(shared_out(heard, jobs, workers)) as results:
+        with closing(shared_out(captured, jobs, workers)) as results:
             for done, (number, answer) in enumerate(results, 1):
                 found[number] = answer
                 if isinstance(answer.error, ResourceError):
@@ -166,9 +165,9 @@ def preprocess_file(file: Path, folder: Path, config: PreprocessConfig) -> dict[
     """Write the shard of one file unless an up-to-date one is there; returns its manifest row."""
     import torch
 
-    from lpdif.artifacts import save_tensors
     from lpdif.errors import ModelError
-    from lpdif.shards import load_shard
+    from lpdif.storage.models import save_tensors
+    from lpdif.storage.shards import load_shard
 
     content, stamp = fingerprint(file, config)
     shard = folder / f"{file.stem}-{stamp[:8]}.safetensors"

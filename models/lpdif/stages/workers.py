@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
-from lpdif.ending import drop, end, keep, listen, undisturbed
 from lpdif.errors import LpdifError
+from lpdif.shutdown import drop, end, keep, listen, undisturbed
 
 log = logging.getLogger("lpdif")
 
@@ -31,7 +31,7 @@ _SOON = 0.5  # seconds that a worker has to undo what it has begun
 
 
 @dataclass(frozen=True)
-class Heard(Generic[Found]):
+class Captured(Generic[Found]):
     """What a piece of work has found, or the error of lpdif that ended it, and (level, text) of all it said meanwhile."""
 
     found: Found | None
@@ -39,17 +39,17 @@ class Heard(Generic[Found]):
     said: list[tuple[int, str]]
 
 
-def heard(work: Callable[Given, Found], level: int, /, *arguments: Given.args, **more: Given.kwargs) -> Heard[Found]:
+def captured(work: Callable[Given, Found], level: int, /, *arguments: Given.args, **more: Given.kwargs) -> Captured[Found]:
     """What `work` gives of its arguments, and what it says from `level` on. Errors that are none of lpdif's are raised."""
-    with kept_words(level) as said:
+    with captured_log(level) as said:
         try:
-            return Heard(work(*arguments, **more), None, said)
+            return Captured(work(*arguments, **more), None, said)
         except LpdifError as error:
-            return Heard(None, error, said)
+            return Captured(None, error, said)
 
 
 @contextmanager
-def kept_words(level: int) -> Iterator[list[tuple[int, str]]]:
+def captured_log(level: int) -> Iterator[list[tuple[int, str]]]:
     """Within this block what is logged goes to this list, and nowhere else. Python's warnings are for developers: a detail."""
     said: list[tuple[int, str]] = []
     noise = logging.getLogger("py.warnings")
@@ -146,7 +146,7 @@ def _taken(pipe: Connection) -> tuple[Any, BaseException | None]:
 
 def serve(pipe: Connection) -> None:
     """A worker process: does what comes through the pipe until its other end is closed."""
-    begin_work()
+    start_worker()
     while True:
         try:
             work, job = pipe.recv()
@@ -187,7 +187,7 @@ def stop_workers(workers: Sequence[_Worker]) -> None:
         worker.process.join()
 
 
-def begin_work() -> None:
+def start_worker() -> None:
     """A worker process leaves the other cores to its siblings, and what a terminal sends to all to its parent. It ends when its parent
     does, however that ends, and when it is told to."""
     for number in _ASIDE:

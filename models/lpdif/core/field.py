@@ -1,0 +1,140 @@
+"""The local field of one scan: regions with their codes and the pattern decoders, blended to one signed distance.
+
+    f(x) = sum_r w_r(x) s_r decoder_{pattern(r)}(code_r, frame_r(x)) / sum_r w_r(x)
+
+Weights count times the support of their region; those of larger regions fade out as smaller ones cover x: by 1 - W / COVERED, W the sum of all
+smaller ones' weights as they count.
+
+Letters: R regions, Q queries, X (query, region) pairs, C code size, W decoder width. Lengths are in the scan's unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lpdif.arrays import FloatArray
+from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
+from lpdif.device import split_on_oom
+
+COVERED = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
+LEAST = 1e-30  # a sum of weights from which it counts
+PAIRS = 1 << 14  # pairs decoded at once: bounds the memory of a call
+
+
+@dataclass(frozen=True)
+class RegionCodes:
+    """What the decoders need of R regions: centre (R, 3) and origin (R, 3) in s, axes (R, 3, 3), size s (R,), code (R, C),
+    pattern (R,).
+
+    support (R,) in [0, 1]: how well the scan backs the region.
+    """
+
+    center: FloatArray
+    origin: Tensor
+    axes: Tensor
+    size: Tensor
+    code: Tensor
+    pattern: Tensor
+    support: Tensor
+
+
+class LocalField:
+    """Signed distance to the surface of a scan, negative inside, NaN where no region speaks."""
+
+    def __init__(self, lattices: list[RegionLattice], codes: RegionCodes, decoder: MultiDecoder, origin: FloatArray) -> None:
+        self.lattices = lattices
+        self.codes = codes
+        self.decoder = decoder
+        self.origin = origin
+        reach = float(codes.size.max()) if len(codes.size) else 0.0
+        self.low = codes.center.min(0, initial=np.inf) - reach
+        self.high = codes.center.max(0, initial=-np.inf) + reach
+        self.support = codes.support.cpu().numpy().astype(np.float64)
+        with torch.inference_mode():
+            self.conditions = decoder.conditions(codes.code, codes.pattern)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the decoders compute."""
+        return self.codes.code.device
+
+    def sdf(self, points: FloatArray) -> FloatArray:
+        """(Q,) signed distance at world positions (Q, 3), in their unit; NaN where no region speaks, from about a region's size off
+        the surface on."""
+        local = np.asarray(points, dtype=np.float64) - self.origin
+        found = np.full(len(local), np.nan)
+        near = np.nonzero(np.all((local > self.low) & (local < self.high), axis=1))[0]  # beyond, a lattice has no numbers
+        for start in range(0, len(near), PAIRS):
+            some = near[start : start + PAIRS]
+            found[some] = self.local_sdf(local[some])
+        return found
+
+    def local_sdf(self, points: FloatArray) -> NDArray[np.float32]:
+        """(Q,) signed distance at positions (Q, 3) relative to the field's origin."""
+        return self.blend(points, (covering_pairs(points, lattice) for lattice in self.lattices))
+
+    def box_sdf(self, points: FloatArray) -> NDArray[np.float32]:
+        """(Q,) as `local_sdf` at positions (Q, 3) that lie close together: the regions of their box are looked up once."""
+        if len(points) == 0:
+            return np.zeros(0, np.float32)
+        lowest, highest = points.min(0), points.max(0)
+
+        def pairs(lattice: RegionLattice) -> Pairs:
+            low = np.floor(lowest / lattice.size).astype(np.int64)
+            high = np.floor(highest / lattice.size).astype(np.int64) + 1
+            if np.prod(high - low + 1) > len(points):  # a wide box with few points in it
+                return covering_pairs(points, lattice)
+            return covering_pairs(points, lattice, lattice.window(low, high), low)
+
+        return self.blend(points, map(pairs, self.lattices))
+
+    def blend(self, points: FloatArray, found: Iterable[Pairs]) -> NDArray[np.float32]:
+        """(Q,) weighted mean of what the regions of the pairs say, the pairs of the smallest regions first."""
+        total = np.zeros(len(points))
+        covered = np.zeros(len(points))
+        for pairs in found:
+            share = pairs.weight * self.support[pairs.region] * np.maximum(0, 1 - covered / COVERED)[pairs.query]
+            heard = np.nonzero(share)[0]
+            for start in range(0, len(heard), PAIRS):
+                some = heard[start : start + PAIRS]
+                query = pairs.query[some]
+                said = share[some] * self.decode(points[query], pairs.region[some])
+                total += np.bincount(query, said, len(points))
+            covered += np.bincount(pairs.query, share, len(points))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(covered > LEAST, total / covered, np.nan).astype(np.float32)
+
+    def decode(self, points_X3: FloatArray, region_X: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(X,) signed distance of each point (X, 3) as its region (X,) sees it; in parts, bit for bit the same, where memory is short."""
+        return np.concatenate(split_on_oom(lambda part: self.decode_at_once(points_X3[part], region_X[part]), slice(0, len(region_X))))
+
+    def decode_at_once(self, points_X3: FloatArray, region_X: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(X,) as `decode`."""
+        codes = self.codes
+        with torch.inference_mode():
+            owner_X = torch.from_numpy(region_X).to(self.device)
+            size_X = codes.size[owner_X]
+            # centre-relative in float64 before it is float32: big coordinates lose nothing
+            relative = torch.from_numpy(points_X3 - codes.center[region_X]).float().to(self.device) / size_X[:, None]
+            offset_X3 = relative - codes.origin[owner_X]
+            inside_X3 = (codes.axes[owner_X] * offset_X3[:, None]).sum(2)
+            distance_X = self.decoder.distances(self.conditions, codes.code, codes.pattern, inside_X3, owner_X) * size_X
+            return np.asarray(distance_X.cpu().numpy())
+
+    def pattern_at(self, points: FloatArray) -> NDArray[np.int64]:
+        """(Q,) pattern of the region whose centre is nearest, of the smallest regions there, at positions relative to the origin.
+
+        -1 where no region stands at the nearest corner of any lattice.
+        """
+        region = np.full(len(points), -1)
+        for lattice in self.lattices:
+            open_ = np.nonzero(region < 0)[0]
+            region[open_] = lattice.find(np.rint(points[open_] / lattice.size).astype(np.int64))
+        return np.where(region >= 0, self.codes.pattern.cpu().numpy()[region], -1)

@@ -1,0 +1,126 @@
+"""Multi-decoder: K pattern decoders as one module, their weights stacked in one tensor a layer.
+
+Letters: R regions, Q queries, K patterns, C code size, W width, B blocks, M rows of a block.
+Each decoder is an MLP with residual output: sdf(x) = jet(x) + mlp_k(code, x, jet(x)). Queries are sorted by pattern and cut into
+blocks of M rows that share one pattern, so that K decoders are one batched matrix product, on CPU and CUDA alike; a Python loop
+over regions or patterns is never needed (tests/naive.py has that loop, and both agree).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from lpdif.core.jets import COEFFICIENTS, jet_distance
+
+POINT = 4  # inputs of a query: x, y, z and the jet's distance
+LAYERS = 4  # hidden layers; the query comes in again at the middle one
+BLOCK = 256  # M: rows that share one gathered weight matrix
+
+
+class Blocks(NamedTuple):
+    """Rows sorted by pattern and padded to whole blocks.
+
+    row (B * M,) the source row of each slot, padding repeats row 0; slot (Q,) where each source row went; pattern (B,).
+    B is never 1.
+    """
+
+    row: Tensor
+    slot: Tensor
+    pattern: Tensor
+
+
+def arrange_blocks(pattern_Q: Tensor, patterns: int, rows: int = BLOCK) -> Blocks:
+    """Blocks of `rows` rows for patterns (Q,) int64 below `patterns`."""
+    order = torch.argsort(pattern_Q, stable=True)
+    counts_K = torch.bincount(pattern_Q, minlength=patterns)
+    blocks_K = (counts_K + rows - 1) // rows
+    # a block alone goes another way through BLAS than one of several and ends in other last bits: it gets a companion
+    blocks_K = blocks_K + (blocks_K == 1) * (blocks_K.sum() == 1)
+    first_slot_K = (blocks_K.cumsum(0) - blocks_K) * rows
+    first_row_K = counts_K.cumsum(0) - counts_K
+    sorted_Q = pattern_Q[order]
+    slot_sorted = torch.arange(len(order), device=order.device) - first_row_K[sorted_Q] + first_slot_K[sorted_Q]
+    slot = torch.empty_like(order)
+    slot[order] = slot_sorted
+    row = torch.zeros(int(blocks_K.sum()) * rows, dtype=torch.int64, device=order.device)
+    row[slot_sorted] = order
+    return Blocks(row, slot, torch.repeat_interleave(torch.arange(patterns, device=order.device), blocks_K))
+
+
+class StackedLinear(nn.Module):
+    """K affine maps in one tensor."""
+
+    def __init__(self, patterns: int, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(patterns, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(patterns, 1, outputs).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, rows_BMI: Tensor, pattern_B: Tensor) -> Tensor:
+        """(B, M, O): block b goes through map pattern_B[b]."""
+        if len(self.weight) == 1:  # one decoder: one flat product
+            flat = rows_BMI @ self.weight[0]
+            return flat if self.bias is None else flat + self.bias[0]
+        weight_BIO = self.weight[pattern_B]
+        if self.bias is None:
+            return torch.bmm(rows_BMI, weight_BIO)
+        return torch.baddbmm(self.bias[pattern_B], rows_BMI, weight_BIO)
+
+
+class MultiDecoder(nn.Module):
+    """K decoders from (code, position) to signed distance, all in the region's frame and size."""
+
+    def __init__(self, patterns: int, code_size: int, width: int = 128) -> None:
+        super().__init__()
+        self.width = width
+        self.from_code = StackedLinear(patterns, code_size, 2 * width, bias=False)
+        self.from_point = StackedLinear(patterns, POINT, 2 * width)
+        self.hidden = nn.ModuleList(StackedLinear(patterns, width, width) for _ in range(LAYERS - 1))
+        self.out = StackedLinear(patterns, width, 1)
+        nn.init.zeros_(self.out.weight)
+        if self.out.bias is not None:
+            nn.init.zeros_(self.out.bias)
+
+    @property
+    def patterns(self) -> int:
+        """K."""
+        return len(self.out.weight)
+
+    def forward(self, codes_RC: Tensor, pattern_R: Tensor, points_Q3: Tensor, region_Q: Tensor) -> Tensor:
+        """(Q,) signed distances: query q lies at points_Q3[q] in the frame of region region_Q[q]."""
+        return self.distances(self.conditions(codes_RC, pattern_R), codes_RC, pattern_R, points_Q3, region_Q)
+
+    def conditions(self, codes_RC: Tensor, pattern_R: Tensor) -> Tensor:
+        """(R, 2W): what the code adds to the two layers that the query enters; the same for all queries of a region."""
+        if len(codes_RC) == 0:
+            return codes_RC.new_zeros(0, 2 * self.width)
+        layout = arrange_blocks(pattern_R, self.patterns)
+        blocks_BMC = codes_RC[layout.row].view(-1, BLOCK, codes_RC.shape[1])
+        added_BMV: Tensor = self.from_code(blocks_BMC, layout.pattern)
+        return added_BMV.flatten(0, 1)[layout.slot]
+
+    def distances(self, conditions_RV: Tensor, codes_RC: Tensor, pattern_R: Tensor, points_Q3: Tensor, region_Q: Tensor) -> Tensor:
+        """(Q,) as `forward`, with the conditions already there.
+
+        All arithmetic is on whole blocks, so that the value of a query does not depend on the queries it is asked with.
+        """
+        if len(points_Q3) == 0:
+            return points_Q3.new_zeros(0)
+        layout = arrange_blocks(pattern_R[region_Q], self.patterns)
+        points_X3, region_X = points_Q3[layout.row], region_Q[layout.row]
+        jet_X = jet_distance(codes_RC[region_X, :COEFFICIENTS], points_X3[:, None])[:, 0]
+        inputs_BM4 = torch.cat([points_X3, jet_X[:, None]], 1).view(-1, BLOCK, POINT)
+        injected_BMV = self.from_point(inputs_BM4, layout.pattern) + conditions_RV[region_X].view(-1, BLOCK, 2 * self.width)
+        start_BMW, middle_BMW = injected_BMV.chunk(2, 2)
+        lean = not torch.is_grad_enabled()  # nothing is kept for a backward pass, so memory is used again
+        x = silu(start_BMW)
+        for number, layer in enumerate(self.hidden):
+            x = layer(x, layout.pattern)
+            x = silu(x + middle_BMW if number == len(self.hidden) // 2 else x, inplace=lean)
+        correction_BM1: Tensor = self.out(x, layout.pattern)
+        return (jet_X + correction_BM1.flatten())[layout.slot]

@@ -1,0 +1,253 @@
+"""The KDE-weighted optimizer: encoder and pattern decoders learn together, rare regions count for more.
+
+    step:   scan the regions -> frames -> codes -> patterns -> signed distances -> weighted loss -> Adam, running mean
+    every M steps, per pattern: density of the current codes -> weights of the regions
+
+Letters: N training regions, B regions of a step, S samples of a region, C code size, K patterns.
+Every random draw of step t comes from a generator seeded with (seed, t), so that a resumed run repeats a straight one bit for
+bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lpdif.core.augment import Seen, scanned
+from lpdif.core.encoder import Encoder
+from lpdif.core.kde import density_weights, effective_share
+from lpdif.core.model import Networks
+from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.patterns import Patterns, Whitening, fit_patterns
+
+FOCUS = 0.1  # the loss at distance d from the surface counts 1 / (FOCUS + |d|)
+HELD = 1.0  # distances are compared within +-1 region
+MEAN_DECAY = 0.999  # running mean of the weights, which is what is kept in the end
+SAMPLES = 32  # of a region's stored samples, drawn anew each step
+LARGEST_GRADIENT = 1.0
+WARM_UP = 300
+LAST_RATE = 0.01  # of the learning rate, at the end of the cosine
+
+
+class TrainingRegions(NamedTuple):
+    """points, normals (N, T, 3) float16; counts (N,) int64; queries (N, S, 3), sdf (N, S) float32: see lpdif.stages.region_samples."""
+
+    points: Tensor
+    normals: Tensor
+    counts: Tensor
+    queries: Tensor
+    sdf: Tensor
+
+    def at(self, index_B: Tensor) -> TrainingRegions:
+        """The chosen regions."""
+        return TrainingRegions(*(part[index_B] for part in self))
+
+
+def copy_decoders(decoders: MultiDecoder, source_K: Tensor) -> None:
+    """Decoder k becomes a copy of what was decoder source_K[k], in place."""
+    for module in decoders.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.detach()[source_K.to(parameter.device)], parameter.requires_grad))
+
+
+def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
+    """(B,) mean over samples of |found - true| / (FOCUS + |true|), distances held within +-HELD regions."""
+    error = (found_BS.clamp(-HELD, HELD) - true_BS.clamp(-HELD, HELD)).abs()
+    return (error / (FOCUS + true_BS.abs())).mean(1)
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 2_654_435_761 % 2**63)
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Warm-up, then a cosine from peak to LAST_RATE * peak."""
+    warm = min(1.0, (step + 1) / WARM_UP)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
+    return peak * warm * (LAST_RATE + (1 - LAST_RATE) * cosine)
+
+
+class Optimizer:
+    """Everything that learning changes. `tensors` and `restore` are what a snapshot holds.
+
+    bank (N, C): the latest code of each training region, filled as batches come by; seen (N,) bool; pattern, weight (N,).
+    """
+
+    def __init__(self, networks: Networks, regions: int, device: torch.device) -> None:
+        self.networks = networks.to(device)
+        self.mean = copy.deepcopy(self.networks).requires_grad_(False)
+        self.adam = self._adam()
+        self.step = 0
+        self.patterns: Patterns | None = None
+        self.bank = torch.zeros(regions, networks.encoder.code_size)
+        self.seen = torch.zeros(regions, dtype=torch.bool)
+        self.pattern = torch.zeros(regions, dtype=torch.int64)
+        self.weight = torch.ones(regions)
+        self.device = device
+
+    def _adam(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(self.networks.parameters(), lr=1e-3, weight_decay=1e-4)
+
+    def learn(self, data: TrainingRegions, batch: int, rate: float, seed: int) -> float:
+        """One step on a random batch of regions; returns its loss."""
+        generator = step_generator(seed, self.step)
+        index_B = torch.randint(len(data.counts), (batch,), generator=generator)
+        samples_S = torch.randperm(data.sdf.shape[1], generator=generator)[:SAMPLES]
+        chosen = data.at(index_B)
+        chosen = chosen._replace(queries=chosen.queries[:, samples_S], sdf=chosen.sdf[:, samples_S])
+        seen = scanned(chosen.points.float(), chosen.normals.float(), chosen.counts, generator)
+        half_turn_B = torch.rand(batch, generator=generator) < 0.5
+        on = self.device
+        self.networks.train()
+        found_BS, codes_BC, pattern_B = self.networks(
+            Seen(*(part.to(on) for part in seen)),
+            half_turn_B.to(on),
+            chosen.queries.to(on),
+            self.patterns.to(on) if self.patterns else None,
+        )
+        usable_B = seen.mask.sum(1) >= 4
+        weight_B = (self.weight[index_B] * usable_B).to(on)
+        loss = (weight_B * region_loss(found_BS, chosen.sdf.to(on))).sum() / usable_B.sum().clamp_min(1)
+        for setting in self.adam.param_groups:
+            setting["lr"] = rate
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.networks.parameters(), LARGEST_GRADIENT)
+        self.adam.step()
+        with torch.no_grad():
+            decay = min(MEAN_DECAY, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(list(self.mean.parameters()), list(self.networks.parameters()), 1 - decay)
+        taken = index_B[usable_B]
+        self.bank[taken] = codes_BC.detach().cpu()[usable_B]
+        self.pattern[taken] = pattern_B.cpu()[usable_B]
+        self.seen[taken] = True
+        self.step += 1
+        return loss.item()
+
+    def branch(self, patterns: Patterns) -> None:
+        """Begin the pattern stage: K copies of the shared decoder, each for its own regions."""
+        self._become(patterns, torch.zeros(len(patterns.centroids), dtype=torch.int64))
+
+    def regroup(self, patterns: Patterns) -> None:
+        """Go over to other patterns; each starts from the decoder that most of its regions had."""
+        owner = patterns.assign(self.bank[self.seen])
+        votes = torch.zeros(len(patterns.centroids), self.networks.decoder.patterns)
+        votes.index_put_((owner, self.pattern[self.seen]), torch.ones(len(owner)), accumulate=True)
+        self._become(patterns, votes.argmax(1))
+
+    def _become(self, patterns: Patterns, source_K: Tensor) -> None:
+        moments = [dict(self.adam.state[p]) for p in self.networks.parameters()]
+        copy_decoders(self.networks.decoder, source_K)
+        copy_decoders(self.mean.decoder, source_K)
+        self.adam = self._adam()
+        decoders = {id(parameter) for parameter in self.networks.decoder.parameters()}
+        for parameter, moment in zip(self.networks.parameters(), moments, strict=True):
+            of_decoder = id(parameter) in decoders
+            self.adam.state[parameter] = {k: v[source_K.to(v.device)].clone() if of_decoder and k != "step" else v for k, v in moment.items()}
+        self.patterns = patterns
+        self.pattern = patterns.assign(self.bank)
+        self.weight = torch.ones_like(self.weight)
+
+    def refresh_patterns(self, seed: int) -> float:
+        """Let the centroids follow the codes; returns the share of seen regions that changed pattern."""
+        if self.patterns is None:
+            return 0.0
+        codes = self.bank[self.seen]
+        before = self.patterns.assign(codes)
+        self.patterns = fit_patterns(codes, len(self.patterns.centroids), seed, self.patterns)
+        self.pattern = self.patterns.assign(self.bank)
+        return float((self.pattern[self.seen] != before).float().mean())
+
+    def refresh_weights(self, gamma: float, seed: int) -> list[float]:
+        """Density weights of every region within its pattern, from the current codes; returns the effective share of each
+        pattern."""
+        if self.patterns is None:
+            return []
+        generator = step_generator(seed + 1, self.step)
+        self.weight = torch.ones_like(self.weight)
+        shares = []
+        for k in range(len(self.patterns.centroids)):  # K is small; the work inside is one batched product
+            members = torch.nonzero(self.seen & (self.pattern == k))[:, 0]
+            self.weight[members] = density_weights(self.patterns.whitening.apply(self.bank[members]), gamma, generator)
+            shares.append(effective_share(self.weight[members]))
+        return shares
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The whole state, by name."""
+        state = {f"networks.{k}": v for k, v in self.networks.state_dict().items()}
+        state |= {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
+        for name, parameter in self.networks.named_parameters():
+            state |= {f"adam.{name}.{k}": torch.as_tensor(v) for k, v in self.adam.state[parameter].items()}
+        if self.patterns is not None:
+            state |= pattern_tensors(self.patterns)
+        state |= {
+            "bank": self.bank,
+            "seen": self.seen,
+            "pattern": self.pattern,
+            "weight": self.weight,
+            "step": torch.tensor(self.step),
+        }
+        return {k: v.detach().cpu().contiguous() for k, v in state.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Become what `tensors` described."""
+        patterns = read_patterns(state)
+        if patterns is not None:
+            copies = torch.zeros(len(patterns.centroids), dtype=torch.int64)
+            copy_decoders(self.networks.decoder, copies)
+            copy_decoders(self.mean.decoder, copies)
+            self.patterns = patterns
+        self.networks.load_state_dict({k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")})
+        self.mean.load_state_dict({k.removeprefix("mean."): v for k, v in state.items() if k.startswith("mean.")})
+        self.adam = self._adam()
+        for name, parameter in self.networks.named_parameters():
+            moments = {k: state[f"adam.{name}.{k}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"adam.{name}.{k}" in state}
+            if moments:
+                self.adam.state[parameter] = {k: v if k == "step" else v.to(self.device) for k, v in moments.items()}
+        self.bank, self.seen, self.pattern, self.weight = (state[k] for k in ("bank", "seen", "pattern", "weight"))
+        self.step = int(state["step"])
+
+
+def expected_state(features: int, width: int, regions: int, patterns: int, dimensions: int) -> dict[str, Tensor]:
+    """What `Optimizer.tensors` gives after a step, by name, as tensors on "meta": shapes and types without memory.
+
+    patterns: K, 0 in the shared stage; dimensions: of the whitened codes.
+    """
+    with torch.device("meta"):
+        encoder = Encoder(features)
+        networks = Networks(encoder, MultiDecoder(max(1, patterns), encoder.code_size, width))
+        weights = networks.state_dict()
+        state = {f"{part}.{k}": v for part in ("networks", "mean") for k, v in weights.items()}
+        state |= {f"adam.{k}.{moment}": v for moment in ("exp_avg", "exp_avg_sq") for k, v in weights.items()}
+        state |= {f"adam.{k}.step": torch.empty(()) for k in weights}
+        if patterns:
+            whitening = Whitening(torch.empty(encoder.code_size), torch.empty(encoder.code_size, dimensions))
+            state |= pattern_tensors(Patterns(whitening, torch.empty(patterns, dimensions)))
+        return state | {
+            "bank": torch.empty(regions, encoder.code_size),
+            "seen": torch.empty(regions, dtype=torch.bool),
+            "pattern": torch.empty(regions, dtype=torch.int64),
+            "weight": torch.empty(regions),
+            "step": torch.empty((), dtype=torch.int64),
+        }
+
+
+def pattern_tensors(patterns: Patterns) -> dict[str, Tensor]:
+    """Patterns as named tensors for a file."""
+    return {
+        "patterns.mean": patterns.whitening.mean,
+        "patterns.projection": patterns.whitening.projection,
+        "patterns.centroids": patterns.centroids,
+    }
+
+
+def read_patterns(state: dict[str, Tensor]) -> Patterns | None:
+    """The inverse of pattern_tensors; None where there are none."""
+    if "patterns.centroids" not in state:
+        return None
+    return Patterns(Whitening(state["patterns.mean"], state["patterns.projection"]), state["patterns.centroids"])

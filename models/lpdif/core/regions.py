@@ -1,0 +1,147 @@
+"""Regions of a scan: a sparse lattice of overlapping cubes, at several sizes where the density of the scan varies.
+
+Letters: N points of a scan, R regions, P points of a region, Q queries, s region size. A region of size s sits on every corner (a
+multiple of s) of a lattice cube that holds a point; it speaks for the cube of half-width SUPPORT * s around it, and the field is
+the blend of the regions that cover a query, with weights that fall smoothly to zero at the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from lpdif.arrays import FloatArray, IntArray
+from lpdif.lattice_keys import pack_keys, unpack_keys
+
+SUPPORT = 0.625  # half-width of what a region speaks for, in s: about two regions cover a query
+BACKED = 12  # a region with this many points counts in full
+ASIDE = (0.9, 1.2)  # from the first distance of its points' mean on a region counts less, from the second hardly, in the encoder's units
+HARDLY = 1e-6
+
+
+@dataclass(frozen=True)
+class RegionLattice:
+    """The regions of one size: packed keys (R,) sorted, coordinates (R, 3) in the same order, and the number of the first in the
+    whole."""
+
+    size: float
+    keys: IntArray
+    corners: IntArray
+    first: int
+
+    def find(self, corners: IntArray) -> IntArray:
+        """(…,) number of the region at each lattice corner (…, 3), or -1."""
+        keys = pack_keys(corners)
+        at = np.minimum(np.searchsorted(self.keys, keys), max(0, len(self.keys) - 1))
+        return np.where(self.keys[at] == keys, at + self.first, -1) if len(self.keys) else np.full(keys.shape, -1)
+
+    def window(self, low: IntArray, high: IntArray) -> IntArray:
+        """(n, m, k) region numbers of all lattice corners from low (3,) to high (3,) inclusive, -1 where none is: `find` for a whole box."""
+        axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+        return self.find(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
+
+
+def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray) -> FloatArray:
+    """(8N, 3) places around each point (N, 3) in its tangent plane, at the given distance (N,): where the surface goes on between the points.
+
+    Regions that sit there too leave no gap where points lie farther apart than regions.
+    """
+    across = np.where(np.abs(normals[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
+    first = np.cross(normals, across)
+    first *= (distance / np.maximum(np.linalg.norm(first, axis=1), 1e-12))[:, None]
+    second = np.cross(normals, first)
+    angles = np.arange(8) * (np.pi / 4)
+    turned = np.cos(angles)[:, None, None] * first + np.sin(angles)[:, None, None] * second
+    return np.asarray((points + turned).reshape(-1, 3))
+
+
+def region_lattices(points: FloatArray, finest: float, level: IntArray, first: int = 0) -> list[RegionLattice]:
+    """Regions for points (N, 3), finest first: those of level l have size finest * 2^l and sit around the points of that level (N,).
+    first: number of the first of them."""
+    lattices = []
+    offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
+    for number in np.unique(level):
+        size = finest * 2.0 ** int(number)
+        cubes = np.unique(pack_keys(np.floor(points[level == number] / size).astype(np.int64)))
+        keys = np.unique(cubes[:, None] + (pack_keys(offsets) - pack_keys(np.zeros(3, np.int64)))[None])
+        lattices.append(RegionLattice(size, keys, unpack_keys(keys), first))
+        first += len(keys)
+    return lattices
+
+
+class Gathered(NamedTuple):
+    """Points of R regions, nearest to the centre first, centre-relative and in s: points, normals (R, P, 3) float32,
+    mask (R, P)."""
+
+    points: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, centers: FloatArray, size: float, halo: float, most: int) -> Gathered:
+    """The up to `most` scan points nearest to each centre (R, 3), within halo * size."""
+    most = min(most, len(points))
+    distance, index = tree.query(centers, k=most, distance_upper_bound=halo * size)
+    distance, index = distance.reshape(len(centers), most), index.reshape(len(centers), most)
+    mask = np.isfinite(distance)
+    longest = max(1, int(mask.sum(1).max(initial=0)))
+    mask, index = mask[:, :longest], np.where(mask, index, 0)[:, :longest]
+    local = ((points[index] - centers[:, None]) / size).astype(np.float32) * mask[..., None]
+    return Gathered(local, normals[index].astype(np.float32) * mask[..., None], mask)
+
+
+def region_support(mask_RP: Tensor, origin_R3: Tensor) -> Tensor:
+    """(R,) in [HARDLY, 1]: how well regions are backed by the points they see, mask (R, P), whose weighted mean is at origin (R, 3), in the
+    encoder's units.
+
+        min(1, n / BACKED)^3, fading where the mean lies far from the centre
+
+    A region that hangs beside an edge or over a gap sees few points, and all of them to one side. It takes the surface to go on towards it,
+    so it is heard only where no other region knows better.
+    """
+    near, far = ASIDE
+    backed = (mask_RP.sum(1).to(origin_R3.dtype) / BACKED).clamp(max=1.0)
+    beside: Tensor = ((far - origin_R3.norm(dim=1)) / (far - near)).clamp(0.0, 1.0)
+    return (backed * backed * backed * beside).clamp_min(HARDLY)
+
+
+class Pairs(NamedTuple):
+    """Which region speaks for which query: query, region (X,) int64, weight (X,) float32, unnormalised."""
+
+    query: IntArray
+    region: IntArray
+    weight: NDArray[np.float32]
+
+
+def covering_pairs(points: FloatArray, lattice: RegionLattice, window: IntArray | None = None, low: IntArray | None = None) -> Pairs:
+    """All (query, region) pairs of one lattice for queries (Q, 3).
+
+    The weight is the product over the axes of (1 - t^2)^2, t the distance to the centre over the support. `window` with its
+    corner `low` is the dense index of a box that holds the queries; without it every corner is searched for.
+    """
+    scaled = points / lattice.size
+    base = np.floor(scaled)
+    fraction = (scaled - base).astype(np.float32)
+    bump = [np.square(np.maximum(0, 1 - np.square(part / np.float32(SUPPORT)))) for part in (fraction, 1 - fraction)]
+    corners = base.astype(np.int64)
+    flat = None if window is None or low is None else np.ravel_multi_index(tuple((corners - low).T), window.shape)
+    found = []
+    for corner in np.ndindex(2, 2, 2):
+        weight = bump[corner[0]][:, 0] * bump[corner[1]][:, 1] * bump[corner[2]][:, 2]
+        query = np.nonzero(weight)[0]
+        if flat is None or window is None:
+            region = lattice.find(corners[query] + np.array(corner))
+        else:
+            region = window.ravel()[flat[query] + int(np.dot(corner, (window.shape[1] * window.shape[2], window.shape[2], 1)))]
+        there = region >= 0
+        found.append(Pairs(query[there], region[there], weight[query[there]]))
+    return Pairs(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
+HALO = 1.5  # the encoder sees points within this distance of the region's centre
+MOST = 128  # and at most this many, the nearest

@@ -1,0 +1,65 @@
+"""Triangles as arrays: a surface, its normals and areas, points on it, distances to it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.arrays import FloatArray, IntArray, unit_rows
+from lpdif.mesh_queries import closest_points, winding_numbers
+
+
+class Surface(NamedTuple):
+    """vertices (V, 3) float64 and faces (F, 3) int64, counter-clockwise from outside."""
+
+    vertices: FloatArray
+    faces: IntArray
+
+
+def face_normals(surface: Surface) -> FloatArray:
+    """(F, 3) normals of the faces, as long as twice their areas."""
+    a, b, c = (surface.vertices[surface.faces[:, corner]] for corner in range(3))
+    (ux, uy, uz), (vx, vy, vz) = (b - a).T, (c - a).T
+    return np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1)  # np.cross takes three times as long
+
+
+def face_areas(surface: Surface) -> FloatArray:
+    """(F,) areas."""
+    return np.asarray(0.5 * np.linalg.norm(face_normals(surface), axis=1))
+
+
+def vertex_normals(surface: Surface) -> FloatArray:
+    """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
+    normals = face_normals(surface)
+    corner = surface.faces.T.reshape(-1)
+    total = np.stack([np.bincount(corner, np.tile(normals[:, axis], 3), len(surface.vertices)) for axis in range(3)], 1)
+    return unit_rows(np.asarray(total, dtype=np.float64))
+
+
+def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
+    """The surface of the kept faces without unused vertices, and the old number of each vertex that is left."""
+    faces = surface.faces[kept]
+    there = np.zeros(len(surface.vertices), bool)
+    there[faces] = True
+    return Surface(surface.vertices[there], (np.cumsum(there) - 1)[faces]), np.nonzero(there)[0]
+
+
+def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """n area-uniform points of a mesh with their face normals: two (n, 3) arrays."""
+    corners = vertices[faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(cross, axis=1)
+    face = rng.choice(len(faces), n, p=area / area.sum())
+    u, v = rng.random((2, n, 1))
+    flip = u + v > 1
+    u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
+    a, b, c = corners[face].transpose(1, 0, 2)
+    return a + u * (b - a) + v * (c - a), unit_rows(cross[face])
+
+
+def signed_distance(queries: FloatArray, vertices: FloatArray, faces: IntArray) -> FloatArray:
+    """(Q,) exact signed distance to a closed mesh, negative inside (generalized winding number above one half)."""
+    distance = closest_points(queries, vertices, faces)[0]
+    return np.where(winding_numbers(queries, vertices, faces) > 0.5, -distance, distance)

@@ -1,0 +1,1 @@
+"""Files of others: scans and meshes in many formats, read and written."""

@@ -1,0 +1,223 @@
+"""A mesh as the bytes of a file: PLY, OBJ, OFF, STL. The same mesh gives the same bytes.
+
+Letters: V vertices, F faces.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.arrays import FloatArray, IntArray
+from lpdif.errors import ResourceError, UsageError
+from lpdif.types import Mesh
+
+log = logging.getLogger("lpdif")
+
+_ROWS = 20_000  # formatted at once
+_PRECISION = 1e-4  # of the smallest length: what single precision may lose before it is left for double
+_DIGITS = 1e-6  # of the smallest length: what the last digit of a text file is worth
+_PLY_TYPES = {
+    "i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint", "f4": "float", "f8": "double",
+}  # fmt: skip
+_PLY_OWN = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "vertex_indices"}
+
+
+def smallest_length(vertices: FloatArray, faces: IntArray | None) -> float:
+    """The smallest length that means something, in the unit of the vertices (V, 3); 0 if there is none.
+
+    The median edge of a mesh with faces (F, 3), else the mean spacing of the points.
+    """
+    if faces is not None and len(faces):
+        some = faces[:: max(1, len(faces) // 100_000)]
+        edges = np.linalg.norm(vertices[some] - vertices[np.roll(some, 1, axis=1)], axis=-1)
+        edges = edges[np.isfinite(edges) & (edges > 0)]
+        return float(np.median(edges)) if len(edges) else 0.0
+    good = vertices[np.isfinite(vertices).all(axis=1)]
+    extent = float(np.linalg.norm(good.max(axis=0) - good.min(axis=0))) if len(good) else 0.0
+    return extent / math.sqrt(max(1, len(good)))
+
+
+def needs_double(vertices: FloatArray, faces: IntArray | None) -> bool:
+    """Whether single precision would move vertices (V, 3) of faces (F, 3) by more than 1e-4 of the smallest length."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = np.abs(vertices - vertices.astype(np.float32))
+    loss = loss[~np.isnan(loss)]
+    return bool(loss.max(initial=0.0) > _PRECISION * smallest_length(vertices, faces))
+
+
+def encode_ply(mesh: Mesh) -> bytes:
+    """Binary little-endian PLY with normals, colours and the values of vertices and faces as properties."""
+    faces = _corner_table(mesh)
+    out = io.BytesIO()
+    header = ["ply", "format binary_little_endian 1.0", "comment lpdif"]
+    vertex_rows = vertex_table(mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces))
+    header += ply_element("vertex", vertex_rows)
+    values = {name: _storable(column) for name, column in _named(mesh.face_values, len(mesh.faces)).items()}
+    kinds = [("count", "u1"), ("corners", "<i4", (3,)), *((name, column.dtype.str) for name, column in values.items())]
+    face_rows = np.empty(len(faces), dtype=np.dtype(kinds))
+    face_rows["count"] = 3
+    face_rows["corners"] = faces
+    for name, column in values.items():
+        face_rows[name] = column
+    header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+    header += [f"property {_PLY_TYPES[column.dtype.str[1:]]} {name}" for name, column in values.items()]
+    out.write("\n".join([*header, "end_header\n"]).encode("ascii"))
+    out.write(vertex_rows.view(np.uint8).data)
+    out.write(face_rows.view(np.uint8).data)
+    return out.getvalue()
+
+
+def vertex_table(
+    points: FloatArray,
+    normals: FloatArray | None,
+    colors: NDArray[np.uint8] | None,
+    values: Mapping[str, NDArray[np.generic]],
+    double: bool,
+) -> NDArray[np.void]:
+    """(V,) rows of a PLY vertex element: points and normals (V, 3), colours (V, 3), values (V,) by name; double: positions in float64."""
+    real = "<f8" if double else "<f4"
+    kinds = [(name, real) for name in "xyz"]
+    if normals is not None:
+        kinds += [(name, "<f4") for name in ("nx", "ny", "nz")]
+    if colors is not None:
+        kinds += [(name, "|u1") for name in ("red", "green", "blue")]
+    storable = {name: _storable(column) for name, column in _named(values, len(points)).items()}
+    kinds += [(name, column.dtype.str) for name, column in storable.items()]
+    rows = np.empty(len(points), dtype=np.dtype(kinds))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for names, table in (("xyz", points), (("nx", "ny", "nz"), normals), (("red", "green", "blue"), colors)):
+            if table is not None:
+                for axis, name in enumerate(names):
+                    rows[name] = table[:, axis]
+    for name, column in storable.items():
+        rows[name] = column
+    return rows
+
+
+def ply_element(name: str, rows: NDArray[np.void]) -> list[str]:
+    """The header lines of an element of scalars."""
+    names = rows.dtype.names or ()
+    return [f"element {name} {len(rows)}", *(f"property {_PLY_TYPES[rows.dtype[key].str[1:]]} {key}" for key in names)]
+
+
+def encode_obj(mesh: Mesh) -> bytes:
+    """OBJ with colours behind the coordinates and normals; digits enough for a millionth of the median edge."""
+    _say_left_out(mesh, "OBJ", colors=True, normals=True)
+    places = f"%.{_significant(mesh)}g"
+    parts = [b"# lpdif\n"]
+    if mesh.colors is None:
+        parts += _formatted(f"v {places} {places} {places}\n", mesh.vertices)
+    else:
+        row = np.column_stack([mesh.vertices, mesh.colors / 255.0])
+        parts += _formatted(f"v {places} {places} {places} %.4g %.4g %.4g\n", row)
+    corners = mesh.faces + 1
+    if mesh.normals is not None:
+        parts += _formatted("vn %.5g %.5g %.5g\n", mesh.normals)
+        parts += _formatted("f %d//%d %d//%d %d//%d\n", np.repeat(corners, 2, axis=1))
+    else:
+        parts += _formatted("f %d %d %d\n", corners)
+    return b"".join(parts)
+
+
+def encode_off(mesh: Mesh) -> bytes:
+    """OFF as text, COFF with colours; digits enough for a millionth of the median edge."""
+    _say_left_out(mesh, "OFF", colors=True, normals=False)
+    places = f"%.{_significant(mesh)}g"
+    parts = [f"{'OFF' if mesh.colors is None else 'COFF'}\n{len(mesh.vertices)} {len(mesh.faces)} 0\n".encode()]
+    if mesh.colors is None:
+        parts += _formatted(f"{places} {places} {places}\n", mesh.vertices)
+    else:
+        parts += _formatted(f"{places} {places} {places} %d %d %d 255\n", np.column_stack([mesh.vertices, mesh.colors]))
+    parts += _formatted("3 %d %d %d\n", mesh.faces)
+    return b"".join(parts)
+
+
+def encode_stl(mesh: Mesh) -> bytes:
+    """Binary STL: single precision, and only the triangles; what it loses is said."""
+    _say_left_out(mesh, "STL", colors=False, normals=False)
+    _corner_table(mesh)
+    if needs_double(mesh.vertices, mesh.faces):
+        log.warning("STL holds single precision, which moves these vertices by up to %.2g: use PLY or OBJ", _single_loss(mesh))
+    corners = mesh.vertices[mesh.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    rows = np.zeros(len(mesh.faces), dtype=[("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    rows["normal"] = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
+    with np.errstate(over="ignore"):
+        rows["corners"] = corners
+    return b"lpdif".ljust(80, b"\0") + len(rows).to_bytes(4, "little") + rows.tobytes()
+
+
+def _single_loss(mesh: Mesh) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.nanmax(np.abs(mesh.vertices - mesh.vertices.astype(np.float32))))
+
+
+def _corner_table(mesh: Mesh) -> NDArray[np.int32]:
+    if len(mesh.vertices) > np.iinfo(np.int32).max or len(mesh.faces) > np.iinfo(np.uint32).max:
+        raise ResourceError(
+            f"{len(mesh.vertices)} vertices and {len(mesh.faces)} faces are more than mesh files can count",
+            "choose a coarser --resolution",
+        )
+    return mesh.faces.astype(np.int32)
+
+
+def _significant(mesh: Mesh) -> int:
+    """Significant digits that text needs for the vertices."""
+    finite = np.abs(mesh.vertices[np.isfinite(mesh.vertices)])
+    largest, smallest = float(finite.max(initial=0.0)), smallest_length(mesh.vertices, mesh.faces)
+    if not (largest > 0 and smallest > 0):
+        return 17
+    return min(17, max(9, math.ceil(math.log10(largest / (_DIGITS * smallest)))))
+
+
+def _formatted(row: str, table: NDArray[np.generic]) -> list[bytes]:
+    """Lines of text, many rows at a time: Python's own formatting of a long tuple is the fastest there is."""
+    form = row.encode("ascii")
+    chunks = (table[begin : begin + _ROWS] for begin in range(0, len(table), _ROWS))
+    return [form * len(chunk) % tuple(chunk.reshape(-1).tolist()) for chunk in chunks]
+
+
+def _storable(column: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A column in a type that PLY has, little-endian: integers of 64 bits in 32 if they fit, else as doubles."""
+    if column.dtype.kind == "b":
+        return column.astype("|u1")
+    if column.dtype.kind in "iu" and column.dtype.itemsize == 8:
+        limits = np.iinfo(np.int32)
+        numbers = column.astype(np.float64)
+        fits = not len(column) or (numbers.min() >= limits.min and numbers.max() <= limits.max)
+        return column.astype("<i4") if fits else column.astype("<f8")
+    if column.dtype.kind == "f" and column.dtype.itemsize not in (4, 8):
+        return column.astype("<f4" if column.dtype.itemsize < 4 else "<f8")
+    if column.dtype.kind not in "iuf":
+        raise UsageError(f"values of type {column.dtype} cannot be written", "use numbers")
+    return column.astype(column.dtype.newbyteorder("<"))
+
+
+def _named(values: Mapping[str, NDArray[np.generic]], number: int) -> dict[str, NDArray[np.generic]]:
+    """Values under names that a PLY header can hold, each once."""
+    out: dict[str, NDArray[np.generic]] = {}
+    for name, column in values.items():
+        if column.shape != (number,):
+            raise UsageError(f"value {name!r} has shape {column.shape}, where ({number},) is needed", "give one value for each row")
+        word = re.sub(r"[^!-~]+", "_", name) or "value"
+        word = f"value_{word}" if word in _PLY_OWN else word
+        while word in out:
+            word += "_"
+        out[word] = column
+    return out
+
+
+def _say_left_out(mesh: Mesh, title: str, colors: bool, normals: bool) -> None:
+    lost = [*mesh.vertex_values, *mesh.face_values]
+    lost += ["colours"] if mesh.colors is not None and not colors else []
+    lost += ["normals"] if mesh.normals is not None and not normals else []
+    if lost:
+        log.info("%s has no place for %s: use PLY to keep them", title, ", ".join(lost))

@@ -1,0 +1,127 @@
+"""GLB (binary glTF 2.0): a JSON chunk that describes a tree of nodes and their meshes, and a binary chunk of their numbers.
+
+Nothing beside the file is opened, and every accessor is checked against the bytes there are before it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+
+from lpdif.arrays import FloatArray, IntArray
+from lpdif.io.formats.gltf import Gltf, Json
+from lpdif.io.polygons import first_outside, strips, triangulate
+from lpdif.io.source import DOWNLOAD_AGAIN, Source
+from lpdif.io.table.columns import colors_of
+from lpdif.text import counted
+from lpdif.types import Scan
+
+log = logging.getLogger("lpdif")
+
+MAGIC = b"glTF"
+
+_HEADER = 12  # bytes before the first chunk
+_JSON_LIMIT = 1 << 25  # bytes: Python's objects take twenty times what they are written in
+_POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6  # modes of primitives
+_NONE = 1 << 52  # no accessor
+
+
+def read_glb(source: Source) -> Scan:
+    """Reads all meshes and points of the file's scene, moved to where its nodes put them; of the colours, those of the points.
+
+    Raises InputError for a file that is cut off, compressed, or keeps its data elsewhere, and for whatever its JSON belies.
+    """
+    gltf = Gltf(source, *_chunks(source))
+    gltf.refuse_extensions()
+    points: list[FloatArray] = []
+    faces: list[IntArray] = []
+    colors: list[FloatArray] = []
+    total = left_out = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for mesh, matrix in gltf.placed_meshes():
+            turned = np.linalg.det(matrix[:3, :3]) < 0  # a mirror turns triangles round
+            shared: dict[tuple[int, int], range] = {}  # primitives of several materials may use the same points
+            for primitive in gltf.items_of(gltf.item("meshes", mesh), "primitives"):
+                attributes, mode = gltf.object_of(primitive, "attributes"), gltf.whole(primitive, "mode", _TRIANGLES)
+                if mode in _LINES or "POSITION" not in attributes:
+                    left_out += 1
+                    continue
+                position, color = gltf.whole(attributes, "POSITION"), gltf.whole(attributes, "COLOR_0", _NONE)
+                gltf.refuse_compressed(primitive, position)
+                if (position, color) not in shared:
+                    vertices = gltf.numbers(position, 3)
+                    shared[position, color] = range(total, total + len(vertices))
+                    total += len(vertices)
+                    points.append(vertices @ matrix[:3, :3].T + matrix[:3, 3])
+                    if color != _NONE and len(values := gltf.numbers(color, 3)) == len(vertices):
+                        colors.append(values)
+                own = shared[position, color]
+                if mode != _POINTS:
+                    triangles = _triangles(gltf, primitive, mode, len(own)) + own.start
+                    faces.append(triangles[:, ::-1] if turned else triangles)
+    if left_out:
+        log.info("%s: %s without points or of lines left out", source.name, counted(left_out, "primitive"))
+    if not total:
+        raise source.empty()
+    corners = np.concatenate(faces) if faces else np.zeros((0, 3), dtype=np.int64)
+    whole = np.concatenate(points)
+    kept = triangulate(corners.reshape(-1), np.full(len(corners), 3), whole, source.name)
+    if colors and len(colors) < len(points):
+        log.info("%s: colours left out: only %d of %s with one", source.name, len(colors), counted(len(points), "part"))
+        colors = []
+    return Scan(
+        whole,
+        colors=colors_of(list(np.concatenate(colors).T), source.name) if colors else None,
+        faces=kept if len(kept) else None,
+        name=source.name,
+    )
+
+
+def _chunks(source: Source) -> tuple[Json, memoryview]:
+    """The JSON object of the file, and the bytes of its binary chunk."""
+    data = source.data
+    if len(data) < _HEADER + 8:
+        raise source.error(f"ends within its header ({len(data)} of {_HEADER + 8} bytes)", DOWNLOAD_AGAIN)
+    version, length, size = (int.from_bytes(data[place : place + 4], "little") for place in (4, 8, 12))
+    if version != 2:
+        raise source.error(f"glTF version {version} is not understood, only version 2")
+    if length > len(data):
+        raise source.cut(len(data), length, "byte")
+    start = _HEADER + 8
+    if data[16:20] != b"JSON" or size > len(data) - start:
+        raise source.error("does not begin with a JSON chunk that ends within the file", DOWNLOAD_AGAIN)
+    if size > _JSON_LIMIT:
+        raise source.error(f"describes its scene in {size / 2**20:.0f} MB of JSON, {_JSON_LIMIT >> 20} at most are read", "save it as PLY")
+    try:
+        found = json.loads(data[start : start + size].rstrip(b"\0 "))
+    except (ValueError, RecursionError) as error:
+        raise source.error(f"its JSON chunk is damaged ({str(error)[:100]})", DOWNLOAD_AGAIN) from None
+    if not isinstance(found, dict):
+        raise source.error("its JSON chunk holds no object", DOWNLOAD_AGAIN)
+    place = start + size
+    binary = memoryview(data)[place + 8 : place + 8 + int.from_bytes(data[place : place + 4], "little")]
+    return found, binary if data[place + 4 : place + 8] == b"BIN\0" else memoryview(b"")
+
+
+def _triangles(gltf: Gltf, primitive: Json, mode: int, number: int) -> IntArray:
+    """Triangles (F, 3) of a primitive of `number` points: of loose ones, a strip or a fan."""
+    if "indices" in primitive:
+        corners = gltf.indices(gltf.whole(primitive, "indices"))
+    else:
+        gltf.unpack(number)
+        corners = np.arange(number)
+    if mode in (_STRIP, _FAN):
+        gltf.unpack(3 * len(corners))
+    outside = first_outside(corners, number)
+    if outside is not None:
+        raise gltf.source.error(f"a face uses point {corners[outside]}, but its points go from 0 to {number - 1}")
+    if mode == _STRIP:
+        return strips(corners, np.array([len(corners)]))
+    if mode == _FAN:
+        rim = corners[1:]
+        return np.stack([np.broadcast_to(corners[:1], (max(0, len(rim) - 1),)), rim[:-1], rim[1:]], axis=1)
+    if mode != _TRIANGLES:
+        raise gltf.source.error(f"a primitive of mode {mode} is not understood")
+    return corners[: len(corners) // 3 * 3].reshape(-1, 3)

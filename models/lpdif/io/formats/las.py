@@ -1,0 +1,112 @@
+"""LAS and LAZ (airborne laser scans), by laspy: an extra of lpdif, run in a child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.errors import InputError
+from lpdif.io.sandbox import Arrays, arrays_from_child
+from lpdif.io.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
+from lpdif.io.table.columns import parts_named, scan_of_columns
+from lpdif.text import counted
+from lpdif.types import Scan
+
+MAGIC = b"LASF"
+INSTALL = "pip install laspy lazrs"  # the extra las of lpdif by its own name: so it works wherever lpdif came from
+_SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
+_COORDINATES = 24  # bytes of those of a point, as they are given back
+_AT_ONCE = 1 << 18  # points unpacked at a time
+_POINTS, _COLORS = "@points", "@colors"  # of all files; other names are those of extra dimensions
+_CARRIED = ("intensity", "classification")
+
+
+def read_las(source: Source) -> Scan:
+    """Reads a LAS or LAZ file. Raises InputError for what its header or size belies, and where laspy is not installed."""
+    compressed, unpacked = _check_header(source)
+    missing = [name for name in ("laspy", *(["lazrs"] if compressed else [])) if importlib.util.find_spec(name) is None]
+    if missing:
+        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", INSTALL)
+    arrays = arrays_from_child(source, "las", unpacked)
+    if not len(arrays[_POINTS]):
+        raise source.empty()
+    columns: dict[str, NDArray[np.generic]] = {}
+    for name, values in arrays.items():
+        parts = [name] if values.ndim == 1 else parts_named(name, values.shape[1]) or []
+        columns |= zip(parts, values[None] if values.ndim == 1 else values.T, strict=True)
+    return scan_of_columns(source, list(columns), list(columns.values()))
+
+
+def _check_header(source: Source) -> tuple[bool, int]:
+    """Compares the header with the size of the file; tells whether the points are compressed, and the bytes of what is made of them."""
+    data, size = source.data, len(source.data)
+    if size < 227:
+        raise source.error(f"ends within its header ({size} of 227 bytes)", DOWNLOAD_AGAIN)
+    minor, header_size, offset, records = data[25], *struct.unpack_from("<HII", data, 94)
+    kind, length, count = struct.unpack_from("<BHI", data, 104)
+    if header_size < 227 or header_size > offset or offset > size:
+        raise source.error(f"LAS header of {counted(header_size, 'byte')}, points from byte {offset}, in a file of {size}", DOWNLOAD_AGAIN)
+    if minor >= 4 and header_size >= 255 and size >= 255:
+        count = max(count, struct.unpack_from("<Q", data, 247)[0])
+    scales = struct.unpack_from("<3d", data, 131)
+    if not all(math.isfinite(scale) and scale for scale in scales):
+        raise source.error(f"LAS header scales x, y and z by {' '.join(f'{scale:g}' for scale in scales)}: these are no coordinates")
+    compressed, kind = bool(kind & 0x80), kind & 0x3F
+    if kind >= len(_SHORTEST) or length < _SHORTEST[kind]:
+        raise source.error(f"LAS points of format {kind} and {counted(length, 'byte')} are not understood")
+    place = header_size
+    for record in range(records):
+        if place + 54 > offset:
+            raise source.error(f"LAS header says {counted(records, 'variable length record')}, but has room for {record:,} before its points")
+        place += 54 + struct.unpack_from("<H", data, place + 20)[0]
+    if place > offset:
+        raise source.error("the last variable length record of its LAS header reaches into the points")
+    if count == 0:
+        raise source.empty("header says 0")
+    room = (size - offset) // length
+    if not compressed and count > room:
+        raise source.cut(room, count, "point")
+    if compressed and count * length > source.most_unpacked:
+        said = f"LAZ header says {counted(count, 'point')} of {counted(length, 'byte')}, in {counted(size - offset, 'byte')}"
+        raise source.error(f"{said}: more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+    return compressed, count * (length + _COORDINATES)
+
+
+def decode(path: Path) -> Arrays:
+    """Points in their own coordinates, raw colours, and the values worth carrying. Runs in the child process."""
+    import laspy
+
+    out: Arrays = {}
+    place = 0
+    try:  # the other backend, of many threads, makes room for whole chunks, of whatever size the file says they are
+        with laspy.open(path, read_evlrs=False, laz_backend=laspy.LazBackend.Lazrs) as reader:
+            count = reader.header.point_count
+            for cloud in reader.chunk_iterator(_AT_ONCE):
+                for name, values in _columns(cloud):
+                    if name not in out:  # memory that is not written to is not taken: it grows with what has been unpacked
+                        out[name] = np.empty((count, *values.shape[1:]), dtype=values.dtype)
+                    out[name][place : place + len(cloud)] = values
+                place += len(cloud)
+    except laspy.LaspyException as error:
+        raise InputError(f"damaged: {error}") from None
+    if place < count:
+        raise InputError(f"ends after {place:,} of {counted(count, 'point')} (header says {count:,})")
+    return {name: values for name, values in out.items() if name == _POINTS or values.any()}  # all black, or 0, stands for none
+
+
+def _columns(cloud: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """The names and columns of some points."""
+    known = set(cloud.point_format.dimension_names)
+    yield _POINTS, np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])
+    if {"red", "green", "blue"} <= known:
+        yield _COLORS, np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
+    for name in (*_CARRIED, *cloud.point_format.extra_dimension_names):
+        if name in known and ((values := np.asarray(cloud[name])).ndim == 1 or parts_named(name, values.shape[1]) is not None):
+            yield name, values

@@ -1,0 +1,120 @@
+"""Wavefront OBJ: points or a mesh; colours behind the coordinates, normals, negative indices, polygons.
+
+Materials, textures, lines and free-form surfaces are not geometry of points and are passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.arrays import FloatArray, IntArray
+from lpdif.errors import InputError
+from lpdif.io.polygons import triangulate
+from lpdif.io.source import Source, Text, as_text, join_continued, with_comments
+from lpdif.io.table.columns import colors_of
+from lpdif.io.table.numbers import Bytes, Rows, read_rows
+from lpdif.text import counted
+from lpdif.types import Scan
+
+log = logging.getLogger("lpdif")
+
+
+def read_obj(source: Source) -> Scan:
+    """Reads an OBJ file. Raises InputError naming the line of a bad number or index."""
+    text = with_comments(join_continued(as_text(source)), b"#")
+    vertices = read_rows(text, keyword=b"v")
+    if not len(vertices.counts):
+        raise source.empty('no line that begins with "v"')
+    short = np.flatnonzero(vertices.counts < 3)
+    if len(short):
+        raise text.error(int(vertices.lines[short[0]]), f"a point of {counted(int(vertices.counts[short[0]]), 'coordinate')}")
+    starts = vertices.starts
+    points = vertices.values[starts[:, None] + np.arange(3)]
+    colors = _colors(source, vertices)
+
+    normals = read_rows(text, keyword=b"vn", columns=3).values.reshape(-1, 3)
+    corners = read_rows(text, keyword=b"f", prepare=_first_parts)
+    faces: IntArray | None = None
+    own_normals: FloatArray | None = None
+    if len(corners.counts):
+        indices = _indices(text, corners, vertices.lines, len(points), "point")
+        faces = triangulate(indices, corners.counts, points, source.name)
+        if len(normals):
+            own_normals = _normals_of_corners(text, indices, corners, normals, len(points))
+    elif len(normals) == len(points):
+        own_normals = normals
+    return Scan(points, own_normals, colors, {}, faces if faces is not None and len(faces) else None, None, source.name)
+
+
+def _colors(source: Source, vertices: Rows) -> NDArray[np.uint8] | None:
+    colored = vertices.counts >= 6
+    if not colored.any():
+        return None
+    if not colored.all():
+        log.warning("%s: colours left out: only %d of %s with one", source.name, int(colored.sum()), counted(len(colored), "point"))
+        return None
+    return colors_of([vertices.values[vertices.starts + place] for place in (3, 4, 5)], source.name)
+
+
+def _indices(text: Text, corners: Rows, lines: IntArray, number: int, thing: str) -> IntArray:
+    """Indices from 0 of corners that count from 1, or backwards from the last `thing` before their line."""
+    raw = corners.values
+    bad = ~((np.abs(raw) < 2.0**62) & (raw == np.rint(raw)))
+    indices = np.where(bad, 0, raw).astype(np.int64)
+    bad |= indices == 0
+    backwards = np.flatnonzero(indices < 0)
+    indices[indices > 0] -= 1
+    if len(backwards):
+        row = np.searchsorted(np.cumsum(corners.counts), backwards, side="right")
+        indices[backwards] += np.searchsorted(lines, corners.lines[row])
+    bad |= (indices < 0) | (indices >= number)
+    if bad.any():
+        place = int(np.flatnonzero(bad)[0])
+        at = int(corners.lines[np.searchsorted(np.cumsum(corners.counts), place, side="right")])
+        raise text.error(at, f"face uses {thing} {raw[place]:g}, but the {thing}s go from 1 to {number}")
+    return indices
+
+
+def _normals_of_corners(text: Text, indices: IntArray, corners: Rows, normals: FloatArray, number: int) -> FloatArray | None:
+    """The normal of each point, if every corner names one and all corners of a point name the same."""
+    thirds = read_rows(text, keyword=b"f", prepare=_third_parts, bare=True)
+    if not np.array_equal(thirds.lines, corners.lines) or not np.array_equal(thirds.counts, corners.counts):
+        return None
+    lines = read_rows(text, keyword=b"vn").lines
+    try:
+        named = _indices(text, thirds, lines, len(normals), "normal")
+    except InputError as error:  # the points are none the worse for it
+        log.warning("%s: normals left out", error.message)
+        return None
+    of_point = np.full(number, -1, dtype=np.int64)
+    of_point[indices] = named
+    if not np.array_equal(of_point[indices], named):
+        return None
+    out = np.zeros((number, 3))
+    out[of_point >= 0] = normals[of_point[of_point >= 0]]
+    return out
+
+
+def _parts(block: Bytes) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Of each byte, which part of a corner "a/b/c" it belongs to (0, 1, 2), and whether it is a separator."""
+    slash = block == 47
+    space = block <= 32
+    before = np.cumsum(slash, dtype=np.int32)
+    at_space = np.maximum.accumulate(np.where(space, before, 0))
+    part: NDArray[np.int32] = before - at_space
+    return part, slash | space
+
+
+def _first_parts(block: Bytes) -> Bytes:
+    """Leaves "a" of every "a/b/c"."""
+    part, _ = _parts(block)
+    return np.where(part == 0, block, np.where(block == 10, block, np.uint8(32)))
+
+
+def _third_parts(block: Bytes) -> Bytes:
+    """Leaves "c" of every "a/b/c"."""
+    part, separator = _parts(block)
+    return np.where((part == 2) & ~separator, block, np.where(block == 10, block, np.uint8(32)))

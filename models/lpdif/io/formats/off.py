@@ -1,0 +1,86 @@
+"""OFF (Geomview): text; the variants COFF, NOFF and CNOFF, and plain OFF whose points carry colours."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from lpdif.io.polygons import first_outside, triangulate
+from lpdif.io.source import DOWNLOAD_AGAIN, Source, as_text, with_comments
+from lpdif.io.table.columns import scan_of_columns
+from lpdif.io.table.infer_columns import guess_names
+from lpdif.io.table.numbers import read_rows, read_table
+from lpdif.text import counted
+from lpdif.types import Scan
+
+HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST|st)?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))")
+
+
+def read_off(source: Source) -> Scan:
+    """Reads an OFF file. Raises InputError naming the line of what is wrong."""
+    text = with_comments(as_text(source), b"#")
+    match = HEADER.match(text.data)
+    if match is None:
+        raise source.error("not an OFF file: it does not begin with OFF")
+    if match[4] or match[5]:
+        raise source.error(f"{match[0].strip().decode()} has points of other than three dimensions")
+    if text.data[match.end() :].lstrip().startswith(b"BINARY"):
+        raise source.error("is a binary OFF file, which is not read", "save it as text, or as PLY")
+    head = read_rows(text, match.end(), rows=1)
+    if not len(head.counts) or head.counts[0] < 2:
+        raise source.error("ends before the counts of its points and faces", DOWNLOAD_AGAIN)
+    counts = head.values[:2]
+    if not (np.isfinite(counts).all() and (counts == np.rint(counts)).all() and (counts >= 0).all()):
+        raise text.error(int(head.lines[0]), f"the header's counts of points and faces are {counts[0]:g} and {counts[1]:g}")
+    number, polygons = (int(count) for count in counts)
+    if number == 0:
+        raise source.empty("header says 0")
+
+    first = read_rows(text, head.end, rows=1)
+    columns = int(first.counts[0]) if len(first.counts) else 3
+    if columns < 3:
+        raise text.error(int(first.lines[0]), f"a point of {counted(columns, 'coordinate')}")
+    table, place = read_table(text, head.end, number, columns, "point")
+    names = _names(columns, bool(match[2]), bool(match[3])) or guess_names(table, False)
+    if names[:3] != ["x", "y", "z"]:  # which look like something else; but a point begins with its coordinates here
+        names = [*"xyz", *(f"value{number}" for number in range(1, columns - 2))]
+    points = np.ascontiguousarray(table[:, :3])
+
+    faces = None
+    if polygons:
+        if polygons > (len(text.data) - place + 1) // 2:
+            raise source.error(
+                f"header says {counted(polygons, 'face')}, but the file has room for {(len(text.data) - place + 1) // 2:,} at most",
+                DOWNLOAD_AGAIN,
+            )
+        rows = read_rows(text, place, polygons)
+        if len(rows.counts) < polygons:
+            raise source.cut(len(rows.counts), polygons, "face")
+        sizes = rows.values[rows.starts]
+        wrong = ~((sizes >= 0) & (sizes == np.rint(sizes)) & (sizes < rows.counts))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise text.error(
+                int(rows.lines[row]),
+                f"a face whose count of corners is {sizes[row]:g}, on a line of {counted(int(rows.counts[row]), 'number')}",
+            )
+        size = sizes.astype(np.int64)
+        ends = np.cumsum(size)
+        raw = rows.values[np.arange(int(ends[-1])) + np.repeat(rows.starts + 1 - (ends - size), size)]
+        with np.errstate(invalid="ignore"):
+            corners = np.where(np.isfinite(raw) & (raw == np.rint(raw)) & (np.abs(raw) < 2.0**62), raw, -1).astype(np.int64)
+        outside = first_outside(corners, number)
+        if outside is not None:
+            row = int(np.searchsorted(ends, outside, side="right"))
+            raise text.error(int(rows.lines[row]), f"face uses point {raw[outside]:g}, but the points go from 0 to {number - 1}")
+        faces = triangulate(corners, size, points, source.name)
+    return scan_of_columns(source, names, list(table.T), faces if faces is not None and len(faces) else None)
+
+
+def _names(columns: int, colored: bool, with_normals: bool) -> list[str]:
+    """Names of the columns as the header's letters give them; empty if they do not, or do not fit."""
+    names = ["x", "y", "z"] + ["nx", "ny", "nz"] * with_normals
+    if colored and columns - len(names) in (3, 4):
+        names += ["red", "green", "blue", "alpha"]
+    return names[:columns] + ["" for _ in range(columns - len(names))] if colored or with_normals else []

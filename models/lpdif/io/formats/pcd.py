@@ -1,0 +1,224 @@
+"""PCD (Point Cloud Library): ascii, binary and binary_compressed."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.io.formats import lzf
+from lpdif.io.source import DOWNLOAD_AGAIN, Source, Text
+from lpdif.io.table.columns import Column, parts_named, scan_of_columns
+from lpdif.io.table.numbers import read_table
+from lpdif.text import counted
+from lpdif.types import Scan
+
+log = logging.getLogger("lpdif")
+
+_HEADER_LIMIT = 1 << 16
+_WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
+_DATA_LINE = re.compile(rb"(?mi)^DATA[ \t]+(\w+)[ \t]*\r?\n")
+_KINDS = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)} | {("B", 1): "<u1"}
+
+
+def is_pcd(head: bytes) -> bool:
+    """Whether a header of PCD begins here."""
+    lines = [line.strip() for line in head[:2048].splitlines()]
+    if any(line.startswith((b"# .PCD", b"VERSION ", b"FIELDS ", b"COLUMNS ")) for line in lines[:8]):
+        return True
+    # in small letters these words begin other tables too
+    return any(line.startswith((b"# .pcd", b"fields ")) for line in lines[:8]) and any(line.startswith(b"data ") for line in lines)
+
+
+def read_pcd(source: Source) -> Scan:
+    """Reads a PCD file. Raises InputError for whatever its header or size belies."""
+    header, start, data_kind = _header(source)
+    fields = header.get("FIELDS") or header.get("COLUMNS")
+    if not fields:
+        raise source.error("PCD header has no line FIELDS")
+    sizes = _integers(source, header, "SIZE", [4] * len(fields), fields)
+    counts = _integers(source, header, "COUNT", [1] * len(fields), fields)
+    types = [kind.upper() for kind in header.get("TYPE", ["F"] * len(fields))]
+    if len(types) != len(fields):
+        raise source.error(f"PCD header has {len(fields)} of FIELDS and {len(types)} of TYPE")
+    kinds = [_kind(source, field, kind, size) for field, kind, size in zip(fields, types, sizes, strict=True)]
+    if any(not 0 < count <= 1 << 16 for count in counts):
+        raise source.error(f"PCD header has a COUNT of {next(count for count in counts if not 0 < count <= 1 << 16)}")
+    width = _integer(source, header, "WIDTH", None)
+    height = _integer(source, header, "HEIGHT", 1)
+    points = _integer(source, header, "POINTS", None if width is None else width * (height or 1))
+    if points is None:
+        raise source.error("PCD header has no line POINTS")
+    if width is not None and height is not None and width * height != points:
+        raise source.error(f"PCD header says {counted(points, 'point')}, but {width} x {height}")
+    if points == 0:
+        raise source.empty("header says 0")
+
+    if data_kind == "ascii":
+        columns = _ascii(source, start, points, kinds, counts)
+    elif data_kind == "binary":
+        columns = _binary(source, start, points, kinds, counts)
+    elif data_kind == "binary_compressed":
+        columns = _compressed(source, start, points, kinds, counts)
+    else:
+        raise source.error(f"PCD data {data_kind!r} is none of ascii, binary and binary_compressed")
+
+    names: list[str] = []
+    arrays: list[Column] = []
+    for field, kind, count, column in zip(fields, kinds, counts, columns, strict=True):
+        if field == "_":  # padding
+            continue
+        if field.lower() in ("rgb", "rgba") and count == 1 and kind.itemsize == 4:
+            if lost := _colors_lost(fields, columns, column):
+                log.warning("%s: colours left out: %s without one", source.name, counted(lost, "point"))
+                continue
+            packed = _packed_colors(source, column[:, 0], kind)
+            names += ["red", "green", "blue"]
+            arrays += [(packed >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)]
+        elif count == 1:
+            names.append(field)
+            arrays.append(column[:, 0])
+        elif (parts := parts_named(field, count)) is not None:
+            names += parts
+            arrays += list(column.T)
+        else:
+            log.info("%s: field %s of %d values a point left out", source.name, field, count)
+    return scan_of_columns(source, names, arrays, sensor=_sensor(source, header, height or 1))
+
+
+def _colors_lost(fields: list[str], columns: list[Column], packed: Column) -> int:
+    """How many points that have coordinates have "nan" for a colour.
+
+    Only text has lost it so: its columns are doubles, where the bits of a float of four bytes are a colour whatever they are.
+    """
+    if packed.dtype != np.float64:
+        return 0
+    missing = np.isnan(packed[:, 0])
+    for field, column in zip(fields, columns, strict=True):
+        if field.lower() in ("x", "y", "z"):
+            missing &= np.isfinite(column[:, 0])
+    return int(missing.sum())
+
+
+def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -> NDArray[np.uint32]:
+    """Colours as 0xRRGGBB: an integer, or the bits of a float."""
+    if column.dtype == np.float64:  # text; some programs write the integer of what they call a float, whose bits as a float are no whole number
+        whole = np.nan_to_num(column.astype(np.float64))
+        if whole.min() >= 0 and whole.max() < 2**32 and (whole == np.rint(whole)).all():
+            return whole.astype(np.uint32)
+    if column.dtype != kind and kind.kind in "iu":
+        raise source.error("a packed colour is no whole number of four bytes")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(column.astype(kind)).view(np.uint32)
+
+
+def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:
+    match = _DATA_LINE.search(source.data, 0, _HEADER_LIMIT)
+    if match is None:
+        raise source.error("PCD header does not end: no line DATA", DOWNLOAD_AGAIN)
+    header: dict[str, list[str]] = {}
+    for number, raw in enumerate(source.data[: match.start()].decode("latin-1").splitlines(), 1):
+        words = raw.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if words[0].upper() not in _WORDS:
+            raise source.error(f"line {number}: {raw.strip()[:40]!r} belongs in no PCD header")
+        header[words[0].upper()] = words[1:]
+    return header, match.end(), match[1].decode().lower()
+
+
+def _integers(source: Source, header: dict[str, list[str]], word: str, default: list[int], fields: list[str]) -> list[int]:
+    if word not in header:
+        return default
+    words = header[word]
+    if len(words) != len(fields):
+        raise source.error(f"PCD header has {len(fields)} of FIELDS and {len(words)} of {word}")
+    return [_number(source, word, value) for value in words]
+
+
+def _integer(source: Source, header: dict[str, list[str]], word: str, default: int | None) -> int | None:
+    if word not in header:
+        return default
+    if len(header[word]) != 1:
+        raise source.error(f"PCD header line {word} has {len(header[word])} values")
+    value = _number(source, word, header[word][0])
+    if value < 0:
+        raise source.error(f"PCD header says {word} {value}")
+    return value
+
+
+def _number(source: Source, word: str, value: str) -> int:
+    if not value.isascii() or not value.removeprefix("-").isdigit() or len(value) > 20:
+        raise source.error(f"PCD header line {word}: {value[:40]!r} is not a whole number")
+    return int(value)
+
+
+def _kind(source: Source, field: str, kind: str, size: int) -> np.dtype[np.generic]:
+    if field == "_" and 0 < size <= 1 << 16 and (kind, size) not in _KINDS:
+        return np.dtype(f"V{size}")
+    if (kind, size) not in _KINDS:
+        raise source.error(f"PCD field {field!r} of type {kind[:8]} and {counted(size, 'byte')} is not understood")
+    return np.dtype(_KINDS[kind, size])
+
+
+def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    table, _ = read_table(Text(source, source.data, comments=(b"#",)), start, points, sum(counts), "point")
+    columns: list[Column] = []
+    place = 0
+    for kind, count in zip(kinds, counts, strict=True):
+        column: NDArray[np.generic] = table[:, place : place + count]
+        place += count
+        if kind.kind in "iu":
+            limits = np.iinfo(kind.str)
+            values = table[:, place - count : place]
+            if np.isfinite(values).all() and values.min() >= limits.min and values.max() <= limits.max:
+                column = values.astype(kind)
+        columns.append(column)
+    return columns
+
+
+def _binary(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    row = np.dtype([(f"f{i}", kind, (count,)) for i, (kind, count) in enumerate(zip(kinds, counts, strict=True))])
+    room = (len(source.data) - start) // row.itemsize
+    if points > room:
+        raise source.cut(room, points, "point")
+    values = np.frombuffer(source.data, row, points, start)
+    return [np.ascontiguousarray(values[f"f{index}"]) for index in range(len(kinds))]
+
+
+def _compressed(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    size = points * sum(kind.itemsize * count for kind, count in zip(kinds, counts, strict=True))
+    if len(source.data) < start + 8:
+        raise source.error("ends before its compressed data", DOWNLOAD_AGAIN)
+    packed_size, unpacked_size = np.frombuffer(source.data, "<u4", 2, start).tolist()
+    if unpacked_size != size:
+        raise source.error(
+            f"compressed data is announced as {counted(unpacked_size, 'byte')}, where {counted(points, 'point')} would take {size:,}"
+        )
+    if packed_size > len(source.data) - start - 8:
+        raise source.error(f"ends after {len(source.data) - start - 8:,} of {counted(packed_size, 'byte')} of compressed data", DOWNLOAD_AGAIN)
+    if size > packed_size * lzf.MOST:
+        raise source.error(f"{counted(packed_size, 'byte')} of compressed data cannot hold {counted(points, 'point')}", DOWNLOAD_AGAIN)
+    try:
+        data = lzf.decompress(source.data[start + 8 : start + 8 + packed_size], size)
+    except ValueError as error:
+        raise source.error(f"compressed data {error}", DOWNLOAD_AGAIN) from None
+    columns: list[Column] = []
+    place = 0
+    for kind, count in zip(kinds, counts, strict=True):  # field after field, not point after point
+        columns.append(np.frombuffer(data, kind, points * count, place).reshape(points, count))
+        place += points * count * kind.itemsize
+    return columns
+
+
+def _sensor(source: Source, header: dict[str, list[str]], height: int) -> NDArray[np.float64] | None:
+    """The first three numbers of VIEWPOINT, where the scanner stood. All zeros say so only of an organised cloud:
+    they are also what is written where it is not known."""
+    words = header.get("VIEWPOINT", [])
+    try:
+        place = np.array([float(word) for word in words[:3]])
+    except ValueError:
+        raise source.error(f"PCD header line VIEWPOINT: {' '.join(words)[:60]!r} is not seven numbers") from None
+    return place if len(place) == 3 and np.isfinite(place).all() and (height > 1 or place.any()) else None

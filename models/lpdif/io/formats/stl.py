@@ -1,0 +1,91 @@
+"""STL, text or binary: triangles of loose corners, which are put together where they are equal."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.errors import InputError
+from lpdif.io.polygons import triangulate
+from lpdif.io.source import DOWNLOAD_AGAIN, Source, Text, as_text
+from lpdif.io.table.numbers import read_rows
+from lpdif.text import counted
+from lpdif.types import Scan
+
+log = logging.getLogger("lpdif")
+
+_TRIANGLE = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+_HEADER = 84  # 80 bytes of text, 4 of the count
+# before what may follow on the same line, where programs write several words, or all, to the line
+_INNER_WORD = re.compile(rb"(?<=[ \t])(?=vertex[ \t]+[-+.\dni]|endloop\s)", re.IGNORECASE)
+
+
+def is_binary_stl(data: bytes) -> bool:
+    """Whether the size is just what the count at byte 80 asks for."""
+    return len(data) >= _HEADER and len(data) == _HEADER + _TRIANGLE.itemsize * int.from_bytes(data[80:84], "little")
+
+
+def is_text_stl(data: bytes) -> bool:
+    """Whether it begins as STL text does."""
+    head = data[:4096].lower()
+    return head.startswith(b"solid") and not is_binary_stl(data) and (b"facet" in head or b"endsolid" in head)
+
+
+def read_stl(source: Source) -> Scan:
+    """Reads an STL file. Raises InputError where it ends early or holds no triangle."""
+    text_like = as_text(source).data.lstrip()[:4096]
+    as_words = is_text_stl(text_like) or (text_like.startswith(b"solid") and b"\0" not in text_like)
+    corners = _read_text(source) if as_words and not is_binary_stl(source.data) else _read_binary(source)
+    if not len(corners):
+        raise source.error("holds no triangles")
+    points, index = merge_equal(corners)
+    faces = triangulate(index, np.full(len(index) // 3, 3), points, source.name)
+    return Scan(points, faces=faces if len(faces) else None, name=source.name)
+
+
+def _read_binary(source: Source) -> NDArray[np.float64]:
+    data = source.data
+    if len(data) < _HEADER:
+        raise source.error(f"not an STL file: {counted(len(data), 'byte')}, where a binary one has {_HEADER} at least", DOWNLOAD_AGAIN)
+    count, room = int.from_bytes(data[80:84], "little"), (len(data) - _HEADER) // _TRIANGLE.itemsize
+    if count > room:
+        raise source.cut(room, count, "triangle")
+    if not is_binary_stl(data):
+        behind = counted(len(data) - _HEADER - count * _TRIANGLE.itemsize, "byte")
+        log.warning("%s: %s behind its %s left out", source.name, behind, counted(count, "triangle"))
+    return np.frombuffer(data, _TRIANGLE, count, _HEADER)["corners"].reshape(-1, 3).astype(np.float64)
+
+
+def _read_text(source: Source) -> NDArray[np.float64]:
+    text = as_text(source)
+    if text.data.count(b"\n") < 2 * text.data.lower().count(b"vertex"):  # seven lines to three of them are the rule
+        try:
+            rows = read_rows(Text(source, _INNER_WORD.sub(b"\n", text.data)), keyword=b"vertex", columns=3)
+        except InputError:  # which names a line that the file has not
+            raise source.error('"vertex" is not followed by three numbers everywhere') from None
+    else:
+        rows = read_rows(text, keyword=b"vertex", columns=3)
+    if len(rows.counts) % 3:
+        raise text.error(int(rows.lines[-1]), "ends within a triangle", DOWNLOAD_AGAIN)
+    if b"endsolid" not in text.data[-4096:].lower():
+        log.warning("%s: has no last line endsolid: it may be cut off", source.name)
+    return rows.values.reshape(-1, 3)
+
+
+def merge_equal(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Equal points become one: (U, 3) points in the order of their first use, and (N,) the index of each corner's point."""
+    values = np.ascontiguousarray(corners + 0.0)  # -0.0 and 0.0 are one place
+    words = values.view(np.uint64)
+    key = (words * np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)).sum(axis=1, dtype=np.uint64)
+    key ^= key >> np.uint64(29)
+    _, first, index = np.unique(key, return_index=True, return_inverse=True)
+    if not np.array_equal(words[first][index], words):  # two places share a key: compare them whole
+        _, first, index = np.unique(words, axis=0, return_index=True, return_inverse=True)
+        index = index.reshape(-1)
+    order = np.argsort(first)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return values[first[order]], rank[index]

@@ -1,0 +1,100 @@
+"""Polygons, as files list them, to triangles.
+
+Letters: N points, G polygons, T corners of all polygons together, F triangles.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from lpdif.arrays import FloatArray, IntArray
+from lpdif.text import counted
+
+log = logging.getLogger("lpdif")
+
+_APEXES = 16  # corners tried as the apex of a polygon's fan
+_AT_ONCE = 1 << 20  # corners looked at together: bounds the memory
+
+
+def triangulate(corners: IntArray, counts: IntArray, points: FloatArray, name: str) -> IntArray:
+    """Cuts polygons into triangles, in their order: (F, 3).
+
+    corners (T,) indices into points (N, 3), polygon after polygon; counts (G,) corners of each polygon. Each polygon
+    becomes a fan; the corner that all its triangles share is the one for which they overlap least, so that a polygon with
+    a dent is cut rightly as long as some corner sees all others. Polygons of fewer than three corners and triangles
+    that use a point twice are left out, and said.
+    """
+    if len(counts) and (counts == 3).all():
+        triangles = corners.reshape(-1, 3)
+        short = 0
+    else:
+        triangles = _fans(corners, counts, points)
+        short = int((counts < 3).sum())
+    a, b, c = triangles.T
+    whole = (a != b) & (b != c) & (c != a)
+    if short:
+        log.info("%s: %s of fewer than three corners left out", name, counted(short, "face"))
+    if not whole.all():
+        log.info("%s: %s with a point used twice left out", name, counted(int((~whole).sum()), "triangle"))
+        triangles = triangles[whole]
+    return triangles
+
+
+def _fans(corners: IntArray, counts: IntArray, points: FloatArray) -> IntArray:
+    starts = np.cumsum(counts) - counts
+    sizes = np.maximum(counts - 2, 0)
+    triangles = np.empty((int(sizes.sum()), 3), dtype=np.int64)
+    places = np.cumsum(sizes) - sizes
+    for size in np.unique(counts[counts >= 3]):
+        same = np.flatnonzero(counts == size)
+        step = max(1, _AT_ONCE // int(size))
+        for begin in range(0, len(same), step):
+            chosen = same[begin : begin + step]
+            polygons = corners[starts[chosen, None] + np.arange(size)]
+            fans = _best_fans(polygons, points) if size > 3 else polygons[:, None]
+            triangles[places[chosen, None] + np.arange(size - 2)] = fans
+    return triangles
+
+
+def _best_fans(polygons: IntArray, points: FloatArray) -> IntArray:
+    """(G, n) polygons of one size -> (G, n - 2, 3), each the fan of least total area: where triangles overlap it is more."""
+    size = polygons.shape[1]
+    best = np.full(len(polygons), np.inf)
+    apex = np.zeros(len(polygons), dtype=np.int64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for corner in range(min(size, _APEXES)):
+            ring = points[np.roll(polygons, -corner, axis=1)]
+            sides = ring[:, 1:] - ring[:, :1]
+            area = np.linalg.norm(np.cross(sides[:, :-1], sides[:, 1:]), axis=-1).sum(axis=-1)
+            better = area < best * (1 - 1e-9)  # of equals the first, as everybody cuts a convex polygon
+            best[better], apex[better] = area[better], corner
+    ring = polygons[np.arange(len(polygons))[:, None], (np.arange(size) + apex[:, None]) % size]
+    return np.stack([np.broadcast_to(ring[:, :1], (len(ring), size - 2)), ring[:, 1:-1], ring[:, 2:]], axis=-1)
+
+
+def strips(corners: IntArray, counts: IntArray) -> IntArray:
+    """Triangle strips to triangles (F, 3): every second one turned round, so that all face alike.
+
+    corners (T,) with -1 where a strip ends and another begins; counts (G,) entries of each strip list.
+    """
+    if len(corners) < 3:
+        return np.zeros((0, 3), dtype=np.int64)
+    ends = np.cumsum(counts)
+    closed = np.insert(corners, ends[:-1], -1)  # lists are separate strips too
+    index = np.arange(len(closed))
+    begin = np.maximum.accumulate(np.where(closed < 0, index + 1, 0))
+    triangles = np.stack([closed[:-2], closed[1:-1], closed[2:]], axis=1)
+    odd = ((index - begin)[:-2] % 2).astype(np.bool_)
+    triangles[odd] = triangles[odd][:, [1, 0, 2]]
+    a, b, c = triangles.T
+    kept: IntArray = triangles[(triangles >= 0).all(axis=1) & (a != b) & (b != c) & (c != a)]
+    return kept
+
+
+def first_outside(corners: IntArray, number: int) -> int | None:
+    """Place of the first corner that is no index of `number` points, or None."""
+    if not len(corners) or (corners.min() >= 0 and corners.max() < number):
+        return None
+    return int(np.flatnonzero((corners < 0) | (corners >= number))[0])

@@ -1,0 +1,206 @@
+"""The head of a text of columns: comments, titles, names, a count; where the rows begin and how they are written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from lpdif.io.source import DOWNLOAD_AGAIN, Text
+from lpdif.io.table.columns import coordinates_named
+from lpdif.io.table.dialect import Dialect, dialect_of, has_decimal_commas, is_number, without_quotes
+from lpdif.io.table.numbers import LONGEST
+
+HEAD = 1 << 16  # names and comments are looked for in so many bytes
+COMMENTS = (b"#", b"//", b"%", b"!")
+COMMENT = re.compile(rb"(?<!1\.)(?:#|//|%|!)[^\n]*")
+_LIKE_A_NUMBER = re.compile(rb"[-+.,'\d]*\d|[+-]?(?:nan|inf)", re.IGNORECASE)
+_DATA_LIKE = re.compile(rb"[#/%!]+\s*[-+.,\d\s]+$")  # a comment of nothing but numbers gives no names
+_LABEL = re.compile(rb"[A-Za-z_ ]+[:=][ \t]+")  # "columns: x y z"
+_SEPARATOR = re.compile(rb"sep=.", re.IGNORECASE)  # a word to a program, not to us
+_ROW_NAME = re.compile(rb'\s*"[^"\n]*"[\s,;|]+[^"\s]')  # in quotes, before values without any
+_TITLES = 10
+_LOOK = 50  # rows that are looked at to tell how all are meant
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the first lines say: where the rows begin, what the columns are called and how rows are written, how many points.
+
+    ends_with_delimiter: whether a delimiter ends rows, and parts no further field.
+    """
+
+    start: int
+    names: list[str]
+    dialect: Dialect
+    count: int | None
+    columns: int
+    ends_with_delimiter: bool = False
+
+
+@dataclass
+class _Lines:
+    """The lines before the rows that may name the columns, those that are comments apart; `lines`: where the others stand."""
+
+    comments: list[list[str]] = field(default_factory=list)
+    titles: list[list[str]] = field(default_factory=list)
+    lines: list[tuple[int, bytes]] = field(default_factory=list)
+    naming: int | None = None  # the title that names columns for sure
+
+    def add_comment(self, line: bytes) -> None:
+        self.comments = (self.comments + _candidates(line))[-2 * _TITLES :]
+
+    def add_title(self, line: bytes, number: int, are_names: bool = False) -> None:
+        candidates = _candidates(line)
+        if are_names or any(map(coordinates_named, candidates)):
+            self.naming = len(self.lines)
+        self.titles += candidates
+        self.lines.append((number, line))
+
+    def names(self, columns: int, after_row_names: bool = False) -> list[str]:
+        """The names of so many columns: the last line that says coordinates, else the last of all.
+
+        after_row_names: whether the first column holds names of rows, for which a line may have no name, as R writes it; it gets "".
+        """
+        for names in reversed(self.comments + self.titles):
+            for some in (names, names[1:]):
+                if len(some) == columns and coordinates_named(some):
+                    return some
+            if after_row_names and len(names) == columns - 1 and coordinates_named(names):
+                return ["", *names]
+        if after_row_names and self.titles and len(self.titles[-1]) == columns - 1:
+            return ["", *self.titles[-1]]
+        return (self.titles or self.comments or [[]])[-1]
+
+    def unread(self, count: int | None) -> tuple[int, bytes] | None:
+        """The first of the lines that is neither names, nor a title before these, nor units behind; None if all are."""
+        if self.naming is not None:
+            rest = self.lines[self.naming + 1 :]
+            units = rest and not _numbers_in(rest[0][1])
+            return next(iter(rest[1:] if units else rest), None)
+        with_numbers = [line for line in self.lines if _numbers_in(line[1])] if count is None else []
+        return next(iter(with_numbers + self.lines[1:]), None)
+
+    def may_have_labels(self, count: int | None) -> bool:
+        """Whether words may stand before the numbers of rows: there are no names, and no title but that behind a count."""
+        return self.naming is None and len(self.lines) <= (count is not None)
+
+
+def layout_of(text: Text) -> Layout:
+    """Reads the head of the text, up to the first row. Raises InputError naming a line that is none of what may stand there."""
+    data, place, number, count, before = text.data, 0, 0, None, _Lines()
+    decimal_comma = has_decimal_commas(head_rows(data))
+    while place < len(data):
+        end = data.find(b"\n", place)
+        end = len(data) if end < 0 else end
+        if end - place > LONGEST:
+            raise text.error(number, f"a line of {(end - place) / 2**20:.0f} MB is no row of numbers", DOWNLOAD_AGAIN)
+        line = without_quotes(data[place:end]).strip()
+        if _LIKE_A_NUMBER.match(line):
+            line = COMMENT.sub(b"", line).rstrip()
+        dialect = dialect_of(line, decimal_comma)
+        tokens = dialect.split(line)
+        if line.startswith(COMMENTS):
+            if _DATA_LIKE.match(line) is None:
+                before.add_comment(line.lstrip(b"#/%! \t") or line)
+        elif len(tokens) == 1 and count is None and tokens[0].isdigit() and len(tokens[0]) <= 20:
+            count = int(tokens[0])
+        elif _are_column_numbers(tokens) and not _some_whole(data, end, dialect, len(tokens)):
+            before.add_title(line, number, are_names=True)
+        elif tokens and (all(map(is_number, tokens[:3])) or _has_words(tokens, before)):
+            return _with_rows(text, place, line, dialect, count, before)
+        elif before.may_have_labels(count) and _is_labelled(tokens) and _all_labelled(data, end, dialect, len(tokens)):
+            return Layout(place, [], dialect, count, len(tokens))
+        elif tokens and _SEPARATOR.fullmatch(line) is None:
+            before.add_title(line, number)
+            if len(before.lines) > _TITLES:
+                raise text.error(number, f"{line[:40].decode('utf-8', 'replace')!r} is no row of numbers")
+        place, number = end + 1, number + 1
+        if place > HEAD:
+            raise text.source.error(f"no rows of numbers in its first {HEAD} bytes")
+    return Layout(len(data), [], Dialect(b" "), count, 0)
+
+
+def _with_rows(text: Text, place: int, line: bytes, dialect: Dialect, count: int | None, before: _Lines) -> Layout:
+    unread = before.unread(count)
+    if unread is not None:
+        raise text.error(unread[0], f"{unread[1][:40].decode('utf-8', 'replace')!r} is no row of numbers")
+    columns = len(dialect.split(line))
+    ends_with_delimiter = line.endswith(dialect.delimiter)
+    if ends_with_delimiter and len(before.names(columns + 1)) == columns + 1:  # the last field is empty in this row
+        columns, ends_with_delimiter = columns + 1, False
+    names = before.names(columns, after_row_names=_has_row_names(text.data, place, dialect))
+    return Layout(place, names, dialect, count, columns, ends_with_delimiter)
+
+
+def head_rows(data: bytes) -> list[bytes]:
+    """The lines of the head that look like rows of numbers, without quotes and comments."""
+    lines = [COMMENT.sub(b"", line).strip() for line in _lines(data, 0)]
+    return [line for line in lines if _LIKE_A_NUMBER.match(line) and not line.isdigit()]
+
+
+def rows_of_head(data: bytes, start: int, dialect: Dialect) -> list[list[bytes]]:
+    """The fields of the rows of the head from byte `start` on, but for empty lines."""
+    lines = (COMMENT.sub(b"", line) for line in _lines(data, start))
+    return [dialect.split(line) for line in lines if line.strip()]
+
+
+def _lines(data: bytes, start: int) -> list[bytes]:
+    """The lines without quotes in so many bytes from `start` on; not the last, if it is cut there."""
+    lines = without_quotes(data[start : start + HEAD]).split(b"\n")
+    return lines[:-1] if len(data) > start + HEAD else lines
+
+
+def _candidates(line: bytes) -> list[list[str]]:
+    """The words of a line as names: without a label before them, and with it."""
+    label = _LABEL.match(line)
+    return [_names(line[label.end() :]), _names(line)] if label else [_names(line)]
+
+
+def _names(line: bytes) -> list[str]:
+    delimiter = dialect_of(line).delimiter
+    try:
+        words = line.decode()
+    except UnicodeDecodeError:
+        words = line.decode("latin-1")
+    names = words.split(delimiter.decode()) if delimiter != b" " else words.split()
+    return names[:-1] if len(names) > 1 and not names[-1].strip() else names
+
+
+def _has_words(tokens: list[bytes], before: _Lines) -> bool:
+    """Whether a row has words in some columns, and the names to tell which are the coordinates, or a word as its own name alone."""
+    names = before.names(len(tokens), after_row_names=not is_number(tokens[0]))
+    named = coordinates_named(names) or (names[0] == "" and _is_labelled(tokens)) if len(names) == len(tokens) else False
+    return named and sum(map(is_number, tokens)) >= 3
+
+
+def _has_row_names(data: bytes, start: int, dialect: Dialect) -> bool:
+    """Whether the first fields of rows are their names: words, quoted where values are not, or numbers from 0 or 1 on."""
+    first = [row[0] for row in rows_of_head(data, start, dialect)[:_LOOK]]
+    if _ROW_NAME.match(data, start) or not is_number(first[0]):
+        return True
+    return len(first) > 3 and any(first == [b"%d" % number for number in range(least, least + len(first))] for least in (0, 1))
+
+
+def _numbers_in(line: bytes) -> bool:
+    return any(map(is_number, dialect_of(line).split(line)))
+
+
+def _are_column_numbers(tokens: list[bytes]) -> bool:
+    """Whether fields are 0, 1, 2..., but for an empty first: what stands for names where columns have none."""
+    numbers = tokens[1:] if tokens and not tokens[0] else tokens
+    return len(numbers) >= 3 and numbers == [b"%d" % column for column in range(len(numbers))]
+
+
+def _some_whole(data: bytes, start: int, dialect: Dialect, columns: int) -> bool:
+    """Whether there are no rows below, or one of whole numbers only."""
+    rows = rows_of_head(data, start, dialect)[:_LOOK]
+    return not rows or any(len(row) != columns or all(field.lstrip(b"+-").isdigit() for field in row) for row in rows[:-1] or rows)
+
+
+def _is_labelled(tokens: list[bytes]) -> bool:
+    """Whether a row is a word, and three numbers or more."""
+    return len(tokens) >= 4 and bool(tokens[0]) and not is_number(tokens[0]) and all(map(is_number, tokens[1:]))
+
+
+def _all_labelled(data: bytes, start: int, dialect: Dialect, columns: int) -> bool:
+    return all(len(row) == columns and _is_labelled(row) for row in rows_of_head(data, start, dialect)[:_LOOK][:-1])

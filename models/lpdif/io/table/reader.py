@@ -1,0 +1,277 @@
+"""Points as columns of text: XYZ, TXT, CSV, ASC and PTS, with or without names of the columns.
+
+Columns are parted by blanks, tabs, commas or semicolons; see `dialect`. Names come from a first line that is no numbers, a comment
+or not; a first line that is one whole number is the count of points (PTS), and another may stand before the points of each further
+scan. Without names, values tell what a column is. COLMAP's points have a reader of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpdif.errors import InputError
+from lpdif.io.formats import colmap
+from lpdif.io.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, Source, Text, as_text, with_comments
+from lpdif.io.table.axis_names import says_an_axis
+from lpdif.io.table.columns import coordinate_columns, coordinates_named, list_names, may_be_coordinates, plain, scan_of_columns
+from lpdif.io.table.dialect import (
+    SURE,
+    commas_say_both,
+    dialect_of,
+    has_decimal_commas,
+    in_plain_letters,
+    is_number,
+    parts_thousands,
+    without_quotes,
+)
+from lpdif.io.table.header import COMMENT, COMMENTS, HEAD, Layout, head_rows, layout_of, rows_of_head
+from lpdif.io.table.infer_columns import guess
+from lpdif.io.table.numbers import number_of, read_rows
+from lpdif.text import counted
+from lpdif.types import Scan
+
+log = logging.getLogger("lpdif")
+
+_WITH_COMMA = re.compile(rb"(?m)^[^\n#/%!]*\d,\d")
+_WITH_POINT = re.compile(rb"(?m)^[^\n#/%!]*\.\d")
+_RASTER = re.compile(rb"\s*n(?:cols|rows)[ \t]+\d+\s+n(?:cols|rows)[ \t]+\d+\s", re.IGNORECASE)  # the head of an ESRI grid
+_COUNT = re.compile(rb"(?:\s*+(?:#|//|%|!)[^\n]*\n)*+\s*\d{1,18}[ \t]*(?:(?:#|//|%|!)[^\n]*|\r)?(?:\n|$)")  # of another scan, behind comments
+_LOOK = 200  # rows that tell a raster
+_WIDE = 20  # columns; more, in one row or all alike, are no values of points
+_NEAR = 0.35  # of the spread of all numbers: the step from one to the next in a raster
+_AS_POINTS = "export it as points: a line of x, y and z for each"
+_PLAIN_NUMBERS = "export numbers with a decimal point, and with nothing to part their thousands"
+
+
+def looks_like_columns(data: bytes) -> bool:
+    """Whether text holds rows of at least two numbers, after a head of names and comments; or the head of a raster, which is refused."""
+    head = Text(Source("", b""), in_plain_letters(data[:HEAD]))
+    if _RASTER.match(data):
+        return True
+    try:
+        return layout_of(head).columns >= 2
+    except InputError:
+        return False
+
+
+def has_row(data: bytes) -> bool:
+    """Whether a line of the text, wherever it stands, is of numbers alone, and of two at least."""
+    lines = (line.strip() for line in without_quotes(in_plain_letters(data)).split(b"\n"))
+    rows = (dialect_of(line, has_decimal_commas([line])).split(line) for line in lines)
+    return any(len(row) >= 2 and all(map(is_number, row)) for row in rows)
+
+
+def read_text(source: Source) -> Scan:
+    """Reads points from columns of text. Raises InputError naming the line of a row that is no numbers or has another length."""
+    text = as_text(source)
+    text = Text(source, in_plain_letters(text.data))
+    if zeros := source.data.count(0):
+        log.warning("%s: %s behind its last line left out", source.name, counted(zeros, "zero byte"))
+    if _RASTER.match(text.data):
+        raise source.error("an ESRI ASCII grid, a raster of heights", _AS_POINTS)
+    if colmap.HEADER.search(text.data[:HEAD]):
+        return colmap.read_points3d(text)
+    layout = layout_of(text)
+    if layout.columns == 0:
+        raise source.empty("no line of numbers")
+    if layout.columns < 3:
+        raise source.error(
+            f"rows of {counted(layout.columns, 'number')}, where a point needs x, y and z", "save the points with three coordinates"
+        )
+    if len(layout.names) != layout.columns and parts_thousands(head_rows(text.data)):
+        raise source.error(f"thousands are parted within its numbers, as in {_shown(text, layout)!r}", _PLAIN_NUMBERS)
+    if layout.dialect.decimal_comma and commas_say_both(head_rows(text.data)):
+        raise source.error(f"its commas may be decimal points or part columns, as in {_shown(text, layout)!r}", _PLAIN_NUMBERS)
+    values, dropped = _values(text, layout)
+    names, doubt = layout.names, ""
+    if not names:
+        _refuse_raster(source, values)
+    if len(names) != layout.columns or not coordinates_named(names):
+        names, doubt = _guessed(source, layout, values, dropped)
+    if layout.dialect.decimal_comma:
+        log.info("%s: commas in its numbers taken as decimal points", source.name)
+    taken = list_names([name if column not in dropped else "" for column, name in enumerate(names)])
+    if doubt:
+        log.warning("%s: columns taken as %s, but %s: name the columns to be sure", source.name, taken, doubt)
+    else:
+        log.info("%s: columns taken as %s", source.name, taken)
+    kept = [column for column, name in enumerate(names) if name and column not in dropped]
+    return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
+
+
+def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
+    """Raises InputError for a table without names that is wide and of one kind, heights from left to right, or one row of all points."""
+    rows, columns = values.shape
+    if columns <= _WIDE:
+        return
+    if rows == 1:
+        raise source.error(f"one row of {counted(columns, 'number')}, where each point has a row of its own", _AS_POINTS)
+    # in a raster a number is near the next one, among the first columns too, which else are x, y and z
+    sample = values[:: max(1, rows // _LOOK)]
+    finite = sample[np.isfinite(sample)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = _median_size(finite - np.median(finite)) if len(finite) else 0.0
+        steps = [_median_size(step) for step in (np.diff(sample), *np.diff(sample[:, :4]).T)]
+    if max(steps) <= _NEAR * spread:
+        raise source.error(f"{rows:,} rows of {counted(columns, 'number')} of one kind: a raster of heights, not points", _AS_POINTS)
+
+
+def _median_size(values: NDArray[np.float64]) -> float:
+    """The median of what is finite among values of any shape, without their signs; 0 where nothing is."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(np.median(finite)) if len(finite) else 0.0
+
+
+def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], dropped: set[int]) -> tuple[list[str], str]:
+    """Names of columns by their values, where their own do not say x, y and z, and what is in doubt; what is no coordinate keeps its own."""
+    names, usable = [""] * layout.columns, list(range(layout.columns))
+    if layout.names:
+        if len(layout.names) == layout.columns:
+            names, usable = list(layout.names), may_be_coordinates(source, layout.names)
+        elif coordinate_columns(layout.names) not in ([], [0, 1, 2]) or (
+            says_an_axis(list(map(plain, layout.names))) and not coordinates_named(layout.names)
+        ):
+            what = f"{counted(len(layout.names), 'name')} for its {layout.columns} columns: {list_names(layout.names)[:80]}"
+            raise source.error(what, "give each column a name")
+        log.info("%s: the names of its columns say no x, y and z; taken by their values", source.name)
+    usable = [column for column in usable if column not in dropped]
+    if len(usable) < 3:
+        raise source.error(
+            f"{counted(len(usable), 'column')} of numbers, where a point needs x, y and z", "save the points with three coordinates"
+        )
+    intensity_first = layout.count is not None or source.name.lower().endswith(".pts")
+    guessed, doubt = guess(values[:, usable], intensity_first)
+    for column, name in zip(usable, guessed, strict=True):
+        names[column] = name
+    return names, doubt
+
+
+def _shown(text: Text, layout: Layout) -> str:
+    """The first row, for a message."""
+    end = text.data.find(b"\n", layout.start)
+    return text.data[layout.start : end if end >= 0 else None][:60].strip().decode("utf-8", "replace")
+
+
+def _values(text: Text, layout: Layout) -> tuple[NDArray[np.float64], set[int]]:
+    """The table (N, C), and its columns that hold words instead of numbers (as NaN)."""
+    words = _columns_of_words(text, layout)
+    if words or _has_gaps(text, layout):
+        values = _slow_values(text, layout, words)
+        _check_number(text, layout, len(values))
+        return values, words
+    _check_points(text, layout)
+    text = with_comments(text, *COMMENTS)
+    rows = read_rows(text, layout.start, layout.count, layout.columns, prepare=layout.dialect.with_blanks)
+    parts, end = [rows.values], rows.end
+    if layout.count == len(rows.counts) and _COUNT.match(text.data, end):
+        parts.append(_further_scans(text, layout, end))
+    elif layout.count is not None:
+        rest = read_rows(text, end, columns=layout.columns, prepare=layout.dialect.with_blanks)
+        _check_number(text, layout, len(rows.counts) + len(rest.counts))
+    return np.concatenate(parts).reshape(-1, layout.columns), set()
+
+
+def _check_number(text: Text, layout: Layout, number: int) -> None:
+    """Raises InputError where the file holds another number of points than its head says."""
+    if layout.count is not None and layout.count > number:
+        raise text.source.cut(number, layout.count, "point")
+    if layout.count is not None and layout.count < number:
+        raise text.source.error(f"header says {counted(layout.count, 'point')}, but the file holds {number:,}")
+
+
+def _further_scans(text: Text, layout: Layout, start: int) -> NDArray[np.float64]:
+    """The numbers of the scans behind the first, each after a line with the count of its points."""
+    rows = read_rows(text, start, prepare=layout.dialect.with_blanks)
+    first, heads = rows.values[rows.starts], np.zeros(len(rows.counts), dtype=bool)
+    numbers, place = [layout.count], 0
+    while place < len(first):
+        line, count, left = int(rows.lines[place]), first[place], len(first) - place - 1
+        if rows.counts[place] != 1 or not count >= 0 or count % 1:
+            raise text.error(line, f"{counted(int(rows.counts[place]), 'number')}, where the count of another scan's points belongs")
+        if count > left:
+            raise text.error(line, f"says {count:,.0f} points, but {counted(left, 'line')} follow", DOWNLOAD_AGAIN)
+        wrong = np.flatnonzero(rows.counts[place + 1 : place + 1 + int(count)] != layout.columns)
+        if len(wrong):
+            row = place + 1 + int(wrong[0])
+            raise text.error(int(rows.lines[row]), f"{counted(int(rows.counts[row]), 'number')} instead of {layout.columns:,}")
+        heads[place] = True
+        numbers.append(int(count))
+        place += int(count) + 1
+    log.info("%s: %s (points: %s)", text.source.name, counted(len(numbers), "scan"), ", ".join(map(str, numbers[:20])))
+    return np.delete(rows.values, rows.starts[heads])
+
+
+def _check_points(text: Text, layout: Layout) -> None:
+    """Raises InputError where numbers have decimal commas in some rows and points in others: one of them may part thousands."""
+    if not layout.dialect.commas_are_decimal:
+        return
+    comma, point = (pattern.search(text.data, layout.start) for pattern in (_WITH_COMMA, _WITH_POINT))
+    if comma is not None and point is not None:
+        lines = [text.data.count(b"\n", 0, match.start()) for match in (comma, point)]
+        what = f"a decimal {'point' if lines[1] >= lines[0] else 'comma'}, where line {text.line_number(min(lines))} has the other"
+        raise text.error(max(lines), what, _PLAIN_NUMBERS)
+
+
+def _has_gaps(text: Text, layout: Layout) -> bool:
+    """Whether fields are empty somewhere, so that columns cannot be told by counting numbers."""
+    if layout.dialect.delimiter not in (b",", *SURE):
+        return False
+    delimiter = re.escape(layout.dialect.delimiter)
+    end = rb"" if layout.ends_with_delimiter else rb"|\r?\n"
+    return re.search(delimiter + rb"[ \t\"]*(?:" + delimiter + end + rb")", text.data[layout.start :]) is not None
+
+
+def _columns_of_words(text: Text, layout: Layout) -> set[int]:
+    """The columns with a word in the first row, or in another of the head if their name is not that of a coordinate."""
+    rows = rows_of_head(text.data, layout.start, layout.dialect)
+    words = {column for row in rows[:1] for column, field in enumerate(row) if field and not is_number(field)}
+    for column in _may_hold_words(layout) - words:
+        if any(len(row) == layout.columns and row[column] and not is_number(row[column]) for row in rows):
+            words.add(column)
+    return words
+
+
+def _may_hold_words(layout: Layout) -> set[int]:
+    """The columns that are no coordinates, by their names."""
+    coordinates = coordinate_columns(layout.names) if len(layout.names) == layout.columns else []
+    return set(range(layout.columns)) - set(coordinates) if coordinates else set()
+
+
+def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.float64]:
+    """Rows with empty fields or words, field by field: NaN for what is empty. Adds to `words` the columns where some are found."""
+    first = text.data.count(b"\n", 0, layout.start)
+    rows: list[list[float]] = []
+    may_hold = _may_hold_words(layout)
+    lines = COMMENT.sub(b"", without_quotes(text.data[layout.start :])).rstrip().split(b"\n")
+    for number, line in enumerate(lines, first):
+        if not line.strip():
+            continue
+        fields = layout.dialect.split(line)
+        if line.rstrip().endswith(layout.dialect.delimiter):
+            fields += [b""] * (layout.columns - len(fields))
+        if len(fields) != layout.columns:
+            cut = len(fields) < layout.columns and number == first + len(lines) - 1
+            raise text.error(number, f"{counted(len(fields), 'field')} instead of {layout.columns:,}", DOWNLOAD_AGAIN if cut else EXPORT_AGAIN)
+        values = [b"nan"] * layout.columns
+        for index, field in enumerate(fields):
+            if index in words or not field:
+                continue
+            if is_number(field):
+                values[index] = field
+            elif index in may_hold:
+                words.add(index)
+            else:
+                raise text.error(number, f"{field[:40].decode('utf-8', 'replace')!r} is not a number")
+        rows.append(list(map(number_of, values)))
+    return np.array(rows).reshape(-1, layout.columns)
+
+
+def _whole(column: NDArray[np.float64]) -> NDArray[np.generic]:
+    """Labels and counts as integers: a column of whole numbers only."""
+    if len(column) and np.isfinite(column).all() and (column == np.rint(column)).all() and np.abs(column).max() < 2**31:
+        return column.astype(np.int32)
+    return column

@@ -1,0 +1,1 @@
+"""What is done to a triangle mesh: topology, trimming to the data, holes, watertight closing, simplification, confidence."""

@@ -1,0 +1,1 @@
+"""Which side of every normal is outside."""

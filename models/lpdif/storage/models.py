@@ -1,0 +1,159 @@
+"""Models, snapshots and samples on disk: every name, key and version, and nothing but safetensors and JSON (no pickle)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lpdif.core.encoder import Encoder
+from lpdif.core.model import Model, Networks
+from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.optimizer import expected_state, pattern_tensors, read_patterns
+from lpdif.core.patterns import Patterns
+from lpdif.errors import ModelError
+from lpdif.storage.atomic_write import write_bytes
+from lpdif.storage.strict_json import check, dump
+from lpdif.storage.tensor_files import CARDS, FIELD, MODEL, SNAPSHOT, VERSION, read_head
+from lpdif.storage.workspace import BUNDLED_MODEL, Workspace
+from lpdif.text import counted
+
+UNFIT = (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError)  # what a card that says nonsense of sizes leads to
+
+
+def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], card: dict[str, Any], overwrite: bool = True) -> None:
+    """Write a safetensors file that says what it is. Atomic: a reader sees the old file or the new one."""
+    about = {"kind": kind, "version": str(VERSION[kind]), "card": dump(card, sort_keys=True)}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, ordered(save(whole, about)), overwrite)
+
+
+def ordered(data: bytes) -> bytes:
+    """A safetensors file with the keys of its header in order: the library leaves that of the metadata to chance."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return b"".join([len(header).to_bytes(8, "little"), header, memoryview(data)[end:]])
+
+
+def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and card of a file of this kind, in the folder `within`. Raises ModelError where it is something else, or elsewhere."""
+    made = "a field with `lpdif.save_field`" if kind == FIELD else "a model with `lpdif fit`"
+    hint = f"lpdif reads only its own safetensors files; make {made}"
+    if path.is_dir():
+        inside = Workspace(path).model
+        raise ModelError(f"{path}: a folder, not a file", f"name the file in it: {inside}" if inside.is_file() else hint)
+    try:
+        head = read_head(path, hint, kind, within)
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in head.tensors}, head.card
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file", hint) from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error})", hint) from None
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Networks in float32, their sizes in the card."""
+    networks = model.networks
+    sizes = {"features": networks.encoder.features, "width": networks.decoder.width, "patterns": networks.decoder.patterns}
+    save_tensors(path, MODEL, model_tensors(model), {**model.card, "sizes": sizes})
+
+
+def model_tensors(model: Model) -> dict[str, Tensor]:
+    """All numbers of a model, by name."""
+    return {k: v.float() for k, v in model.networks.state_dict().items()} | pattern_tensors(model.patterns)
+
+
+def load_model(path: Path | None = None) -> Model:
+    """A model from a file, or the one that ships with lpdif. Raises ModelError for anything else."""
+    path = path or BUNDLED_MODEL
+    tensors, card = load_tensors(path, MODEL)
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
+            raise ModelError(
+                f"{path}: {name} holds values that are not finite single-precision numbers",
+                "the file is damaged or its training diverged; fit again",
+            )
+    try:
+        check(card, CARDS[MODEL], "its card")
+        sizes = card["sizes"]
+        with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
+            encoder = Encoder(sizes["features"])
+            networks = Networks(encoder, MultiDecoder(sizes["patterns"], encoder.code_size, sizes["width"]))
+        networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
+        patterns = read_patterns(tensors)
+    except UNFIT as error:
+        raise ModelError(f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again") from None
+    if patterns is None or not fitting(patterns, networks.decoder.patterns, encoder.code_size):
+        decoders = counted(networks.decoder.patterns, "decoder")
+        raise ModelError(f"{path}: patterns do not match its {decoders}", "the file is damaged; fit again")
+    return Model(networks.eval().requires_grad_(False), patterns, card)
+
+
+def fitting(patterns: Patterns, count: int, code_size: int) -> bool:
+    """Whether there are `count` patterns, at least one, of codes of that size."""
+    dimensions = patterns.whitening.projection.shape[-1]
+    shapes = [(*patterns.whitening.mean.shape,), (*patterns.whitening.projection.shape,), (*patterns.centroids.shape,)]
+    return count > 0 and shapes == [(code_size,), (code_size, dimensions), (count, dimensions)]
+
+
+def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a fit has left: the state of its optimizer (`Optimizer.tensors`), and its settings.
+
+    Raises ModelError, naming what was expected and what found, where the state is not that of a fit with such settings.
+    """
+    hint = "the file is damaged or its training diverged; start anew: lpdif fit --overwrite"
+    state, card = load_tensors(path, SNAPSHOT)
+    none = torch.empty(0)
+    try:
+        check(card, CARDS[SNAPSHOT], "its card")
+        config = dict(card["config"])
+        count, dimensions, *_ = (*state.get("patterns.centroids", none).shape, 0, 0)
+        expected = expected_state(config["features"], config["width"], len(state.get("bank", none)), count, dimensions)
+    except UNFIT as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ModelError(f"{path}: expected the settings of a fit in its card, found {json.dumps(card):.80} ({why})", hint) from None
+    check_tensors(path, state, expected, hint)
+    for name, wanted in impossible(state, max(1, count)):
+        raise ModelError(f"{path}: {name}: expected {wanted}", hint)
+    return state, config
+
+
+def impossible(state: dict[str, Tensor], patterns: int) -> Iterator[tuple[str, str]]:
+    """Tensors of a snapshot whose numbers no fit has, and what was expected of each."""
+    if int(state["step"]) < 0:
+        yield "step", "a number of steps"
+    if bool(((state["pattern"] < 0) | (state["pattern"] >= patterns)).any()):
+        yield "pattern", f"numbers of {patterns} patterns"
+    if bool((state["weight"] < 0).any()):
+        yield "weight", "numbers from 0 on"
+    if int(state["step"]) > 0 and not bool(state["seen"].any()):
+        yield "seen", "a region that was seen in its steps"
+    known = read_patterns(state)
+    if known is not None and not bool(known.whitening.apply(state["bank"]).square().sum(1).isfinite().all()):
+        yield "patterns.projection", "one that keeps codes finite"
+    for name, tensor in state.items():
+        if name.startswith("adam.") and name.endswith((".step", ".exp_avg_sq")) and bool((tensor < 0).any()):
+            yield name, "numbers from 0 on"
+
+
+def check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor], hint: str) -> None:
+    """Raises ModelError unless the state has just the expected names, shapes and types, and finite numbers."""
+    for name in sorted(expected | state):
+        wanted, found = shape_and_type(expected.get(name)), shape_and_type(state.get(name))
+        if wanted != found:
+            raise ModelError(f"{path}: {name}: expected {wanted}, found {found}", hint)
+        if not bool(torch.isfinite(state[name]).all()):
+            raise ModelError(f"{path}: {name}: expected finite numbers, found {state[name][~state[name].isfinite()][0]}", hint)
+
+
+def shape_and_type(tensor: Tensor | None) -> str:
+    """Shape and type in words."""
+    return "no such tensor" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

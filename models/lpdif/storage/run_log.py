@@ -1,0 +1,50 @@
+"""The log of a fit, metrics.jsonl: one JSON object a line. No torch here."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lpdif.storage.atomic_write import append_text, write_bytes
+from lpdif.storage.safe_open import LONGEST_TEXT, read_regular
+from lpdif.storage.strict_json import Maybe, Number, Shape, check, dump, parse
+
+log = logging.getLogger("lpdif")
+
+ROW: Shape = {"seconds": Maybe(Number(0, 1e12))}
+
+
+def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A metrics.jsonl of these rows alone, in place of an earlier one. Atomic."""
+    write_bytes(path, "".join(dump(row) + "\n" for row in rows).encode(), overwrite=True)
+
+
+def append_metrics(path: Path, row: dict[str, Any]) -> None:
+    """One line of metrics.jsonl."""
+    append_text(path, dump(row) + "\n")
+
+
+def read_metrics(path: Path, within: Path | None = None) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl, which has to lie in the folder `within`. Raises OSError where it cannot be read, ValueError where it is
+    something else."""
+    rows = []
+    for number, line in enumerate(read_regular(path, LONGEST_TEXT, within).splitlines(), 1):
+        try:
+            row = parse(line)
+            check(row, ROW)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+        rows.append(row)
+    return rows
+
+
+def seconds_spent(path: Path) -> float:
+    """What the last row of metrics.jsonl says of the time spent on the fit; 0 where there is none yet."""
+    if not path.exists():
+        return 0.0
+    try:
+        return float(read_metrics(path, path.parent)[-1]["seconds"])
+    except (OSError, ValueError, KeyError, IndexError):
+        log.warning("%s: not the log of a fit; the seconds of this run are counted from 0", path)
+        return 0.0

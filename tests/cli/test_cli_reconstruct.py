@@ -1,0 +1,401 @@
+"""`lpdif reconstruct`: what goes where, what is refused before any work, and batches."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from cli_fakes import Library, write_points
+from conftest import Cli
+
+from lpdif.errors import InputError, ModelError, ResourceError
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    library = Library()
+    library.install(monkeypatch)
+    return library
+
+
+# --- one scan
+
+
+def test_mesh_goes_next_to_the_scan_aloud(cli: Cli) -> None:
+    write_points(Path("in/scan.ply"))
+    ran = cli("reconstruct", "in/scan.ply")
+    assert ran.out == "in/scan.mesh.ply\n"
+    assert "no -o given: the mesh goes to in/scan.mesh.ply" in ran.lines
+    assert Path("in/scan.mesh.ply").exists()
+
+
+def test_mesh_goes_into_a_folder_under_the_name_of_the_scan(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    Path("out").mkdir()
+    assert cli("reconstruct", "scan.ply", "-o", "out").out == "out/scan.ply\n"
+
+
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb", ".PLY"])
+def test_every_format_is_written(cli: Cli, ending: str) -> None:
+    write_points(Path("scan.ply"))
+    assert cli("reconstruct", "scan.ply", "-o", f"mesh{ending}").code == 0
+    assert Path(f"mesh{ending}").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("output", "message", "hint"),
+    [
+        ("mesh.docx", "mesh.docx: format 'docx' is not known", "meshes are written to .obj, .ply, .stl, .off, .glb"),
+        ("mesh", "mesh: the name has no ending", "meshes are written to"),
+        ("there.ply", "there.ply: exists already", "pass --overwrite"),
+        ("link.ply", "link.ply: is a symbolic link", "name the file itself: there.ply"),
+        ("dangling.ply", "dangling.ply: is a symbolic link", "name the file itself"),
+        ("pipe.ply", "pipe.ply: is a pipe or device", '"-"'),
+        ("nowhere/mesh.ply", "nowhere/mesh.ply: there is no folder nowhere", "mkdir -p nowhere"),
+    ],
+)
+def test_bad_output_is_refused_before_the_scan_is_read(cli: Cli, output: str, message: str, hint: str) -> None:
+    Path("there.ply").write_text("precious")
+    Path("link.ply").symlink_to("there.ply")
+    Path("dangling.ply").symlink_to("gone.ply")
+    os.mkfifo("pipe.ply")
+    ran = cli("reconstruct", "no-such-scan.ply", "-o", output)
+    assert ran.code == 2
+    assert ran.lines[0].startswith(f"error: {message}")
+    assert hint in ran.lines[1]
+    assert Path("there.ply").read_text() == "precious"
+
+
+def test_scan_is_never_its_own_output(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "./scan.ply", "--overwrite")
+    assert (ran.code, ran.lines[0]) == (2, "error: scan.ply: input and output are the same file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_without_permission_is_refused(cli: Cli) -> None:
+    Path("closed").mkdir(mode=0o500)
+    ran = cli("reconstruct", "scan.ply", "-o", "closed/mesh.ply")
+    assert (ran.code, ran.lines[0]) == (2, "error: closed/mesh.ply: no permission to write in closed")
+
+
+def test_overwrite_replaces(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    Path("mesh.ply").write_text("old")
+    assert cli("reconstruct", "scan.ply", "-o", "mesh.ply").code == 2
+    assert Path("mesh.ply").read_text() == "old"
+    assert cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--overwrite").code == 0
+    assert Path("mesh.ply").read_bytes()[:3] == b"ply"
+
+
+def test_scan_is_read_before_the_model(cli: Cli, library: Library) -> None:
+    assert cli("reconstruct", "no-such-scan.ply", "-o", "mesh.ply").code == 3
+    assert library.models == []
+
+
+def test_stdin_and_stdout(cli: Cli) -> None:
+    points = write_points(Path("scan.ply")).read_bytes()
+    ran = cli("reconstruct", "-", "-o", "-", stdin=points)
+    assert ran.code == 0
+    assert ran.raw.startswith(b"ply\n")
+    assert cli("reconstruct", "-", "-o", "mesh.ply", stdin=points).out == "mesh.ply\n"
+    assert cli("reconstruct", "-", stdin=points).lines == [
+        "error: a scan from stdin needs -o",
+        "  hint: say where the mesh goes: -o mesh.ply, or -o - for stdout",
+    ]
+    assert cli("reconstruct", "scan.ply", "-o", "-", "--json").code == 2
+
+
+def test_options_reach_the_library(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    words = "--resolution 0.1 --region-size 0.5 --max-distance auto --watertight --refine 20 --sensor -1 2 -3e1 --faces 1000"
+    ran = cli("reconstruct", "scan.ply", "-o", "m.ply", *words.split(), *["--device", "cpu", "--threads", "3", "--seed", "9"])
+    assert ran.code == 0
+    _, _, config, device = library.calls[0]
+    assert (config.resolution, config.region_size, config.max_distance, config.watertight) == (0.1, 0.5, None, True)
+    assert (config.refine, config.sensor, config.faces, config.seed) == (20, (-1.0, 2.0, -30.0), 1000, 9)
+    assert (device, library.threads) == ("cpu", [3])
+
+
+def test_model_of_the_workspace_comes_first_aloud(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    base = ("reconstruct", "scan.ply", "-o", "m.ply", "--overwrite")
+    assert "model" not in cli(*base).err
+    fitted = Path("lpdif-workspace/model.safetensors")
+    fitted.parent.mkdir()
+    fitted.write_bytes(b"")
+    assert f"model: {fitted}, fitted in this workspace" in cli(*base).err
+    cli(*base, "--model", "bundled")
+    cli(*base, "--model", "mine.safetensors")
+    assert library.models == [None, fitted, None, Path("mine.safetensors")]
+    ran = cli(*base, "--workspace", "elsewhere")
+    assert (ran.code, ran.lines[0]) == (4, "error: elsewhere/model.safetensors: no model in this workspace")
+
+
+def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run")
+    assert (ran.code, ran.out) == (0, "mesh.ply\n")
+    takes = "some 4 s on one core and 0.5 GB of memory"
+    assert f"would make a mesh of about 1,200 faces from 50 points (scan.ply): {takes}; nothing was written" in ran.lines
+    assert library.calls == []
+    assert not Path("mesh.ply").exists()
+    library.trouble["scan"] = InputError("scan.ply: far too fine", "be coarser")
+    assert cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run").code == 3
+    assert cli("reconstruct", "nowhere.xyz", "-o", "mesh.ply", "--dry-run").code == 3
+
+
+# --- several scans
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    for name in ("a.ply", "bad.ply", "deep/a.ply"):
+        write_points(tmp_path / "scans" / name)
+    (tmp_path / "scans/notes.md").write_text("no scan")
+    return tmp_path / "scans"
+
+
+def test_one_bad_scan_does_not_stop_the_rest(cli: Cli, library: Library, scans: Path) -> None:
+    library.trouble["bad"] = InputError("bad.ply: no surface found", "give a denser scan")
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert ran.code == 7
+    assert ran.out.splitlines() == ["out/a.ply", "out/deep/a.ply"]
+    assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*.*")) == [
+        "a.ply",
+        "deep/a.ply",
+        "failed.jsonl",
+        "made.json",
+    ]
+    assert "warning: scans/bad.ply failed: bad.ply: no surface found" in ran.lines
+    assert ran.lines[-2:] == ["error: 1 of 3 scans failed", "  hint: the reasons are in out/failed.jsonl; the others are done"]
+    [record] = [json.loads(line) for line in Path("out/failed.jsonl").read_text().splitlines()]
+    assert record == {
+        "input": "scans/bad.ply",
+        "state": "failed",
+        "error": {"message": "bad.ply: no surface found", "hint": "give a denser scan", "exit_code": 3},
+    }
+
+
+def test_next_run_does_only_what_is_missing(cli: Cli, library: Library, scans: Path) -> None:
+    library.trouble["bad"] = InputError("bad.ply: no surface found")
+    cli("reconstruct", "scans", "-o", "out")
+    library.trouble.clear()
+    library.calls.clear()
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert ran.code == 0
+    assert [call[0] for call in library.calls] == ["bad.ply"]
+    assert "2 of 3 scans done already and kept; --overwrite does it all again" in ran.lines
+    assert not Path("out/failed.jsonl").exists()
+    cli("reconstruct", "scans", "-o", "out", "--overwrite")
+    assert [call[0] for call in library.calls] == ["bad.ply", "a.ply", "bad.ply", "a.ply"]
+
+
+def test_batch_loads_the_model_once(cli: Cli, library: Library, scans: Path) -> None:
+    assert cli("reconstruct", "scans", "-o", "out").code == 0
+    assert len(library.models) == 1
+
+
+def test_batch_gives_one_document_and_a_table(cli: Cli, library: Library, scans: Path) -> None:
+    library.trouble["bad"] = InputError("bad.ply: no surface found")
+    ran = cli("reconstruct", "scans", "-o", "out", "--json")
+    assert ran.code == 7
+    assert [scan["state"] for scan in ran.document["scans"]] == ["done", "failed", "done"]
+    assert any(line.split()[:3] == ["scan", "state", "faces"] for line in ran.lines)
+
+
+def test_files_and_globs_make_a_batch_too(cli: Cli, library: Library, scans: Path) -> None:
+    assert cli("reconstruct", "scans/a.ply", "scans/bad.ply", "-o", "one").out.splitlines() == ["one/a.ply", "one/bad.ply"]
+    assert cli("reconstruct", "scans/*.ply", "-o", "two").out.splitlines() == ["two/a.ply", "two/bad.ply"]
+    assert cli("reconstruct", "scans/**/*.ply", "-o", "three").code == 2  # two scans called a
+    assert cli("reconstruct", "scans/*.pcd", "-o", "four").lines[0] == "error: scans/*.pcd: no file matches"
+
+
+def test_scans_of_one_stem_keep_their_endings(cli: Cli, library: Library) -> None:
+    write_points(Path("scans/a.ply"))
+    write_points(Path("scans/a.txt"))
+    assert cli("reconstruct", "scans", "-o", "out").out.splitlines() == ["out/a.ply.ply", "out/a.txt.ply"]
+
+
+def test_meshes_below_the_scans_are_not_taken_for_scans(cli: Cli, library: Library, scans: Path) -> None:
+    first = cli("reconstruct", "scans", "-o", "scans/meshes")
+    again = cli("reconstruct", "scans", "-o", "scans/meshes")
+    assert (first.code, again.code) == (0, 0)
+    assert "3 of 3 scans done already" in again.err
+
+
+def test_missing_scan_of_a_batch_is_one_failure(cli: Cli, library: Library, scans: Path) -> None:
+    ran = cli("reconstruct", "scans/a.ply", "nowhere.xyz", "-o", "out")
+    assert (ran.code, ran.out) == (7, "out/a.ply\n")
+
+
+def test_what_would_stop_every_scan_stops_the_batch(cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise ResourceError("disk full", "free some")
+
+    library.trouble["bad"] = ModelError("wrong kind")
+    assert cli("reconstruct", "scans", "-o", "out").code == 4
+    monkeypatch.setattr("lpdif.storage.atomic_write.write_bytes", full)
+    ran = cli("reconstruct", "scans", "-o", "out", "--overwrite")
+    assert (ran.code, ran.lines[-2]) == (5, "error: disk full")
+
+
+@pytest.mark.parametrize("error", [ResourceError("not enough memory to read it"), MemoryError(), KeyError("a bug"), OSError(5, "I/O")])
+def test_what_goes_wrong_with_one_scan_stops_no_other(cli: Cli, library: Library, scans: Path, error: Exception) -> None:
+    library.trouble["bad"] = error
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.out.splitlines()) == (7, ["out/a.ply", "out/deep/a.ply"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("scans",), "several scans need a folder to go to"),
+        (("scans", "-o", "-"), "several scans need a folder to go to"),
+        (("scans", "-", "-o", "out"), "stdin is one scan, not one of several"),
+        (("scans", "-o", "file.ply"), "file.ply: a file, but several scans go to a folder"),
+    ],
+)
+def test_batch_without_a_folder_is_refused(cli: Cli, scans: Path, words: tuple[str, ...], message: str) -> None:
+    Path("file.ply").write_text("precious")
+    ran = cli("reconstruct", *words)
+    assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
+
+
+def test_output_given_as_second_scan_is_understood(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "mesh.ply")
+    assert (ran.code, ran.lines[1]) == (2, "  hint: the mesh comes after -o: lpdif reconstruct scan.ply -o mesh.ply")
+
+
+def test_batch_dry_run(cli: Cli, library: Library, scans: Path) -> None:
+    ran = cli("reconstruct", "scans", "-o", "out", "--dry-run")
+    assert ran.out.splitlines() == ["out/a.ply", "out/bad.ply", "out/deep/a.ply"]
+    assert not Path("out").exists()
+
+
+def test_folder_without_scans_is_bad_input(cli: Cli) -> None:
+    Path("empty").mkdir()
+    assert cli("reconstruct", "empty", "-o", "out").code == 3
+    write_notes(Path("empty"), "README.txt")
+    assert cli("reconstruct", "empty", "-o", "out").lines[-2] == "error: empty: no scan in this folder"
+
+
+def write_notes(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_text("name,bytes\nball.ply,12\n")
+
+
+def test_notes_beside_the_scans_are_skipped_in_one_line(cli: Cli, library: Library, scans: Path) -> None:
+    write_notes(scans, "README.txt", "MANIFEST.csv", "deep/notes.xyz")
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.out.splitlines()) == (0, ["out/a.ply", "out/bad.ply", "out/deep/a.ply"])
+    assert "skipped, as text without a row of numbers: scans/MANIFEST.csv, scans/README.txt, scans/deep/notes.xyz" in ran.lines
+    assert "skipped, as a kind of file that lpdif does not read: scans/notes.md" in ran.lines
+    names = ["scans/MANIFEST.csv", "scans/README.txt", "scans/deep/notes.xyz"]
+    for more in ([], ["--dry-run"]):
+        skipped = cli("reconstruct", "scans", "-o", "out", "--json", *more).document["skipped"]
+        other = {"scan": "scans/notes.md", "reason": "a kind of file that lpdif does not read"}
+        assert sorted(skipped, key=lambda row: row["scan"] == "scans/notes.md") == [
+            *({"scan": name, "reason": "text without a row of numbers"} for name in names),
+            other,
+        ]
+    write_notes(scans, "a.txt", "b.txt")
+    assert "skipped, as text without a row of numbers: scans/MANIFEST.csv, scans/README.txt, scans/a.txt and 2 more" in cli(
+        "reconstruct", "scans", "-o", "out"
+    ).lines  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
+def test_what_is_no_file_is_named_and_never_opened(cli: Cli, library: Library, scans: Path) -> None:
+    os.mkfifo(scans / "pipe.ply")
+    (scans / "dangling.xyz").symlink_to("nowhere.xyz")
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.out.splitlines()) == (0, ["out/a.ply", "out/bad.ply", "out/deep/a.ply"])
+    assert "skipped, as a pipe, socket or device: scans/pipe.ply" in ran.lines
+    assert "skipped, as a link that leads to no file: scans/dangling.xyz" in ran.lines
+    assert {"scan": "scans/pipe.ply", "reason": "a pipe, socket or device"} in cli("preprocess", "scans", "--dry-run", "--json").document[
+        "skipped"
+    ]
+    os.mkfifo("alone.ply")
+    Path("circle.ply").symlink_to("circle.ply")
+    for words in (("alone.ply", "circle.ply"), ("*.ply",)):  # what is named is a failure
+        ran = cli("reconstruct", *words, "-o", "other")
+        assert ran.code == 7
+        assert [line for line in ran.lines if "failed: " in line] == [
+            "warning: alone.ply failed: alone.ply: a pipe or device, not a file",
+            f"warning: circle.ply failed: circle.ply: cannot be opened: {os.strerror(errno.ELOOP)}",
+        ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
+def test_a_folder_of_nothing_but_pipes_says_so(cli: Cli, library: Library) -> None:
+    Path("pipes").mkdir()
+    os.mkfifo("pipes/pipe.ply")
+    ran = cli("reconstruct", "pipes", "-o", "out")
+    assert (ran.code, ran.lines[:2]) == (3, ["skipped, as a pipe, socket or device: pipes/pipe.ply", "error: pipes: no scan in this folder"])
+
+
+def test_a_folder_that_may_not_be_read(cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lpdif.io.folders.may_be_read", lambda folder: False)  # root may read all
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.lines[0]) == (3, "error: scans: no permission to read this folder")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_an_output_folder_that_cannot_be_made_or_written_to_is_a_slip_alone_and_in_a_batch(
+    cli: Cli, library: Library, scans: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number), "out")
+
+    Path("made").mkdir()
+    monkeypatch.setattr("lpdif.storage.atomic_write.os.open", refuse)
+    assert cli("reconstruct", "scans/a.ply", "-o", "made/a.ply").code == 2
+    assert cli("reconstruct", "scans", "-o", "made").code == 2
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    ran = cli("reconstruct", "scans", "-o", "out")
+    assert (ran.code, ran.lines[-2]) == (2, f"error: out: the folder cannot be made: out: {os.strerror(number)}")
+
+
+def test_a_folder_for_meshes_below_a_file_is_a_slip(cli: Cli, library: Library, scans: Path) -> None:
+    Path("file").touch()
+    ran = cli("reconstruct", "scans", "-o", "file/out")
+    assert (ran.code, ran.lines[-1]) == (2, "  hint: check the path")
+
+
+def test_notes_that_are_named_are_an_error(cli: Cli, library: Library, scans: Path) -> None:
+    write_notes(scans, "README.txt")
+    for words in (("scans/README.txt", "scans/a.ply"), ("scans/[Ra]*",)):
+        ran = cli("reconstruct", *words, "-o", "out", "--overwrite")
+        assert ran.code == 7
+        assert any("README.txt failed: README.txt: not columns of numbers" in line for line in ran.lines)
+
+
+def test_several_scans_do_not_make_a_folder_named_like_a_mesh(cli: Cli, library: Library, scans: Path) -> None:
+    ran = cli("reconstruct", "scans", "-o", "single.ply")
+    assert (ran.code, ran.lines[-2:]) == (
+        2,
+        ["error: single.ply: named like one mesh, but several scans go to a folder", "  hint: pass -o FOLDER, as in: -o single"],
+    )
+    assert not Path("single.ply").exists()
+    assert cli("reconstruct", "scans", "-o", "made.obj/").code == 0  # the slash says that it is meant
+    Path("there.ply").mkdir()
+    assert cli("reconstruct", "scans", "-o", "there.ply").code == 0
+    assert cli("reconstruct", "scans", "-o", "run.2").code == 0
+
+
+def test_one_is_counted_as_one(cli: Cli, library: Library) -> None:
+    write_points(Path("scans/a.ply"))
+    assert (
+        "would make 1 mesh in out, if their scans can be read; nothing was written"
+        in cli("reconstruct", "scans", "-o", "out", "--dry-run").lines
+    )
+    assert any(line.startswith("wrote 1 mesh to out in ") for line in cli("reconstruct", "scans", "-o", "out").lines)
+    again = [line for line in cli("reconstruct", "scans", "-o", "out").lines if line.startswith("wrote 0 meshes to out in ")]
+    assert [line.rpartition(", ")[2] for line in again] == ["1 kept"]
+    assert "1 of 1 scan done already and kept; --overwrite does it all again" in cli("reconstruct", "scans", "-o", "out").lines

@@ -1,0 +1,68 @@
+"""Gaussian splats in PLY: their centres are points, with the colours that they have from all sides."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from seed_files import COLORS, POINTS, ply
+from test_reading_ply import XYZ, refusal
+
+from lpdif.errors import InputError
+from lpdif.io.formats.splats import as_points, is_compressed_splat, is_splat
+from lpdif.io.read import read_scan
+
+CONSTANT = (COLORS / 255 - 0.5) / 0.28209479177387814
+SHAPE = [
+    *(f"f_rest_{index}" for index in range(9)),
+    "opacity",
+    *(f"scale_{index}" for index in range(3)),
+    *(f"rot_{index}" for index in range(4)),
+]
+PROPERTIES = [
+    *XYZ,
+    *((name, "f4", np.zeros(4)) for name in ("nx", "ny", "nz")),
+    *((f"f_dc_{axis}", "f4", CONSTANT[:, axis]) for axis in range(3)),
+    *((name, "f4", np.ones(4)) for name in SHAPE),
+    ("label", "u1", np.arange(4)),
+]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary_little_endian"])
+def test_centres_are_points_with_colors(encoding: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "lpdif"):
+        scan = read_scan(ply(PROPERTIES, encoding), "a.ply")
+    np.testing.assert_array_equal(scan.points, POINTS)
+    np.testing.assert_array_equal(scan.colors, COLORS)
+    assert scan.normals is None
+    assert set(scan.extras) == {"label"}
+    assert "a.ply: a Gaussian splat: the centres of its Gaussians are taken as points" in caplog.text
+
+
+def test_colors_are_clipped_and_those_that_are_given_stay() -> None:
+    columns = {name: np.asarray(column, dtype=np.float32) for name, _, column in PROPERTIES}
+    columns["f_dc_0"] = np.array([-9.0, 9.0, 0.0, np.nan])
+    columns["green"] = np.arange(4)
+    found = as_points(columns)
+    np.testing.assert_array_equal(found["red"], [0, 1, 0.5, np.nan])
+    np.testing.assert_array_equal(found["green"], np.arange(4))
+    assert set(found) == {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "label"}
+
+
+def test_what_is_a_splat() -> None:
+    names = [name for name, _, _ in PROPERTIES]
+    assert is_splat(names)
+    assert not is_splat([name for name in names if name != "opacity"])
+    assert not is_compressed_splat(names)
+    kept = [prop for prop in PROPERTIES if prop[0] != "rot_0"]  # then these are values of points
+    assert "f_dc_0" in read_scan(ply(kept), "a.ply").extras
+
+
+def test_a_compressed_splat_is_refused_by_name() -> None:
+    head = "ply\nformat binary_little_endian 1.0\nelement chunk 1\nproperty float min_x\nelement vertex 1\n"
+    data = (head + "property uint packed_position\nproperty uint packed_color\nend_header\n").encode() + bytes(12)
+    assert refusal(data) == "a compressed Gaussian splat, which is not read"
+    with pytest.raises(InputError) as caught:
+        read_scan(data, "a.ply")
+    assert caught.value.hint == "save it as PLY without compression, with SuperSplat say"
