@@ -163,7 +163,7 @@ def answer_together(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3
 def parts_of(variant: Variant) -> Iterator[None]:
     """The method without the parts that the variant leaves out."""
     with ExitStack() as stack:
-        stack.enter_context(patch("lpdif.core.optimizer.Encoder", partial(Encoder, width=variant.encoder)))
+        stack.enter_context(patch("lpdif.core.model.Encoder", partial(Encoder, width=variant.encoder)))
         if not variant.frames:
             stack.enter_context(patch("lpdif.core.optimizer.canonical_frames", fixed_frames))
         if variant.groups == "unwhitened":

@@ -10,7 +10,6 @@ from clouds import noisy, torus
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.points import measure as measure_module
 from lpdif.points import validity
 from lpdif.points.measure import measure
 from lpdif.points.prepare import prepare
@@ -52,7 +51,7 @@ def test_degenerate_points_are_refused_before_they_are_sorted(points: NDArray[np
     def sort(_: object) -> NoReturn:
         raise AssertionError("sorted")
 
-    monkeypatch.setattr(measure_module, "distinct_rows", sort)
+    monkeypatch.setattr(validity, "distinct_rows", sort)
     with pytest.raises(InputError, match=r"none of its 50,000 points|1 distinct|all 50,000 points lie on one line"):
         measure(Scan(points, name="scan"))
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import rotation
 
-from lpdif import arrays
 from lpdif.arrays import chunks
+from lpdif.points import neighbours
 from lpdif.points.neighbours import even_rows, nearest, neighbours_of_kept, search_tree
 from lpdif.points.noise import STEP_CROWD, TWO_SHEETS, coordinate_steps, noise_sigma, quadric_residuals, residual_scatter
 from lpdif.points.spacing import local_spacing, typical_spacing
@@ -78,7 +78,7 @@ def test_chunks_of_points_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         sizes.append(count)
         return list(chunks(count, 9))
 
-    monkeypatch.setattr(arrays, "chunks", small)
+    monkeypatch.setattr(neighbours, "chunks", small)
     parts = nearest(search_tree(points), points, 5)
     assert sizes == [100]
     for name in ("indices", "reach", "mean"):
