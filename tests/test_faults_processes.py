@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import shutil
@@ -140,26 +139,34 @@ def test_fit_killed_at_any_moment_goes_on_bit_for_bit(
 
 
 def test_no_worker_outlives_a_preprocess_that_is_killed(server: Server, tmp_path: Path) -> None:
-    """The worker reads a scan that never ends; when it ends itself, nobody reads what is written to the pipe."""
-    os.mkfifo(tmp_path / "scan.ply")
-    run = server.start(tmp_path, "preprocess", "scan.ply", "--threads", "1")
-    until, writing = time.monotonic() + 120, None
-    while writing is None:
+    """The worker reads a scan of a terabyte; when it has ended too, nobody writes to the pipe that is its stdout."""
+    lpdif.write_scan(tmp_path / "a.ply", lpdif.Scan(*even_sphere_points(3000)))
+    with (tmp_path / "b.ply").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "lpdif.toml").write_text("[preprocess]\ncoarsest = 0.5\nregions_per_shape = 12\npoints = 24\nsamples = 8\n")
+    os.mkfifo(tmp_path / "out")
+    reading = os.open(tmp_path / "out", os.O_RDONLY | os.O_NONBLOCK)
+    run = server.start(tmp_path, "preprocess", "a.ply", "b.ply", "--threads", "1", out=tmp_path / "out")
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("lpdif-workspace/samples/a-*.safetensors")):
         assert time.monotonic() < until, run.lines
-        with contextlib.suppress(OSError):  # until the worker reads
-            writing = os.open(tmp_path / "scan.ply", os.O_WRONLY | os.O_NONBLOCK)
         time.sleep(0.01)
+    assert still_written_to(reading)
     run.send(signal.SIGKILL)
     assert run.end() == -signal.SIGKILL
-    until, read = time.monotonic() + 10, True
-    while read:
+    until = time.monotonic() + 10
+    while still_written_to(reading):
         assert time.monotonic() < until, "the worker is still there"
         time.sleep(0.01)
-        try:
-            os.write(writing, b"\n")
-        except BrokenPipeError:
-            read = False
-    os.close(writing)
+    os.close(reading)
+
+
+def still_written_to(pipe: int) -> bool:
+    """Whether anybody holds the other end of a pipe."""
+    try:
+        return os.read(pipe, 100) != b""
+    except BlockingIOError:
+        return True
 
 
 # --- Ctrl-C and SIGTERM
