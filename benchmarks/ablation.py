@@ -29,7 +29,7 @@ from near_points import answer_near, make_near_networks
 from torch import Tensor
 
 from lpdif.config import FitConfig
-from lpdif.core.augment import Seen, nearest_seen
+from lpdif.core.augment import nearest_seen
 from lpdif.core.encoder import Encoder
 from lpdif.core.frames import Frames
 from lpdif.core.jets import COEFFICIENTS
@@ -38,7 +38,7 @@ from lpdif.core.model import Networks, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
-from lpdif.core.regions import MOST
+from lpdif.core.regions import MOST, Seen
 from lpdif.device import repeatable, resolve
 from lpdif.stages.fit import Look, as_in_training, held_out_errors
 from lpdif.storage.models import load_tensors

@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor
 
-from lpdif.core.augment import Seen
 from lpdif.core.model import Networks, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
+from lpdif.core.regions import Seen
 
 NEAREST = 16  # K
 WIDTHS = (0.5, 1.0, 2.0)  # spacings over which planes are averaged

@@ -10,12 +10,12 @@ import torch
 from conftest import ROOT
 from shapes import wavy_regions
 
-from lpdif.core.augment import Seen
 from lpdif.core.jets import fit_jets
 from lpdif.core.model import make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.patterns import fit_patterns
+from lpdif.core.regions import Seen
 from lpdif.stages.fit import as_in_training, held_out_errors
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -7,8 +7,8 @@ import torch
 from shapes import wavy_regions
 from torch import Tensor
 
-from lpdif.core.augment import FEWEST, Seen, log_uniform, random_unit, scanned, uniform
-from lpdif.core.regions import HALO, MOST
+from lpdif.core.augment import FEWEST, log_uniform, random_unit, scanned, uniform
+from lpdif.core.regions import HALO, MOST, Seen
 
 
 def stored(regions: int, points: int) -> tuple[Tensor, Tensor]:

@@ -69,7 +69,7 @@ def assert_same(one: Optimizer, other: Optimizer) -> None:
 
 def answers(networks: Networks, optimizer: Optimizer) -> Tensor:
     """Signed distances of the first regions, as they were stored."""
-    from lpdif.core.augment import Seen
+    from lpdif.core.regions import Seen
 
     some = training_regions().at(torch.arange(12))
     mask = torch.arange(some.points.shape[1]) < some.counts[:, None]

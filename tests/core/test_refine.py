@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from shapes import even_sphere_points, plain_patterns, random_decoder, wavy_regions
 from torch import Tensor
 
-from lpdif.core.encode import encode_chunk
+from lpdif.core.encode import encode_regions
 from lpdif.core.frames import canonical_frames
 from lpdif.core.jets import COEFFICIENTS, POWERS
 from lpdif.core.model import Networks, make_networks
@@ -106,7 +106,7 @@ def test_the_encoder_s_codes_come_nearer_to_a_ball() -> None:
     points, normals = even_sphere_points(800)
     centers, size = points[::160] * 1.01, 0.4
     seen = gather_points(cKDTree(points), points, normals, centers, size, 1.5, 96)
-    plain, refined = (encode_chunk(seen, centers, size, networks, patterns, torch.device("cpu"), steps) for steps in (0, 20))
+    plain, refined = (encode_regions(seen, centers, size, networks, patterns, steps) for steps in (0, 20))
     assert torch.equal(plain.pattern, refined.pattern)
     assert torch.equal(plain.axes, refined.axes)
     local = torch.from_numpy(np.asarray(seen.points, dtype=np.float32))

@@ -17,9 +17,9 @@ import torch
 from short_fits import SHORT, change, model_bytes, stop_at
 
 from lpdif.config import FitConfig
-from lpdif.core.augment import Seen
 from lpdif.core.model import make_networks
 from lpdif.core.optimizer import Optimizer, TrainingRegions
+from lpdif.core.regions import Seen
 from lpdif.errors import InputError, ModelError, ResourceError, UsageError
 from lpdif.stages.fit import HELD_OUT, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions, state_of_patterns
 from lpdif.stages.preprocess import PreprocessReport

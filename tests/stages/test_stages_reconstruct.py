@@ -10,12 +10,9 @@ import torch
 import trimesh
 from conftest import stand_ins
 from reconstructions import BUNDLED, SPACING, all_models, ball, both_models, moved, ring, ring_distance, run, shape_of
-from shapes import even_sphere_points, rotation, wavy_regions
+from shapes import even_sphere_points, rotation
 
-from lpdif.arrays import chunks
-from lpdif.core.encode import encode_chunk
 from lpdif.core.model import Model
-from lpdif.core.regions import Gathered
 from lpdif.geometry import signed_distance
 from lpdif.stages.reconstruct import reconstruct
 from lpdif.tools.metrics import evaluate
@@ -270,33 +267,6 @@ def test_progress_and_log_tell_what_is_going_on(models: dict[str, Model], caplog
 def test_without_a_model_the_bundled_one_is_taken(models: dict[str, Model]) -> None:
     one, other = reconstruct(ball(600), device="cpu", threads=1).mesh, run(ball(600), models["bundled"]).mesh
     assert one.vertices.tobytes() == other.vertices.tobytes()
-
-
-# --- parts ----------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("regions", [1, 3, 11])
-def test_bands_of_regions_agree_with_one_region_at_a_time(models: dict[str, Model], regions: int) -> None:
-    points, normals = wavy_regions(regions, 20)
-    counts = np.arange(regions) * 20 // max(1, regions - 1) if regions > 1 else np.array([7])
-    mask = np.arange(20) < counts[::-1, None]
-    seen = Gathered((points.numpy() * mask[..., None]).astype(np.float32), (normals.numpy() * mask[..., None]).astype(np.float32), mask)
-    networks, patterns = models["tiny"].networks, models["tiny"].patterns
-    centers = np.random.default_rng(0).uniform(-1, 1, (regions, 3))
-    together = encode_chunk(seen, centers, 0.3, networks, patterns, torch.device("cpu"))
-    assert together.code.shape == (regions, 16)
-    for r in range(regions):
-        alone = encode_chunk(Gathered(*(part[r : r + 1] for part in seen)), centers[r : r + 1], 0.3, networks, patterns, torch.device("cpu"))
-        np.testing.assert_array_equal(together.center[r], alone.center[0])
-        for part in ("origin", "axes", "size", "code", "pattern", "support"):
-            torch.testing.assert_close(getattr(together, part)[r], getattr(alone, part)[0], atol=2e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("count", "chunk"), [(0, 3), (1, 3), (3, 3), (7, 3)])
-def test_slices_cover_a_range(count: int, chunk: int) -> None:
-    found = [list(range(count))[part] for part in chunks(count, chunk)]
-    assert [n for part in found for n in part] == list(range(count))
-    assert all(0 < len(part) <= chunk for part in found)
 
 
 @pytest.mark.cuda

@@ -6,22 +6,13 @@ Letters: R regions, T stored points of a region, P points that the encoder sees.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lpdif.core.regions import HALO, MOST
+from lpdif.core.regions import HALO, MOST, Seen
 
 FEWEST = 6
-
-
-class Seen(NamedTuple):
-    """points, normals (R, P, 3) and mask (R, P) bool: nearest to the centre first, rows without a point are zero."""
-
-    points: Tensor
-    normals: Tensor
-    mask: Tensor
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,8 @@
-"""Encode regions: points around each -> frame -> code -> pattern, in chunks, the same on every device.
+"""Encode regions: the points around each -> its frame -> its code -> its pattern.
+
+A region's code depends on that region alone, to the last bit: whatever else is encoded with it, in what order, by how many threads.
+Floating-point sums depend on the shapes of the arrays they are taken over, so all shapes are fixed: a region's points are padded to the
+next of a few lengths, and a fixed number of regions of one length are encoded together.
 
 R regions, P points that the encoder sees of each.
 """
@@ -6,60 +10,84 @@ R regions, P points that the encoder sees of each.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 from lpdif.arrays import FloatArray, IntArray, chunks
-from lpdif.config import ReconstructConfig
-from lpdif.core.augment import Seen
-from lpdif.core.field import LocalField, RegionCodes
-from lpdif.core.model import Model, Networks
+from lpdif.core.field import RegionCodes
+from lpdif.core.model import Networks
 from lpdif.core.patterns import Patterns
 from lpdif.core.refine import refine_codes
-from lpdif.core.regions import HALO, MOST, Gathered, RegionLattice, gather_points, region_support
+from lpdif.core.regions import HALO, MOST, Gathered, RegionLattice, Seen, gather_points, region_support
 from lpdif.device import single_threaded_pool, split_on_oom
-from lpdif.points.prepare import Prepared
 from lpdif.types import Progress, silent
 
-View = tuple[cKDTree, FloatArray, FloatArray]  # points that regions see: search tree, positions, normals
+GATHERED = 4096  # regions whose points are gathered at once
+LENGTHS = (8, 16, 24, 32, 48, 64, 96, MOST)  # numbers of points that a region is padded to
+ROWS = {"cpu": 64, "cuda": 1024}  # regions encoded together, by the kind of device
 
-CHUNK = 4096  # regions gathered at once
-BANDS = 4  # and encoded in so many parts
+OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
+NOISY_OVERLAP = 0.4  # and closer by this much more
+NOISY = 0.5  # from this noise on, in spacings
+LOUD = 0.9  # quantile of the noise that counts in how many points regions see
+
+
+class Sight(NamedTuple):
+    """What regions see of a scan: `unit` is the encoder's unit in region sizes, `most` the largest number of points, `noise` that of the
+    scan, in its own unit."""
+
+    unit: float
+    most: int
+    noise: float
+
+
+def sight_of(spacing: float, noise: float, local_noise: FloatArray) -> Sight:
+    """What regions are to see of a scan of this spacing and noise, local_noise (N,) around each point: more where it is noisy."""
+    loud = float(np.quantile(local_noise, LOUD)) > 0.3 * NOISY * spacing
+    return Sight(encoder_unit(spacing, noise), MOST if loud else MOST // 2, noise)
+
+
+def encoder_unit(spacing: float, noise: float) -> float:
+    """The encoder's unit in region sizes."""
+    return float(OVERLAP + NOISY_OVERLAP * min(1.0, noise / (NOISY * spacing)))
 
 
 def encode(
-    ready: Prepared,
-    looking: Sequence[tuple[RegionLattice, IntArray | None]],
-    tree: cKDTree,
-    model: Model,
-    config: ReconstructConfig,
-    device: torch.device,
-    threads: int,
+    points: FloatArray,
+    normals: FloatArray,
+    lattices: Sequence[tuple[RegionLattice, IntArray | None]],
+    networks: Networks,
+    patterns: Patterns,
+    sight: Sight,
+    refine: int = 0,
+    threads: int = 1,
     progress: Progress = silent,
-) -> LocalField:
-    """Codes and patterns of all regions, in chunks of CHUNK, `threads` at a time. looking: lattices, each with the rows of the points that
-    its regions see, or None for all."""
-    networks, patterns = model.networks.to(device), model.patterns.to(device)
+) -> RegionCodes:
+    """Codes and patterns of the regions of all lattices, on the device of the networks.
 
-    def view(rows: IntArray | None) -> View:
-        if rows is None:
-            return tree, ready.points, ready.normals
-        return cKDTree(ready.points[rows]), ready.points[rows], ready.normals[rows]
+    points, normals (N, 3); lattices: each with the rows of the points that its regions see, or None for all; refine: steps by which codes
+    are fitted to the points once more; threads: chunks of regions encoded at a time.
+    """
 
-    views = [(lattice, view(rows)) for lattice, rows in looking]
-    jobs = [(lattice, view, part) for lattice, view in views for part in chunks(len(lattice.keys), CHUNK)]
-    most = MOST if np.quantile(ready.local_noise, LOUD) > 0.3 * NOISY * ready.spacing else MOST // 2
+    def view(rows: IntArray | None) -> tuple[cKDTree, FloatArray, FloatArray]:
+        return whole if rows is None else (cKDTree(points[rows]), points[rows], normals[rows])
 
-    def work(job: tuple[RegionLattice, View, slice]) -> list[RegionCodes]:
-        lattice, view, chunk = job
-        unit = overlap(ready) * lattice.size
+    whole = cKDTree(points), points, normals
+    views = [(lattice, view(rows)) for lattice, rows in lattices]
+    jobs = [(lattice, seen, part) for lattice, seen in views for part in chunks(len(lattice.keys), GATHERED)]
+
+    def work(job: tuple[RegionLattice, tuple[cKDTree, FloatArray, FloatArray], slice]) -> list[RegionCodes]:
+        lattice, seen, chunk = job
+        unit = sight.unit * lattice.size
 
         def coded(part: slice) -> RegionCodes:
             centers = np.asarray(lattice.corners[part] * lattice.size, dtype=np.float64)
-            seen = gather_points(*view, centers, unit, HALO, most)
-            return encode_chunk(seen, centers, unit, networks, patterns, device, config.refine, ready.noise / unit)
+            gathered = gather_points(*seen, centers, unit, HALO, sight.most)
+            return encode_regions(gathered, centers, unit, networks, patterns, refine, sight.noise / unit)
 
         return split_on_oom(coded, chunk)
 
@@ -70,48 +98,51 @@ def encode(
             progress("encode", done, len(jobs))
     center = np.concatenate([codes.center for codes in found])
     rest = {name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")}
-    by_size = sorted((lattice for lattice, _ in views), key=lambda lattice: lattice.size)
-    return LocalField(by_size, RegionCodes(center=center, **rest), networks.decoder, ready.origin)
+    return RegionCodes(center=center, **rest)
 
 
-def encode_chunk(
+def encode_regions(
     seen: Gathered,
     centers: FloatArray,
     size: float,
     networks: Networks,
     patterns: Patterns,
-    device: torch.device,
     refine: int = 0,
     noise: float = 0.0,
 ) -> RegionCodes:
     """Codes of regions of one size at `centers` (R, 3) from what was gathered around them, after `refine` steps on their points, whose noise
-    is given in region sizes.
-
-    Regions are encoded in bands of similar numbers of points, so that little of the work is padding.
-    """
-    count = seen.mask.sum(1)
-    order = np.argsort(count, kind="stable")
-    found: list[tuple[torch.Tensor, ...]] = []
+    is given in region sizes."""
+    device = patterns.centroids.device
+    rows = ROWS[device.type]
+    length = np.searchsorted(LENGTHS, seen.mask.sum(1))
+    order: list[IntArray] = []
+    found: list[tuple[Tensor, ...]] = []
     with torch.no_grad():
-        for band in np.array_split(order, BANDS):
-            longest = max(1, int(count[band].max(initial=0)))
-            points, normals, mask = (torch.from_numpy(part[band, :longest]).to(device) for part in seen)
-            frames, code = networks.encode(Seen(points, normals, mask))
-            pattern = patterns.assign(code)
-            if refine:
-                code = refine_codes(networks.decoder, code, pattern, frames.inward(points), mask, noise, refine)
-            found.append((frames.origin, frames.axes, code, pattern, region_support(mask, frames.origin)))
-        back = torch.from_numpy(np.argsort(order)).to(device)
+        for number in np.unique(length):
+            alike = np.flatnonzero(length == number)
+            for part in chunks(len(alike), rows):
+                block = padded(seen, alike[part], rows, LENGTHS[number])
+                points, normals, mask = (array.to(device) for array in block)
+                frames, code = networks.encode(Seen(points, normals, mask))
+                pattern = patterns.assign(code)
+                if refine:
+                    code = refine_codes(networks.decoder, code, pattern, frames.inward(points), mask, noise, refine)
+                real = part.stop - part.start
+                order.append(alike[part])
+                found.append(tuple(x[:real] for x in (frames.origin, frames.axes, code, pattern, region_support(mask, frames.origin))))
+        back = torch.from_numpy(np.argsort(np.concatenate(order))).to(device)
         origin, axes, code, pattern, support = (torch.cat(part)[back] for part in zip(*found, strict=True))
         return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)
 
 
-OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
-NOISY_OVERLAP = 0.4  # and closer by this much more
-NOISY = 0.5  # from this noise on, in spacings
-LOUD = 0.9  # quantile of the noise that counts in how many points regions see
+def padded(seen: Gathered, regions: IntArray, rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Points, normals (rows, length, 3) and mask (rows, length) of these regions; the first of them again where there are too few."""
+    regions = np.r_[regions, np.full(rows - len(regions), regions[0])]
+    width = min(length, seen.mask.shape[1])
 
+    def pad(array: np.ndarray) -> Tensor:
+        filled = np.zeros((rows, length, *array.shape[2:]), array.dtype)
+        filled[:, :width] = array[regions, :width]
+        return torch.from_numpy(filled)
 
-def overlap(ready: Prepared) -> float:
-    """The encoder's unit in region sizes."""
-    return float(OVERLAP + NOISY_OVERLAP * min(1.0, ready.noise / (NOISY * ready.spacing)))
+    return pad(seen.points), pad(seen.normals), pad(seen.mask)

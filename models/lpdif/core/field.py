@@ -49,7 +49,7 @@ class LocalField:
     """Signed distance to the surface of a scan, negative inside, NaN where no region speaks."""
 
     def __init__(self, lattices: list[RegionLattice], codes: RegionCodes, decoder: MultiDecoder, origin: FloatArray) -> None:
-        self.lattices = lattices
+        self.lattices = sorted(lattices, key=lambda lattice: lattice.size)
         self.codes = codes
         self.decoder = decoder
         self.origin = origin

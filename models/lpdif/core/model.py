@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lpdif.core.augment import Seen
 from lpdif.core.encoder import Encoder
 from lpdif.core.frames import Frames, canonical_frames
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
+from lpdif.core.regions import Seen
 
 
 class Networks(nn.Module):
@@ -53,3 +53,7 @@ class Model:
     networks: Networks
     patterns: Patterns
     card: dict[str, Any]
+
+    def to(self, device: torch.device) -> Model:
+        """The same on another device. The networks move; they are not copied."""
+        return Model(self.networks.to(device), self.patterns.to(device), self.card)

@@ -17,12 +17,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lpdif.core.augment import Seen, scanned
+from lpdif.core.augment import scanned
 from lpdif.core.encoder import Encoder
 from lpdif.core.kde import density_weights, effective_share
 from lpdif.core.model import Networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns
+from lpdif.core.regions import Seen
 
 FOCUS = 0.1  # the loss at distance d from the surface counts 1 / (FOCUS + |d|)
 HELD = 1.0  # distances are compared within +-1 region

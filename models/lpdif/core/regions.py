@@ -95,6 +95,14 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
     return Gathered(local, normals[index].astype(np.float32) * mask[..., None], mask)
 
 
+class Seen(NamedTuple):
+    """points, normals (R, P, 3) and mask (R, P) bool: nearest to the centre first, rows without a point are zero."""
+
+    points: Tensor
+    normals: Tensor
+    mask: Tensor
+
+
 def region_support(mask_RP: Tensor, origin_R3: Tensor) -> Tensor:
     """(R,) in [HARDLY, 1]: how well regions are backed by the points they see, mask (R, P), whose weighted mean is at origin (R, 3), in the
     encoder's units.

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from lpdif.config import FitConfig
-from lpdif.core.augment import Seen, scanned
+from lpdif.core.augment import scanned
 from lpdif.core.model import Model, Networks, make_networks
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate, step_generator
 from lpdif.core.patterns import Patterns, fit_patterns
+from lpdif.core.regions import Seen
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError, UsageError
 from lpdif.storage.atomic_write import check_output

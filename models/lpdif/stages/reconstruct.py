@@ -1,7 +1,8 @@
-"""reconstruct: scan -> mesh. Points -> regions -> codes -> patterns -> field -> narrow band -> marching cubes -> trimmed mesh."""
+"""reconstruct: scan -> mesh, in the eight steps of `reconstruct_scan`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,8 @@ from scipy.spatial import cKDTree
 
 from lpdif.arrays import IntArray
 from lpdif.config import ReconstructConfig
-from lpdif.core.encode import encode
-from lpdif.core.field import LocalField
+from lpdif.core.encode import encode, sight_of
+from lpdif.core.field import LocalField, RegionCodes
 from lpdif.core.gap_regions import furthest, gap_regions, seen_by_level
 from lpdif.core.model import Model
 from lpdif.core.regions import RegionLattice, between_points, region_lattices
@@ -20,14 +21,15 @@ from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_loops
 from lpdif.points.coverage import Coverage
 from lpdif.points.prepare import Prepared
+from lpdif.points.validity import check_scan
 from lpdif.stages.finishing import finish, remedy, spanned
-from lpdif.stages.resolution import HIGHEST, choose, lattice_stride
+from lpdif.stages.resolution import HIGHEST, Choice, choose, lattice_stride
 from lpdif.storage.models import load_model
 from lpdif.surface.isosurface import extract
 from lpdif.types import Mesh, Progress, Scan, silent
 
-GAP = 1.1  # regions sit around the points and this many spacings beside them
-REACH = 2.2  # the surface is sought this many spacings from the points
+BESIDE = 1.1  # Regions sit at the points, and in eight directions this many spacings beside them.
+BAND = 2.2  # The surface is looked for up to this many spacings from the points.
 
 
 @dataclass(frozen=True)
@@ -51,53 +53,99 @@ def reconstruct(
 
     Raises InputError for a scan that has no surface to give.
     """
+    config = config or ReconstructConfig()
+    check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
     with repeatable():
-        return reconstruct_scan(scan, model or load_model(), config or ReconstructConfig(), device, threads or available_threads(), progress)
+        return reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress)
 
 
 def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress) -> Reconstruction:
-    """The stage itself: one line a step."""
+    """The paper's figure, a line a step: points -> regions -> codes and patterns -> one field -> its zero surface -> mesh."""
+    # 1. Clean, oriented points; their spacing and noise give the sizes of regions and triangles.
     choice = choose(scan, config, threads)
-    ready, size, level, step, _ = choice
-    tree = cKDTree(ready.points)
-    cover = Coverage(tree, ready.normals, ready.local_spacing, threads)
-    lattices = lattices_around(ready, cover, size, level)
+    # 2. Where there is surface: as far around each point as the points beside it are.
+    coverage = Coverage(cKDTree(choice.ready.points), choice.ready.normals, choice.ready.local_spacing, threads)
+    # 3. Overlapping regions at the points, larger where these are sparse, and across gaps that are to be closed.
+    lattices = regions_of(choice, coverage, config)
+    # 4. Each region's frame, its code by the encoder, and its pattern by the nearest cluster of codes.
+    model = model.to(resolve(device))
+    codes = encode_scan(choice.ready, lattices, model, config, threads, progress)
+    # 5. The field: every region's decoder, that of its pattern, blended with those of the regions around it.
+    field = LocalField([lattice for lattice, _ in lattices], codes, model.networks.decoder, choice.ready.origin)
+    # 6. The zero surface of the field, by marching cubes in a narrow band around the points.
+    surface = zero_surface(field, choice, coverage, config, scan.name, progress)
+    # 7. Trimmed to where there are points, holes filled, closed and simplified if asked; colours and values carried over.
+    mesh = finish(surface, choice, scan, field, coverage, config)
+    # 8. What was chosen and found on the way.
+    return Reconstruction(mesh, field, facts_of(choice, field, mesh))
+
+
+def regions_of(choice: Choice, coverage: Coverage, config: ReconstructConfig) -> list[tuple[RegionLattice, IntArray | None]]:
+    """The regions of every size, each size with the rows of the points that its regions see, None for all."""
+    ready, size, level = choice.ready, choice.size, choice.level
+    lattices = lattices_around(ready, coverage, size, level)
+    seen = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
+    count = sum(len(lattice.keys) for lattice in lattices)
+    across = gap_regions(ready.points, size, level, spanned(ready, config), count)
+    return [*zip(lattices, seen, strict=True), *across]
+
+
+def lattices_around(ready: Prepared, coverage: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
+    """Regions at the points and between them, of the level (N,) of each; where sparser points are within reach of their level too."""
+    wide = np.flatnonzero(coverage.spacing > ready.local_spacing)
+    upper = level[wide] + np.round(np.log2(coverage.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
+    rows = np.r_[np.arange(len(level)), wide]
+    between = between_points(ready.points[rows], ready.normals[rows], BESIDE * np.r_[ready.local_spacing, coverage.spacing[wide]])
+    places = np.concatenate([ready.points[rows], between])
+    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, HIGHEST)], 9))
+
+
+def encode_scan(
+    ready: Prepared,
+    lattices: Sequence[tuple[RegionLattice, IntArray | None]],
+    model: Model,
+    config: ReconstructConfig,
+    threads: int,
+    progress: Progress,
+) -> RegionCodes:
+    """Codes and patterns of all regions of a scan."""
+    sight = sight_of(ready.spacing, ready.noise, ready.local_noise)
+    return encode(ready.points, ready.normals, lattices, model.networks, model.patterns, sight, config.refine, threads, progress)
+
+
+def zero_surface(field: LocalField, choice: Choice, coverage: Coverage, config: ReconstructConfig, name: str, progress: Progress) -> Surface:
+    """The zero surface of the field around the points, and across gaps that are to be closed. Raises InputError if there is none."""
+    ready, size = choice.ready, choice.size
+    reach = BAND * coverage.spacing
     far = spanned(ready, config)
-    spans = gap_regions(ready.points, size, level, far, sum(len(lattice.keys) for lattice in lattices))
-    sights = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
-    looking = [*zip(lattices, sights, strict=True), *spans]
-    field = encode(ready, looking, tree, model, config, resolve(device), threads, progress)
-    reach = REACH * cover.spacing
     if far:  # but no region speaks farther from its points than this
-        widest = max(lattice.size for lattice, _ in looking)
-        own = GAP * ready.local_spacing + furthest(size) * 2.0**level
-        reach = np.minimum(far, np.maximum(own, furthest(widest)))
-    stride = lattice_stride(level, step / size)
+        own = BESIDE * ready.local_spacing + furthest(size) * 2.0**choice.level
+        reach = np.minimum(far, np.maximum(own, furthest(field.lattices[-1].size)))
     surface = extract(
-        ready.points, field.box_sdf, step, reach, threads=threads, stride=stride, tick=lambda done, total: progress("extract", done, total)
+        ready.points,
+        field.box_sdf,
+        choice.step,
+        reach,
+        threads=coverage.threads,
+        stride=lattice_stride(choice.level, choice.step / size),
+        tick=lambda done, total: progress("extract", done, total),
     )
     if len(surface.faces) == 0:
-        raise InputError(f"{scan.name}: no surface found in its {len(ready.points)} points", remedy(config))
-    mesh = finish(surface, choice, scan, field, cover, config)
-    facts: dict[str, float | int | str] = {
-        "points": len(ready.points),
-        "spacing": ready.spacing,
-        "noise": ready.noise,
-        "region_size": size,
+        raise InputError(f"{name}: no surface found in its {len(ready.points)} points", remedy(config))
+    return surface
+
+
+def facts_of(choice: Choice, field: LocalField, mesh: Mesh) -> dict[str, float | int | str]:
+    """What was chosen and found, for reports."""
+    return {
+        "points": len(choice.ready.points),
+        "spacing": choice.ready.spacing,
+        "noise": choice.ready.noise,
+        "region_size": choice.size,
         "resolution": choice.resolution,
         "regions": len(field.codes.center),
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "open_loops": count_loops(Surface(mesh.vertices, mesh.faces)),
+        **choice.ready.facts,
     }
-    return Reconstruction(mesh, field, facts | ready.facts)
-
-
-def lattices_around(ready: Prepared, cover: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
-    """Regions at the points and between them, of the level (N,) of each; where sparser points are within reach of their level too."""
-    wide = np.flatnonzero(cover.spacing > ready.local_spacing)
-    upper = level[wide] + np.round(np.log2(cover.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
-    rows = np.r_[np.arange(len(level)), wide]
-    between = between_points(ready.points[rows], ready.normals[rows], GAP * np.r_[ready.local_spacing, cover.spacing[wide]])
-    places = np.concatenate([ready.points[rows], between])
-    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, HIGHEST)], 9))

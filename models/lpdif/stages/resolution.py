@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.config import ReconstructConfig
-from lpdif.core.encode import overlap
+from lpdif.core.encode import encoder_unit
 from lpdif.device import available_threads
 from lpdif.errors import InputError, UsageError
 from lpdif.lattice_keys import HALF
 from lpdif.points.prepare import Prepared, prepare
+from lpdif.points.validity import check_scan
 from lpdif.stages.cost import Cost, cost, free_memory, tell
 from lpdif.types import Scan
 
@@ -97,6 +98,7 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     Raises InputError for what is wrong before the first region is encoded.
     """
     config = config or ReconstructConfig()
+    check_scan(scan, config.keep_outliers, config.region_size is not None)
     choice = choose(scan, config, threads or available_threads())
     faces = choice.faces(covered_area(choice.ready))
     faces = min(faces, config.faces or faces)
@@ -128,7 +130,7 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
     A region's unit is SPACINGS spacings, and NOISES standard deviations of the noise more, so that it averages the noise out. Where
     the scan is sparser than in its densest tenth, regions grow in factors of two.
     """
-    need = (SPACINGS * ready.local_spacing + NOISES * ready.local_noise) / overlap(ready)
+    need = (SPACINGS * ready.local_spacing + NOISES * ready.local_noise) / encoder_unit(ready.spacing, ready.noise)
     asked_for = float(np.quantile(need, 0.1) * 1.1)
     finest = config.region_size or asked_for
     if finest < TOO_SMALL * asked_for:
