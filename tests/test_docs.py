@@ -18,7 +18,8 @@ import pytest
 from cli_options import ALWAYS, COMMANDS, OPTIONS
 from conftest import ROOT, Cli, process_environment, run_here
 
-PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.exists()]
+NAMED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "README.md"]
+PAGES = [page for page in [*NAMED, *sorted((ROOT / "docs").glob("*.md"))] if page.exists()]
 SHORT = {"-o": "--output", "-q": "--quiet", "-v": "--verbose", "-h": "--help"}
 
 
@@ -91,6 +92,16 @@ def test_python_in_the_pages_compiles_and_uses_what_there_is(page: Path) -> None
 def test_links_and_pictures_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         assert re.match(r"https?:", target) or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_files_and_folders_that_are_named_are_there(page: Path) -> None:
+    """Of the repository, of the package, or beside the page: `core/encoder.py`, `tests/naive.py`, `models/lpdif/io/formats/`."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for name in re.findall(r"`([\w./-]+(?:\.py|\.toml|\.md|/))`", prose):
+        if name not in {"lpdif.toml"}:  # which is the user's
+            places = [ROOT, ROOT / "models" / "lpdif", page.parent, *(ROOT / "models" / "lpdif").iterdir()]
+            assert any((place / name).exists() for place in places), f"{page.name}: {name}"
 
 
 @pytest.mark.slow
