@@ -99,7 +99,7 @@ class Process:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=allow_cores,
+            preexec_fn=begin,
         )
         self.said: list[tuple[float, bytes]] = []
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -151,7 +151,10 @@ def members(group: int) -> list[str]:
     return found
 
 
-def allow_cores() -> None:
+def begin() -> None:
+    """In the process to be: signals that this one may ignore, as in the background, are heard again, and a crash leaves a core."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 
