@@ -5,8 +5,8 @@
 # TORCH says which torch to install first; pip then leaves it alone. PYTHON says which Python to use.
 
 TORCH ?= torch==2.13.0
-PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -27,7 +27,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 $(VENV)/.torch:
-	@test -n "$(PYTHON)" || { echo "error: lpdif needs Python 3.11 or 3.12 with venv"; echo "  hint: make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: lpdif needs Python 3.11 or newer with venv"; echo "  hint: make PYTHON=/path/to/python3.14"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install "$(TORCH)"
 	@touch $@

@@ -31,8 +31,6 @@ NEEDED = {
     "trimesh": "trimesh",
     "fast-simplification": "fast_simplification",
     "threadpoolctl": "threadpoolctl",
-    "PyMCubes": "mcubes",
-    "point-cloud-utils": "point_cloud_utils",
     "safetensors": "safetensors",
     "pillow": "PIL",
     "typer": "typer",
@@ -93,12 +91,12 @@ def mark(finding: Finding) -> str:
 def look(workspace: Path, device: str) -> Iterator[Finding]:
     """Everything doctor looks at."""
     yield Finding("lpdif", f"{lpdif.__version__} in {Path(lpdif.__file__).parent}")
-    supported = (3, 11) <= sys.version_info[:2] < (3, 13)
-    yield Finding("python", f"{platform.python_version()} on {platform.platform()}", "" if supported else "use Python 3.11 or 3.12")
+    supported = sys.version_info >= (3, 11)
+    yield Finding("python", f"{platform.python_version()} on {platform.platform()}", "" if supported else "use Python 3.11 or newer")
     for name, module in NEEDED.items():
         yield package(name, module)
-    if any(d.metadata["Name"].lower() == "mcubes" for d in metadata.distributions()):
-        yield Finding("mcubes", "another package of that name overwrites PyMCubes", "pip uninstall mcubes PyMCubes; pip install PyMCubes")
+    yield guarded("marching cubes", marching_cubes)
+    yield guarded("mesh queries", mesh_queries)
     for extra, names in EXTRAS.items():
         yield optional(extra, names)
     yield guarded("device", lambda: compute_device(device))
@@ -126,6 +124,22 @@ def package(name: str, module: str) -> Finding:
         return Finding(name, metadata.version(name))
     except (ImportError, OSError) as error:
         return Finding(name, f"cannot be loaded: {error}", f"pip install --force-reinstall {name}")
+
+
+def marching_cubes() -> str:
+    """The package that extracts surfaces: numpy too where PyMCubes is overwritten by "mcubes", another package."""
+    from lpdif.surface.marching_cubes import library
+
+    return f"{library()} {metadata.version(library())}"
+
+
+def mesh_queries() -> str:
+    """The package that measures distances to meshes."""
+    try:
+        from lpdif.mesh_queries import library
+    except ImportError as error:
+        raise ResourceError(f"neither point-cloud-utils nor libigl can be loaded: {error}", "pip install --force-reinstall libigl") from None
+    return f"{library()} {metadata.version(library())}"
 
 
 def optional(extra: str, names: tuple[str, ...]) -> Finding:

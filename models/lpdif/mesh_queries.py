@@ -59,6 +59,11 @@ def ray_hits(origins: FloatArray, directions: FloatArray, vertices: FloatArray, 
     return np.where(face < 0, np.inf, hits[:, 1]), face
 
 
+def library() -> str:
+    """The package that is asked."""
+    return "libigl" if pcu is None else "point-cloud-utils"
+
+
 def floats(array: FloatArray) -> FloatArray:
     """As both libraries want them."""
     return np.ascontiguousarray(array, np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 from cli_fakes import TETRAHEDRON, write_points, write_snapshot
-from conftest import Cli
+from conftest import Cli, stand_ins
 
 import lpdif
 from lpdif.points.prepare import prepare
@@ -255,19 +256,32 @@ def test_doctor_finds_all_well(cli: Cli, model: None) -> None:
     assert found["torch"] == metadata.version("torch")
     assert found["device"] == "cpu"
     assert found["bundled model"] == "2 patterns, 40 steps"
+    assert found["marching cubes"].split()[0] in ("PyMCubes", "numpy")
+    assert found["mesh queries"].split()[0] in ("point-cloud-utils", "libigl")
+
+
+def test_doctor_tells_what_stands_in(cli: Cli, model: None) -> None:
+    with stand_ins():
+        ran = cli("doctor", "--device", "cpu", "--json")
+    assert ran.code == 0
+    found = {finding["what"]: finding["found"] for finding in ran.document["findings"]}
+    assert found["marching cubes"] == f"numpy {metadata.version('numpy')}"
+    assert found["mesh queries"] == f"libigl {metadata.version('libigl')}"
 
 
 def test_doctor_names_the_remedy(cli: Cli, model: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from lpdif_cli import doctor
 
-    impostor = [SimpleNamespace(metadata={"Name": "mcubes"})]
-    monkeypatch.setattr(doctor.metadata, "distributions", lambda: impostor)
+    # as where neither package can be loaded
+    monkeypatch.delitem(sys.modules, "lpdif.mesh_queries", raising=False)
+    for name in ("point_cloud_utils", "igl"):
+        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(doctor.NEEDED, "no-such-package", "no_such_package")
     monkeypatch.setitem(doctor.EXTRAS, "las", ("no-such-extra",))
     ran = cli("doctor", "--device", "cpu")
     assert ran.code == 5
     marks = {line[5:].split("  ")[0]: line[:3] for line in ran.out.splitlines()}
-    assert marks["mcubes"] == marks["no-such-package"] == "BAD"
+    assert marks["mesh queries"] == marks["no-such-package"] == "BAD"
     assert marks["[las]"] == "-  "
-    assert any("pip uninstall mcubes" in line for line in ran.lines)
+    assert any("pip install --force-reinstall libigl" in line for line in ran.lines)
     assert any("pip install no-such-extra" in line for line in ran.lines)

@@ -95,6 +95,11 @@ def marching_cubes(values: FloatArray) -> tuple[FloatArray, IntArray]:
     return vertices, np.ascontiguousarray(faces[:, ::-1], dtype=np.int64)  # PyMCubes winds the other way
 
 
+def library() -> str:
+    """The package that does it."""
+    return "numpy" if by_pymcubes is None else "PyMCubes"
+
+
 def by_numpy(values: FloatArray) -> tuple[FloatArray, IntArray]:
     """What PyMCubes gives. It goes from cell to cell, z fastest; each adds its triangles, and those of its vertices that are new."""
     if min(values.shape) < 2:
