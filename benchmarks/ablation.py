@@ -38,7 +38,7 @@ from lpdif.core.model import Networks, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
-from lpdif.core.regions import MOST, Seen
+from lpdif.core.regions import MOST_POINTS, Seen
 from lpdif.device import repeatable, resolve
 from lpdif.stages.fit import Look, as_in_training, held_out_errors
 from lpdif.storage.models import load_tensors
@@ -245,7 +245,7 @@ def refresh_weights(variant: Variant, optimizer: Optimizer, training: TrainingRe
 def clean(data: TrainingRegions, _generator: torch.Generator) -> Seen:
     """The nearest points of each region as they are."""
     there = torch.arange(data.points.shape[1]) < data.counts[:, None]
-    return nearest_seen(data.points.float(), data.normals.float(), there, MOST)
+    return nearest_seen(data.points.float(), data.normals.float(), there, MOST_POINTS)
 
 
 def region_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, look: Look, device: torch.device) -> np.ndarray:

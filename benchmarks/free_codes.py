@@ -33,7 +33,7 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import TrainingRegions, copy_decoders, learning_rate, region_loss, step_generator
 from lpdif.core.patterns import Patterns, fit_patterns, random_patterns
 from lpdif.device import repeatable, resolve
-from lpdif.stages.fit import NEAR
+from lpdif.stages.fit import HELD_OUT_REGIONS
 from lpdif.storage.workspace import Workspace
 
 FEATURES = 32  # numbers of a code
@@ -184,7 +184,7 @@ def errors(decoder: MultiDecoder, codes_RC: Tensor, pattern_R: Tensor, data: Reg
     """(R,) mean over the samples near the surface of the error, NaN where there is none."""
     with torch.no_grad():
         found = answers(decoder, codes_RC, pattern_R, data.queries.to(codes_RC.device)).cpu()
-    near = (data.sdf.abs() < NEAR) & (data.mask.sum(1, keepdim=True) >= 4)
+    near = (data.sdf.abs() < HELD_OUT_REGIONS.near) & (data.mask.sum(1, keepdim=True) >= 4)
     return ((found - data.sdf).abs().where(near, torch.zeros(())).sum(1) / near.sum(1)).numpy()
 
 

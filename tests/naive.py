@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.core.field import COVERED, LEAST
-from lpdif.core.frames import OPPOSED, REACH
-from lpdif.core.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST
-from lpdif.core.kde import CLIP
+from lpdif.core.field import FULL_COVER, LEAST_WEIGHT
+from lpdif.core.frames import FRAME
+from lpdif.core.jets import COEFFICIENTS, JET, POWERS
+from lpdif.core.kde import KDE
 from lpdif.core.multi_decoder import MultiDecoder
-from lpdif.core.regions import ASIDE, BACKED, HARDLY, SUPPORT, RegionLattice
+from lpdif.core.regions import REGION, SUPPORT, RegionLattice
 from lpdif.mesh.trim import ASKED, LEAST_ALIKE
-from lpdif.stages.region_samples import BESIDE, DISK_RANK, DISKS, RIVAL
+from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.surface.marching_cubes import marching_cubes
 
 FloatArray = NDArray[np.float64]
@@ -34,11 +34,11 @@ BoolArray = NDArray[np.bool_]
 
 def canonical_frame(points: FloatArray, normals: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Origin (3,) and axes (3, 3) of one region that has the points (P, 3), P > 0, all of them real."""
-    weights = [math.exp(-0.5 * float(p @ p) / REACH**2) + 1e-6 for p in points]
+    weights = [math.exp(-0.5 * float(p @ p) / FRAME.weight_width**2) + 1e-6 for p in points]
     total = sum(weights)
     origin = sum((w * p for w, p in zip(weights, points, strict=True)), np.zeros(3)) / total
     z = sum((w * n for w, n in zip(weights, normals, strict=True)), np.zeros(3)) / total
-    if np.linalg.norm(z) < OPPOSED:
+    if np.linalg.norm(z) < FRAME.opposed:
         z = normals[min(range(len(points)), key=lambda i: float(points[i] @ points[i]))]
     z = z / np.linalg.norm(z)
     flat = [n - (n @ z) * z for n in normals]  # the normals' parts in the tangent plane
@@ -56,10 +56,10 @@ def canonical_frame(points: FloatArray, normals: FloatArray) -> tuple[FloatArray
 
 def jet_height(jet: FloatArray, x: float, y: float) -> tuple[float, float, float]:
     """Height and its slopes along x and y."""
-    u, v = x / RADIUS, y / RADIUS
+    u, v = x / JET.radius, y / JET.radius
     height = sum(c * u**i * v**j for c, (i, j) in zip(jet, POWERS, strict=True))
-    slope_x = sum(c * i * u ** (i - 1) * v**j for c, (i, j) in zip(jet, POWERS, strict=True) if i) / RADIUS
-    slope_y = sum(c * j * u**i * v ** (j - 1) for c, (i, j) in zip(jet, POWERS, strict=True) if j) / RADIUS
+    slope_x = sum(c * i * u ** (i - 1) * v**j for c, (i, j) in zip(jet, POWERS, strict=True) if i) / JET.radius
+    slope_y = sum(c * j * u**i * v ** (j - 1) for c, (i, j) in zip(jet, POWERS, strict=True) if j) / JET.radius
     return float(height), float(slope_x), float(slope_y)
 
 
@@ -76,14 +76,14 @@ def fit_jet(points: FloatArray, normals: FloatArray, position: FloatArray, slope
     for j, r in enumerate(ridge):
         rows.append([math.sqrt(r) * (i == j) for i in range(COEFFICIENTS)])
         wanted.append(0.0)
-    return np.clip(np.linalg.lstsq(np.array(rows), np.array(wanted), rcond=None)[0], -LARGEST, LARGEST)
+    return np.clip(np.linalg.lstsq(np.array(rows), np.array(wanted), rcond=None)[0], -JET.largest, JET.largest)
 
 
 def jet_distance(jet: FloatArray, point: FloatArray) -> float:
     """First-order signed distance of one point."""
-    height, slope_x, slope_y = (max(-STEEPEST, min(STEEPEST, v)) for v in jet_height(jet, point[0], point[1]))
+    height, slope_x, slope_y = (max(-JET.steepest, min(JET.steepest, v)) for v in jet_height(jet, point[0], point[1]))
     distance = (point[2] - height) / math.sqrt(1 + slope_x**2 + slope_y**2)
-    return max(-STEEPEST, min(STEEPEST, distance))
+    return max(-JET.steepest, min(JET.steepest, distance))
 
 
 # --- decoders, density ----------------------------------------------------------------------------------------------------------
@@ -132,11 +132,11 @@ def median_distance(white: FloatArray) -> float:
 def density_weights(white: FloatArray, gamma: float) -> FloatArray:
     """(R,) weights: density^-gamma times the factor that brings their clipped mean to 1, found by ever finer trials."""
     raw = np.exp(-gamma * log_density(white, median_distance(white)))
-    factor = 1 / raw.max() / CLIP
+    factor = 1 / raw.max() / KDE.clip
     for growth in (2.0, 1.1, 1.01, 1.001, 1.0001, 1.00001, 1.000001):
-        while np.clip(raw * factor * growth, 1 / CLIP, CLIP).mean() <= 1:
+        while np.clip(raw * factor * growth, 1 / KDE.clip, KDE.clip).mean() <= 1:
             factor *= growth
-    return np.clip(raw * factor, 1 / CLIP, CLIP)
+    return np.clip(raw * factor, 1 / KDE.clip, KDE.clip)
 
 
 # --- regions, field -------------------------------------------------------------------------------------------------------------
@@ -184,9 +184,9 @@ def covering_pairs(points: FloatArray, lattice: RegionLattice) -> dict[tuple[int
 def region_support(count: int, origin: Sequence[float]) -> float:
     """How well a region is backed by that many points with that mean."""
     distance = math.sqrt(sum(x * x for x in origin))
-    near, far = ASIDE
+    near, far = REGION.off_centre
     fade = 1.0 if distance <= near else 0.0 if distance >= far else (far - distance) / (far - near)
-    return max(HARDLY, min(1.0, count / BACKED) ** 3 * fade)
+    return max(REGION.least_support, min(1.0, count / REGION.full_support) ** 3 * fade)
 
 
 def blend(points: FloatArray, lattices: list[RegionLattice], support: FloatArray, distance: Callable[[FloatArray, int], float]) -> FloatArray:
@@ -195,13 +195,13 @@ def blend(points: FloatArray, lattices: list[RegionLattice], support: FloatArray
     for point in points:
         above, below = 0.0, 0.0
         for lattice in lattices:
-            faded = max(0.0, 1 - below / COVERED)
+            faded = max(0.0, 1 - below / FULL_COVER)
             for r, corner in enumerate(lattice.corners, lattice.first):
                 weight = covering_weight(point, corner.tolist(), lattice.size) * float(support[r]) * faded
                 if weight > 0:
                     above += weight * distance(point, r)
                     below += weight
-        found.append(above / below if below > LEAST else math.nan)
+        found.append(above / below if below > LEAST_WEIGHT else math.nan)
     return np.array(found)
 
 
@@ -352,17 +352,19 @@ def confidence_of_vertex(place: np.ndarray, normal: np.ndarray, points: np.ndarr
 
 def disk_distance(query: FloatArray, points: FloatArray, normals: FloatArray) -> tuple[float, bool]:
     """Signed distance of one query to the points as disks, and whether it is sure."""
-    near = sorted(range(len(points)), key=lambda i: float(np.linalg.norm(query - points[i])))[:DISKS]
+    near = sorted(range(len(points)), key=lambda i: float(np.linalg.norm(query - points[i])))[: REGION_SAMPLING.disks]
     found = []
     for i in near:
         others = sorted(float(np.linalg.norm(points[i] - other)) for other in points)
-        radius = others[min(DISK_RANK, len(others) - 1)]
+        radius = others[min(REGION_SAMPLING.disk_rank, len(others) - 1)]
         height = float((query - points[i]) @ normals[i])
         beside = math.sqrt(max(float((query - points[i]) @ (query - points[i])) - height**2, 0.0))
         beyond = max(beside - radius, 0.0)
         found.append((math.hypot(height, beyond), height, beyond))
     distance, height, beyond = found[0]
-    sure = beyond <= BESIDE * abs(height) and not any(d < RIVAL * distance and h * height < 0 for d, h, _ in found)
+    sure = beyond <= REGION_SAMPLING.beside * abs(height) and not any(
+        d < REGION_SAMPLING.rival * distance and h * height < 0 for d, h, _ in found
+    )
     return math.copysign(distance, height), sure
 
 

@@ -7,8 +7,8 @@ import torch
 from shapes import wavy_regions
 from torch import Tensor
 
-from lpdif.core.augment import FEWEST, log_uniform, random_unit, scanned, uniform
-from lpdif.core.regions import HALO, MOST, Seen
+from lpdif.core.augment import FEWEST_SEEN, log_uniform, random_unit, scanned, uniform
+from lpdif.core.regions import HALO, MOST_POINTS, Seen
 
 
 def stored(regions: int, points: int) -> tuple[Tensor, Tensor]:
@@ -25,7 +25,7 @@ def seen_with(seed: int, regions: int = 40, points: int = 200) -> Seen:
 def test_shapes_and_bounds(regions: int, points: int) -> None:
     found = scanned(*stored(regions, points), torch.full((regions,), points), torch.Generator().manual_seed(0))
     rows = found.mask.shape[1]
-    assert rows <= min(points, MOST)
+    assert rows <= min(points, MOST_POINTS)
     assert found.points.shape == found.normals.shape == (regions, rows, 3)
     assert found.mask.dtype == torch.bool
 
@@ -69,8 +69,8 @@ def test_sparse_and_dense_clean_and_noisy_all_occur() -> None:
         tilts.append(1 - found.normals[..., 2][found.mask])
     count, height, tilt = torch.cat(counts), torch.cat(heights), torch.cat(tilts)
     assert int(count.min()) <= 2
-    assert int(count.max()) >= min(MOST, 100)
-    assert min(means) < 2 * FEWEST  # a whole batch is sparse
+    assert int(count.max()) >= min(MOST_POINTS, 100)
+    assert min(means) < 2 * FEWEST_SEEN  # a whole batch is sparse
     assert 0.2 < float((height < 0.012).float().mean()) < 0.6  # nearly clean
     assert float((height > 0.1).float().mean()) > 0.05
     assert float((tilt < 1e-6).float().mean()) > 0.2

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from shapes import even_sphere_points, plain_patterns, random_decoder, wavy_regions
 
-from lpdif.core.encode import LENGTHS, ROWS, encode, encode_regions, sight_of
+from lpdif.core.encode import POINT_COUNTS, REGIONS_TOGETHER, encode, encode_regions, sight_of
 from lpdif.core.field import RegionCodes
 from lpdif.core.model import Networks, make_networks
 from lpdif.core.patterns import Patterns
-from lpdif.core.regions import MOST, Gathered, RegionLattice, Seen, region_lattices, region_support
+from lpdif.core.regions import MOST_POINTS, Gathered, RegionLattice, Seen, region_lattices, region_support
 
 PARTS = ("origin", "axes", "size", "code", "pattern", "support")
 
@@ -55,11 +55,11 @@ def test_the_code_of_a_region_is_the_same_in_any_company(regions: int, refine: i
             assert torch.equal(getattr(alone, part)[0], getattr(together, part)[row]), part
 
 
-@pytest.mark.parametrize("count", [0, 1, *LENGTHS[:-1], *(length + 1 for length in LENGTHS[:-1]), MOST])
+@pytest.mark.parametrize("count", [0, 1, *POINT_COUNTS[:-1], *(length + 1 for length in POINT_COUNTS[:-1]), MOST_POINTS])
 def test_padding_adds_nothing(count: int) -> None:
     """The slow, obvious way: one region, as many rows as it has points."""
     networks, patterns = networks_and_patterns()
-    seen = gathered(np.array([count]), MOST)
+    seen = gathered(np.array([count]), MOST_POINTS)
     found = encode_regions(seen, np.zeros((1, 3)), 0.3, networks, patterns)
     points, normals, mask = (torch.from_numpy(part[:, : max(1, count)]) for part in seen)
     frames, code = networks.encode(Seen(points, normals, mask))
@@ -85,7 +85,7 @@ def test_half_of_a_scan_gives_the_codes_of_the_whole(threads: int) -> None:
     _, in_whole, in_half = np.intersect1d(whole_lattice.keys, half_lattice.keys, return_indices=True)
     far = whole.center[in_whole, 0] < 0.4 - 1.5 * 1.2 * 0.15
     in_whole, in_half = in_whole[far], in_half[far]
-    assert len(in_whole) > 2 * ROWS["cpu"]
+    assert len(in_whole) > 2 * REGIONS_TOGETHER["cpu"]
     for name in PARTS:
         assert torch.equal(getattr(whole, name)[in_whole], getattr(part, name)[in_half]), name
 

@@ -7,7 +7,7 @@ import torch
 from shapes import wavy_regions
 from torch import Tensor
 
-from lpdif.core.encoder import LOCALITY, NORMALS_SHARE, Encoder, pool
+from lpdif.core.encoder import ENCODER, Encoder, pool
 from lpdif.core.jets import COEFFICIENTS, fit_jets
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
@@ -40,10 +40,10 @@ def test_a_code_is_a_jet_and_features(encoder: Encoder) -> None:
 def test_a_fresh_encoder_weighs_by_distance_alone() -> None:
     points, normals, mask = some()
     codes = Encoder(4)(points, normals, mask)
-    weight = torch.exp(-LOCALITY * points.square().sum(2)) * mask
+    weight = torch.exp(-ENCODER.locality * points.square().sum(2)) * mask
     weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-9)
     ridge = torch.exp(torch.tensor([-9.0] * 3 + [-7.0] * 3 + [-6.0] * 4))
-    expected = fit_jets(points, normals, weight, weight * torch.tensor(NORMALS_SHARE).exp(), ridge)
+    expected = fit_jets(points, normals, weight, weight * torch.tensor(ENCODER.normals_share).exp(), ridge)
     torch.testing.assert_close(codes[:, :COEFFICIENTS], expected, **CLOSE)
 
 

@@ -66,7 +66,7 @@ def test_parts_of_a_call_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     field = random_field(cloud(40), 0.3, patterns=2)
     place = cloud(1000, 1)
     whole = field.sdf(place)
-    monkeypatch.setattr(module, "PAIRS", 301)
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 301)
     np.testing.assert_allclose(field.sdf(place), whole, rtol=1e-6)
 
 

@@ -9,7 +9,7 @@ import torch
 from shapes import rotation, wavy_regions
 from torch import Tensor
 
-from lpdif.core.frames import OPPOSED, Frames, canonical_frames, tangent_basis
+from lpdif.core.frames import FRAME, Frames, canonical_frames, tangent_basis
 
 POLES = [[0, 0, 1], [0, 0, -1], [0, 0, -0.0], [1, 0, 0], [0, -1, 0], [1e-9, 0, -1]]
 
@@ -106,7 +106,7 @@ def test_opposing_sheets_take_the_normal_of_the_nearest_point() -> None:
 
 
 def test_the_mean_normal_rules_as_long_as_it_is_long_enough() -> None:
-    tilt = np.arccos(OPPOSED + 0.05)
+    tilt = np.arccos(FRAME.opposed + 0.05)
     points = torch.tensor([[[0.1, 0.0, 0.0], [-0.1, 0.0, 0.0]]], dtype=torch.float64)
     normals = torch.tensor([[[np.sin(tilt), 0.0, np.cos(tilt)], [-np.sin(tilt), 0.0, np.cos(tilt)]]])
     torch.testing.assert_close(frames_of(points, normals).axes[0, 2], torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from shapes import even_sphere_points
 
-from lpdif.core.gap_regions import SEEN, furthest, gap_regions
+from lpdif.core.gap_regions import POINTS_ACROSS, furthest, gap_regions
 from lpdif.core.regions import SUPPORT, covering_pairs
 from lpdif.points.thinning import thin_to_lattice
 
@@ -46,7 +46,7 @@ def test_a_bridge_sees_a_few_points_of_its_size_and_those_of_finer_levels_alone(
     assert (level[two.rows] == 0).all()
     assert set(level[three.rows]) == {0, 2}
     for bridge in (one, two, three):
-        cubes = np.floor(points[bridge.rows] / (bridge.lattice.size / SEEN))
+        cubes = np.floor(points[bridge.rows] / (bridge.lattice.size / POINTS_ACROSS))
         assert len(np.unique(cubes, axis=0)) == len(cubes)
 
 

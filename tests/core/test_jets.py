@@ -9,7 +9,7 @@ import torch
 from shapes import wavy_regions
 from torch import Tensor
 
-from lpdif.core.jets import COEFFICIENTS, LARGEST, POWERS, RADIUS, STEEPEST, fit_jets, jet_distance, monomials
+from lpdif.core.jets import COEFFICIENTS, JET, POWERS, fit_jets, jet_distance, monomials
 
 FAINT = torch.full((COEFFICIENTS,), 1e-13, dtype=torch.float64)
 
@@ -25,7 +25,7 @@ def test_monomials_and_their_slopes() -> None:
     xy = torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     value, by_x, by_y = monomials(xy)
     for j, (a, b) in enumerate(POWERS):
-        torch.testing.assert_close(value[:, j], (xy[:, 0] / RADIUS) ** a * (xy[:, 1] / RADIUS) ** b)
+        torch.testing.assert_close(value[:, j], (xy[:, 0] / JET.radius) ** a * (xy[:, 1] / JET.radius) ** b)
         gradient = torch.zeros_like(xy) if j == 0 else torch.autograd.grad(value[:, j].sum(), xy, retain_graph=True)[0]
         torch.testing.assert_close(torch.stack([by_x[:, j], by_y[:, j]], 1), gradient)
 
@@ -85,10 +85,10 @@ def test_spheres_are_met_to_fourth_order() -> None:
 def test_distance_to_a_tilted_plane_is_exact() -> None:
     normal = torch.nn.functional.normalize(torch.tensor([0.4, -0.3, 1.0], dtype=torch.float64), dim=0)
     jet = torch.zeros(1, COEFFICIENTS, dtype=torch.float64)
-    jet[0, :3] = torch.stack([torch.tensor(0.2, dtype=torch.float64), -RADIUS * normal[0] / normal[2], -RADIUS * normal[1] / normal[2]])
+    jet[0, :3] = torch.stack([torch.tensor(0.2, dtype=torch.float64), -JET.radius * normal[0] / normal[2], -JET.radius * normal[1] / normal[2]])
     points = torch.randn((1, 50, 3), dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     expected = points @ normal - 0.2 * normal[2]
-    torch.testing.assert_close(jet_distance(jet, points), expected.clamp(-STEEPEST, STEEPEST))
+    torch.testing.assert_close(jet_distance(jet, points), expected.clamp(-JET.steepest, JET.steepest))
 
 
 @pytest.mark.parametrize("regions", [1, 3])
@@ -120,9 +120,9 @@ def test_wild_points_stay_within_bounds() -> None:
     weight = torch.ones(1, 20)
     jet = fit_jets(points, normals, weight, weight, torch.full((COEFFICIENTS,), 1e-4))
     assert bool(jet.isfinite().all())
-    assert float(jet.abs().max()) <= LARGEST
+    assert float(jet.abs().max()) <= JET.largest
     far = 10 * torch.randn((1, 500, 3), generator=generator)
-    assert float(jet_distance(jet, far).abs().max()) <= STEEPEST
+    assert float(jet_distance(jet, far).abs().max()) <= JET.steepest
 
 
 def test_single_precision_suffices() -> None:

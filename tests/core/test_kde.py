@@ -12,7 +12,7 @@ from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
 from lpdif.core import kde
-from lpdif.core.kde import CLIP, clipped_mean_one, density_weights, effective_share, log_density, mean_density, median_distance
+from lpdif.core.kde import KDE, clipped_mean_one, density_weights, effective_share, log_density, mean_density, median_distance
 
 
 def codes(regions: int, dimensions: int, seed: int = 0) -> Tensor:
@@ -102,8 +102,8 @@ def test_weights_agree_with_the_naive_twin(regions: int, dimensions: int, gamma:
 def test_weights_have_mean_one_within_bounds(regions: int, gamma: float) -> None:
     weight = density_weights(codes(regions, 6), gamma, generator())
     assert float(weight.double().mean()) == pytest.approx(1, abs=1e-4)
-    assert float(weight.min()) >= 1 / CLIP * (1 - 1e-5)
-    assert float(weight.max()) <= CLIP * (1 + 1e-5)
+    assert float(weight.min()) >= 1 / KDE.clip * (1 - 1e-5)
+    assert float(weight.max()) <= KDE.clip * (1 + 1e-5)
 
 
 def test_rare_codes_weigh_more() -> None:
@@ -131,7 +131,7 @@ def test_many_regions_are_taken_against_some(monkeypatch: pytest.MonkeyPatch) ->
     white = codes(400, 4)
     exact = density_weights(white, 0.5, generator(1))
     torch.testing.assert_close(density_weights(white, 0.5, generator(2)), exact, rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr(kde, "REFERENCE", 150)
+    monkeypatch.setattr(kde, "KDE", kde.KDE._replace(reference=150))
     some = density_weights(white, 0.5, generator(3))
     assert float((some / exact).log().abs().mean()) < 0.1
     assert torch.equal(density_weights(white, 0.5, generator(3)), some)
@@ -140,7 +140,7 @@ def test_many_regions_are_taken_against_some(monkeypatch: pytest.MonkeyPatch) ->
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     white = codes(100, 4).double()
     whole = log_density(white, white, torch.arange(100), 1.0)
-    monkeypatch.setattr(kde, "CHUNK", 7)
+    monkeypatch.setattr(kde, "KDE", kde.KDE._replace(rows=7))
     torch.testing.assert_close(log_density(white, white, torch.arange(100), 1.0), whole)
 
 

@@ -10,7 +10,7 @@ from shapes import random_decoder
 from torch import Tensor
 
 from lpdif.core.jets import COEFFICIENTS, jet_distance
-from lpdif.core.multi_decoder import BLOCK, MultiDecoder, arrange_blocks
+from lpdif.core.multi_decoder import BLOCK_ROWS, MultiDecoder, arrange_blocks
 
 CODE = 14
 
@@ -41,7 +41,7 @@ def test_stacked_decoders_agree_with_the_plain_loop(patterns: int, regions: int,
 
 def test_a_pattern_with_many_blocks_beside_one_without_queries() -> None:
     decoder = random_decoder(5, CODE)
-    codes, _, points, region = some(5, 3, 3 * BLOCK + 1)
+    codes, _, points, region = some(5, 3, 3 * BLOCK_ROWS + 1)
     pattern = torch.tensor([1, 1, 4])
     found = decoder(codes, pattern, points, region)
     chosen = torch.arange(0, len(points), 37)
@@ -71,11 +71,11 @@ def test_blocks_hold_every_row_once_and_one_pattern_each(counts: list[int], rows
 def test_a_value_does_not_depend_on_the_queries_beside_it(patterns: int, code_size: int, width: int) -> None:
     """Bit for bit: tiles that share a lattice plane must agree on it."""
     decoder = random_decoder(patterns, code_size, width)
-    codes, pattern, points, region = some(patterns, 9, 5 * BLOCK + 3, code_size)
+    codes, pattern, points, region = some(patterns, 9, 5 * BLOCK_ROWS + 3, code_size)
     conditions = decoder.conditions(codes, pattern)
     whole = decoder.distances(conditions, codes, pattern, points, region)
     generator = torch.Generator().manual_seed(1)
-    for count in (1, 2, 3, 100, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK):
+    for count in (1, 2, 3, 100, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS):
         chosen = torch.randperm(len(points), generator=generator)[:count]
         assert torch.equal(decoder.distances(conditions, codes, pattern, points[chosen], region[chosen]), whole[chosen]), count
 
@@ -83,9 +83,9 @@ def test_a_value_does_not_depend_on_the_queries_beside_it(patterns: int, code_si
 @pytest.mark.parametrize("patterns", [1, 2, 5])
 def test_conditions_do_not_depend_on_the_regions_beside_them(patterns: int) -> None:
     decoder = random_decoder(patterns, 74, 96)
-    codes, pattern, _, _ = some(patterns, 2 * BLOCK + 5, 0, 74)
+    codes, pattern, _, _ = some(patterns, 2 * BLOCK_ROWS + 5, 0, 74)
     whole = decoder.conditions(codes, pattern)
-    for count in (0, 1, 2, 50, BLOCK + 1):
+    for count in (0, 1, 2, 50, BLOCK_ROWS + 1):
         assert torch.equal(decoder.conditions(codes[:count], pattern[:count]), whole[:count])
 
 

@@ -11,21 +11,9 @@ import torch
 from shapes import training_regions
 from torch import Tensor
 
-from lpdif.core.kde import CLIP
+from lpdif.core.kde import KDE
 from lpdif.core.model import Networks, make_networks
-from lpdif.core.optimizer import (
-    FOCUS,
-    HELD,
-    LAST_RATE,
-    WARM_UP,
-    Optimizer,
-    copy_decoders,
-    learning_rate,
-    pattern_tensors,
-    read_patterns,
-    region_loss,
-    step_generator,
-)
+from lpdif.core.optimizer import TRAINING, Optimizer, copy_decoders, learning_rate, pattern_tensors, read_patterns, region_loss, step_generator
 from lpdif.core.patterns import fit_patterns
 
 CPU = torch.device("cpu")
@@ -86,18 +74,18 @@ def test_loss_agrees_with_a_plain_loop(regions: int, samples: int) -> None:
     for r in range(regions):
         errors = []
         for f, t in zip(found[r].tolist(), true[r].tolist(), strict=True):
-            held = abs(max(-HELD, min(HELD, f)) - max(-HELD, min(HELD, t)))
-            errors.append(held / (FOCUS + abs(t)))
+            held = abs(max(-TRAINING.held, min(TRAINING.held, f)) - max(-TRAINING.held, min(TRAINING.held, t)))
+            errors.append(held / (TRAINING.focus + abs(t)))
         assert float(loss[r]) == pytest.approx(np.mean(errors), rel=1e-5)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
     rates = [learning_rate(step, 2000, 3e-3) for step in range(2000)]
-    assert rates[0] == pytest.approx(3e-3 / WARM_UP, rel=0.01)
+    assert rates[0] == pytest.approx(3e-3 / TRAINING.warm_up, rel=0.01)
     assert max(rates) <= 3e-3
-    assert rates.index(max(rates)) < 1.1 * WARM_UP
-    assert all(a > b for a, b in zip(rates[WARM_UP + 50 :], rates[WARM_UP + 51 :], strict=False))
-    assert learning_rate(2000, 2000, 3e-3) == pytest.approx(LAST_RATE * 3e-3)
+    assert rates.index(max(rates)) < 1.1 * TRAINING.warm_up
+    assert all(a > b for a, b in zip(rates[TRAINING.warm_up + 50 :], rates[TRAINING.warm_up + 51 :], strict=False))
+    assert learning_rate(2000, 2000, 3e-3) == pytest.approx(TRAINING.last_rate * 3e-3)
     assert math.isfinite(learning_rate(0, 0, 1.0))
 
 
@@ -268,7 +256,7 @@ def test_weights_have_mean_one_within_each_pattern(gamma: float) -> None:
     for k, share in enumerate(shares):
         mine = optimizer.weight[optimizer.seen & (optimizer.pattern == k)]
         assert float(mine.mean()) == pytest.approx(1, abs=1e-4)
-        assert 1 / CLIP * 0.999 <= float(mine.min()) <= float(mine.max()) <= CLIP * 1.001
+        assert 1 / KDE.clip * 0.999 <= float(mine.min()) <= float(mine.max()) <= KDE.clip * 1.001
         assert 1 / len(mine) <= share < 1
     assert torch.equal(optimizer.weight[~optimizer.seen], torch.ones(int((~optimizer.seen).sum())))
 

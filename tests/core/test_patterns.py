@@ -8,7 +8,7 @@ import torch
 from shapes import plain_patterns
 from torch import Tensor
 
-from lpdif.core.patterns import DIMENSIONS, TAIL, fit_patterns, fit_whitening, random_patterns
+from lpdif.core.patterns import PATTERN, fit_patterns, fit_whitening, random_patterns
 
 CODE = 20
 
@@ -32,7 +32,7 @@ def same_partition(a: Tensor, b: Tensor) -> bool:
 def test_whitened_codes_have_covariance_one(codes: int) -> None:
     mixed = torch.randn((codes, CODE), generator=torch.Generator().manual_seed(0)) * torch.linspace(0.01, 1, CODE)
     white = fit_whitening(mixed).apply(mixed).double()
-    assert white.shape[1] == min(DIMENSIONS, codes - 1)
+    assert white.shape[1] == min(PATTERN.dimensions, codes - 1)
     torch.testing.assert_close(white.T.cov().reshape(white.shape[1], -1), torch.eye(white.shape[1]).double(), atol=1e-3, rtol=0)
     torch.testing.assert_close(white.mean(0), torch.zeros(white.shape[1]).double(), atol=1e-4, rtol=0)
 
@@ -52,7 +52,7 @@ def test_wild_entries_are_held() -> None:
     wild = codes.clone()
     wild[0, 0] = 1e6
     held = codes.clone()
-    held[0, 0] = TAIL
+    held[0, 0] = PATTERN.tail
     assert torch.equal(fit_whitening(wild).projection, fit_whitening(held).projection)
     assert torch.equal(fit_whitening(wild).apply(wild), fit_whitening(held).apply(held))
 

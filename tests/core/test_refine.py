@@ -14,7 +14,7 @@ from lpdif.core.frames import canonical_frames
 from lpdif.core.jets import COEFFICIENTS, POWERS
 from lpdif.core.model import Networks, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
-from lpdif.core.refine import KNEE, LOCAL, TRUST, refine_codes
+from lpdif.core.refine import REFINE, refine_codes
 from lpdif.core.regions import gather_points
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -141,9 +141,9 @@ def test_one_step_is_the_least_squares_solution_where_the_decoder_is_its_jet() -
     for r in range(2):
         x, y, z = points[r].double().numpy().T
         rows = np.stack([(x / 1.5) ** i * (y / 1.5) ** j for i, j in POWERS], 1)
-        weight = np.exp(-0.5 * (x * x + y * y + z * z) / LOCAL**2)
-        weight = weight / weight.sum() / np.maximum(1, np.abs(z) / KNEE)
-        wanted = np.linalg.solve((rows.T * weight) @ rows + (0.004 / TRUST) ** 2 * np.eye(10), (rows.T * weight) @ z)
+        weight = np.exp(-0.5 * (x * x + y * y + z * z) / REFINE.width**2)
+        weight = weight / weight.sum() / np.maximum(1, np.abs(z) / REFINE.knee)
+        wanted = np.linalg.solve((rows.T * weight) @ rows + (0.004 / REFINE.trust) ** 2 * np.eye(10), (rows.T * weight) @ z)
         np.testing.assert_allclose(found[r, :COEFFICIENTS].numpy(), wanted, atol=1e-5)
 
 
@@ -201,11 +201,11 @@ def test_stray_points_do_not_lead() -> None:
     """A tenth of the points far off the surface: what counts linearly moves the others' residual little."""
     points, _, mask = caps([0.25, -0.25])
     stray = points.clone()
-    stray[:, ::10, 2] += 10 * KNEE
+    stray[:, ::10, 2] += 10 * REFINE.knee
     decoder = plain_decoder()
     good = mask.clone()
     good[:, ::10] = False
     refined = refine_codes(decoder, torch.zeros(2, CODE), whole(2), stray, mask, 0.0, 100)
     before, after = (residual(decoder, c, whole(2), points, good) for c in (torch.zeros(2, CODE), refined))
     assert (after < 0.3 * before).all()
-    assert (after < KNEE).all()
+    assert (after < REFINE.knee).all()

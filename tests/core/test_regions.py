@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from shapes import even_sphere_points, lattice_of, sphere_points
 
-from lpdif.core.regions import BACKED, HARDLY, SUPPORT, between_points, covering_pairs, gather_points, region_lattices, region_support
+from lpdif.core.regions import REGION, SUPPORT, between_points, covering_pairs, gather_points, region_lattices, region_support
 from lpdif.lattice_keys import HALF, pack_keys, unpack_keys
 
 FloatArray = NDArray[np.float64]
@@ -156,6 +156,6 @@ def test_support_agrees_with_one_region_at_a_time(regions: int, most: int) -> No
 
 
 def test_support_counts_points_all_around_in_full_and_points_to_one_side_hardly() -> None:
-    full = torch.ones(1, BACKED, dtype=torch.bool)
+    full = torch.ones(1, REGION.full_support, dtype=torch.bool)
     assert float(region_support(full, torch.tensor([[0.5, 0.5, 0.5]]))) == 1
-    assert float(region_support(full, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(HARDLY)
+    assert float(region_support(full, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(REGION.least_support)

@@ -13,10 +13,7 @@ from shapes import sphere_points, unit_shape
 from lpdif.arrays import unit_rows
 from lpdif.geometry import signed_distance, surface_points
 from lpdif.stages.region_samples import (
-    ALONG,
-    FEWEST,
-    SAMPLED,
-    STORED_RADIUS,
+    REGION_SAMPLING,
     closed_shape_regions,
     disk_distance,
     gather_surface,
@@ -93,7 +90,7 @@ def test_gathered_points_are_those_within_reach(points: int, regions: int, store
     assert local.shape == directions.shape == (regions, stored, 3)
     for r, center in enumerate(centers):
         distance = np.linalg.norm(surface - center, axis=1)
-        within = np.nonzero(distance < STORED_RADIUS * size)[0]
+        within = np.nonzero(distance < REGION_SAMPLING.stored_radius * size)[0]
         candidates = within[np.argsort(distance[within])][: 2 * stored]
         assert counts[r] == min(stored, len(candidates))
         world = local[r, : counts[r]] * size + center
@@ -114,7 +111,7 @@ def test_queries_stay_in_the_cube_and_gather_around_the_surface(samples: int, fi
     counts = np.full(6, filled)
     queries = scatter_queries(points, counts, samples, (1e-9, 1e-8), rng(1))
     assert queries.shape == (6, samples, 3)
-    assert np.abs(queries).max() <= SAMPLED
+    assert np.abs(queries).max() <= REGION_SAMPLING.cube
     if filled:
         near = queries[:, : samples * 3 // 4]
         for r in range(6):
@@ -130,7 +127,7 @@ def test_distances_on_a_ball_are_true(size: float) -> None:
         points = found.points[r, : found.counts[r]].astype(np.float64)
         center = sphere_center(points, found.normals[r, : found.counts[r]], size)
         assert np.abs(np.linalg.norm(points * size + center, axis=1) - 0.5).max() < 2e-3  # the facets of the ball
-        assert np.abs(points).max() <= STORED_RADIUS
+        assert np.abs(points).max() <= REGION_SAMPLING.stored_radius
         outward = ((points * size + center) * found.normals[r, : found.counts[r]]).sum(1)
         assert (outward > 0.49).all()
         expected = (np.linalg.norm(found.queries[r] * size + center, axis=1) - 0.5) / size
@@ -148,7 +145,7 @@ def test_types_and_padding() -> None:
     assert found.queries.shape[1:] == (16, 3)
     empty = np.arange(50) >= found.counts[:, None]
     assert not found.points[empty].any()
-    assert (found.counts >= FEWEST).all()
+    assert (found.counts >= REGION_SAMPLING.fewest_points).all()
 
 
 def test_same_generator_same_samples() -> None:
@@ -250,16 +247,16 @@ def test_disks_of_a_box_are_sure_of_the_right_side() -> None:
 
 
 def test_too_few_points_give_no_region() -> None:
-    points, normals = sphere_points(FEWEST, 0.5)
+    points, normals = sphere_points(REGION_SAMPLING.fewest_points, 0.5)
     assert len(scan_regions(points, normals, 0.1, 5, 16, 8, rng()).counts) == 0
 
 
 def test_half_of_the_samples_of_a_solid_lie_off_its_surface_along_the_normals() -> None:
     found = closed_shape_regions(*BALL, 0.1, 40, 48, 20, rng())
     near, around = np.abs(found.sdf[:, :10]), np.abs(found.sdf[:, 10:])
-    assert near.max() < ALONG + 0.01
-    assert 0.4 * ALONG < near.mean() < 0.6 * ALONG  # even
-    assert around.max() > 2 * ALONG
+    assert near.max() < REGION_SAMPLING.along_normal + 0.01
+    assert 0.4 * REGION_SAMPLING.along_normal < near.mean() < 0.6 * REGION_SAMPLING.along_normal  # even
+    assert around.max() > 2 * REGION_SAMPLING.along_normal
 
 
 @pytest.mark.parametrize("count", [1, 7])

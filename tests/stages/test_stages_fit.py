@@ -21,7 +21,7 @@ from lpdif.core.model import make_networks
 from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.regions import Seen
 from lpdif.errors import InputError, ModelError, ResourceError, UsageError
-from lpdif.stages.fit import HELD_OUT, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions, state_of_patterns
+from lpdif.stages.fit import HELD_OUT_REGIONS, FitReport, as_in_training, begin_patterns, fit, held_out_errors, split_regions, state_of_patterns
 from lpdif.stages.preprocess import PreprocessReport
 from lpdif.storage.models import load_model
 from lpdif.storage.run_log import append_metrics, read_metrics
@@ -208,9 +208,9 @@ def test_empty_patterns_are_dropped_aloud(caplog: pytest.LogCaptureFixture) -> N
 def test_held_out_regions_are_no_training_regions(prepared: tuple[Path, PreprocessReport]) -> None:
     whole = load_samples(Workspace(prepared[0]))[0]
     training, held_out = split_regions(whole)
-    assert len(held_out.counts) == len(whole.counts) // HELD_OUT
+    assert len(held_out.counts) == len(whole.counts) // HELD_OUT_REGIONS.every
     assert len(training.counts) + len(held_out.counts) == len(whole.counts)
-    assert torch.equal(held_out.sdf, whole.sdf[HELD_OUT - 1 :: HELD_OUT])
+    assert torch.equal(held_out.sdf, whole.sdf[HELD_OUT_REGIONS.every - 1 :: HELD_OUT_REGIONS.every])
     with pytest.raises(InputError, match="only 60 regions: too few"):
         split_regions(whole.at(torch.arange(60)))
 

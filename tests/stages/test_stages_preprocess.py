@@ -25,7 +25,7 @@ from torch import Tensor
 import lpdif
 from lpdif.config import PreprocessConfig
 from lpdif.stages import preprocess as stage
-from lpdif.stages.region_samples import ALONG, FEWEST, SAMPLED, STORED_RADIUS
+from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.storage.atomic_write import atomic_write
 from lpdif.storage.models import load_tensors
 from lpdif.storage.shards import SAMPLE_KEYS, load_samples
@@ -120,9 +120,9 @@ def test_distances_to_a_closed_ball_are_those_of_the_formula(cli: Cli, here: Non
         outward = region["points"] - middle
         assert np.abs(np.linalg.norm(outward, axis=1) - radius).max() < 5e-3  # half precision
         assert ((outward / radius) * region["normals"]).sum(1).min() > 0.99
-        assert len(region["points"]) >= FEWEST
-        assert np.linalg.norm(region["points"], axis=1).max() <= STORED_RADIUS * 1.001
-        assert np.abs(region["queries"]).max() <= SAMPLED + ALONG
+        assert len(region["points"]) >= REGION_SAMPLING.fewest_points
+        assert np.linalg.norm(region["points"], axis=1).max() <= REGION_SAMPLING.stored_radius * 1.001
+        assert np.abs(region["queries"]).max() <= REGION_SAMPLING.cube + REGION_SAMPLING.along_normal
     sdf = np.concatenate([region["sdf"] for region in regions])
     assert 0.2 < (sdf < 0).mean() < 0.8
     sizes = np.array([float(region["sizes"]) for region in regions])

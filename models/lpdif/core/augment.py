@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from lpdif.core.regions import HALO, MOST, Seen
+from lpdif.core.regions import HALO, MOST_POINTS, Seen
 
-FEWEST = 6
+FEWEST_SEEN = 6
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
@@ -38,7 +38,7 @@ def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator
     direction, a missing half-space, up to 6 % stray points with random normals.
     """
     regions, stored = points_RT3.shape[:2]
-    share = float(log_uniform((1,), FEWEST / 120, 1.0, generator))
+    share = float(log_uniform((1,), FEWEST_SEEN / 120, 1.0, generator))
     noisy_R = torch.rand(regions, generator=generator)
     # noise goes with density: the region size grows with noise, so sparse noisy regions hardly occur
     noise_R = torch.where(noisy_R < 0.4, uniform((regions,), 0, 0.01, generator), log_uniform((regions,), 0.01, 0.3, generator))
@@ -60,7 +60,7 @@ def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator
         :, None
     ]
     there_RT &= (points * random_unit((regions,), generator)[:, None]).sum(2) < hole_R1
-    return nearest_seen(points, normals, there_RT, min(MOST, stored, max(FEWEST, int(120 * share * 1.6))))
+    return nearest_seen(points, normals, there_RT, min(MOST_POINTS, stored, max(FEWEST_SEEN, int(120 * share * 1.6))))
 
 
 def nearest_seen(points: Tensor, normals: Tensor, there_RT: Tensor, most: int) -> Seen:

@@ -22,18 +22,25 @@ from lpdif.core.field import RegionCodes
 from lpdif.core.model import Networks
 from lpdif.core.patterns import Patterns
 from lpdif.core.refine import refine_codes
-from lpdif.core.regions import HALO, MOST, Gathered, RegionLattice, Seen, gather_points, region_support
+from lpdif.core.regions import HALO, MOST_POINTS, Gathered, RegionLattice, Seen, gather_points, region_support
 from lpdif.device import single_threaded_pool, split_on_oom
 from lpdif.types import Progress, silent
 
-GATHERED = 4096  # regions whose points are gathered at once
-LENGTHS = (8, 16, 24, 32, 48, 64, 96, MOST)  # numbers of points that a region is padded to
-ROWS = {"cpu": 64, "cuda": 1024}  # regions encoded together, by the kind of device
+REGIONS_GATHERED = 4096  # regions whose points are gathered at once
+POINT_COUNTS = (8, 16, 24, 32, 48, 64, 96, MOST_POINTS)  # numbers of points that a region is padded to
+REGIONS_TOGETHER = {"cpu": 64, "cuda": 1024}  # regions encoded together, by the kind of device
 
-OVERLAP = 1.1  # the encoder's unit in region sizes: regions stand a little closer than they see,
-NOISY_OVERLAP = 0.4  # and closer by this much more
-NOISY = 0.5  # from this noise on, in spacings
-LOUD = 0.9  # quantile of the noise that counts in how many points regions see
+
+class SightSettings(NamedTuple):
+    """How much of a scan a region sees."""
+
+    unit: float = 1.1  # The encoder's unit in region sizes: regions stand a little closer than they see.
+    noisy_unit: float = 0.4  # What noise adds to that, at most.
+    noisy: float = 0.5  # The noise, in spacings, from which all of that is added.
+    quantile: float = 0.9  # The quantile of the local noise that decides how many points regions see.
+
+
+SIGHT = SightSettings()
 
 
 class Sight(NamedTuple):
@@ -47,13 +54,13 @@ class Sight(NamedTuple):
 
 def sight_of(spacing: float, noise: float, local_noise: FloatArray) -> Sight:
     """What regions are to see of a scan of this spacing and noise, local_noise (N,) around each point: more where it is noisy."""
-    loud = float(np.quantile(local_noise, LOUD)) > 0.3 * NOISY * spacing
-    return Sight(encoder_unit(spacing, noise), MOST if loud else MOST // 2, noise)
+    loud = float(np.quantile(local_noise, SIGHT.quantile)) > 0.3 * SIGHT.noisy * spacing
+    return Sight(encoder_unit(spacing, noise), MOST_POINTS if loud else MOST_POINTS // 2, noise)
 
 
 def encoder_unit(spacing: float, noise: float) -> float:
     """The encoder's unit in region sizes."""
-    return float(OVERLAP + NOISY_OVERLAP * min(1.0, noise / (NOISY * spacing)))
+    return float(SIGHT.unit + SIGHT.noisy_unit * min(1.0, noise / (SIGHT.noisy * spacing)))
 
 
 def encode(
@@ -78,7 +85,7 @@ def encode(
 
     whole = cKDTree(points), points, normals
     views = [(lattice, view(rows)) for lattice, rows in lattices]
-    jobs = [(lattice, seen, part) for lattice, seen in views for part in chunks(len(lattice.keys), GATHERED)]
+    jobs = [(lattice, seen, part) for lattice, seen in views for part in chunks(len(lattice.keys), REGIONS_GATHERED)]
 
     def work(job: tuple[RegionLattice, tuple[cKDTree, FloatArray, FloatArray], slice]) -> list[RegionCodes]:
         lattice, seen, chunk = job
@@ -113,15 +120,15 @@ def encode_regions(
     """Codes of regions of one size at `centers` (R, 3) from what was gathered around them, after `refine` steps on their points, whose noise
     is given in region sizes."""
     device = patterns.centroids.device
-    rows = ROWS[device.type]
-    length = np.searchsorted(LENGTHS, seen.mask.sum(1))
+    rows = REGIONS_TOGETHER[device.type]
+    length = np.searchsorted(POINT_COUNTS, seen.mask.sum(1))
     order: list[IntArray] = []
     found: list[tuple[Tensor, ...]] = []
     with torch.no_grad():
         for number in np.unique(length):
             alike = np.flatnonzero(length == number)
             for part in chunks(len(alike), rows):
-                block = padded(seen, alike[part], rows, LENGTHS[number])
+                block = padded(seen, alike[part], rows, POINT_COUNTS[number])
                 points, normals, mask = (array.to(device) for array in block)
                 frames, code = networks.encode(Seen(points, normals, mask))
                 pattern = patterns.assign(code)

@@ -7,13 +7,22 @@ A PointNet with one global-context stage: point features, their maximum and mean
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from lpdif.core.jets import COEFFICIENTS, fit_jets
 
-LOCALITY = 1.0  # the fit starts from weights exp(-LOCALITY |p|^2); the network adds to the exponent
-NORMALS_SHARE = -2.0  # log of the first weight of a normal against that of a position
+
+class EncoderSettings(NamedTuple):
+    """Where the fit of the jets starts from, before the network has its say."""
+
+    locality: float = 1.0  # Weights of points start as exp(-locality |p|^2).
+    normals_share: float = -2.0  # Log of the first weight of a normal against that of a position.
+
+
+ENCODER = EncoderSettings()
 
 
 class Encoder(nn.Module):
@@ -47,8 +56,8 @@ class Encoder(nn.Module):
         context_RW = self.context(torch.cat([pooled, count_R1.log() / 4], 1))
         second_RPW = torch.relu(self.again(first_RPW) + context_RW[:, None])
         logit_RP2 = self.weigh(second_RPW).clamp(-6, 6)
-        position_RP = torch.exp(logit_RP2[..., 0] - LOCALITY * square_RP1[..., 0]) * mask_RP
-        slope_RP = torch.exp(logit_RP2[..., 1] + logit_RP2[..., 0] + NORMALS_SHARE - LOCALITY * square_RP1[..., 0]) * mask_RP
+        position_RP = torch.exp(logit_RP2[..., 0] - ENCODER.locality * square_RP1[..., 0]) * mask_RP
+        slope_RP = torch.exp(logit_RP2[..., 1] + logit_RP2[..., 0] + ENCODER.normals_share - ENCODER.locality * square_RP1[..., 0]) * mask_RP
         total_R1 = position_RP.sum(1, keepdim=True).clamp_min(1e-9)
         jets_RJ = fit_jets(points_RP3, normals_RP3, position_RP / total_R1, slope_RP / total_R1, self.ridge.exp())
         learned = self.code(torch.cat([pool(second_RPW, seen_RP1, count_R1), context_RW, jets_RJ.clamp(-3, 3)], 1))

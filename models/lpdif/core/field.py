@@ -2,8 +2,8 @@
 
     f(x) = sum_r w_r(x) s_r decoder_{pattern(r)}(code_r, frame_r(x)) / sum_r w_r(x)
 
-Weights count times the support of their region; those of larger regions fade out as smaller ones cover x: by 1 - W / COVERED, W the sum of all
-smaller ones' weights as they count.
+Weights count times the support of their region. Those of larger regions fade out as smaller ones cover x: by 1 - W / FULL_COVER, W the sum of
+all smaller ones' weights as they count.
 
 Letters: R regions, Q queries, X (query, region) pairs, C code size, W decoder width. Lengths are in the scan's unit.
 """
@@ -23,9 +23,9 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
 from lpdif.device import split_on_oom
 
-COVERED = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
-LEAST = 1e-30  # a sum of weights from which it counts
-PAIRS = 1 << 14  # pairs decoded at once: bounds the memory of a call
+FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
+LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
+PAIRS_AT_ONCE = 1 << 14  # pairs decoded at once: bounds the memory of a call
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class LocalField:
         local = np.asarray(points, dtype=np.float64) - self.origin
         found = np.full(len(local), np.nan)
         near = np.nonzero(np.all((local > self.low) & (local < self.high), axis=1))[0]  # beyond, a lattice has no numbers
-        for start in range(0, len(near), PAIRS):
-            some = near[start : start + PAIRS]
+        for start in range(0, len(near), PAIRS_AT_ONCE):
+            some = near[start : start + PAIRS_AT_ONCE]
             found[some] = self.local_sdf(local[some])
         return found
 
@@ -100,16 +100,16 @@ class LocalField:
         total = np.zeros(len(points))
         covered = np.zeros(len(points))
         for pairs in found:
-            share = pairs.weight * self.support[pairs.region] * np.maximum(0, 1 - covered / COVERED)[pairs.query]
+            share = pairs.weight * self.support[pairs.region] * np.maximum(0, 1 - covered / FULL_COVER)[pairs.query]
             heard = np.nonzero(share)[0]
-            for start in range(0, len(heard), PAIRS):
-                some = heard[start : start + PAIRS]
+            for start in range(0, len(heard), PAIRS_AT_ONCE):
+                some = heard[start : start + PAIRS_AT_ONCE]
                 query = pairs.query[some]
                 said = share[some] * self.decode(points[query], pairs.region[some])
                 total += np.bincount(query, said, len(points))
             covered += np.bincount(pairs.query, share, len(points))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(covered > LEAST, total / covered, np.nan).astype(np.float32)
+            return np.where(covered > LEAST_WEIGHT, total / covered, np.nan).astype(np.float32)
 
     def decode(self, points_X3: FloatArray, region_X: NDArray[np.int64]) -> NDArray[np.float32]:
         """(X,) signed distance of each point (X, 3) as its region (X,) sees it; in parts, bit for bit the same, where memory is short."""

@@ -11,8 +11,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-REACH = 0.5  # standard deviation of the weights around the centre
-OPPOSED = 0.3  # a mean normal shorter than this comes from sheets that face each other
+
+class FrameSettings(NamedTuple):
+    """How a region's frame is found."""
+
+    weight_width: float = 0.5  # Standard deviation of the points' weights around the centre, in region sizes.
+    opposed: float = 0.3  # A mean normal shorter than this comes from sheets that face each other.
+
+
+FRAME = FrameSettings()
 
 
 class Frames(NamedTuple):
@@ -39,13 +46,13 @@ def canonical_frames(points_RP3: Tensor, normals_RP3: Tensor, mask_RP: Tensor, h
     A region without points gets the identity at its centre.
     """
     square_RP = points_RP3.square().sum(2)
-    weight_RP = mask_RP * (torch.exp(-0.5 * square_RP / REACH**2) + 1e-6)
+    weight_RP = mask_RP * (torch.exp(-0.5 * square_RP / FRAME.weight_width**2) + 1e-6)
     weight_RP = weight_RP / weight_RP.sum(1, keepdim=True).clamp_min(1e-12)
     origin_R3 = (weight_RP[..., None] * points_RP3).sum(1)
     mean_R3 = (weight_RP[..., None] * normals_RP3).sum(1)
     nearest_R = square_RP.masked_fill(~mask_RP, torch.inf).argmin(1)
     nearest_R3 = normals_RP3.gather(1, nearest_R[:, None, None].expand(-1, 1, 3))[:, 0]
-    z_R3 = torch.where(mean_R3.norm(dim=1, keepdim=True) < OPPOSED, nearest_R3, mean_R3)
+    z_R3 = torch.where(mean_R3.norm(dim=1, keepdim=True) < FRAME.opposed, nearest_R3, mean_R3)
     up_3 = z_R3.new_tensor([0.0, 0.0, 1.0])
     z_R3 = torch.where(z_R3.norm(dim=1, keepdim=True) > 1e-6, z_R3, up_3)
     z_R3 = z_R3 / z_R3.norm(dim=1, keepdim=True)

@@ -14,7 +14,7 @@ from lpdif.arrays import FloatArray, IntArray
 from lpdif.core.regions import SUPPORT, RegionLattice, region_lattices
 from lpdif.points.thinning import thin_to_lattice
 
-SEEN = 2.0  # points that a coarse region sees, in each direction and of its size
+POINTS_ACROSS = 2.0  # points that a coarse region sees, in each direction and of its size
 
 
 class GapRegions(NamedTuple):
@@ -30,7 +30,7 @@ def seen_by_level(points: FloatArray, level: IntArray, number: int, size: float)
     Where the density jumps, points of much lower levels (N,) are thinned: they would be all that a region beside them sees.
     """
     fine = np.flatnonzero(level < number - 1)
-    return np.r_[np.flatnonzero(level >= number - 1), fine[thin_to_lattice(points[fine], size / SEEN)]] if len(fine) else None
+    return np.r_[np.flatnonzero(level >= number - 1), fine[thin_to_lattice(points[fine], size / POINTS_ACROSS)]] if len(fine) else None
 
 
 def furthest(size: float) -> float:
@@ -50,7 +50,7 @@ def gap_regions(points: FloatArray, finest: float, level: IntArray, distance: fl
     while furthest(size := finest * 2.0**number) < distance and 4 * size < extent:
         number += 1
         among = np.flatnonzero(level < number)
-        rows = among[thin_to_lattice(points[among], 2 * size / SEEN)]
+        rows = among[thin_to_lattice(points[among], 2 * size / POINTS_ACROSS)]
         (lattice,) = region_lattices(points[rows], 2 * size, np.zeros(len(rows), np.int64), first)
         first += len(lattice.keys)
         found.append(GapRegions(lattice, rows))

@@ -10,24 +10,34 @@ Letters: R regions, P points, Q queries of a region, J = 10 coefficients. All in
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
 COEFFICIENTS = len(POWERS)
-RADIUS = 1.5  # coordinates are divided by this, so that monomials of points in the halo stay below 1
-LARGEST = 4.0  # a coefficient beyond this comes from points that are no height field
-STEEPEST = 3.0  # heights and slopes are held within this: a cubic means nothing far from its points
+
+
+class JetSettings(NamedTuple):
+    """Bounds of the cubic height field; lengths are in region sizes."""
+
+    radius: float = 1.5  # Coordinates are divided by this, so that monomials of points in the halo stay below about 1.
+    largest: float = 4.0  # A larger coefficient comes from points that are no height field.
+    steepest: float = 3.0  # Heights and slopes are held within this: a cubic means nothing far from its points.
+
+
+JET = JetSettings()
 
 
 def monomials(xy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Monomials at (..., 2) positions and their derivatives by x and by y: three (..., J) tensors."""
-    x, y = (xy / RADIUS).unbind(-1)
+    x, y = (xy / JET.radius).unbind(-1)
     one, zero = torch.ones_like(x), torch.zeros_like(x)
     xx, xy_, yy = x * x, x * y, y * y
     value = torch.stack([one, x, y, xx, xy_, yy, xx * x, xx * y, x * yy, yy * y], -1)
-    by_x = torch.stack([zero, one, zero, 2 * x, y, zero, 3 * xx, 2 * xy_, yy, zero], -1) / RADIUS
-    by_y = torch.stack([zero, zero, one, zero, x, 2 * y, zero, xx, 2 * xy_, 3 * yy], -1) / RADIUS
+    by_x = torch.stack([zero, one, zero, 2 * x, y, zero, 3 * xx, 2 * xy_, yy, zero], -1) / JET.radius
+    by_y = torch.stack([zero, zero, one, zero, x, 2 * y, zero, xx, 2 * xy_, 3 * yy], -1) / JET.radius
     return value, by_x, by_y
 
 
@@ -48,14 +58,14 @@ def fit_jets(points_RP3: Tensor, normals_RP3: Tensor, position_RP: Tensor, slope
     normal_RJJ = weighted.transpose(1, 2) @ rows + torch.diag(ridge_J)
     right_RJ1 = weighted.transpose(1, 2) @ wanted[..., None]
     factor, _ = torch.linalg.cholesky_ex(normal_RJJ)
-    return torch.cholesky_solve(right_RJ1, factor)[..., 0].clamp(-LARGEST, LARGEST)
+    return torch.cholesky_solve(right_RJ1, factor)[..., 0].clamp(-JET.largest, JET.largest)
 
 
 def jet_distance(jets_RJ: Tensor, points_RQ3: Tensor) -> Tensor:
-    """(R, Q) first-order signed distance of points (R, Q, 3) to the jets (R, J), held within +-STEEPEST."""
+    """(R, Q) first-order signed distance of points (R, Q, 3) to the jets (R, J), held within +-JET.steepest."""
     value, by_x, by_y = monomials(points_RQ3[..., :2])
-    height = (value @ jets_RJ[..., None])[..., 0].clamp(-STEEPEST, STEEPEST)
-    slope_x = (by_x @ jets_RJ[..., None])[..., 0].clamp(-STEEPEST, STEEPEST)
-    slope_y = (by_y @ jets_RJ[..., None])[..., 0].clamp(-STEEPEST, STEEPEST)
+    height = (value @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)
+    slope_x = (by_x @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)
+    slope_y = (by_y @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)
     distance = (points_RQ3[..., 2] - height) * torch.rsqrt(1 + slope_x.square() + slope_y.square())
-    return distance.clamp(-STEEPEST, STEEPEST)
+    return distance.clamp(-JET.steepest, JET.steepest)

@@ -9,27 +9,35 @@ out when the mean is set to 1. Letters: R regions of one pattern, D whitened dim
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-REFERENCE = 2048  # B at most; the density of all regions is taken against these
-CHUNK = 4096
-CLIP = 10.0
+
+class KdeSettings(NamedTuple):
+    """The density estimate behind the weights of training regions."""
+
+    reference: int = 2048  # Regions, at most, that stand for all of a pattern.
+    rows: int = 4096  # Regions whose density is taken at once: this bounds the memory.
+    clip: float = 10.0  # No weight is above this, or below its inverse.
+
+
+KDE = KdeSettings()
 
 
 def median_distance(white_BD: Tensor) -> float:
     """Median distance between different rows; 0 for fewer than two."""
     if len(white_BD) < 2:
         return 0.0
-    return float(torch.pdist(white_BD[:REFERENCE]).median())
+    return float(torch.pdist(white_BD[: KDE.reference]).median())
 
 
 def mean_density(white_BD: Tensor, bandwidth: float) -> float:
     """Mean over the rows of the leave-one-out kernel mean: from 0, all far apart, to 1, all alike; NaN for fewer than two."""
     if len(white_BD) < 2:
         return math.nan
-    distance = torch.pdist(white_BD[:REFERENCE])
+    distance = torch.pdist(white_BD[: KDE.reference])
     kernel = torch.exp(-0.5 * (distance / bandwidth).square()) if bandwidth > 0 else (distance == 0).double()
     return float(kernel.mean())
 
@@ -41,8 +49,8 @@ def log_density(white_RD: Tensor, reference_BD: Tensor, itself_R: Tensor, bandwi
     KernelDensity fitted without that row, up to the kernel's constant.
     """
     found = []
-    for start in range(0, len(white_RD), CHUNK):
-        rows, own = white_RD[start : start + CHUNK], itself_R[start : start + CHUNK]
+    for start in range(0, len(white_RD), KDE.rows):
+        rows, own = white_RD[start : start + KDE.rows], itself_R[start : start + KDE.rows]
         exponent = -0.5 * torch.cdist(rows, reference_BD).square() / bandwidth**2
         there = own >= 0
         exponent[there, own[there]] = -torch.inf
@@ -57,7 +65,7 @@ def density_weights(white_RD: Tensor, gamma: float, generator: torch.Generator) 
     weight = white_RD.new_ones(regions)
     if gamma == 0 or regions < 3:
         return weight
-    chosen = torch.randperm(regions, generator=generator)[:REFERENCE]
+    chosen = torch.randperm(regions, generator=generator)[: KDE.reference]
     reference = white_RD[chosen]
     bandwidth = median_distance(reference)
     if bandwidth <= 0:
@@ -69,12 +77,12 @@ def density_weights(white_RD: Tensor, gamma: float, generator: torch.Generator) 
 
 
 def clipped_mean_one(log_weight_R: Tensor) -> Tensor:
-    """exp(log_weight) scaled to mean 1 with every weight within [1/CLIP, CLIP].
+    """exp(log_weight) scaled to mean 1 with every weight within [1/KDE.clip, KDE.clip].
 
     Clipping moves the mean and scaling moves the bounds, so the scale that satisfies both is found by bisection.
     """
-    low, high = float(-log_weight_R.max()) - math.log(CLIP), float(-log_weight_R.min()) + math.log(CLIP)
-    bound = math.log(CLIP)
+    low, high = float(-log_weight_R.max()) - math.log(KDE.clip), float(-log_weight_R.min()) + math.log(KDE.clip)
+    bound = math.log(KDE.clip)
     for _ in range(60):
         middle = 0.5 * (low + high)
         if float(torch.exp((log_weight_R + middle).clamp(-bound, bound)).mean()) < 1:

@@ -17,9 +17,9 @@ from torch.nn.functional import silu
 
 from lpdif.core.jets import COEFFICIENTS, jet_distance
 
-POINT = 4  # inputs of a query: x, y, z and the jet's distance
-LAYERS = 4  # hidden layers; the query comes in again at the middle one
-BLOCK = 256  # M: rows that share one gathered weight matrix
+QUERY_INPUTS = 4  # inputs of a query: x, y, z and the jet's distance
+HIDDEN_LAYERS = 4  # hidden layers; the query comes in again at the middle one
+BLOCK_ROWS = 256  # M: rows that share one gathered weight matrix
 
 
 class Blocks(NamedTuple):
@@ -34,7 +34,7 @@ class Blocks(NamedTuple):
     pattern: Tensor
 
 
-def arrange_blocks(pattern_Q: Tensor, patterns: int, rows: int = BLOCK) -> Blocks:
+def arrange_blocks(pattern_Q: Tensor, patterns: int, rows: int = BLOCK_ROWS) -> Blocks:
     """Blocks of `rows` rows for patterns (Q,) int64 below `patterns`."""
     order = torch.argsort(pattern_Q, stable=True)
     counts_K = torch.bincount(pattern_Q, minlength=patterns)
@@ -79,8 +79,8 @@ class MultiDecoder(nn.Module):
         super().__init__()
         self.width = width
         self.from_code = StackedLinear(patterns, code_size, 2 * width, bias=False)
-        self.from_point = StackedLinear(patterns, POINT, 2 * width)
-        self.hidden = nn.ModuleList(StackedLinear(patterns, width, width) for _ in range(LAYERS - 1))
+        self.from_point = StackedLinear(patterns, QUERY_INPUTS, 2 * width)
+        self.hidden = nn.ModuleList(StackedLinear(patterns, width, width) for _ in range(HIDDEN_LAYERS - 1))
         self.out = StackedLinear(patterns, width, 1)
         nn.init.zeros_(self.out.weight)
         if self.out.bias is not None:
@@ -100,7 +100,7 @@ class MultiDecoder(nn.Module):
         if len(codes_RC) == 0:
             return codes_RC.new_zeros(0, 2 * self.width)
         layout = arrange_blocks(pattern_R, self.patterns)
-        blocks_BMC = codes_RC[layout.row].view(-1, BLOCK, codes_RC.shape[1])
+        blocks_BMC = codes_RC[layout.row].view(-1, BLOCK_ROWS, codes_RC.shape[1])
         added_BMV: Tensor = self.from_code(blocks_BMC, layout.pattern)
         return added_BMV.flatten(0, 1)[layout.slot]
 
@@ -114,8 +114,8 @@ class MultiDecoder(nn.Module):
         layout = arrange_blocks(pattern_R[region_Q], self.patterns)
         points_X3, region_X = points_Q3[layout.row], region_Q[layout.row]
         jet_X = jet_distance(codes_RC[region_X, :COEFFICIENTS], points_X3[:, None])[:, 0]
-        inputs_BM4 = torch.cat([points_X3, jet_X[:, None]], 1).view(-1, BLOCK, POINT)
-        injected_BMV = self.from_point(inputs_BM4, layout.pattern) + conditions_RV[region_X].view(-1, BLOCK, 2 * self.width)
+        inputs_BM4 = torch.cat([points_X3, jet_X[:, None]], 1).view(-1, BLOCK_ROWS, QUERY_INPUTS)
+        injected_BMV = self.from_point(inputs_BM4, layout.pattern) + conditions_RV[region_X].view(-1, BLOCK_ROWS, 2 * self.width)
         start_BMW, middle_BMW = injected_BMV.chunk(2, 2)
         lean = not torch.is_grad_enabled()  # nothing is kept for a backward pass, so memory is used again
         x = silu(start_BMW)

@@ -25,13 +25,20 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns
 from lpdif.core.regions import Seen
 
-FOCUS = 0.1  # the loss at distance d from the surface counts 1 / (FOCUS + |d|)
-HELD = 1.0  # distances are compared within +-1 region
-MEAN_DECAY = 0.999  # running mean of the weights, which is what is kept in the end
-SAMPLES = 32  # of a region's stored samples, drawn anew each step
-LARGEST_GRADIENT = 1.0
-WARM_UP = 300
-LAST_RATE = 0.01  # of the learning rate, at the end of the cosine
+
+class TrainingSettings(NamedTuple):
+    """What a step of training does, whatever the configuration."""
+
+    focus: float = 0.1  # The loss of a sample at distance d from the surface counts 1 / (focus + |d|).
+    held: float = 1.0  # Distances are compared within this many region sizes.
+    mean_decay: float = 0.999  # Decay of the running mean of all weights, which is what is kept in the end.
+    samples: int = 32  # Samples of a region that are drawn anew for each step.
+    largest_gradient: float = 1.0  # Gradients are scaled down to this norm.
+    warm_up: int = 300  # Steps in which the learning rate rises.
+    last_rate: float = 0.01  # Share of the learning rate that is left at the end of the cosine.
+
+
+TRAINING = TrainingSettings()
 
 
 class TrainingRegions(NamedTuple):
@@ -56,9 +63,9 @@ def copy_decoders(decoders: MultiDecoder, source_K: Tensor) -> None:
 
 
 def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
-    """(B,) mean over samples of |found - true| / (FOCUS + |true|), distances held within +-HELD regions."""
-    error = (found_BS.clamp(-HELD, HELD) - true_BS.clamp(-HELD, HELD)).abs()
-    return (error / (FOCUS + true_BS.abs())).mean(1)
+    """(B,) mean over samples of |found - true| / (TRAINING.focus + |true|), distances held within +-TRAINING.held regions."""
+    error = (found_BS.clamp(-TRAINING.held, TRAINING.held) - true_BS.clamp(-TRAINING.held, TRAINING.held)).abs()
+    return (error / (TRAINING.focus + true_BS.abs())).mean(1)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -67,10 +74,10 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Warm-up, then a cosine from peak to LAST_RATE * peak."""
-    warm = min(1.0, (step + 1) / WARM_UP)
+    """Warm-up, then a cosine from peak to TRAINING.last_rate * peak."""
+    warm = min(1.0, (step + 1) / TRAINING.warm_up)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
-    return peak * warm * (LAST_RATE + (1 - LAST_RATE) * cosine)
+    return peak * warm * (TRAINING.last_rate + (1 - TRAINING.last_rate) * cosine)
 
 
 class Optimizer:
@@ -98,7 +105,7 @@ class Optimizer:
         """One step on a random batch of regions; returns its loss."""
         generator = step_generator(seed, self.step)
         index_B = torch.randint(len(data.counts), (batch,), generator=generator)
-        samples_S = torch.randperm(data.sdf.shape[1], generator=generator)[:SAMPLES]
+        samples_S = torch.randperm(data.sdf.shape[1], generator=generator)[: TRAINING.samples]
         chosen = data.at(index_B)
         chosen = chosen._replace(queries=chosen.queries[:, samples_S], sdf=chosen.sdf[:, samples_S])
         seen = scanned(chosen.points.float(), chosen.normals.float(), chosen.counts, generator)
@@ -118,10 +125,10 @@ class Optimizer:
             setting["lr"] = rate
         self.adam.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.networks.parameters(), LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self.networks.parameters(), TRAINING.largest_gradient)
         self.adam.step()
         with torch.no_grad():
-            decay = min(MEAN_DECAY, (1 + self.step) / (10 + self.step))
+            decay = min(TRAINING.mean_decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(self.mean.parameters()), list(self.networks.parameters()), 1 - decay)
         taken = index_B[usable_B]
         self.bank[taken] = codes_BC.detach().cpu()[usable_B]

@@ -11,8 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-DIMENSIONS = 16  # D at most: k-means and density estimates degenerate in more
-TAIL = 3.0  # code entries are held within +-TAIL (jets of wild regions have long tails)
+
+class PatternSettings(NamedTuple):
+    """How codes are made fit for clustering."""
+
+    dimensions: int = 16  # Principal components at most: k-means and density estimates degenerate in more.
+    tail: float = 3.0  # Entries of codes are held within this size: jets of wild regions have long tails.
+
+
+PATTERN = PatternSettings()
 
 
 class Whitening(NamedTuple):
@@ -23,7 +30,7 @@ class Whitening(NamedTuple):
 
     def apply(self, codes_RC: Tensor) -> Tensor:
         """(R, D) whitened codes."""
-        return (codes_RC.clamp(-TAIL, TAIL) - self.mean) @ self.projection
+        return (codes_RC.clamp(-PATTERN.tail, PATTERN.tail) - self.mean) @ self.projection
 
 
 class Patterns(NamedTuple):
@@ -44,12 +51,12 @@ class Patterns(NamedTuple):
 
 
 def fit_whitening(codes_RC: Tensor) -> Whitening:
-    """Whitening of codes by their own PCA, to at most DIMENSIONS. Directions without spread are left out, but one stays."""
-    held = codes_RC.clamp(-TAIL, TAIL).double()
+    """Whitening of codes by their own PCA, to at most PATTERN.dimensions. Directions without spread are left out, but one stays."""
+    held = codes_RC.clamp(-PATTERN.tail, PATTERN.tail).double()
     mean = held.mean(0)
     covariance = (held - mean).T @ (held - mean) / max(1, len(held) - 1)
     variance, directions = torch.linalg.eigh(covariance)
-    kept = torch.argsort(variance, descending=True)[:DIMENSIONS]
+    kept = torch.argsort(variance, descending=True)[: PATTERN.dimensions]
     kept = kept[: max(1, int((variance[kept] > 1e-6 * variance[kept[0]].clamp_min(1e-12)).sum()))]
     directions = directions[:, kept]
     directions = directions * torch.where(directions.sum(0) < 0, -1.0, 1.0)  # eigenvectors have no sign of their own

@@ -19,9 +19,17 @@ from lpdif.arrays import FloatArray, IntArray
 from lpdif.lattice_keys import pack_keys, unpack_keys
 
 SUPPORT = 0.625  # half-width of what a region speaks for, in s: about two regions cover a query
-BACKED = 12  # a region with this many points counts in full
-ASIDE = (0.9, 1.2)  # from the first distance of its points' mean on a region counts less, from the second hardly, in the encoder's units
-HARDLY = 1e-6
+
+
+class RegionSettings(NamedTuple):
+    """What a region is taken to know. Lengths are in the encoder's unit."""
+
+    full_support: int = 12  # A region that sees this many points counts in full; with fewer, by the cube of their share.
+    off_centre: tuple[float, float] = (0.9, 1.2)  # A region counts less from the first distance of its points' mean on, hardly from the second.
+    least_support: float = 1e-6  # The least support: such a region is heard where no other speaks.
+
+
+REGION = RegionSettings()
 
 
 @dataclass(frozen=True)
@@ -104,18 +112,18 @@ class Seen(NamedTuple):
 
 
 def region_support(mask_RP: Tensor, origin_R3: Tensor) -> Tensor:
-    """(R,) in [HARDLY, 1]: how well regions are backed by the points they see, mask (R, P), whose weighted mean is at origin (R, 3), in the
-    encoder's units.
+    """How well regions are backed by the points they see: (R,) in [REGION.least_support, 1].
 
-        min(1, n / BACKED)^3, fading where the mean lies far from the centre
+        min(1, n / full_support)^3, fading where the mean lies far from the centre
 
+    mask (R, P): the points that are there; origin (R, 3): their weighted mean, in the encoder's unit.
     A region that hangs beside an edge or over a gap sees few points, and all of them to one side. It takes the surface to go on towards it,
     so it is heard only where no other region knows better.
     """
-    near, far = ASIDE
-    backed = (mask_RP.sum(1).to(origin_R3.dtype) / BACKED).clamp(max=1.0)
+    near, far = REGION.off_centre
+    backed = (mask_RP.sum(1).to(origin_R3.dtype) / REGION.full_support).clamp(max=1.0)
     beside: Tensor = ((far - origin_R3.norm(dim=1)) / (far - near)).clamp(0.0, 1.0)
-    return (backed * backed * backed * beside).clamp_min(HARDLY)
+    return (backed * backed * backed * beside).clamp_min(REGION.least_support)
 
 
 class Pairs(NamedTuple):
@@ -152,4 +160,4 @@ def covering_pairs(points: FloatArray, lattice: RegionLattice, window: IntArray 
 
 
 HALO = 1.5  # the encoder sees points within this distance of the region's centre
-MOST = 128  # and at most this many, the nearest
+MOST_POINTS = 128  # and at most this many, the nearest

@@ -8,7 +8,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpdif.config import ClusterConfig, FitConfig, fit_config
-from lpdif.core.jets import RADIUS
+from lpdif.core.jets import JET
 from lpdif.core.kde import mean_density, median_distance
 from lpdif.core.model import Networks, make_networks
 from lpdif.core.optimizer import Optimizer
@@ -24,7 +24,7 @@ from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
 from lpdif.stages.fit import as_in_training, check_same_regions, held_out_errors, split_regions
-from lpdif.stages.region_samples import SAMPLED
+from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.storage.atomic_write import check_output, write_bytes
 from lpdif.storage.lock import workspace_lock
 from lpdif.storage.models import load_snapshot, save_tensors
@@ -37,10 +37,17 @@ from lpdif.types import Progress, silent
 
 log = logging.getLogger("lpdif")
 
-TYPICAL = 6  # regions drawn of a pattern
-SCORED = 4000  # regions that a score is taken over
-GRID = 28  # lattice points along a drawn region
-PIXELS = 150
+
+class GallerySettings(NamedTuple):
+    """The score and the picture of patterns."""
+
+    regions: int = 6  # Regions drawn of each pattern.
+    scored: int = 4000  # Regions that the score is taken over.
+    grid: int = 28  # Lattice points along each side of a drawn region.
+    pixels: int = 150  # Width of the picture of a region.
+
+
+GALLERY = GallerySettings()
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,10 @@ def fitted_settings(snapshot: Path, found: dict[str, Any]) -> FitConfig:
 
 
 def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
-    """Silhouette score of the grouping of codes (R, C), over at most SCORED of them: 1 is well apart, 0 is no structure. One group scores 0."""
+    """Silhouette score of the grouping of codes (R, C), of some of them: 1 is well apart, 0 no structure; one group scores 0."""
     from sklearn.metrics import silhouette_score
 
-    chosen = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[:SCORED]
+    chosen = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[: GALLERY.scored]
     labels = patterns.assign(codes[chosen]).numpy()
     if len(np.unique(labels)) < 2:
         return 0.0
@@ -134,7 +141,7 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
     """
     owner, held = patterns.assign(codes), patterns.assign(held_codes)
     white = patterns.whitening.apply(codes)
-    curvature = codes[:, 3:6].norm(dim=1) * 2 / RADIUS**2  # second derivatives of the jet
+    curvature = codes[:, 3:6].norm(dim=1) * 2 / JET.radius**2  # second derivatives of the jet
     count = len(patterns.centroids)
     bandwidth = sum(median_distance(white[owner == k]) for k in range(count)) / count
     rows = []
@@ -154,14 +161,14 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
 
 
 def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[PatternRow]) -> bytes:
-    """PNG: a row for each pattern, its words and its TYPICAL most typical regions, by their codes (R, C), as their own decoder draws them."""
+    """PNG: a row for each pattern, its words and its most typical regions, by their codes (R, C), as their own decoder draws them."""
     white = patterns.whitening.apply(codes)
     owner = patterns.assign(codes)
     lines = []
     for row in rows:
         members = torch.nonzero(owner == row.pattern)[:, 0]
         away = (white[members] - patterns.centroids[row.pattern]).norm(dim=1)
-        typical = members[away.argsort()[:TYPICAL]]
+        typical = members[away.argsort()[: GALLERY.regions]]
         lines.append((caption(row), [draw_region(networks, codes[i], row.pattern) for i in typical.tolist()]))
     file = io.BytesIO()
     sheet(lines).save(file, "PNG")
@@ -178,15 +185,15 @@ def caption(row: PatternRow) -> str:
 
 def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.uint8]:
     """The surface that a code stands for, in its frame, within the cube that was sampled."""
-    axis = torch.linspace(-SAMPLED, SAMPLED, GRID)
+    axis = torch.linspace(-REGION_SAMPLING.cube, REGION_SAMPLING.cube, GALLERY.grid)
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
     decoder = networks.decoder
     with torch.no_grad():
         on = next(decoder.parameters()).device
         owner = torch.zeros(len(points), dtype=torch.int64, device=on)
         sdf = decoder(code[None].to(on), torch.tensor([pattern], device=on), points.to(on), owner).cpu()
-    vertices, faces = marching_cubes(sdf.view(GRID, GRID, GRID).double().numpy())
+    vertices, faces = marching_cubes(sdf.view(GALLERY.grid, GALLERY.grid, GALLERY.grid).double().numpy())
     if len(faces) == 0:
-        return np.full((PIXELS, PIXELS, 3), 255, np.uint8)
-    place = vertices * (2 * SAMPLED / (GRID - 1)) - SAMPLED
-    return draw_mesh(place, faces, view_axes(35, 35), np.zeros(3), 1.0, PIXELS)
+        return np.full((GALLERY.pixels, GALLERY.pixels, 3), 255, np.uint8)
+    place = vertices * (2 * REGION_SAMPLING.cube / (GALLERY.grid - 1)) - REGION_SAMPLING.cube
+    return draw_mesh(place, faces, view_axes(35, 35), np.zeros(3), 1.0, GALLERY.pixels)

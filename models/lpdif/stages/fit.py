@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,9 +34,17 @@ from lpdif.types import Progress, silent
 
 log = logging.getLogger("lpdif")
 
-HELD_OUT = 64  # every so many regions, one is kept for validation
-NEAR = 0.15  # "near the surface": within this many region sizes
-SHOWN = 4096  # validation regions at most
+
+class HeldOutSettings(NamedTuple):
+    """The regions on which a fit is validated."""
+
+    every: int = 64  # One region of so many is kept for validation.
+    near: float = 0.15  # The error near the surface is that within this many region sizes.
+    most: int = 4096  # Regions looked at, at most.
+
+
+HELD_OUT_REGIONS = HeldOutSettings()
+
 ANEW = "start anew: lpdif fit --overwrite"
 
 Look = Callable[[TrainingRegions, torch.Generator], Seen]  # regions -> what is seen of them
@@ -159,12 +167,12 @@ def state_of_patterns(shares: list[float], changed: float | None) -> str:
 
 
 def split_regions(whole: TrainingRegions) -> tuple[TrainingRegions, TrainingRegions]:
-    """(training, held out): every HELD_OUT-th region is held out."""
+    """(training, held out): every HELD_OUT_REGIONS.every-th region is held out."""
     number = torch.arange(len(whole.counts))
-    held = number % HELD_OUT == HELD_OUT - 1
+    held = number % HELD_OUT_REGIONS.every == HELD_OUT_REGIONS.every - 1
     if int((~held).sum()) < 64:
         raise InputError(f"only {counted(len(number), 'region')}: too few to learn from", "preprocess more scans")
-    return whole.at(number[~held]), whole.at(number[held][:SHOWN])
+    return whole.at(number[~held]), whole.at(number[held][: HELD_OUT_REGIONS.most])
 
 
 def remembered(config: FitConfig) -> dict[str, Any]:
@@ -233,7 +241,7 @@ def held_out_errors(
             seen = look(some, generator)
             half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
             found, code, _ = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
-            near = (some.sdf.abs() < NEAR) & (seen.mask.sum(1, keepdim=True) >= 4)
+            near = (some.sdf.abs() < HELD_OUT_REGIONS.near) & (seen.mask.sum(1, keepdim=True) >= 4)
             off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
             errors.append(off.sum(1) / near.sum(1))
             codes.append(code.cpu())

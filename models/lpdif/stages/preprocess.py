@@ -41,8 +41,8 @@ from lpdif.types import Progress, Scan, silent
 log = logging.getLogger("lpdif")
 
 CLOSED, SCAN = "closed", "scan"  # what a file is taken as
-SCALES = 12  # region sizes of a shape
-SPACINGS = 3.0  # a scan's smallest region, in spacings of the half that the encoder sees
+REGION_SIZES = 12  # region sizes of a shape
+SCAN_SPACINGS = 3.0  # a scan's smallest region, in spacings of the half that the encoder sees
 
 
 @dataclass(frozen=True)
@@ -196,24 +196,24 @@ def fingerprint(file: Path, config: PreprocessConfig) -> tuple[str, str]:
 
 
 def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator) -> tuple[RegionSamples, str]:
-    """Regions of one scan over SCALES sizes, and "closed" or "scan" for what it was taken as."""
-    each = max(1, config.regions_per_shape // SCALES)
+    """Regions of one scan over REGION_SIZES sizes, and "closed" or "scan" for what it was taken as."""
+    each = max(1, config.regions_per_shape // REGION_SIZES)
     parts = []
     if scan.faces is not None and closed_and_consistent(scan):
         low, high = scan.points.min(0), scan.points.max(0)
         vertices = (scan.points - 0.5 * (low + high)) / float((high - low).max())
-        for size in region_sizes(SCALES, config.finest, config.coarsest, rng):
+        for size in region_sizes(REGION_SIZES, config.finest, config.coarsest, rng):
             parts.append(closed_shape_regions(vertices, scan.faces, float(size), each, config.points, config.samples, rng))
         kind = CLOSED
     else:
         ready = prepare(scan, seed=config.seed)
         longest = float(np.ptp(ready.points, axis=0).max())
-        finest = max(config.finest, SPACINGS * np.sqrt(2) * ready.spacing / longest)
+        finest = max(config.finest, SCAN_SPACINGS * np.sqrt(2) * ready.spacing / longest)
         if finest > config.coarsest:
             raise InputError(
                 f"{scan.name}: too few points ({len(ready.points)}) for regions of {config.coarsest:.3g} of its size", "give a denser scan"
             )
-        for size in region_sizes(SCALES, finest, config.coarsest, rng):
+        for size in region_sizes(REGION_SIZES, finest, config.coarsest, rng):
             parts.append(scan_regions(ready.points / longest, ready.normals, float(size), each, config.points, config.samples, rng))
         kind = SCAN
     names = [field.name for field in dataclasses.fields(RegionSamples)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -28,8 +29,15 @@ from lpdif.storage.models import load_model
 from lpdif.surface.isosurface import extract
 from lpdif.types import Mesh, Progress, Scan, silent
 
-BESIDE = 1.1  # Regions sit at the points, and in eight directions this many spacings beside them.
-BAND = 2.2  # The surface is looked for up to this many spacings from the points.
+
+class PlacementSettings(NamedTuple):
+    """Where regions sit, and where the surface is looked for, in spacings of the points."""
+
+    beside: float = 1.1  # Regions sit at the points, and in eight directions this far beside them.
+    band: float = 2.2  # The surface is looked for up to this far from the points.
+
+
+PLACEMENT = PlacementSettings()
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def lattices_around(ready: Prepared, coverage: Coverage, size: float, level: Int
     wide = np.flatnonzero(coverage.spacing > ready.local_spacing)
     upper = level[wide] + np.round(np.log2(coverage.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
     rows = np.r_[np.arange(len(level)), wide]
-    between = between_points(ready.points[rows], ready.normals[rows], BESIDE * np.r_[ready.local_spacing, coverage.spacing[wide]])
+    between = between_points(ready.points[rows], ready.normals[rows], PLACEMENT.beside * np.r_[ready.local_spacing, coverage.spacing[wide]])
     places = np.concatenate([ready.points[rows], between])
     return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, HIGHEST)], 9))
 
@@ -116,10 +124,10 @@ def encode_scan(
 def zero_surface(field: LocalField, choice: Choice, coverage: Coverage, config: ReconstructConfig, name: str, progress: Progress) -> Surface:
     """The zero surface of the field around the points, and across gaps that are to be closed. Raises InputError if there is none."""
     ready, size = choice.ready, choice.size
-    reach = BAND * coverage.spacing
+    reach = PLACEMENT.band * coverage.spacing
     far = spanned(ready, config)
     if far:  # but no region speaks farther from its points than this
-        own = BESIDE * ready.local_spacing + furthest(size) * 2.0**choice.level
+        own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0**choice.level
         reach = np.minimum(far, np.maximum(own, furthest(field.lattices[-1].size)))
     surface = extract(
         ready.points,

@@ -7,6 +7,7 @@ Everything returned is relative to the region's centre and in units of s; signed
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,23 @@ from scipy.spatial import cKDTree
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.geometry import signed_distance, surface_points
 
-STORED_RADIUS = 1.75  # surface points are stored this far from the centre: the encoder's halo and a margin for noise
-ALONG = 0.15  # half of the samples lie off the surface along its normal, up to so far to either side,
-SPREAD = (0.01, 0.3)  # most others around it, by log-uniform standard deviations between these
-SAMPLED = 0.65  # samples lie in the cube of this half-width: the region's support in the blend and a margin
-FEWEST = 12  # a region with fewer surface points says nothing
-DISK_RANK = 4  # a scan's point stands for a disk that reaches to this neighbour
-DISKS = 12  # nearest points whose disks are asked
-RIVAL = 1.5  # a disk less than so many times as far as the nearest has a say about the side
-BESIDE = 0.5  # a query may lie beside the nearest disk by this share of its height above it
-SIGN_PROBE = 0.02  # offset along the normal, in s, at which a closed surface must change sign
+
+class SamplingSettings(NamedTuple):
+    """How training regions are cut out of shapes and scans. Lengths are in region sizes."""
+
+    stored_radius: float = 1.75  # Surface points are stored this far from the centre: the encoder's halo, and a margin for noise.
+    along_normal: float = 0.15  # Half of the samples lie off the surface along its normal, at most this far to either side.
+    spread: tuple[float, float] = (0.01, 0.3)  # The others scatter around the surface with log-uniform standard deviations between these.
+    cube: float = 0.65  # Samples lie in the cube of this half-width: what a region speaks for in the field, and a margin.
+    fewest_points: int = 12  # A region with fewer surface points says nothing.
+    disk_rank: int = 4  # A point of a scan stands for a disk that reaches to this neighbour.
+    disks: int = 12  # Nearest points whose disks are asked for the distance.
+    rival: float = 1.5  # Disks less than this many times as far as the nearest one must agree about the side.
+    beside: float = 0.5  # A sample may lie beside the nearest disk by this share of its height above it.
+    sign_probe: float = 0.02  # Offset along the normal at which a closed surface must change sign.
+
+
+REGION_SAMPLING = SamplingSettings()
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ def rows_among(chosen: NDArray[np.bool_], count: int, rng: np.random.Generator) 
 def in_cube(points: FloatArray, counts: IntArray) -> NDArray[np.bool_]:
     """(R, P) which of the stored points (R, P, 3), in s, of which counts (R,) are filled, lie in the cube that is sampled."""
     filled = np.arange(points.shape[1]) < counts[:, None]
-    return np.asarray(filled & (np.abs(points).max(2) < SAMPLED))
+    return np.asarray(filled & (np.abs(points).max(2) < REGION_SAMPLING.cube))
 
 
 def scatter_queries(points: FloatArray, counts: IntArray, samples: int, spread: tuple[float, float], rng: np.random.Generator) -> FloatArray:
@@ -75,18 +83,18 @@ def scatter_queries(points: FloatArray, counts: IntArray, samples: int, spread: 
     seed = rows_among(in_cube(points, counts), near, rng)
     offset = np.exp(rng.uniform(np.log(spread[0]), np.log(spread[1]), (regions, near, 1)))
     around = np.take_along_axis(points, seed[..., None], axis=1) + offset * rng.normal(size=(regions, near, 3))
-    uniform = rng.uniform(-SAMPLED, SAMPLED, (regions, samples - near, 3))
-    return np.concatenate([np.clip(around, -SAMPLED, SAMPLED), uniform], axis=1)
+    uniform = rng.uniform(-REGION_SAMPLING.cube, REGION_SAMPLING.cube, (regions, samples - near, 3))
+    return np.concatenate([np.clip(around, -REGION_SAMPLING.cube, REGION_SAMPLING.cube), uniform], axis=1)
 
 
 def gather_surface(
     centers: FloatArray, size: float, points: FloatArray, normals: FloatArray, stored: int, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Up to `stored` random surface points within STORED_RADIUS of each centre, in s: points, normals (R, P, 3) and counts
+    """Up to `stored` random surface points within REGION_SAMPLING.stored_radius of each centre, in s: points, normals (R, P, 3) and counts
     (R,)."""
     tree = cKDTree(points)
     most = np.arange(1, min(2 * stored, len(points)) + 1)  # a list of ranks keeps its axis, even where it is one
-    distance, index = tree.query(centers, k=most, distance_upper_bound=STORED_RADIUS * size)
+    distance, index = tree.query(centers, k=most, distance_upper_bound=REGION_SAMPLING.stored_radius * size)
     found = np.isfinite(distance)
     order = np.argsort(np.where(found, rng.random(found.shape), 2.0), axis=1)[:, :stored]
     index = np.take_along_axis(index, order, axis=1)
@@ -113,21 +121,28 @@ def closed_shape_regions(
     """
     corners = vertices[faces]
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
-    dense = int(np.clip(1.3 * stored * area / (np.pi * (STORED_RADIUS * size) ** 2), 4 * stored, 3_000_000))
+    dense = int(np.clip(1.3 * stored * area / (np.pi * (REGION_SAMPLING.stored_radius * size) ** 2), 4 * stored, 3_000_000))
     points, normals = surface_points(vertices, faces, dense, rng)
     seeds = points[rng.integers(0, dense, regions)]
     centers = seeds + size * rng.uniform(-0.6, 0.6, seeds.shape)
     local, directions, counts = gather_surface(centers, size, points, normals, stored, rng)
     along = samples // 2
     seed = rows_among(in_cube(local, counts), along, rng)[..., None]
-    offset = rng.uniform(-ALONG, ALONG, (regions, along, 1))
+    offset = rng.uniform(-REGION_SAMPLING.along_normal, REGION_SAMPLING.along_normal, (regions, along, 1))
     off = np.take_along_axis(local, seed, 1) + np.take_along_axis(directions, seed, 1) * offset
-    queries = np.concatenate([off, scatter_queries(local, counts, samples - along, SPREAD, rng)], axis=1)
-    probes = local[:, :4, None] + directions[:, :4, None] * np.array([SIGN_PROBE, -SIGN_PROBE])[None, None, :, None]
+    queries = np.concatenate([off, scatter_queries(local, counts, samples - along, REGION_SAMPLING.spread, rng)], axis=1)
+    probes = (
+        local[:, :4, None] + directions[:, :4, None] * np.array([REGION_SAMPLING.sign_probe, -REGION_SAMPLING.sign_probe])[None, None, :, None]
+    )
     world = np.concatenate([queries, probes.reshape(regions, 8, 3)], axis=1) * size + centers[:, None]
     sdf = signed_distance(world.reshape(-1, 3), vertices, faces).reshape(regions, -1) / size
     outside, inside = sdf[:, samples::2], sdf[:, samples + 1 :: 2]
-    sound = (counts >= FEWEST) & ((outside > 0) & (inside < 0)).any(1) & ((outside > 0).mean(1) > 0.7) & ((inside < 0).mean(1) > 0.7)
+    sound = (
+        (counts >= REGION_SAMPLING.fewest_points)
+        & ((outside > 0) & (inside < 0)).any(1)
+        & ((outside > 0).mean(1) > 0.7)
+        & ((inside < 0).mean(1) > 0.7)
+    )
     return pack(local, directions, counts, queries, sdf[:, :samples], size, sound)
 
 
@@ -153,14 +168,14 @@ def scan_regions(
     gap = np.linalg.norm(at[:, :, None] - local[:, None], axis=3)
     filled = (np.arange(local.shape[1]) < counts[:, None])[:, None]
     free = np.where(other & filled, gap, 1.0).min(2)
-    sdf = rng.uniform(-1, 1, free.shape) * np.minimum(0.25 * free, ALONG)
+    sdf = rng.uniform(-1, 1, free.shape) * np.minimum(0.25 * free, REGION_SAMPLING.along_normal)
     queries = at + along * sdf[..., None]
-    around = scatter_queries(truth, known, samples - samples // 2, SPREAD, rng)
+    around = scatter_queries(truth, known, samples - samples // 2, REGION_SAMPLING.spread, rng)
     distance, sure = disk_distance((around * size + centers[:, None]).reshape(-1, 3), points[held], normals[held])
     sure = sure.reshape(regions, -1)
     queries[:, samples // 2 :][sure] = around[sure]
     sdf[:, samples // 2 :][sure] = distance.reshape(regions, -1)[sure] / size
-    sound = (counts >= FEWEST) & (inside.sum(1) >= FEWEST // 2)
+    sound = (counts >= REGION_SAMPLING.fewest_points) & (inside.sum(1) >= REGION_SAMPLING.fewest_points // 2)
     return pack(local, directions, counts, queries, sdf, size, sound)
 
 
@@ -171,16 +186,16 @@ def disk_distance(queries: FloatArray, points: FloatArray, normals: FloatArray) 
     Far from the points of an open surface, and around its rim, nothing is sure.
     """
     tree = cKDTree(points)
-    rank = min(DISK_RANK, len(points) - 1)
+    rank = min(REGION_SAMPLING.disk_rank, len(points) - 1)
     radius = tree.query(points, k=[rank + 1])[0][:, 0]
-    near = tree.query(queries, k=np.arange(1, min(DISKS, len(points)) + 1))[1]
+    near = tree.query(queries, k=np.arange(1, min(REGION_SAMPLING.disks, len(points)) + 1))[1]
     offset = queries[:, None] - points[near]
     height = np.einsum("qkc,qkc->qk", offset, normals[near])
     beside = np.sqrt(np.maximum(np.einsum("qkc,qkc->qk", offset, offset) - height**2, 0))
     beyond = np.maximum(beside - radius[near], 0)
     distance = np.hypot(height, beyond)
-    rivals = (distance < RIVAL * distance[:, :1]) & (height * height[:, :1] < 0)
-    sure = ~rivals.any(1) & (beyond <= BESIDE * np.abs(height))[:, 0]
+    rivals = (distance < REGION_SAMPLING.rival * distance[:, :1]) & (height * height[:, :1] < 0)
+    sure = ~rivals.any(1) & (beyond <= REGION_SAMPLING.beside * np.abs(height))[:, 0]
     return np.copysign(distance, height)[:, 0], sure
 
 
