@@ -188,7 +188,7 @@ def _largest_blocks(block: IntArray) -> tuple[IntArray, int]:
     """The blocks large enough to take part renumbered from 0, -1 for the points of all others; and their count."""
     sizes = np.bincount(block)
     active = np.argsort(-sizes, kind="stable")[:MOST_BLOCKS]
-    active = active[sizes[active] >= min(LEAST_BLOCK, sizes.max())]
+    active = active[sizes[active] >= min(LEAST_BLOCK, int(sizes.max()))]
     number = np.full(len(sizes), -1, dtype=np.int64)
     number[active] = np.arange(len(active))
     return number[block], len(active)
