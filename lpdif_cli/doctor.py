@@ -38,7 +38,6 @@ NEEDED = {
     "typer": "typer",
     "rich": "rich",
 }
-EXTRAS = {"las": ("laspy", "lazrs"), "e57": ("pye57",)}
 LITTLE_SPACE = 1e9  # bytes of disk below which a run is likely to fail
 
 
@@ -92,6 +91,8 @@ def mark(finding: Finding) -> str:
 
 def look(workspace: Path, device: str) -> Iterator[Finding]:
     """Everything doctor looks at."""
+    from lpdif.io.registry import all_formats
+
     yield Finding("lpdif", f"{lpdif.__version__} in {Path(lpdif.__file__).parent}")
     supported = (3, 11) <= sys.version_info[:2] < (3, 13)
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}", "" if supported else "use Python 3.11 or 3.12")
@@ -99,8 +100,9 @@ def look(workspace: Path, device: str) -> Iterator[Finding]:
         yield package(name, module)
     if any(d.metadata["Name"].lower() == "mcubes" for d in metadata.distributions()):
         yield Finding("mcubes", "another package of that name overwrites PyMCubes", "pip uninstall mcubes PyMCubes; pip install PyMCubes")
-    for extra, names in EXTRAS.items():
-        yield optional(extra, names)
+    for known in all_formats():
+        if known.packages:
+            yield optional(known.name, known.packages)
     yield guarded("device", lambda: compute_device(device))
     yield threads()
     yield memory()

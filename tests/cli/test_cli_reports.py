@@ -258,12 +258,14 @@ def test_doctor_finds_all_well(cli: Cli, model: None) -> None:
 
 
 def test_doctor_names_the_remedy(cli: Cli, model: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lpdif.io import registry
     from lpdif_cli import doctor
 
     impostor = [SimpleNamespace(metadata={"Name": "mcubes"})]
     monkeypatch.setattr(doctor.metadata, "distributions", lambda: impostor)
     monkeypatch.setitem(doctor.NEEDED, "no-such-package", "no_such_package")
-    monkeypatch.setitem(doctor.EXTRAS, "las", ("no-such-extra",))
+    las = next(known for known in registry.all_formats() if known.name == "las")
+    monkeypatch.setattr(registry, "MARKED", (las._replace(packages=("no-such-extra",)),))
     ran = cli("doctor", "--device", "cpu")
     assert ran.code == 5
     marks = {line[5:].split("  ")[0]: line[:3] for line in ran.out.splitlines()}

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lpdif.io.detect import HEAD, is_prose, kind_by_name
-from lpdif.io.read import READABLE
-from lpdif.io.source import Source
+from lpdif.io.detect import is_prose
+from lpdif.io.registry import TABLE, all_endings, format_by_name
+from lpdif.io.source import HEAD_BYTES, Source
 
 log = logging.getLogger("lpdif")
 
@@ -46,7 +46,7 @@ def scans_below(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path
     for file in sorted(folder.rglob("*")):
         if own and any(real(file).is_relative_to(place) for place in own):
             continue
-        known = file.suffix.lower() in READABLE
+        known = file.suffix.lower() in all_endings()
         if any(part.startswith(".") for part in file.relative_to(folder).parts):
             reason = HIDDEN if known and not file.is_dir() else ""
         else:
@@ -70,7 +70,7 @@ def no_scan(file: Path) -> str:
         return LINKED_FOLDER if file.is_symlink() else "" if may_be_read(file) else LOCKED_FOLDER
     if not stat.S_ISREG(mode):
         return NO_FILE
-    if file.suffix.lower() in READABLE:
+    if file.suffix.lower() in all_endings():
         return NOTES if is_notes(file) else ""
     return "" if file.name == OWN else UNKNOWN
 
@@ -87,11 +87,12 @@ def real(path: Path) -> Path:
 
 def is_notes(file: Path) -> bool:
     """Whether a file with an ending that tables of points have is a README, a list of files or the like."""
-    if kind_by_name(file.name) != "text":
+    named = format_by_name(file.name)
+    if named is None or named.name != TABLE:
         return False
     try:
         with file.open("rb") as opened:
-            return is_prose(Source(file.name, opened.read(HEAD)))
+            return is_prose(Source(file.name, opened.read(HEAD_BYTES)))
     except OSError:  # reading the whole gives the reason
         return False
 

@@ -10,47 +10,16 @@ import difflib
 import logging
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 from lpdif.errors import InputError, ResourceError
-from lpdif.io.detect import KINDS, kind_by_name, kind_of
-from lpdif.io.formats.e57 import read_e57
-from lpdif.io.formats.glb import read_glb
-from lpdif.io.formats.las import read_las
-from lpdif.io.formats.npy import read_npy, read_npz
-from lpdif.io.formats.obj import read_obj
-from lpdif.io.formats.off import read_off
-from lpdif.io.formats.pcd import read_pcd
-from lpdif.io.formats.ply import read_ply
-from lpdif.io.formats.ptx import read_ptx
-from lpdif.io.formats.stl import read_stl
-from lpdif.io.formats.vtk import read_vtk
+from lpdif.io.detect import format_of
+from lpdif.io.registry import all_endings, format_by_name
 from lpdif.io.source import CHOOSE_ANOTHER, Source, as_text, has_mark
-from lpdif.io.table.reader import read_text
 from lpdif.text import counted
 from lpdif.types import MINIMUM_POINTS, Scan
 
 log = logging.getLogger("lpdif")
-
-_READERS: dict[str, Callable[[Source], Scan]] = {
-    "ply": read_ply,
-    "obj": read_obj,
-    "off": read_off,
-    "stl": read_stl,
-    "pcd": read_pcd,
-    "las": read_las,
-    "e57": read_e57,
-    "npy": read_npy,
-    "npz": read_npz,
-    "vtk": read_vtk,
-    "glb": read_glb,
-    "ptx": read_ptx,
-    "text": read_text,
-}
-
-# endings of the names of files that can be read
-READABLE = tuple(ending for _, endings in KINDS.values() for ending in endings)
 
 
 def load_scan(path: str | Path) -> Scan:
@@ -78,11 +47,10 @@ def _read(source: Source) -> Scan:
     if has_mark(source.data):
         source = Source(source.name, as_text(source).data)
     try:
-        kind = kind_of(source)
-        named = kind_by_name(source.name)
-        if named is not None and named != kind:
-            log.warning("%s: its content is %s, and is read as that", source.name, KINDS[kind][0])
-        return _READERS[kind](source)
+        found, named = format_of(source), format_by_name(source.name)
+        if named is not None and named.name != found.name:
+            log.warning("%s: its content is %s, and is read as that", source.name, found.title)
+        return found.read(source)
     except MemoryError:
         raise ResourceError(
             f"{source.name}: not enough memory to read {len(source.data) / 2**20:.0f} MB",
@@ -142,5 +110,6 @@ def _missing(path: Path, name: str) -> InputError:
         names = []
     lowered = {entry.lower(): entry for entry in sorted(names, reverse=True)}
     close = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.7) if _alike(match, name.lower())]
-    close += [entry for entry in sorted(names) if Path(entry).stem == path.stem and entry not in close and entry.lower().endswith(READABLE)]
+    same_stem = [entry for entry in sorted(names) if Path(entry).stem == path.stem and entry.lower().endswith(all_endings())]
+    close += [entry for entry in same_stem if entry not in close]
     return InputError(f"{path}: no such file", f"did you mean {' or '.join(close[:3])}?" if close else "check the path")

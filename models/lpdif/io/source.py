@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
+import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ DOWNLOAD_AGAIN = "the file is cut off or damaged: copy or download it again"
 CHOOSE_ANOTHER = "choose another file, or check that the whole scan was exported"
 EXPORT_AGAIN = "export the file again from the program that made it"
 
+HEAD_BYTES = 1 << 16  # of the beginning of a file, which shows its format; the header of a table lies in it too
 UNPACKED_LEAST = 1 << 26  # bytes that a compressed file may always unpack to, and beyond to
 UNPACKED_TIMES = 200  # times its size
 
@@ -43,6 +46,26 @@ class Source:
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError that opens with the file's name."""
         return InputError(printable(f"{self.name}: {what}"), hint)
+
+    @property
+    def head(self) -> bytes:
+        """The first HEAD_BYTES of the file."""
+        return self.data[:HEAD_BYTES]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the head holds no zero byte, but for those that end it and line ends or a Ctrl-Z among them."""
+        return b"\x00" not in self.head.rstrip(b"\x00\x1a\r\n")
+
+    def zip_names(self) -> list[str] | None:
+        """The names of the files in a zip archive; None where this is no archive. Raises InputError where it is a damaged one."""
+        if not self.data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            return None
+        try:
+            with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
+                return archive.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+            raise self.error("a damaged zip archive", "copy or download it again, and unpack it") from None
 
     @property
     def most_unpacked(self) -> int:

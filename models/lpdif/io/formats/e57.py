@@ -20,13 +20,17 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-MAGIC = b"ASTM-E57"
-
+PACKAGES = ("pye57",)  # the extra "e57" of lpdif
 _CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
 _SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
 _COLORS = ("colorRed", "colorGreen", "colorBlue")
 _NORMALS = ("normalX", "normalY", "normalZ")  # behind a prefix of the file's choice, "nor:" say: they are an extension
 _MOST_BITS = 32  # of an integer with declared bounds; others have those of 64 bits
+
+
+def is_e57(source: Source) -> bool:
+    """Whether the file begins as E57 files do."""
+    return source.data.startswith(b"ASTM-E57")
 
 
 def read_e57(source: Source) -> Scan:

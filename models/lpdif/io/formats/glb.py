@@ -20,12 +20,15 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-MAGIC = b"glTF"
-
 _HEADER = 12  # bytes before the first chunk
 _JSON_LIMIT = 1 << 25  # bytes: Python's objects take twenty times what they are written in
 _POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6  # modes of primitives
 _NONE = 1 << 52  # no accessor
+
+
+def is_glb(source: Source) -> bool:
+    """Whether the file begins as GLB files do."""
+    return source.data.startswith(b"glTF")
 
 
 def read_glb(source: Source) -> Scan:

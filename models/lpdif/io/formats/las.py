@@ -19,8 +19,8 @@ from lpdif.io.table.columns import parts_named, scan_of_columns
 from lpdif.text import counted
 from lpdif.types import Scan
 
-MAGIC = b"LASF"
-INSTALL = "pip install laspy lazrs"  # the extra las of lpdif by its own name: so it works wherever lpdif came from
+PACKAGES = ("laspy", "lazrs")  # the extra "las" of lpdif; LAS needs the first alone
+_INSTALL = f"pip install {' '.join(PACKAGES)}"  # by their own names, which work wherever lpdif was installed from
 _SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
 _COORDINATES = 24  # bytes of those of a point, as they are given back
 _AT_ONCE = 1 << 18  # points unpacked at a time
@@ -28,12 +28,17 @@ _POINTS, _COLORS = "@points", "@colors"  # of all files; other names are those o
 _CARRIED = ("intensity", "classification")
 
 
+def is_las(source: Source) -> bool:
+    """Whether the file begins as LAS and LAZ files do."""
+    return source.data.startswith(b"LASF")
+
+
 def read_las(source: Source) -> Scan:
     """Reads a LAS or LAZ file. Raises InputError for what its header or size belies, and where laspy is not installed."""
     compressed, unpacked = _check_header(source)
-    missing = [name for name in ("laspy", *(["lazrs"] if compressed else [])) if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES[: 2 if compressed else 1] if importlib.util.find_spec(name) is None]
     if missing:
-        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", INSTALL)
+        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", _INSTALL)
     arrays = arrays_from_child(source, "las", unpacked)
     if not len(arrays[_POINTS]):
         raise source.empty()

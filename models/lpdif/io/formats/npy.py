@@ -42,6 +42,17 @@ _BOMB = "no scan shrinks so much: if it is yours, store it without compression (
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, struct.error)
 
 
+def is_npy(source: Source) -> bool:
+    """Whether the file begins as NPY files do."""
+    return source.data.startswith(MAGIC)
+
+
+def is_npz(source: Source) -> bool:
+    """Whether the file is a zip archive of NPY files and nothing else."""
+    names = source.zip_names()
+    return bool(names and all(name.endswith(".npy") for name in names))
+
+
 def read_npy(source: Source) -> Scan:
     """Reads one array: (N, 3) points, (N, C) points and further columns by their values, or fields with names."""
     array = _array(source, source.data, "")

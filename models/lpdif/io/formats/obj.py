@@ -6,6 +6,7 @@ Materials, textures, lines and free-form surfaces are not geometry of points and
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,25 @@ from lpdif.text import counted
 from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
+
+_DATA_LINE = re.compile(rb"(?m)^[ \t]*(?:v|vn|f)[ \t]+[-+.\d]")
+_KEYWORDS = {b"v", b"vt", b"vn", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"usemtl", b"mtllib"}
+
+
+def is_obj(source: Source) -> bool:
+    """Whether lines of a text begin with v, vn or f and a number; where these are capital letters, all lines have to be of OBJ."""
+    head = source.head
+    return source.is_text and (_DATA_LINE.search(head) is not None or (_DATA_LINE.search(head.lower()) is not None and may_be_obj(source)))
+
+
+def may_be_obj(source: Source) -> bool:
+    """Whether the first lines of a file begin with words of OBJ, though none of them may be a point."""
+    return b"\x00" not in source.head and all(map(_is_obj_line, source.head.splitlines()[:50]))
+
+
+def _is_obj_line(line: bytes) -> bool:
+    words = line.split(None, 1)
+    return not words or words[0].startswith(b"#") or words[0].lower() in _KEYWORDS
 
 
 def read_obj(source: Source) -> Scan:

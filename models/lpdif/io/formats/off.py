@@ -14,13 +14,25 @@ from lpdif.io.table.numbers import read_rows, read_table
 from lpdif.text import counted
 from lpdif.types import Scan
 
-HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST|st)?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))")
+_HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST|st)?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))")
+
+_COUNTS = re.compile(rb"(?:\s|#[^\n]*\n)*[1-9]\d*[ \t]+\d+(?:[ \t]+\d+)?\s*\n")  # of points, of faces and maybe of edges
+
+
+def is_off(source: Source) -> bool:
+    """Whether the file begins with the word OFF, or one of its variants."""
+    return _HEADER.match(source.head) is not None
+
+
+def begins_with_counts(source: Source) -> bool:
+    """Whether the file begins as an OFF file without its first word does: with the counts of points and faces."""
+    return _COUNTS.match(source.head) is not None
 
 
 def read_off(source: Source) -> Scan:
     """Reads an OFF file. Raises InputError naming the line of what is wrong."""
     text = with_comments(as_text(source), b"#")
-    match = HEADER.match(text.data)
+    match = _HEADER.match(text.data)
     if match is None:
         raise source.error("not an OFF file: it does not begin with OFF")
     if match[4] or match[5]:

@@ -8,7 +8,6 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.io.formats import lzf
 from lpdif.io.source import DOWNLOAD_AGAIN, Source, Text
 from lpdif.io.table.columns import Column, parts_named, scan_of_columns
 from lpdif.io.table.numbers import read_table
@@ -17,15 +16,17 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-_HEADER_LIMIT = 1 << 16
+_LONGEST_HEADER = 1 << 16  # bytes
+_LONGEST_REFERENCE = 264  # bytes that the three bytes of a reference in LZF stand for, at most
+_MOST_VALUES = 1 << 16  # of a point in one field, and bytes of padding
 _WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
 _DATA_LINE = re.compile(rb"(?mi)^DATA[ \t]+(\w+)[ \t]*\r?\n")
 _KINDS = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)} | {("B", 1): "<u1"}
 
 
-def is_pcd(head: bytes) -> bool:
-    """Whether a header of PCD begins here."""
-    lines = [line.strip() for line in head[:2048].splitlines()]
+def is_pcd(source: Source) -> bool:
+    """Whether the file begins with the header of a PCD file."""
+    lines = [line.strip() for line in source.data[:2048].splitlines()]
     if any(line.startswith((b"# .PCD", b"VERSION ", b"FIELDS ", b"COLUMNS ")) for line in lines[:8]):
         return True
     # in small letters these words begin other tables too
@@ -44,8 +45,9 @@ def read_pcd(source: Source) -> Scan:
     if len(types) != len(fields):
         raise source.error(f"PCD header has {len(fields)} of FIELDS and {len(types)} of TYPE")
     kinds = [_kind(source, field, kind, size) for field, kind, size in zip(fields, types, sizes, strict=True)]
-    if any(not 0 < count <= 1 << 16 for count in counts):
-        raise source.error(f"PCD header has a COUNT of {next(count for count in counts if not 0 < count <= 1 << 16)}")
+    wrong = [count for count in counts if not 0 < count <= _MOST_VALUES]
+    if wrong:
+        raise source.error(f"PCD header has a COUNT of {wrong[0]}")
     width = _integer(source, header, "WIDTH", None)
     height = _integer(source, header, "HEIGHT", 1)
     points = _integer(source, header, "POINTS", None if width is None else width * (height or 1))
@@ -115,7 +117,7 @@ def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -
 
 
 def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:
-    match = _DATA_LINE.search(source.data, 0, _HEADER_LIMIT)
+    match = _DATA_LINE.search(source.data, 0, _LONGEST_HEADER)
     if match is None:
         raise source.error("PCD header does not end: no line DATA", DOWNLOAD_AGAIN)
     header: dict[str, list[str]] = {}
@@ -156,7 +158,7 @@ def _number(source: Source, word: str, value: str) -> int:
 
 
 def _kind(source: Source, field: str, kind: str, size: int) -> np.dtype[np.generic]:
-    if field == "_" and 0 < size <= 1 << 16 and (kind, size) not in _KINDS:
+    if field == "_" and 0 < size <= _MOST_VALUES and (kind, size) not in _KINDS:
         return np.dtype(f"V{size}")
     if (kind, size) not in _KINDS:
         raise source.error(f"PCD field {field!r} of type {kind[:8]} and {counted(size, 'byte')} is not understood")
@@ -199,10 +201,10 @@ def _compressed(source: Source, start: int, points: int, kinds: list[np.dtype[np
         )
     if packed_size > len(source.data) - start - 8:
         raise source.error(f"ends after {len(source.data) - start - 8:,} of {counted(packed_size, 'byte')} of compressed data", DOWNLOAD_AGAIN)
-    if size > packed_size * lzf.MOST:
+    if size > packed_size * _LONGEST_REFERENCE // 3:
         raise source.error(f"{counted(packed_size, 'byte')} of compressed data cannot hold {counted(points, 'point')}", DOWNLOAD_AGAIN)
     try:
-        data = lzf.decompress(source.data[start + 8 : start + 8 + packed_size], size)
+        data = decompress_lzf(source.data[start + 8 : start + 8 + packed_size], size)
     except ValueError as error:
         raise source.error(f"compressed data {error}", DOWNLOAD_AGAIN) from None
     columns: list[Column] = []
@@ -222,3 +224,42 @@ def _sensor(source: Source, header: dict[str, list[str]], height: int) -> NDArra
     except ValueError:
         raise source.error(f"PCD header line VIEWPOINT: {' '.join(words)[:60]!r} is not seven numbers") from None
     return place if len(place) == 3 and np.isfinite(place).all() and (height > 1 or place.any()) else None
+
+
+def decompress_lzf(packed: bytes, size: int) -> bytes:
+    """Undoes the compression LZF (liblzf): runs of literal bytes, and references to bytes that came before.
+
+    Raises ValueError unless `packed` unpacks to just `size` bytes, and for a reference to before the beginning.
+    """
+    out = bytearray()
+    place, end = 0, len(packed)
+    while place < end:
+        control = packed[place]
+        place += 1
+        if control < 32:  # the next control + 1 bytes are literals
+            out += packed[place : place + control + 1]
+            place += control + 1
+            if place > end:
+                raise ValueError("ends within a run of literals")
+        else:  # a reference: 3 bits of length, 13 of distance
+            if place + (control >= 224) >= end:
+                raise ValueError("ends within a reference")
+            length = control >> 5
+            if length == 7:
+                length += packed[place]
+                place += 1
+            length += 2
+            begin = len(out) - ((control & 31) << 8) - packed[place] - 1
+            place += 1
+            if begin < 0:
+                raise ValueError("refers to before its beginning")
+            if begin + length <= len(out):
+                out += out[begin : begin + length]
+            else:  # the reference reaches into what it writes: a repeated piece
+                piece = out[begin:]
+                out += (piece * (length // len(piece) + 1))[:length]
+        if len(out) > size:
+            raise ValueError(f"holds more than the {counted(size, 'byte')} it announces")
+    if len(out) != size:
+        raise ValueError(f"holds {len(out):,} of the {counted(size, 'byte')} it announces")
+    return bytes(out)

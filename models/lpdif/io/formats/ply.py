@@ -31,6 +31,7 @@ _TYPES = {
     "int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8", "bool": "u1",
 }  # fmt: skip
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+_FIRST_WORD = re.compile(rb"\s*ply\s", re.IGNORECASE)
 _END = re.compile(rb"(?<=[\r\n])end_header")
 _BOOL = re.compile(rb"(?m)^[ \t]*property[ \t]+(?:list[ \t]+\w+[ \t]+)?bool\b")
 _TRUTH = re.compile(rb"\b(?:true|false)\b", re.IGNORECASE)
@@ -73,6 +74,11 @@ class Header:
     order: str  # "" text, "<" or ">" binary
     elements: list[Element]
     size: int  # bytes before the data
+
+
+def is_ply(source: Source) -> bool:
+    """Whether the first word of the file is "ply"."""
+    return _FIRST_WORD.match(source.head) is not None
 
 
 def read_ply(source: Source) -> Scan:

@@ -40,9 +40,9 @@ class _Scan:
     is_raster: bool
 
 
-def is_ptx(data: bytes) -> bool:
-    """Whether text begins with two lines of one whole number and two to four of three words: neither PTS nor a table does."""
-    return _START.match(data) is not None
+def is_ptx(source: Source) -> bool:
+    """Whether a text begins with two lines of one whole number and two to four of three words: neither PTS nor a table does."""
+    return source.is_text and _START.match(source.head) is not None
 
 
 def read_ptx(source: Source) -> Scan:

@@ -34,6 +34,16 @@ def is_text_stl(data: bytes) -> bool:
     return head.startswith(b"solid") and not is_binary_stl(data) and (b"facet" in head or b"endsolid" in head)
 
 
+def is_stl(source: Source) -> bool:
+    """Whether the file is a binary STL, by its size, or a text one, by its first words."""
+    return is_binary_stl(source.data) or is_text_stl(source.head.lstrip())
+
+
+def may_be_stl(source: Source) -> bool:
+    """Whether the file may be an STL that is cut off: long enough for a binary one and no text, or begun as a text one."""
+    return (len(source.data) >= _HEADER and b"\x00" in source.head) or source.data[:5].lower() == b"solid"
+
+
 def read_stl(source: Source) -> Scan:
     """Reads an STL file. Raises InputError where it ends early or holds no triangle."""
     text_like = as_text(source).data.lstrip()[:4096]

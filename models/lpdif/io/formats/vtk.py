@@ -19,7 +19,7 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-MAGIC = re.compile(rb"# vtk DataFile Version (\d+)\.\d+[^\n]*\n[^\n]{0,300}\n\s*(ASCII|BINARY)\s*\n", re.IGNORECASE)
+_HEADER = re.compile(rb"# vtk DataFile Version (\d+)\.\d+[^\n]*\n[^\n]{0,300}\n\s*(ASCII|BINARY)\s*\n", re.IGNORECASE)
 _TYPES = {
     "char": "i1", "signed_char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2",
     "int": "i4", "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8",
@@ -93,9 +93,14 @@ class _Cursor:
         return rows.values if dtype.kind == "f" else _whole(source, rows.values, several(thing)).astype(dtype.newbyteorder("="))
 
 
+def is_vtk(source: Source) -> bool:
+    """Whether the file begins with the header of a VTK legacy file."""
+    return _HEADER.match(source.data) is not None
+
+
 def read_vtk(source: Source) -> Scan:
     """Reads a VTK legacy file. Raises InputError for what its header or size belies."""
-    match = MAGIC.match(source.data)
+    match = _HEADER.match(source.data)
     if match is None:
         raise source.error("VTK header is not understood", DOWNLOAD_AGAIN)
     cursor = _Cursor(source, match[2].upper() == b"BINARY", match.end())

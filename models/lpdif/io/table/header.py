@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from lpdif.io.source import DOWNLOAD_AGAIN, Text
+from lpdif.io.source import DOWNLOAD_AGAIN, HEAD_BYTES, Text
 from lpdif.io.table.columns import coordinates_named
 from lpdif.io.table.dialect import Dialect, dialect_of, has_decimal_commas, is_number, without_quotes
 from lpdif.io.table.numbers import LONGEST
 
-HEAD = 1 << 16  # names and comments are looked for in so many bytes
 COMMENTS = (b"#", b"//", b"%", b"!")
 COMMENT = re.compile(rb"(?<!1\.)(?:#|//|%|!)[^\n]*")
 _LIKE_A_NUMBER = re.compile(rb"[-+.,'\d]*\d|[+-]?(?:nan|inf)", re.IGNORECASE)
@@ -115,8 +114,8 @@ def layout_of(text: Text) -> Layout:
             if len(before.lines) > _TITLES:
                 raise text.error(number, f"{line[:40].decode('utf-8', 'replace')!r} is no row of numbers")
         place, number = end + 1, number + 1
-        if place > HEAD:
-            raise text.source.error(f"no rows of numbers in its first {HEAD} bytes")
+        if place > HEAD_BYTES:
+            raise text.source.error(f"no rows of numbers in its first {HEAD_BYTES} bytes")
     return Layout(len(data), [], Dialect(b" "), count, 0)
 
 
@@ -146,8 +145,8 @@ def rows_of_head(data: bytes, start: int, dialect: Dialect) -> list[list[bytes]]
 
 def _lines(data: bytes, start: int) -> list[bytes]:
     """The lines without quotes in so many bytes from `start` on; not the last, if it is cut there."""
-    lines = without_quotes(data[start : start + HEAD]).split(b"\n")
-    return lines[:-1] if len(data) > start + HEAD else lines
+    lines = without_quotes(data[start : start + HEAD_BYTES]).split(b"\n")
+    return lines[:-1] if len(data) > start + HEAD_BYTES else lines
 
 
 def _candidates(line: bytes) -> list[list[str]]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.io.formats import colmap
-from lpdif.io.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, Source, Text, as_text, with_comments
+from lpdif.io.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, HEAD_BYTES, Source, Text, as_text, with_comments
+from lpdif.io.table import colmap
 from lpdif.io.table.axis_names import says_an_axis
 from lpdif.io.table.columns import coordinate_columns, coordinates_named, list_names, may_be_coordinates, plain, scan_of_columns
 from lpdif.io.table.dialect import (
@@ -28,13 +28,15 @@ from lpdif.io.table.dialect import (
     parts_thousands,
     without_quotes,
 )
-from lpdif.io.table.header import COMMENT, COMMENTS, HEAD, Layout, head_rows, layout_of, rows_of_head
+from lpdif.io.table.header import COMMENT, COMMENTS, Layout, head_rows, layout_of, rows_of_head
 from lpdif.io.table.infer_columns import guess
 from lpdif.io.table.numbers import number_of, read_rows
 from lpdif.text import counted
 from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
+
+ENDINGS = (".xyz", ".txt", ".csv", ".asc", ".pts", ".tsv", ".dat", ".neu", ".xyzn", ".xyzrgb", ".xyzi", ".3d")
 
 _WITH_COMMA = re.compile(rb"(?m)^[^\n#/%!]*\d,\d")
 _WITH_POINT = re.compile(rb"(?m)^[^\n#/%!]*\.\d")
@@ -47,10 +49,12 @@ _AS_POINTS = "export it as points: a line of x, y and z for each"
 _PLAIN_NUMBERS = "export numbers with a decimal point, and with nothing to part their thousands"
 
 
-def looks_like_columns(data: bytes) -> bool:
-    """Whether text holds rows of at least two numbers, after a head of names and comments; or the head of a raster, which is refused."""
-    head = Text(Source("", b""), in_plain_letters(data[:HEAD]))
-    if _RASTER.match(data):
+def is_table(source: Source) -> bool:
+    """Whether a text holds rows of at least two numbers, after a header of names and comments; or is a raster, which `read_text` refuses."""
+    if not source.is_text:
+        return False
+    head = Text(Source("", b""), in_plain_letters(source.head))
+    if _RASTER.match(source.data):
         return True
     try:
         return layout_of(head).columns >= 2
@@ -73,7 +77,7 @@ def read_text(source: Source) -> Scan:
         log.warning("%s: %s behind its last line left out", source.name, counted(zeros, "zero byte"))
     if _RASTER.match(text.data):
         raise source.error("an ESRI ASCII grid, a raster of heights", _AS_POINTS)
-    if colmap.HEADER.search(text.data[:HEAD]):
+    if colmap.HEADER.search(text.data[:HEAD_BYTES]):
         return colmap.read_points3d(text)
     layout = layout_of(text)
     if layout.columns == 0:
