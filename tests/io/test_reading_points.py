@@ -133,7 +133,7 @@ def test_rows_are_read_alike_in_small_blocks(monkeypatch: pytest.MonkeyPatch) ->
     whole = read_scan(data, "a.xyz").points
     np.testing.assert_array_equal(whole, points)
     for size in (1, 7, 64, 1000):
-        monkeypatch.setattr("lpdif.io.table.numbers.BLOCK", size)
+        monkeypatch.setattr("lpdif.io.table.numbers.BLOCK_BYTES", size)
         np.testing.assert_array_equal(read_scan(data, "a.xyz").points, whole)
         assert refusal(data.replace(b"\n", b" x\n").replace(b" x", b"", 200), "a.xyz").startswith("line 201: ")
 

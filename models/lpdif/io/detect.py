@@ -13,7 +13,7 @@ from lpdif.io.registry import TABLE, Format, format_by_name, list_formats
 from lpdif.io.source import HEAD_BYTES, Source, as_text
 from lpdif.io.table import colmap, reader
 
-_NUMBER = re.compile(rb"[-+]?\d+(?:[.,]\d+)?(?:[eEdD][-+]?\d+)?")
+_LOOSE_NUMBER = re.compile(rb"[-+]?\d+(?:[.,]\d+)?(?:[eEdD][-+]?\d+)?")
 _SHOWN_BYTES = 32  # of a file that is not understood, in the error
 
 
@@ -55,7 +55,7 @@ def is_prose(source: Source) -> bool:
     named = format_by_name(source.name)
     if named is None or named.name != TABLE or not source.data.strip():
         return False
-    if colmap.OTHERS.search(source.data):
+    if colmap.OTHER_HEADERS.search(source.data):
         return True
     if len(source.data) >= HEAD_BYTES:
         return False
@@ -71,7 +71,7 @@ def is_prose(source: Source) -> bool:
 
 def _is_mostly_numbers(line: bytes) -> bool:
     """Whether half of a line or more is numbers, and there are at least three, in whatever dialect."""
-    numbers = _NUMBER.findall(line)
+    numbers = _LOOSE_NUMBER.findall(line)
     return len(numbers) >= 3 and 2 * sum(map(len, numbers)) >= len(b"".join(line.split()))
 
 

@@ -1,7 +1,7 @@
-"""Reading scans: any file to a Scan, or one clear error.
+"""Reads scans: any file becomes a Scan, or one clear error.
 
-The content decides what a file is, not its name. Own readers check every count of a header against the size of the
-file before they allocate; parsers of others run in a child process with limits. See `lpdif.io.formats`.
+The content of a file decides its format, not its name: see `lpdif.io.registry`. Our own readers compare every count in a header with the
+size of the file before they allocate memory; parsers of other packages run in a child process with limits.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ log = logging.getLogger("lpdif")
 def load_scan(path: str | Path) -> Scan:
     """Reads a scan or mesh: points in float64, with normals, colours, values, faces and sensor positions where the file has them.
 
-    Raises InputError for a file that is missing, unreadable, damaged, empty or no scan, and ResourceError where memory
-    does not suffice.
+    Raises InputError for a file that is missing, unreadable, damaged, empty or no scan, and ResourceError where there is too little
+    memory.
     """
     path = Path(path)
     name = path.name or str(path)
-    data = _bytes_of(path, name)
+    data = _content_of(path, name)
     return _read(Source(name, data, path))
 
 
 def read_scan(data: bytes, name: str) -> Scan:
-    """Reads a scan from bytes, as from standard input; `name` stands for the file in messages. Raises as load_scan does."""
+    """Reads a scan from bytes, as those of standard input. name: of the file, for messages. Raises as load_scan does."""
     return _read(Source(name, data))
 
 
 def _read(source: Source) -> Scan:
+    """Reads a file whose content is known."""
     if not source.data:
         raise source.error(f"is empty (0 bytes), at least {MINIMUM_POINTS} points are needed", CHOOSE_ANOTHER)
     if not source.data[:4096].strip(b"\0") and source.data.count(0) == len(source.data):
@@ -58,19 +59,19 @@ def _read(source: Source) -> Scan:
         ) from None
 
 
-def _bytes_of(path: Path, name: str) -> bytes:
-    """The content of a regular file; anything else is refused, and never waited for."""
+def _content_of(path: Path, name: str) -> bytes:
+    """The content of a regular file. Raises InputError for a folder, pipe or device, and never waits for one."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise _missing(path, name) from None
+        raise _missing_file(path, name) from None
     except NotADirectoryError:
         raise InputError(f"{path}: no such file: {path.parent} is no folder", "check the path") from None
     except IsADirectoryError:
-        raise _no_file(path, "a folder", "name a file in it") from None
+        raise _not_a_file(path, "a folder", "name a file in it") from None
     except PermissionError:
         if path.is_dir():
-            raise _no_file(path, "a folder", "name a file in it") from None
+            raise _not_a_file(path, "a folder", "name a file in it") from None
         raise InputError(f"{name}: no permission to read it", f"chmod u+r {path}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}", "check the path") from None
@@ -78,8 +79,8 @@ def _bytes_of(path: Path, name: str) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         if stat.S_ISDIR(status.st_mode):
-            raise _no_file(path, "a folder", "name a file in it")
-        raise _no_file(path, "a pipe or device, not a file", 'standard input is named "-"')
+            raise _not_a_file(path, "a folder", "name a file in it")
+        raise _not_a_file(path, "a pipe or device, not a file", 'standard input is named "-"')
     with os.fdopen(handle, "rb") as file:
         try:
             return file.read()
@@ -89,16 +90,18 @@ def _bytes_of(path: Path, name: str) -> bytes:
             raise InputError(f"{name}: cannot be read: {error.strerror}", "copy it to another disk") from None
 
 
-def _no_file(path: Path, what: str, hint: str) -> InputError:
+def _not_a_file(path: Path, what: str, hint: str) -> InputError:
+    """The error of a path that is something else than a file."""
     return InputError(f"{path}: {what}", hint)
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether two names of files are alike without their endings too."""
+    """Whether two file names are alike without their endings."""
     return difflib.SequenceMatcher(None, Path(one).stem, Path(other).stem).ratio() >= 0.6
 
 
-def _missing(path: Path, name: str) -> InputError:
+def _missing_file(path: Path, name: str) -> InputError:
+    """The error of a file that does not exist, with the names in its folder that are most like its name."""
     if path.is_symlink():
         return InputError(f"{name}: a link to {path.readlink()}, which does not exist", "restore what it links to")
     folder = path.parent

@@ -23,15 +23,15 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-_POINTS = (
+_POINT_ARRAYS = (
     "points", "point", "xyz", "vertices", "verts", "v", "coords", "coordinates", "positions", "position", "pos", "pts", "pts3d", "world_points",
     "pc", "pcd", "cloud", "point_cloud", "pointcloud", "scan", "data", "arr_0",
 )  # fmt: skip
-_NORMALS = ("normals", "normal", "n", "vertex_normals")
-_COLORS = ("colors", "color", "rgb", "colours", "colour", "vertex_colors")
-_FACES = ("faces", "face", "triangles", "f", "tris")
-_CORNERS = ("v1", "v2", "v3")  # fields of a structured array of faces, as pyntcloud writes them
-_SENSOR = ("sensor", "sensor_position", "viewpoint")
+_NORMAL_ARRAYS = ("normals", "normal", "n", "vertex_normals")
+_COLOR_ARRAYS = ("colors", "color", "rgb", "colours", "colour", "vertex_colors")
+_FACE_ARRAYS = ("faces", "face", "triangles", "f", "tris")
+_CORNER_FIELDS = ("v1", "v2", "v3")  # fields of a structured array of faces, as pyntcloud writes them
+_SENSOR_ARRAYS = ("sensor", "sensor_position", "viewpoint")
 
 # what zipfile raises for damaged archives
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, struct.error)
@@ -52,7 +52,7 @@ def read_npz(source: Source) -> Scan:
     if len(arrays) == 1 and all(array.dtype.names is None for array in arrays.values()):
         name, array = arrays.popitem()
         return scan_of_table(source, table_of(source, array, name))
-    key = first_of(arrays, _POINTS)
+    key = first_of(arrays, _POINT_ARRAYS)
     flat = [name for name, array in arrays.items() if array.ndim == 1 and array.dtype.names is None]
     if (key is None or key in flat) and coordinates_named(flat):
         return _scan_of_axes(source, arrays)
@@ -84,7 +84,7 @@ def _read_arrays(source: Source) -> dict[str, Column]:
                     pickled[key] = error
     except _ZIP_ERRORS as error:
         raise source.error(f"damaged NPZ archive ({error})", DOWNLOAD_AGAIN) from None
-    if pickled and first_of(arrays, _POINTS) is None and (not arrays or first_of(pickled, _POINTS) is not None):
+    if pickled and first_of(arrays, _POINT_ARRAYS) is None and (not arrays or first_of(pickled, _POINT_ARRAYS) is not None):
         raise next(iter(pickled.values()))
     if pickled:
         log.warning("%s: %s of pickled Python objects left out: %s", source.name, counted(len(pickled), "array"), list_names(list(pickled)))
@@ -125,7 +125,9 @@ def _scan_of_axes(source: Source, arrays: dict[str, Column]) -> Scan:
 def _scan_of_points(source: Source, arrays: dict[str, Column], key: str) -> Scan:
     """The Scan of the points in array `key`, and of what the other arrays hold for them. Takes what it uses out of `arrays`."""
     own, grid = _own_columns(source, arrays.pop(key), key)
-    beside = _take(source, arrays, _NORMALS, grid, ("nx", "ny", "nz")) | _take(source, arrays, _COLORS, grid, ("red", "green", "blue"))
+    beside = _take(source, arrays, _NORMAL_ARRAYS, grid, ("nx", "ny", "nz")) | _take(
+        source, arrays, _COLOR_ARRAYS, grid, ("red", "green", "blue")
+    )
     sensor = _take_sensor(source, arrays, math.prod(grid))
     for name, column in _values(arrays, grid).items():
         beside.setdefault(name, column)
@@ -167,7 +169,7 @@ def _take(
 
 def _take_sensor(source: Source, arrays: dict[str, Column], number: int) -> FloatArray | None:
     """Takes the position of the sensor (3,), or those of `number` points (N, 3), out of `arrays`; None where there is none."""
-    key = first_of(arrays, _SENSOR)
+    key = first_of(arrays, _SENSOR_ARRAYS)
     if key is None:
         return None
     given = arrays.pop(key)
@@ -184,19 +186,19 @@ def _values(arrays: dict[str, Column], grid: tuple[int, ...]) -> dict[str, Colum
     out: dict[str, Column] = {}
     for name, values in arrays.items():
         rows = values_of_points(values, grid)
-        if rows is not None and rows.shape[1] == 1 and (plain(name) not in _FACES or _is_value(values)):
+        if rows is not None and rows.shape[1] == 1 and (plain(name) not in _FACE_ARRAYS or _is_value(values)):
             out[name] = native(rows[:, 0])
     return out
 
 
 def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
     """The Scan with the faces of the array that has a name of faces, or fields of corners; the same Scan where there is none."""
-    key = first_of(arrays, _FACES) or next((name for name, array in arrays.items() if _has_corners(array)), None)
+    key = first_of(arrays, _FACE_ARRAYS) or next((name for name, array in arrays.items() if _has_corners(array)), None)
     if key is None or _is_value(arrays[key]):
         return scan
     raw = arrays[key]
     if _has_corners(raw):
-        raw = np.column_stack([fields_of(raw)[corner] for corner in _CORNERS])
+        raw = np.column_stack([fields_of(raw)[corner] for corner in _CORNER_FIELDS])
     if raw.ndim != 2 or raw.shape[1] < 3 or raw.dtype.kind not in "iu":
         raise source.error(f"array {key} of shape {raw.shape} and type {raw.dtype} holds no faces"[:160])
     corners = native(raw).astype(np.int64)
@@ -211,7 +213,7 @@ def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
 
 def _has_corners(array: NDArray[np.generic]) -> bool:
     """Whether a structured array has the fields of faces."""
-    return set(_CORNERS) <= set(array.dtype.names or ())
+    return set(_CORNER_FIELDS) <= set(array.dtype.names or ())
 
 
 def _is_value(array: NDArray[np.generic]) -> bool:

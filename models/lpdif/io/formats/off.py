@@ -55,7 +55,7 @@ def read_off(source: Source) -> Scan:
         raise text.error(int(first.lines[0]), f"a point of {counted(columns, 'coordinate')}")
     table, place = read_table(text, head.end, number, columns, "point")
     names = _names(columns, bool(match[2]), bool(match[3])) or guess_names(table, False)
-    if names[:3] != ["x", "y", "z"]:  # which look like something else; but a point begins with its coordinates here
+    if names[:3] != ["x", "y", "z"]:  # their values look like something else, but in OFF the coordinates always come first
         names = [*"xyz", *(f"value{number}" for number in range(1, columns - 2))]
     points = np.ascontiguousarray(table[:, :3])
 
@@ -91,7 +91,7 @@ def read_off(source: Source) -> Scan:
 
 
 def _names(columns: int, colored: bool, with_normals: bool) -> list[str]:
-    """Names of the columns as the header's letters give them; empty if they do not, or do not fit."""
+    """The names of columns that the letters of the header give; none where they give none, or none that fit."""
     names = ["x", "y", "z"] + ["nx", "ny", "nz"] * with_normals
     if colored and columns - len(names) in (3, 4):
         names += ["red", "green", "blue", "alpha"]

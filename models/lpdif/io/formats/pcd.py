@@ -17,11 +17,11 @@ from lpdif.types import Scan
 log = logging.getLogger("lpdif")
 
 _LONGEST_HEADER = 1 << 16  # bytes
-_LONGEST_REFERENCE = 264  # bytes that the three bytes of a reference in LZF stand for, at most
-_MOST_VALUES = 1 << 16  # of a point in one field, and bytes of padding
-_WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
+_LONGEST_REFERENCE = 264  # The three bytes of a reference in LZF stand for so many bytes, at most.
+_MOST_VALUES = 1 << 16  # A field has so many values a point, or bytes of padding, at most.
+_HEADER_WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
 _DATA_LINE = re.compile(rb"(?mi)^DATA[ \t]+(\w+)[ \t]*\r?\n")
-_KINDS = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)} | {("B", 1): "<u1"}
+_FIELD_TYPES = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)} | {("B", 1): "<u1"}
 
 
 def is_pcd(source: Source) -> bool:
@@ -29,12 +29,12 @@ def is_pcd(source: Source) -> bool:
     lines = [line.strip() for line in source.data[:2048].splitlines()]
     if any(line.startswith((b"# .PCD", b"VERSION ", b"FIELDS ", b"COLUMNS ")) for line in lines[:8]):
         return True
-    # in small letters these words begin other tables too
+    # in small letters these words begin other tables too, so two of them are needed
     return any(line.startswith((b"# .pcd", b"fields ")) for line in lines[:8]) and any(line.startswith(b"data ") for line in lines)
 
 
 def read_pcd(source: Source) -> Scan:
-    """Reads a PCD file. Raises InputError for whatever its header or size belies."""
+    """Reads a PCD file. Raises InputError for a damaged file, and where its header contradicts itself or the file's size."""
     header, start, data_kind = _header(source)
     fields = header.get("FIELDS") or header.get("COLUMNS")
     if not fields:
@@ -91,9 +91,9 @@ def read_pcd(source: Source) -> Scan:
 
 
 def _colors_lost(fields: list[str], columns: list[Column], packed: Column) -> int:
-    """How many points that have coordinates have "nan" for a colour.
+    """The number of points with coordinates whose colour is "nan".
 
-    Only text has lost it so: its columns are doubles, where the bits of a float of four bytes are a colour whatever they are.
+    This happens in text alone, whose columns are in double precision: the four bytes of a float are a colour whatever they are.
     """
     if packed.dtype != np.float64:
         return 0
@@ -105,8 +105,8 @@ def _colors_lost(fields: list[str], columns: list[Column], packed: Column) -> in
 
 
 def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -> NDArray[np.uint32]:
-    """Colours as 0xRRGGBB: an integer, or the bits of a float."""
-    if column.dtype == np.float64:  # text; some programs write the integer of what they call a float, whose bits as a float are no whole number
+    """Colours as 0xRRGGBB, from integers or from the bits of floats."""
+    if column.dtype == np.float64:  # text; some programs write the integer though they call it a float
         whole = np.nan_to_num(column.astype(np.float64))
         if whole.min() >= 0 and whole.max() < 2**32 and (whole == np.rint(whole)).all():
             return whole.astype(np.uint32)
@@ -117,6 +117,7 @@ def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -
 
 
 def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:
+    """The words behind each word of the header, the byte at which the data begins, and the kind of data."""
     match = _DATA_LINE.search(source.data, 0, _LONGEST_HEADER)
     if match is None:
         raise source.error("PCD header does not end: no line DATA", DOWNLOAD_AGAIN)
@@ -125,13 +126,14 @@ def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:
         words = raw.split()
         if not words or words[0].startswith("#"):
             continue
-        if words[0].upper() not in _WORDS:
+        if words[0].upper() not in _HEADER_WORDS:
             raise source.error(f"line {number}: {raw.strip()[:40]!r} belongs in no PCD header")
         header[words[0].upper()] = words[1:]
     return header, match.end(), match[1].decode().lower()
 
 
 def _integers(source: Source, header: dict[str, list[str]], word: str, default: list[int], fields: list[str]) -> list[int]:
+    """The whole numbers of a header line, one for each field."""
     if word not in header:
         return default
     words = header[word]
@@ -141,6 +143,7 @@ def _integers(source: Source, header: dict[str, list[str]], word: str, default: 
 
 
 def _integer(source: Source, header: dict[str, list[str]], word: str, default: int | None) -> int | None:
+    """The one whole number of a header line, from 0 on."""
     if word not in header:
         return default
     if len(header[word]) != 1:
@@ -152,20 +155,23 @@ def _integer(source: Source, header: dict[str, list[str]], word: str, default: i
 
 
 def _number(source: Source, word: str, value: str) -> int:
+    """A value of a header line as a whole number. Raises InputError where it is none."""
     if not value.isascii() or not value.removeprefix("-").isdigit() or len(value) > 20:
         raise source.error(f"PCD header line {word}: {value[:40]!r} is not a whole number")
     return int(value)
 
 
 def _kind(source: Source, field: str, kind: str, size: int) -> np.dtype[np.generic]:
-    if field == "_" and 0 < size <= _MOST_VALUES and (kind, size) not in _KINDS:
+    """The numpy type of a field. Raises InputError where there is none."""
+    if field == "_" and 0 < size <= _MOST_VALUES and (kind, size) not in _FIELD_TYPES:
         return np.dtype(f"V{size}")
-    if (kind, size) not in _KINDS:
+    if (kind, size) not in _FIELD_TYPES:
         raise source.error(f"PCD field {field!r} of type {kind[:8]} and {counted(size, 'byte')} is not understood")
-    return np.dtype(_KINDS[kind, size])
+    return np.dtype(_FIELD_TYPES[kind, size])
 
 
 def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    """The fields of text, each (points, count); integers that fit their type have it, all others double precision."""
     table, _ = read_table(Text(source, source.data, comments=(b"#",)), start, points, sum(counts), "point")
     columns: list[Column] = []
     place = 0
@@ -182,6 +188,7 @@ def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.gene
 
 
 def _binary(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    """The fields of binary data, each (points, count), which lie point after point."""
     row = np.dtype([(f"f{i}", kind, (count,)) for i, (kind, count) in enumerate(zip(kinds, counts, strict=True))])
     room = (len(source.data) - start) // row.itemsize
     if points > room:
@@ -191,6 +198,7 @@ def _binary(source: Source, start: int, points: int, kinds: list[np.dtype[np.gen
 
 
 def _compressed(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    """The fields of compressed data, each (points, count), which lie field after field."""
     size = points * sum(kind.itemsize * count for kind, count in zip(kinds, counts, strict=True))
     if len(source.data) < start + 8:
         raise source.error("ends before its compressed data", DOWNLOAD_AGAIN)
@@ -209,15 +217,17 @@ def _compressed(source: Source, start: int, points: int, kinds: list[np.dtype[np
         raise source.error(f"compressed data {error}", DOWNLOAD_AGAIN) from None
     columns: list[Column] = []
     place = 0
-    for kind, count in zip(kinds, counts, strict=True):  # field after field, not point after point
+    for kind, count in zip(kinds, counts, strict=True):
         columns.append(np.frombuffer(data, kind, points * count, place).reshape(points, count))
         place += points * count * kind.itemsize
     return columns
 
 
 def _sensor(source: Source, header: dict[str, list[str]], height: int) -> NDArray[np.float64] | None:
-    """The first three numbers of VIEWPOINT, where the scanner stood. All zeros say so only of an organised cloud:
-    they are also what is written where it is not known."""
+    """The position of the scanner (3,), from the line VIEWPOINT; None where it is missing or unknown.
+
+    Programs write zeros where they do not know the position. They count only for an organised cloud, which one scan has made.
+    """
     words = header.get("VIEWPOINT", [])
     try:
         place = np.array([float(word) for word in words[:3]])
