@@ -22,7 +22,7 @@ from lpdif.io.sandbox import _receive, _send
 from lpdif.io.source import UNPACKED_LEAST, UNPACKED_TIMES, Source
 
 SEEDS = seeds()
-COUNT = 3 * las._AT_ONCE // 2
+COUNT = 3 * las._POINTS_AT_ONCE // 2
 
 
 def laz(path: Path, count: int = COUNT, said: int | None = None) -> np.ndarray:
