@@ -15,7 +15,7 @@ from lpdif_cli.console import Console, command_line, duration, table
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
-from lpdif_cli.records import MADE, Recipe, Record, stamp
+from lpdif_cli.records import RECORD_NAME, Recipe, Record, stamp
 
 if TYPE_CHECKING:
     from lpdif.io.folders import Skipped
@@ -99,7 +99,7 @@ def reconstruct_many(
             raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", OTHERWISE)
         return
     make_folder(folder)
-    for name in (FAILED, MADE):
+    for name in (FAILED, RECORD_NAME):
         check_output(folder / name, overwrite=True)
     write_failed(folder, failed)
     console.stop_hint = "run the same command again: scans that are done are skipped"

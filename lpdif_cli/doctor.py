@@ -36,7 +36,6 @@ NEEDED = {
     "typer": "typer",
     "rich": "rich",
 }
-EXTRAS = {"las": ("laspy", "lazrs"), "e57": ("pye57",)}
 LITTLE_SPACE = 1e9  # bytes of disk below which a run is likely to fail
 
 
@@ -90,6 +89,8 @@ def mark(finding: Finding) -> str:
 
 def look(workspace: Path, device: str) -> Iterator[Finding]:
     """Everything doctor looks at."""
+    from lpdif.io.registry import all_formats
+
     yield Finding("lpdif", f"{lpdif.__version__} in {Path(lpdif.__file__).parent}")
     supported = sys.version_info >= (3, 11)
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}", "" if supported else "use Python 3.11 or newer")
@@ -97,8 +98,9 @@ def look(workspace: Path, device: str) -> Iterator[Finding]:
         yield package(name, module)
     yield guarded("marching cubes", marching_cubes)
     yield guarded("mesh queries", mesh_queries)
-    for extra, names in EXTRAS.items():
-        yield optional(extra, names)
+    for known in all_formats():
+        if known.packages:
+            yield optional(known.name, known.packages)
     yield guarded("device", lambda: compute_device(device))
     yield threads()
     yield memory()

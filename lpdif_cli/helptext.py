@@ -13,8 +13,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-WIDEST = 80  # columns
-NARROWEST = 50  # where options are no longer folded either
+WIDEST_HELP = 80  # columns
+NARROWEST_HELP = 50  # where options are no longer folded either
 
 
 class Command(TyperCommand):
@@ -32,7 +32,7 @@ class Group(TyperGroup):
 
 
 def _write(command: Command | Group, ctx: Any, formatter: Any) -> None:
-    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
+    width = max(NARROWEST_HELP, min(WIDEST_HELP, shutil.get_terminal_size().columns))
     formatter.write(fitted(inspect.cleandoc(command.help or ""), width) + "\n")
     command.format_options(ctx, formatter)
     if command.epilog:

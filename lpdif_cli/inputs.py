@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[li
     Raises InputError where a folder holds no scan or a glob matches none.
     """
     from lpdif.io.folders import may_be_read, real, scans_below, tell_skipped
+    from lpdif.io.registry import all_endings
 
     found: dict[Path, Source] = {}
     skipped: dict[Path, Skipped] = {}
@@ -52,7 +53,7 @@ def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[li
         if not sources:
             tell_skipped(skipped.values())
             what = "no file matches" if _is_glob(argument) else "no scan in this folder"
-            raise InputError(f"{argument}: {what}", f"lpdif reads {', '.join(sorted(readable()))}")
+            raise InputError(f"{argument}: {what}", f"lpdif reads {', '.join(sorted(all_endings()))}")
         for source in sources:
             found.setdefault(real(source.path), source)
     left = [other for place, other in skipped.items() if place not in found]  # one that is named by itself too is to be read
@@ -68,10 +69,3 @@ def as_rows(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
 def _is_glob(argument: str) -> bool:
     """True for a pattern that is not also the name of a file."""
     return glob.has_magic(argument) and not Path(argument).exists()
-
-
-def readable() -> Collection[str]:
-    """The file endings that can be read."""
-    from lpdif.io.read import READABLE
-
-    return READABLE

@@ -17,7 +17,7 @@ from lpdif_cli.cards import Stand, read_card, read_stand, resume_words
 from lpdif_cli.console import Console, command_line, size, table
 from lpdif_cli.settings import given, resolve, workspace_words
 
-LONGEST = 200  # letters of a fact
+LONGEST_FACT = 200  # letters of a fact
 
 Facts = dict[str, object]
 
@@ -210,7 +210,7 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return excerpt(" ".join(map(show, value[:LONGEST])), LONGEST)
+        return excerpt(" ".join(map(show, value[:LONGEST_FACT])), LONGEST_FACT)
     if hasattr(value, "tolist"):
         return " ".join(f"{number:.10g}" for number in value.tolist())
-    return "-" if value is None else excerpt(str(value), LONGEST)
+    return "-" if value is None else excerpt(str(value), LONGEST_FACT)

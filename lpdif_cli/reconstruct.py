@@ -217,9 +217,9 @@ def output_path(source: Path | None, output: str | None) -> Path | None:
         return path / f"{source.stem if source else 'mesh'}.ply" if folder else path
     if source is None:
         raise UsageError("a scan from stdin needs -o", "say where the mesh goes: -o mesh.ply, or -o - for stdout")
-    from lpdif.io.folders import OF_SCAN
+    from lpdif.io.folders import MESH_ENDING
 
-    return source.with_name(f"{source.stem}{OF_SCAN}.ply")
+    return source.with_name(f"{source.stem}{MESH_ENDING}.ply")
 
 
 def read_stdin() -> lpdif.Scan:

@@ -13,8 +13,8 @@ from lpdif.storage.safe_open import LONGEST_TEXT, read_regular
 from lpdif.storage.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
 from lpdif.text import excerpt
 
-MADE = "made.json"
-ROW: Shape = {
+RECORD_NAME = "made.json"
+RECORD_ROW: Shape = {
     "mesh": Text(),
     "model": Text(),
     "settings": Each(object),
@@ -57,7 +57,7 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / MADE
+        self.path = folder / RECORD_NAME
         self.damaged = False
         self.rows: dict[str, dict[str, Any]] = {}
         try:
@@ -83,7 +83,7 @@ class Record:
         if row is None:
             return "it is not known what it was made from"
         try:
-            check(row, ROW)
+            check(row, RECORD_ROW)
         except ValueError:
             return f"{self.path} does not say what it was made from"
         if row["mesh"] != known_content(target, self.folder):

@@ -30,7 +30,7 @@ from lpdif.text import excerpt
 log = logging.getLogger("lpdif")
 
 FILE_NAME = "lpdif.toml"
-LONGEST = 1 << 14  # bytes of a settings file
+LONGEST_SETTINGS_FILE = 1 << 14  # bytes of a settings file
 _STAGES: dict[str, type] = {
     "preprocess": stages.PreprocessConfig,
     "fit": stages.FitConfig,
@@ -150,7 +150,7 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
     named = config_file or (Path(environment["LPDIF_CONFIG"]) if environment.get("LPDIF_CONFIG") else None)
     path = named or Path(FILE_NAME)
     try:
-        document = tomllib.loads(settings_text(read_regular(path, LONGEST), path))
+        document = tomllib.loads(settings_text(read_regular(path, LONGEST_SETTINGS_FILE), path))
         check_depth(document)
     except FileNotFoundError:
         if named is None:

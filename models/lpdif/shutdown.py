@@ -16,37 +16,37 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-_LOCK = threading.RLock()
+_GATE = threading.RLock()
 _UNDO: dict[Hashable, Callable[[], None]] = {}
-_PATIENCE = 2.0  # seconds that a lock, or a reader of what is told, may hold up the end
+_LONGEST_WAIT = 2.0  # seconds that a lock, or a reader of what is told, may hold up the end
 
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Within this block, which must be short, the process is not ended; and none is entered once it is being ended."""
-    with _LOCK:
+    with _GATE:
         yield
 
 
 def keep(thing: Hashable, undo: Callable[[], None]) -> None:
     """Have `undo` called where the process ends before `drop(thing)`. Make the thing and keep it in one undisturbed block."""
-    with _LOCK:
+    with _GATE:
         _UNDO[thing] = undo
 
 
 def drop(thing: Hashable) -> None:
     """The thing is gone, or is to stay."""
-    with _LOCK:
+    with _GATE:
         _UNDO.pop(thing, None)
 
 
 def end(code: int, tell: Callable[[], None] | None = None) -> NoReturn:
     """Say so, undo what is kept, the latest first, and end the process with this exit code, whatever its other threads do."""
-    _LOCK.acquire(timeout=_PATIENCE)
+    _GATE.acquire(timeout=_LONGEST_WAIT)
     if tell is not None:
         teller = threading.Thread(target=tell, daemon=True)  # another thread may be stuck in the stream that it writes to
         teller.start()
-        teller.join(_PATIENCE)
+        teller.join(_LONGEST_WAIT)
     for undo in reversed(list(_UNDO.values())):
         with contextlib.suppress(OSError):  # what cannot be undone does not keep the rest from it
             undo()

@@ -13,9 +13,9 @@ from cli_fakes import Library, write_points
 from conftest import Cli, Ran
 
 from lpdif.errors import InputError, ModelError, ResourceError
-from lpdif_cli.records import MADE
+from lpdif_cli.records import RECORD_NAME
 
-FAILED, RECORD = Path("out/failed.jsonl"), Path("out") / MADE
+FAILED, RECORD = Path("out/failed.jsonl"), Path("out") / RECORD_NAME
 BATCH = ("reconstruct", "scans", "-o", "out")
 OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"
 

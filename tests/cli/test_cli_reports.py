@@ -270,6 +270,7 @@ def test_doctor_tells_what_stands_in(cli: Cli, model: None) -> None:
 
 
 def test_doctor_names_the_remedy(cli: Cli, model: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lpdif.io import registry
     from lpdif_cli import doctor
 
     # as where neither package can be loaded
@@ -277,7 +278,8 @@ def test_doctor_names_the_remedy(cli: Cli, model: None, monkeypatch: pytest.Monk
     for name in ("point_cloud_utils", "igl"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(doctor.NEEDED, "no-such-package", "no_such_package")
-    monkeypatch.setitem(doctor.EXTRAS, "las", ("no-such-extra",))
+    las = next(known for known in registry.all_formats() if known.name == "las")
+    monkeypatch.setattr(registry, "MARKED", (las._replace(packages=("no-such-extra",)),))
     ran = cli("doctor", "--device", "cpu")
     assert ran.code == 5
     marks = {line[5:].split("  ")[0]: line[:3] for line in ran.out.splitlines()}

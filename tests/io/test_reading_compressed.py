@@ -18,11 +18,11 @@ from test_reading_ply import refusal
 from lpdif.errors import InputError
 from lpdif.io.formats import e57, las
 from lpdif.io.read import load_scan, read_scan
-from lpdif.io.sandbox import _received, _send
+from lpdif.io.sandbox import _receive, _send
 from lpdif.io.source import UNPACKED_LEAST, UNPACKED_TIMES, Source
 
 SEEDS = seeds()
-COUNT = 3 * las._AT_ONCE // 2
+COUNT = 3 * las._POINTS_AT_ONCE // 2
 
 
 def laz(path: Path, count: int = COUNT, said: int | None = None) -> np.ndarray:
@@ -125,11 +125,11 @@ def test_arrays_go_through_a_pipe_one_after_the_other(tmp_path: Path) -> None:
     with (tmp_path / "pipe").open("wb") as stream:
         _send(stream, dict(arrays))
     with (tmp_path / "pipe").open("rb") as stream:
-        received = dict(_received(stream))
+        received = dict(_receive(stream))
     assert list(received) == list(arrays)
     for name, array in arrays.items():
         np.testing.assert_array_equal(received[name], array)
     data = (tmp_path / "pipe").read_bytes()
     (tmp_path / "pipe").write_bytes(data[: data.index(b"none") - 8])
     with (tmp_path / "pipe").open("rb") as stream:
-        assert dict(_received(stream)) == {}  # its exit code says why
+        assert dict(_receive(stream)) == {}  # its exit code says why

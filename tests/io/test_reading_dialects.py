@@ -58,7 +58,7 @@ def test_the_rows_that_came_out_as_six_columns() -> None:
 
 def test_decimal_commas_come_in_small_blocks_too(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1, 7, 64):
-        monkeypatch.setattr("lpdif.io.table.numbers.BLOCK", size)
+        monkeypatch.setattr("lpdif.io.table.numbers.BLOCK_BYTES", size)
         np.testing.assert_array_equal(read_scan(rows(" ", german), "a.xyz").points, POINTS)
 
 

@@ -27,7 +27,7 @@ from seed_files import CSV, FACES, OBJ, POINTS, ply, seeds
 from test_reading_ply import refusal
 
 from lpdif.errors import InputError, LpdifError, ResourceError
-from lpdif.io import sandbox
+from lpdif.io import registry, sandbox
 from lpdif.io.read import load_scan, read_scan
 from lpdif.io.source import Source
 from lpdif.types import Scan
@@ -317,7 +317,7 @@ def test_out_of_memory_is_said_with_numbers(monkeypatch: pytest.MonkeyPatch) -> 
     def full(_: Source) -> None:
         raise MemoryError
 
-    monkeypatch.setitem(sys.modules["lpdif.io.read"]._READERS, "text", full)
+    monkeypatch.setattr(registry, "UNMARKED", [known._replace(read=full) for known in registry.UNMARKED])
     with pytest.raises(ResourceError, match="not enough memory to read 0 MB") as caught:
         read_scan(CSV, "a.csv")
     assert caught.value.exit_code == 5
@@ -358,7 +358,7 @@ def parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_parsers_may_hang_and_crash(name: str, said: str, parser: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "hangs":
-        monkeypatch.setattr(sandbox, "_SECONDS", 1.0)
+        monkeypatch.setattr(sandbox, "_BASE_SECONDS", 1.0)
     with pytest.raises(InputError) as caught:
         sandbox.arrays_from_child(Source("a.bin", PLY), name, 1000)
     assert said in caught.value.message

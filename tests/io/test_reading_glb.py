@@ -292,7 +292,7 @@ def test_chunks_that_lie(monkeypatch: pytest.MonkeyPatch) -> None:
     for place, value in ((12, b"\xff\xff\xff\xff"), (16, b"JPEG")):
         bent = data[:place] + value + data[place + 4 :]
         assert refusal(bent, "a.glb") == "does not begin with a JSON chunk that ends within the file"
-    monkeypatch.setattr(reader, "_JSON_LIMIT", 100)
+    monkeypatch.setattr(reader, "_LONGEST_JSON", 100)
     assert "MB of JSON" in refusal(data, "a.glb")
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seed_files import COLORS, FACES, POINTS, ply
 
 from lpdif.errors import InputError
-from lpdif.io.formats.ply import Property
+from lpdif.io.formats.ply_header import Property
 from lpdif.io.formats.ply_lists import one_row_a_line
 from lpdif.io.read import read_scan
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from seed_files import COLORS, CSV, FACES, NORMALS, POINTS, PTS, npy, npz, pcd
 from test_reading_ply import refusal
 
-from lpdif.io.formats import lzf
+from lpdif.io.formats.pcd import decompress_lzf
 from lpdif.io.read import read_scan
 
 
@@ -133,7 +133,7 @@ def test_rows_are_read_alike_in_small_blocks(monkeypatch: pytest.MonkeyPatch) ->
     whole = read_scan(data, "a.xyz").points
     np.testing.assert_array_equal(whole, points)
     for size in (1, 7, 64, 1000):
-        monkeypatch.setattr("lpdif.io.table.numbers.BLOCK", size)
+        monkeypatch.setattr("lpdif.io.table.numbers.BLOCK_BYTES", size)
         np.testing.assert_array_equal(read_scan(data, "a.xyz").points, whole)
         assert refusal(data.replace(b"\n", b" x\n").replace(b" x", b"", 200), "a.xyz").startswith("line 201: ")
 
@@ -269,16 +269,16 @@ def test_lzf_undoes_compression(data: bytes, times: int, rng: random.Random) -> 
     data *= times
     data = data[:600]
     packed = squeeze(data, rng)
-    assert lzf.decompress(packed, len(data)) == data
+    assert decompress_lzf(packed, len(data)) == data
     for size in (len(data) - 1, len(data) + 1):
         with pytest.raises(ValueError, match=r"bytes? it announces"):
-            lzf.decompress(packed, size)
+            decompress_lzf(packed, size)
 
 
 @pytest.mark.parametrize("packed", [b"\x05a", b"\x20", b"\xe0\x01", b"\x20\x00", b"\x00a\x20\x01"])
 def test_lzf_that_is_damaged(packed: bytes) -> None:
     with pytest.raises(ValueError, match=r"ends within|before its beginning"):
-        lzf.decompress(packed, 100)
+        decompress_lzf(packed, 100)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lpdif.errors import InputError
-from lpdif.io.detect import HEAD, is_prose
+from lpdif.io.detect import is_prose
 from lpdif.io.read import read_scan
-from lpdif.io.source import Source
+from lpdif.io.source import HEAD_BYTES, Source
 
 ROWS = b"0 0 0\n1 0 0\n0 1 0\n"
 
@@ -52,7 +52,7 @@ def test_notes_are_prose(name: str, content: bytes) -> None:
         ("atoms.xyz", b"2\nwater\nO 0.00000 0.00000 0.11779\nH 0.00000 0.75545 -0.47116\n"),
         ("named.txt", b"x=0.125 y=0.250 z=0.375\n" * 2),
         ("labels.csv", b"a,1.5,2.5,3.5\nb,4.5,5.5,6.5\n"),
-        ("commented.xyz", b"# c\n" * (HEAD // 4) + ROWS),
+        ("commented.xyz", b"# c\n" * (HEAD_BYTES // 4) + ROWS),
     ],
 )
 def test_what_reading_must_judge_is_no_prose(name: str, content: bytes) -> None:

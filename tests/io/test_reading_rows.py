@@ -31,7 +31,7 @@ def test_rows_are_those_of_the_slow_reader(lines: list[bytes], block: int, ended
     keyword = b"v" if with_keyword else b""
     expected, numbers = naive.text_rows(data, keyword, b"#")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numbers_module, "BLOCK", block)
+        patch.setattr(numbers_module, "BLOCK_BYTES", block)
         got = read_rows(Text(Source("a", data), data, comments=(b"#",)), keyword=keyword)
         limited = read_rows(Text(Source("a", data), data, comments=(b"#",)), rows=3, keyword=keyword)
     np.testing.assert_array_equal(got.values, [value for row in expected for value in row])

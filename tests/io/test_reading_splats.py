@@ -10,7 +10,7 @@ from seed_files import COLORS, POINTS, ply
 from test_reading_ply import XYZ, refusal
 
 from lpdif.errors import InputError
-from lpdif.io.formats.splats import as_points, is_compressed_splat, is_splat
+from lpdif.io.formats.ply import is_compressed_splat, is_splat, splat_centres
 from lpdif.io.read import read_scan
 
 CONSTANT = (COLORS / 255 - 0.5) / 0.28209479177387814
@@ -44,7 +44,7 @@ def test_colors_are_clipped_and_those_that_are_given_stay() -> None:
     columns = {name: np.asarray(column, dtype=np.float32) for name, _, column in PROPERTIES}
     columns["f_dc_0"] = np.array([-9.0, 9.0, 0.0, np.nan])
     columns["green"] = np.arange(4)
-    found = as_points(columns)
+    found = splat_centres(columns)
     np.testing.assert_array_equal(found["red"], [0, 1, 0.5, np.nan])
     np.testing.assert_array_equal(found["green"], np.arange(4))
     assert set(found) == {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "label"}

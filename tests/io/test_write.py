@@ -139,7 +139,7 @@ def test_formatting_in_chunks_is_formatting_by_row(monkeypatch: pytest.MonkeyPat
     mesh = full(grid())
     whole = {kind: encode_mesh(mesh, kind) for kind in ("obj", "off")}
     for rows in (1, 7, 144):
-        monkeypatch.setattr("lpdif.io.encode_mesh._ROWS", rows)
+        monkeypatch.setattr("lpdif.io.encode_mesh._ROWS_AT_ONCE", rows)
         assert {kind: encode_mesh(mesh, kind) for kind in ("obj", "off")} == whole
     lines = [line for line in whole["obj"].decode().splitlines() if line.startswith("f")]
     assert lines == ["f " + " ".join(f"{corner + 1}//{corner + 1}" for corner in face) for face in mesh.faces.tolist()]

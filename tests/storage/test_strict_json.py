@@ -9,11 +9,11 @@ import re
 import numpy as np
 import pytest
 
-from lpdif.storage.strict_json import DEEPEST, LARGEST, Each, Maybe, Number, Shape, Text, Whole, check, dump, parse
+from lpdif.storage.strict_json import DEEPEST, LARGEST_WHOLE, Each, Maybe, Number, Shape, Text, Whole, check, dump, parse
 
 
 def test_what_is_plain_is_read_as_json_reads_it() -> None:
-    document = {"a": [1, -2.5, None, True, "x\x1b", {}], "b": {"c": LARGEST - 1, "d": -LARGEST}, "": "ä\ud800"}
+    document = {"a": [1, -2.5, None, True, "x\x1b", {}], "b": {"c": LARGEST_WHOLE - 1, "d": -LARGEST_WHOLE}, "": "ä\ud800"}
     assert parse(json.dumps(document)) == document
     assert parse(json.dumps(document).encode()) == document
 
@@ -30,7 +30,7 @@ def test_what_is_plain_is_read_as_json_reads_it() -> None:
         ("[-Infinity]", "-Infinity is no number of JSON"),
         ("[1e999]", "1e999 is too large"),
         ("[-1e999]", "-1e999 is too large"),
-        (f"[{LARGEST}]", "too large"),
+        (f"[{LARGEST_WHOLE}]", "too large"),
         ("[" + "9" * 10_000 + "]", "too large"),
         ("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), "deep"),
         ('{"a":' * (DEEPEST + 2) + "1" + "}" * (DEEPEST + 2), "deep"),
@@ -73,7 +73,7 @@ def test_values_of_the_shape(value: object) -> None:
         ({"n": 1, "name": "a", "x": "y"}, '[0].x: expected a number from -1 to 1, found "y"'),
         ({"n": 1, "name": "a", "x": 2}, "[0].x: expected a number from -1 to 1, found 2"),
         ({"n": 1, "name": "a", "more": {}}, "[0].more: expected a list, found {}"),
-        ({"n": 1, "name": "a", "more": [{"b": -1}]}, f"[0].more[0].b: expected a whole number from 0 to {LARGEST - 1}, found -1"),
+        ({"n": 1, "name": "a", "more": [{"b": -1}]}, f"[0].more[0].b: expected a whole number from 0 to {LARGEST_WHOLE - 1}, found -1"),
     ],
 )
 def test_the_place_of_what_is_not_of_the_shape_is_named(value: object, said: str) -> None:

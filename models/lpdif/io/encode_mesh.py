@@ -1,4 +1,4 @@
-"""A mesh as the bytes of a file: PLY, OBJ, OFF, STL. The same mesh gives the same bytes.
+"""Encodes meshes as PLY, OBJ, OFF and STL files. The same mesh gives the same bytes.
 
 Letters: V vertices, F faces.
 """
@@ -20,19 +20,19 @@ from lpdif.types import Mesh
 
 log = logging.getLogger("lpdif")
 
-_ROWS = 20_000  # formatted at once
-_PRECISION = 1e-4  # of the smallest length: what single precision may lose before it is left for double
-_DIGITS = 1e-6  # of the smallest length: what the last digit of a text file is worth
+_ROWS_AT_ONCE = 20_000  # So many rows of a text file are formatted at once.
+_TOLERATED_LOSS = 1e-4  # Single precision may move a vertex by so much of the smallest length; else double precision is used.
+_LAST_DIGIT = 1e-6  # The last digit of a coordinate in a text file is worth so much of the smallest length.
 _PLY_TYPES = {
     "i1": "char", "u1": "uchar", "i2": "short", "u2": "ushort", "i4": "int", "u4": "uint", "f4": "float", "f8": "double",
 }  # fmt: skip
-_PLY_OWN = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "vertex_indices"}
+_RESERVED_NAMES = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "vertex_indices"}
 
 
 def smallest_length(vertices: FloatArray, faces: IntArray | None) -> float:
-    """The smallest length that means something, in the unit of the vertices (V, 3); 0 if there is none.
+    """The smallest length that matters, in the unit of the vertices (V, 3); 0 where there is none.
 
-    The median edge of a mesh with faces (F, 3), else the mean spacing of the points.
+    That is the median edge of a mesh with faces (F, 3), and the mean spacing of points without faces.
     """
     if faces is not None and len(faces):
         some = faces[:: max(1, len(faces) // 100_000)]
@@ -49,7 +49,7 @@ def needs_double(vertices: FloatArray, faces: IntArray | None) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
         loss = np.abs(vertices - vertices.astype(np.float32))
     loss = loss[~np.isnan(loss)]
-    return bool(loss.max(initial=0.0) > _PRECISION * smallest_length(vertices, faces))
+    return bool(loss.max(initial=0.0) > _TOLERATED_LOSS * smallest_length(vertices, faces))
 
 
 def encode_ply(mesh: Mesh) -> bytes:
@@ -59,7 +59,7 @@ def encode_ply(mesh: Mesh) -> bytes:
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif"]
     vertex_rows = vertex_table(mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces))
     header += ply_element("vertex", vertex_rows)
-    values = {name: _storable(column) for name, column in _named(mesh.face_values, len(mesh.faces)).items()}
+    values = {name: _storable(column) for name, column in _with_ply_names(mesh.face_values, len(mesh.faces)).items()}
     kinds = [("count", "u1"), ("corners", "<i4", (3,)), *((name, column.dtype.str) for name, column in values.items())]
     face_rows = np.empty(len(faces), dtype=np.dtype(kinds))
     face_rows["count"] = 3
@@ -81,14 +81,17 @@ def vertex_table(
     values: Mapping[str, NDArray[np.generic]],
     double: bool,
 ) -> NDArray[np.void]:
-    """(V,) rows of a PLY vertex element: points and normals (V, 3), colours (V, 3), values (V,) by name; double: positions in float64."""
+    """The rows (V,) of a PLY vertex element: points, normals and colours, each (V, 3), and values (V,) by name.
+
+    double: whether positions are in double precision.
+    """
     real = "<f8" if double else "<f4"
     kinds = [(name, real) for name in "xyz"]
     if normals is not None:
         kinds += [(name, "<f4") for name in ("nx", "ny", "nz")]
     if colors is not None:
         kinds += [(name, "|u1") for name in ("red", "green", "blue")]
-    storable = {name: _storable(column) for name, column in _named(values, len(points)).items()}
+    storable = {name: _storable(column) for name, column in _with_ply_names(values, len(points)).items()}
     kinds += [(name, column.dtype.str) for name, column in storable.items()]
     rows = np.empty(len(points), dtype=np.dtype(kinds))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -102,14 +105,14 @@ def vertex_table(
 
 
 def ply_element(name: str, rows: NDArray[np.void]) -> list[str]:
-    """The header lines of an element of scalars."""
+    """The header lines of an element whose properties are scalars."""
     names = rows.dtype.names or ()
     return [f"element {name} {len(rows)}", *(f"property {_PLY_TYPES[rows.dtype[key].str[1:]]} {key}" for key in names)]
 
 
 def encode_obj(mesh: Mesh) -> bytes:
-    """OBJ with colours behind the coordinates and normals; digits enough for a millionth of the median edge."""
-    _say_left_out(mesh, "OBJ", colors=True, normals=True)
+    """OBJ with normals, and colours behind the coordinates; with digits enough for a millionth of the median edge."""
+    _log_left_out(mesh, "OBJ", colors=True, normals=True)
     places = f"%.{_significant(mesh)}g"
     parts = [b"# lpdif\n"]
     if mesh.colors is None:
@@ -127,8 +130,8 @@ def encode_obj(mesh: Mesh) -> bytes:
 
 
 def encode_off(mesh: Mesh) -> bytes:
-    """OFF as text, COFF with colours; digits enough for a millionth of the median edge."""
-    _say_left_out(mesh, "OFF", colors=True, normals=False)
+    """OFF as text, or COFF where there are colours; with digits enough for a millionth of the median edge."""
+    _log_left_out(mesh, "OFF", colors=True, normals=False)
     places = f"%.{_significant(mesh)}g"
     parts = [f"{'OFF' if mesh.colors is None else 'COFF'}\n{len(mesh.vertices)} {len(mesh.faces)} 0\n".encode()]
     if mesh.colors is None:
@@ -140,8 +143,8 @@ def encode_off(mesh: Mesh) -> bytes:
 
 
 def encode_stl(mesh: Mesh) -> bytes:
-    """Binary STL: single precision, and only the triangles; what it loses is said."""
-    _say_left_out(mesh, "STL", colors=False, normals=False)
+    """Binary STL: triangles in single precision. What it cannot hold is logged."""
+    _log_left_out(mesh, "STL", colors=False, normals=False)
     _corner_table(mesh)
     if needs_double(mesh.vertices, mesh.faces):
         log.warning("STL holds single precision, which moves these vertices by up to %.2g: use PLY or OBJ", _single_loss(mesh))
@@ -156,11 +159,13 @@ def encode_stl(mesh: Mesh) -> bytes:
 
 
 def _single_loss(mesh: Mesh) -> float:
+    """How far single precision moves the vertices, at most."""
     with np.errstate(over="ignore", invalid="ignore"):
         return float(np.nanmax(np.abs(mesh.vertices - mesh.vertices.astype(np.float32))))
 
 
 def _corner_table(mesh: Mesh) -> NDArray[np.int32]:
+    """The faces (F, 3) in 32 bits. Raises ResourceError where there are more than these can count."""
     if len(mesh.vertices) > np.iinfo(np.int32).max or len(mesh.faces) > np.iinfo(np.uint32).max:
         raise ResourceError(
             f"{len(mesh.vertices)} vertices and {len(mesh.faces)} faces are more than mesh files can count",
@@ -170,23 +175,23 @@ def _corner_table(mesh: Mesh) -> NDArray[np.int32]:
 
 
 def _significant(mesh: Mesh) -> int:
-    """Significant digits that text needs for the vertices."""
+    """The number of significant digits that a text file needs for the vertices."""
     finite = np.abs(mesh.vertices[np.isfinite(mesh.vertices)])
     largest, smallest = float(finite.max(initial=0.0)), smallest_length(mesh.vertices, mesh.faces)
     if not (largest > 0 and smallest > 0):
         return 17
-    return min(17, max(9, math.ceil(math.log10(largest / (_DIGITS * smallest)))))
+    return min(17, max(9, math.ceil(math.log10(largest / (_LAST_DIGIT * smallest)))))
 
 
 def _formatted(row: str, table: NDArray[np.generic]) -> list[bytes]:
-    """Lines of text, many rows at a time: Python's own formatting of a long tuple is the fastest there is."""
+    """The rows of a table as lines of text. Many rows are formatted at a time, as one long tuple: that is the fastest way in Python."""
     form = row.encode("ascii")
-    chunks = (table[begin : begin + _ROWS] for begin in range(0, len(table), _ROWS))
+    chunks = (table[begin : begin + _ROWS_AT_ONCE] for begin in range(0, len(table), _ROWS_AT_ONCE))
     return [form * len(chunk) % tuple(chunk.reshape(-1).tolist()) for chunk in chunks]
 
 
 def _storable(column: NDArray[np.generic]) -> NDArray[np.generic]:
-    """A column in a type that PLY has, little-endian: integers of 64 bits in 32 if they fit, else as doubles."""
+    """A column in a little-endian type that PLY has: integers of 64 bits in 32 bits where they fit, else in double precision."""
     if column.dtype.kind == "b":
         return column.astype("|u1")
     if column.dtype.kind in "iu" and column.dtype.itemsize == 8:
@@ -201,21 +206,22 @@ def _storable(column: NDArray[np.generic]) -> NDArray[np.generic]:
     return column.astype(column.dtype.newbyteorder("<"))
 
 
-def _named(values: Mapping[str, NDArray[np.generic]], number: int) -> dict[str, NDArray[np.generic]]:
-    """Values under names that a PLY header can hold, each once."""
+def _with_ply_names(values: Mapping[str, NDArray[np.generic]], number: int) -> dict[str, NDArray[np.generic]]:
+    """Values by names that a PLY header can hold, each of them once."""
     out: dict[str, NDArray[np.generic]] = {}
     for name, column in values.items():
         if column.shape != (number,):
             raise UsageError(f"value {name!r} has shape {column.shape}, where ({number},) is needed", "give one value for each row")
         word = re.sub(r"[^!-~]+", "_", name) or "value"
-        word = f"value_{word}" if word in _PLY_OWN else word
+        word = f"value_{word}" if word in _RESERVED_NAMES else word
         while word in out:
             word += "_"
         out[word] = column
     return out
 
 
-def _say_left_out(mesh: Mesh, title: str, colors: bool, normals: bool) -> None:
+def _log_left_out(mesh: Mesh, title: str, colors: bool, normals: bool) -> None:
+    """Logs what a format cannot hold of this mesh. colors, normals: whether it holds these."""
     lost = [*mesh.vertex_values, *mesh.face_values]
     lost += ["colours"] if mesh.colors is not None and not colors else []
     lost += ["normals"] if mesh.normals is not None and not normals else []

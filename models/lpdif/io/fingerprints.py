@@ -1,4 +1,4 @@
-"""What tells one source file from another: where it lies, and what is in it. No torch here."""
+"""How source files are told apart: by where they lie, and by a digest of their content. Does not load torch."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from pathlib import Path
 from lpdif.storage.safe_open import open_regular
 from lpdif.storage.workspace import Shard
 
-SHORT = 32  # letters of a digest that are enough to tell contents apart
+DIGEST_LETTERS = 32  # So many letters of a digest (128 bits) are enough to tell contents apart.
 
 
 def content_of(path: Path, within: Path | None = None) -> str:
-    """A short name for the bytes of a file. Raises OSError where it cannot be read, is no regular file, or not in the folder `within`."""
+    """A digest of the bytes of a file. Raises OSError where it cannot be read, is no regular file, or lies outside of `within`."""
     return content_with(path, b"", within)[0]
 
 
 def content_of_bytes(data: bytes) -> str:
-    """What `content_of` gives of a file that holds them."""
-    return hashlib.blake2b(data).hexdigest()[:SHORT]
+    """The digest that `content_of` gives of a file with these bytes."""
+    return hashlib.blake2b(data).hexdigest()[:DIGEST_LETTERS]
 
 
 def content_with(path: Path, more: bytes, within: Path | None = None) -> tuple[str, str]:
-    """`content_of` a file, which has to lie in the folder `within`, and the digest of its bytes with `more` after them."""
+    """The digest of a file as of `content_of`, and the full digest of its bytes with `more` behind them. Raises as `content_of` does."""
     with open_regular(path, within) as file:
         digest = hashlib.file_digest(file, "blake2b")
-    content = digest.hexdigest()[:SHORT]
+    content = digest.hexdigest()[:DIGEST_LETTERS]
     digest.update(more)
     return content, digest.hexdigest()
 
 
 def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
-    """The files without those that hold the same bytes as one before them, and the latter, each with the one it repeats.
+    """The files without duplicates, and the duplicates, each with the earlier file that holds the same bytes.
 
-    Only files of one size are compared. Empty files, and what cannot be read, stay: reading them gives the reason.
+    Only files of the same size are compared. Empty files and files that cannot be read are kept: reading them gives the reason.
     """
     sizes = [size_of(file) for file in files]
     alike = Counter(sizes)
@@ -53,8 +53,10 @@ def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]
 
 
 def dropped(earlier: Sequence[Shard], files: Sequence[Path]) -> list[Shard]:
-    """The shards made of a source that is none of `files`: neither lies there, nor is there one with its content. Of a shard whose
-    source is known by its name alone, the name decides."""
+    """The shards whose source is none of `files`: none of these lies where it lay, or has its content.
+
+    Where only the name of a source is known, as in early lists of samples, the name decides.
+    """
     places = {os.path.realpath(file) for file in files}
     names = {file.name for file in files}
     missing = [shard for shard in earlier if (shard.place not in places if shard.place else shard.source not in names)]
@@ -64,7 +66,7 @@ def dropped(earlier: Sequence[Shard], files: Sequence[Path]) -> list[Shard]:
 
 
 def size_of(file: Path) -> int:
-    """Bytes of a file; -1 where it is none, or cannot be looked at."""
+    """The size of a file in bytes; -1 where it is no file, or the system does not tell."""
     try:
         return file.stat().st_size if file.is_file() else -1
     except OSError:
@@ -72,7 +74,7 @@ def size_of(file: Path) -> int:
 
 
 def known_content(file: Path, within: Path | None = None) -> str:
-    """`content_of`, empty for a file that cannot be read: whoever reads it for its points will give the reason."""
+    """The digest of `content_of`; "" for a file that cannot be read, because reading its points gives the reason."""
     try:
         return content_of(file, within)
     except OSError:

@@ -1,7 +1,7 @@
-"""Reading scans: any file to a Scan, or one clear error.
+"""Reads scans: any file becomes a Scan, or one clear error.
 
-The content decides what a file is, not its name. Own readers check every count of a header against the size of the
-file before they allocate; parsers of others run in a child process with limits. See `lpdif.io.formats`.
+The content of a file decides its format, not its name: see `lpdif.io.registry`. Our own readers compare every count in a header with the
+size of the file before they allocate memory; parsers of other packages run in a child process with limits.
 """
 
 from __future__ import annotations
@@ -10,67 +10,37 @@ import difflib
 import logging
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 from lpdif.errors import InputError, ResourceError
-from lpdif.io.detect import KINDS, kind_by_name, kind_of
-from lpdif.io.formats.e57 import read_e57
-from lpdif.io.formats.glb import read_glb
-from lpdif.io.formats.las import read_las
-from lpdif.io.formats.npy import read_npy, read_npz
-from lpdif.io.formats.obj import read_obj
-from lpdif.io.formats.off import read_off
-from lpdif.io.formats.pcd import read_pcd
-from lpdif.io.formats.ply import read_ply
-from lpdif.io.formats.ptx import read_ptx
-from lpdif.io.formats.stl import read_stl
-from lpdif.io.formats.vtk import read_vtk
+from lpdif.io.detect import format_of
+from lpdif.io.registry import all_endings, format_by_name
 from lpdif.io.source import CHOOSE_ANOTHER, Source, as_text, has_mark
-from lpdif.io.table.reader import read_text
 from lpdif.text import counted
 from lpdif.types import MINIMUM_POINTS, Scan
 
 log = logging.getLogger("lpdif")
 
-_READERS: dict[str, Callable[[Source], Scan]] = {
-    "ply": read_ply,
-    "obj": read_obj,
-    "off": read_off,
-    "stl": read_stl,
-    "pcd": read_pcd,
-    "las": read_las,
-    "e57": read_e57,
-    "npy": read_npy,
-    "npz": read_npz,
-    "vtk": read_vtk,
-    "glb": read_glb,
-    "ptx": read_ptx,
-    "text": read_text,
-}
-
-# endings of the names of files that can be read
-READABLE = tuple(ending for _, endings in KINDS.values() for ending in endings)
-
 
 def load_scan(path: str | Path) -> Scan:
     """Reads a scan or mesh: points in float64, with normals, colours, values, faces and sensor positions where the file has them.
 
-    Raises InputError for a file that is missing, unreadable, damaged, empty or no scan, and ResourceError where memory
-    does not suffice.
+    Raises InputError for a file that is missing, unreadable, damaged, empty or no scan, and ResourceError where there is too little
+    memory.
     """
     path = Path(path)
     name = path.name or str(path)
-    data = _bytes_of(path, name)
+    data = _content_of(path, name)
     return _read(Source(name, data, path))
 
 
 def read_scan(data: bytes, name: str) -> Scan:
-    """Reads a scan from bytes, as from standard input; `name` stands for the file in messages. Raises as load_scan does."""
+    """Reads a scan from bytes, as those of standard input. name: of the file, for messages. Raises as load_scan does."""
     return _read(Source(name, data))
 
 
 def _read(source: Source) -> Scan:
+    """Reads a file whose content is known."""
     if not source.data:
         raise source.error(f"is empty (0 bytes), at least {MINIMUM_POINTS} points are needed", CHOOSE_ANOTHER)
     if not source.data[:4096].strip(b"\0") and source.data.count(0) == len(source.data):
@@ -78,11 +48,10 @@ def _read(source: Source) -> Scan:
     if has_mark(source.data):
         source = Source(source.name, as_text(source).data)
     try:
-        kind = kind_of(source)
-        named = kind_by_name(source.name)
-        if named is not None and named != kind:
-            log.warning("%s: its content is %s, and is read as that", source.name, KINDS[kind][0])
-        return _READERS[kind](source)
+        found, named = format_of(source), format_by_name(source.name)
+        if named is not None and named.name != found.name:
+            log.warning("%s: its content is %s, and is read as that", source.name, found.title)
+        return found.read(source)
     except MemoryError:
         raise ResourceError(
             f"{source.name}: not enough memory to read {len(source.data) / 2**20:.0f} MB",
@@ -90,19 +59,19 @@ def _read(source: Source) -> Scan:
         ) from None
 
 
-def _bytes_of(path: Path, name: str) -> bytes:
-    """The content of a regular file; anything else is refused, and never waited for."""
+def _content_of(path: Path, name: str) -> bytes:
+    """The content of a regular file. Raises InputError for a folder, pipe or device, and never waits for one."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise _missing(path, name) from None
+        raise _missing_file(path, name) from None
     except NotADirectoryError:
         raise InputError(f"{path}: no such file: {path.parent} is no folder", "check the path") from None
     except IsADirectoryError:
-        raise _no_file(path, "a folder", "name a file in it") from None
+        raise _not_a_file(path, "a folder", "name a file in it") from None
     except PermissionError:
         if path.is_dir():
-            raise _no_file(path, "a folder", "name a file in it") from None
+            raise _not_a_file(path, "a folder", "name a file in it") from None
         raise InputError(f"{name}: no permission to read it", f"chmod u+r {path}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}", "check the path") from None
@@ -110,8 +79,8 @@ def _bytes_of(path: Path, name: str) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         if stat.S_ISDIR(status.st_mode):
-            raise _no_file(path, "a folder", "name a file in it")
-        raise _no_file(path, "a pipe or device, not a file", 'standard input is named "-"')
+            raise _not_a_file(path, "a folder", "name a file in it")
+        raise _not_a_file(path, "a pipe or device, not a file", 'standard input is named "-"')
     with os.fdopen(handle, "rb") as file:
         try:
             return file.read()
@@ -121,16 +90,18 @@ def _bytes_of(path: Path, name: str) -> bytes:
             raise InputError(f"{name}: cannot be read: {error.strerror}", "copy it to another disk") from None
 
 
-def _no_file(path: Path, what: str, hint: str) -> InputError:
+def _not_a_file(path: Path, what: str, hint: str) -> InputError:
+    """The error of a path that is something else than a file."""
     return InputError(f"{path}: {what}", hint)
 
 
 def _alike(one: str, other: str) -> bool:
-    """Whether two names of files are alike without their endings too."""
+    """Whether two file names are alike without their endings."""
     return difflib.SequenceMatcher(None, Path(one).stem, Path(other).stem).ratio() >= 0.6
 
 
-def _missing(path: Path, name: str) -> InputError:
+def _missing_file(path: Path, name: str) -> InputError:
+    """The error of a file that does not exist, with the names in its folder that are most like its name."""
     if path.is_symlink():
         return InputError(f"{name}: a link to {path.readlink()}, which does not exist", "restore what it links to")
     folder = path.parent
@@ -142,5 +113,6 @@ def _missing(path: Path, name: str) -> InputError:
         names = []
     lowered = {entry.lower(): entry for entry in sorted(names, reverse=True)}
     close = [lowered[match] for match in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.7) if _alike(match, name.lower())]
-    close += [entry for entry in sorted(names) if Path(entry).stem == path.stem and entry not in close and entry.lower().endswith(READABLE)]
+    same_stem = [entry for entry in sorted(names) if Path(entry).stem == path.stem and entry.lower().endswith(all_endings())]
+    close += [entry for entry in same_stem if entry not in close]
     return InputError(f"{path}: no such file", f"did you mean {' or '.join(close[:3])}?" if close else "check the path")

@@ -1,8 +1,8 @@
-"""Parsers that are not our own run in a child process, under a limit of time and memory.
+"""Runs parsers of other packages in a child process, under a limit of time and memory.
 
-A crash, a hang or a bomb then costs one InputError, not the program. The child is this module, run by itself:
-it reads one file, and writes named arrays to its standard output, one after the other, so that none is held twice; what it has to say
-against the file goes to standard error.
+Where such a parser crashes, hangs or unpacks a zip bomb, the result is one InputError. The child process is this module, run by itself: it
+reads one file and writes named arrays to its standard output, one after the other, so that none is in memory twice. What is wrong with
+the file goes to its standard error.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from lpdif.shutdown import drop, keep, undisturbed
 
 Arrays = dict[str, NDArray[np.generic]]
 
-_SECONDS = 60.0  # a file of any size may take this long,
-_SECONDS_A_MEGABYTE = 1.0  # and so much more for its size
-_MEMORY = 1 << 30  # bytes of address space for Python and the parser's libraries, which take 0.1 to 0.25 GiB, and room to work,
-_HELD = 3  # and so many times what the file unpacks to: as it is read, as it is kept, and what is made of it on the way
-_SAID = 1 << 16  # bytes of what a parser says that are kept
-_REFUSED = 3  # exit code of a child that says what is wrong
-_MARK = "lpdif: "  # and its last line begins so
+_BASE_SECONDS = 60.0  # The child may run so long whatever the size of the file,
+_SECONDS_PER_MEGABYTE = 1.0  # and so much longer for each megabyte.
+_BASE_MEMORY = 1 << 30  # Bytes of address space for Python, the parser's libraries (0.1 to 0.25 GiB) and their work,
+_COPIES = 3  # and so many times what the file unpacks to: as it is read, as it is returned, and one copy on the way.
+_KEPT_OUTPUT = 1 << 16  # So many last bytes of the child's standard error are kept.
+_REFUSED_CODE = 3  # The exit code of a child that found something wrong with the file,
+_MESSAGE_PREFIX = "lpdif: "  # whose last line then begins so.
 
 
 def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
-    """Runs `decode(path)` of the module lpdif.io.formats.MODULE on the file, in a child process.
+    """The arrays that `decode(path)` of the module lpdif.io.formats.MODULE returns for the file, run in a child process.
 
-    unpacked: bytes of the arrays, at most. Raises InputError for what the parser refuses, for its crashes, and where it takes too long or
-    too much memory.
+    unpacked: bytes of all arrays, at most. Raises InputError for a file that the parser refuses, and where the parser crashes or needs too
+    much time or memory.
     """
     if source.path is not None:
-        return _run(source, source.path, module, unpacked)
+        return _run_child(source, source.path, module, unpacked)
     with undisturbed():
         held = tempfile.TemporaryDirectory(prefix="lpdif-")
         keep(held.name, held.cleanup)
@@ -55,25 +55,25 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
                 path.write_bytes(source.data)
             except OSError as error:
                 raise ResourceError(f"{folder}: cannot hold {len(source.data)} bytes of standard input: {error.strerror}") from None
-            return _run(source, path, module, unpacked)
+            return _run_child(source, path, module, unpacked)
     finally:
         drop(held.name)
 
 
-def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
-    seconds = _SECONDS + _SECONDS_A_MEGABYTE * len(source.data) / 2**20
-    memory = _MEMORY + len(source.data) + _HELD * unpacked
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(_places()))
-    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their stacks count as memory
+def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
+    seconds = _BASE_SECONDS + _SECONDS_PER_MEGABYTE * len(source.data) / 2**20
+    memory = _BASE_MEMORY + len(source.data) + _COPIES * unpacked
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(_module_folders()))
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # the stack of each thread counts as memory
     command = [sys.executable, "-P", "-c", "from lpdif.io.sandbox import main; main()", module, str(path), str(memory)]
-    said, late = bytearray(), threading.Event()
+    messages, late = bytearray(), threading.Event()
     with undisturbed():
         begun = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
         keep(begun, begun.kill)
     with begun as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        listener = threading.Thread(target=_listen, args=(process.stderr, said), daemon=True)
+        listener = threading.Thread(target=_read_last, args=(process.stderr, messages), daemon=True)
 
         def stop() -> None:
             late.set()
@@ -83,7 +83,7 @@ def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
         listener.start()
         timer.start()
         try:
-            arrays = dict(_received(process.stdout))
+            arrays = dict(_receive(process.stdout))
             process.wait()
             listener.join()
         finally:
@@ -94,9 +94,9 @@ def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
         raise source.error(f"its {module} parser did not finish within {seconds:.0f} s", EXPORT_AGAIN)
     if process.returncode == 0:
         return arrays
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    if process.returncode == _REFUSED and lines and lines[-1].startswith(_MARK):
-        raise source.error(lines[-1].removeprefix(_MARK))
+    lines = messages.decode("utf-8", "replace").strip().splitlines()
+    if process.returncode == _REFUSED_CODE and lines and lines[-1].startswith(_MESSAGE_PREFIX):
+        raise source.error(lines[-1].removeprefix(_MESSAGE_PREFIX))
     if process.returncode < 0:
         number = -process.returncode
         name = signal.Signals(number).name if number in signal.valid_signals() else str(number)
@@ -104,30 +104,32 @@ def _run(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
     raise source.error(f"its {module} parser failed: {lines[-1][:200] if lines else f'exit code {process.returncode}'}")
 
 
-def _places() -> list[str]:
-    """Where modules are looked for, without the current folder, which holds scans and whatever came with them; unless lpdif lies in it."""
+def _module_folders() -> list[str]:
+    """The folders in which the child looks for modules: without the current one, which holds files of others, unless lpdif lies in it."""
     own, places = Path(__file__).parents[2], [Path(place) for place in sys.path]
     places = [place for place in places if os.access(place, os.F_OK)]
     return [str(place.absolute()) for place in places if place.samefile(own) or not place.samefile(".")]
 
 
-def _listen(stream: IO[bytes], said: bytearray) -> None:
-    """Reads a stream to its end; the last of it is in `said` then."""
-    while block := stream.read(_SAID):
-        said += block
-        del said[:-_SAID]
+def _read_last(stream: IO[bytes], last: bytearray) -> None:
+    """Reads a stream to its end and keeps its last bytes in `last`."""
+    while block := stream.read(_KEPT_OUTPUT):
+        last += block
+        del last[:-_KEPT_OUTPUT]
 
 
 def _send(stream: IO[bytes], arrays: Arrays) -> None:
-    """Writes named arrays to a pipe; each may be gone once it is written."""
+    """Writes named arrays to a pipe. Takes each out of `arrays`, so that its memory is free once it is written."""
     for name in list(arrays):
         stream.write(name.encode() + b"\n")
-        np.lib.format.write_array(SimpleNamespace(write=stream.write), arrays.pop(name), allow_pickle=False)  # for a file it would seek
+        np.lib.format.write_array(
+            SimpleNamespace(write=stream.write), arrays.pop(name), allow_pickle=False
+        )  # numpy would look for a position in a file object
     stream.write(b"\n")
 
 
-def _received(stream: IO[bytes]) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """The named arrays that `_send` has written; fewer where it was ended before it was done, as its exit code tells."""
+def _receive(stream: IO[bytes]) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """The named arrays that `_send` writes. They are fewer where the child ends early, which its exit code tells."""
     while name := stream.readline().rstrip(b"\n"):
         try:
             yield name.decode(), np.lib.format.read_array(SimpleNamespace(read=stream.read), allow_pickle=False)
@@ -136,7 +138,7 @@ def _received(stream: IO[bytes]) -> Iterator[tuple[str, NDArray[np.generic]]]:
 
 
 def limit_memory(size: int) -> None:
-    """Bounds the address space of this process, where the system can."""
+    """Limits the address space of this process to `size` bytes, where the system can do that (not on Windows)."""
     if sys.platform != "win32":
         import resource
 
@@ -145,12 +147,12 @@ def limit_memory(size: int) -> None:
 
 
 def main() -> None:
-    """The child: MODULE PATH MEMORY on the command line."""
+    """What the child process does. Its arguments are the name of the module, the path of the file, and the bytes of memory."""
     module, path, memory = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it here too; the process that waits for this one ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent ends it
     limit_memory(int(memory))
     results = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a native library prints is no result
+    os.dup2(2, 1)  # what a native library prints must not get among the arrays
     try:
         arrays = importlib.import_module(f"lpdif.io.formats.{module}").decode(Path(path))
     except InputError as error:
@@ -159,12 +161,12 @@ def main() -> None:
         message = f"reading it needs the package {error.name}, which is not installed"
     except MemoryError:
         message = "asks for more memory than its size can explain"
-    except BaseException as error:  # whatever a parser raises on a damaged file, panics of Rust included, is what it has to say against it
+    except BaseException as error:  # a parser may raise anything on a damaged file, panics of Rust included
         text = " ".join(str(error).split())
         message = f"damaged: its parser says {text[:200]!r}" if text else f"damaged: its parser fails with {type(error).__name__}"
     else:
         _send(results, arrays)
         results.close()
         sys.exit(0)
-    sys.stderr.write(f"\n{_MARK}{message}\n")
-    sys.exit(_REFUSED)
+    sys.stderr.write(f"\n{_MESSAGE_PREFIX}{message}\n")
+    sys.exit(_REFUSED_CODE)

@@ -1,9 +1,11 @@
-"""What a reader is given: the bytes of one file, and for text the same bytes in one spelling of lines and letters."""
+"""The content of one file, as readers get it; and text files in UTF-8 with line feeds, whatever encoding the file has."""
 
 from __future__ import annotations
 
 import codecs
+import io
 import re
+import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,48 +20,69 @@ DOWNLOAD_AGAIN = "the file is cut off or damaged: copy or download it again"
 CHOOSE_ANOTHER = "choose another file, or check that the whole scan was exported"
 EXPORT_AGAIN = "export the file again from the program that made it"
 
-UNPACKED_LEAST = 1 << 26  # bytes that a compressed file may always unpack to, and beyond to
-UNPACKED_TIMES = 200  # times its size
+HEAD_BYTES = 1 << 16  # The format of a file is recognised in so many first bytes, and a table has its header there.
+UNPACKED_LEAST = 1 << 26  # A compressed file may unpack to so many bytes, whatever its size.
+UNPACKED_TIMES = 200  # A larger compressed file may unpack to so many times its size.
 
-# byte order marks -> encoding; UTF-32 first: its little-endian mark begins with that of UTF-16
-_MARKS = (
+# byte order marks and their encodings; UTF-32 comes first because its little-endian mark begins with that of UTF-16
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_DECIMAL_COMMA = re.compile(r"'[-+]?\d+,\d+(?:[eE][-+]?\d+)?' is not a number")
+_DECIMAL_COMMA_ERROR = re.compile(r"'[-+]?\d+,\d+(?:[eE][-+]?\d+)?' is not a number")
 _CONTINUED = re.compile(rb"\\\r?\n")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file as it lies on disk: its name for messages, its bytes, and its path if it has one (stdin has none)."""
+    """A file to read: its name for messages, its bytes, and its path, which standard input has not."""
 
     name: str
     data: bytes
     path: Path | None = None
 
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
-        """An InputError that opens with the file's name."""
+        """An InputError whose message begins with the file's name."""
         return InputError(printable(f"{self.name}: {what}"), hint)
 
     @property
+    def head(self) -> bytes:
+        """The first HEAD_BYTES of the file."""
+        return self.data[:HEAD_BYTES]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the head holds no zero byte, but for those that end it and line ends or a Ctrl-Z among them."""
+        return b"\x00" not in self.head.rstrip(b"\x00\x1a\r\n")
+
+    def zip_names(self) -> list[str] | None:
+        """The names of the files in a zip archive; None where this is no archive. Raises InputError where it is a damaged one."""
+        if not self.data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+            return None
+        try:
+            with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
+                return archive.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+            raise self.error("a damaged zip archive", "copy or download it again, and unpack it") from None
+
+    @property
     def most_unpacked(self) -> int:
-        """Bytes that a compressed file may unpack to: more is a bomb, not a scan."""
+        """Bytes that a compressed file may unpack to. One that unpacks to more is a zip bomb and no scan."""
         return max(UNPACKED_LEAST, UNPACKED_TIMES * len(self.data))
 
     def empty(self, why: str = "") -> InputError:
-        """The error of a file without points; `why` one can tell."""
+        """The error of a file without points. why: how the file says so, if it does."""
         return self.error(f"holds no points{f' ({why})' if why else ''}, at least {MINIMUM_POINTS} are needed", CHOOSE_ANOTHER)
 
     def cut(self, got: int, count: int, thing: str) -> InputError:
-        """The error of a file that ends early: "ends after 53 of 100 points (header says 100)"; `thing` is one of them."""
+        """The error of a file that ends early: "ends after 53 of 100 points (header says 100)". thing: the noun, "point" here."""
         return self.error(f"ends after {got:,} of {counted(count, thing)} (header says {count:,})", DOWNLOAD_AGAIN)
 
 
 def printable(words: str) -> str:
-    """Words out of a file, fit for one line of a terminal: what is no letter of any kind is written as its code."""
+    """Words out of a file for one line of a terminal: characters that cannot be printed are written as their codes."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in words)
 
 
@@ -67,8 +90,8 @@ def printable(words: str) -> str:
 class Text:
     """A text file in UTF-8 with line feeds.
 
-    breaks: the lines (counted from 0 in `data`) that were continued by a backslash, once for each
-    continuation, so that messages still give the line numbers of the file itself. comments: what comments begin with.
+    breaks: the lines (counted from 0 in `data`) that a backslash continued, once for each continuation: with them messages give the line
+    numbers of the file itself. comments: what comments begin with.
     """
 
     source: Source
@@ -77,20 +100,20 @@ class Text:
     comments: tuple[bytes, ...] = ()
 
     def line_number(self, line: int) -> int:
-        """Number, from 1 and as an editor shows it, of line `line` of `data` (from 0)."""
+        """The number of a line of `data` (from 0) as an editor shows it: from 1, and with continued lines counted one by one."""
         return line + 1 + int(np.searchsorted(self.breaks, line, side="left"))
 
     def error(self, line: int, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError that names the file and line `line` of `data` (from 0)."""
-        if _DECIMAL_COMMA.fullmatch(what):
+        if _DECIMAL_COMMA_ERROR.fullmatch(what):
             what, hint = f"{what}: it has a decimal comma", "export it with decimal points (the language of the program decides)"
         return self.source.error(f"line {self.line_number(line)}: {what}", hint)
 
 
 def as_text(source: Source) -> Text:
-    """The text of a file: UTF-16 and UTF-32 recoded, a byte order mark dropped, lone carriage returns made line ends."""
+    """The text of a file in UTF-8, without a byte order mark; where only carriage returns end lines, they become line feeds."""
     data = source.data
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             try:
                 data = data.decode(encoding).encode()
@@ -105,7 +128,7 @@ def as_text(source: Source) -> Text:
 
 
 def join_continued(text: Text) -> Text:
-    """Joins lines that end with a backslash to their followers."""
+    """The text with each line that ends with a backslash joined to the next one."""
     if b"\\" not in text.data:
         return text
     parts: list[bytes] = []
@@ -122,10 +145,10 @@ def join_continued(text: Text) -> Text:
 
 
 def with_comments(text: Text, *marks: bytes) -> Text:
-    """The text with all from one of these marks to the end of its line taken as a comment, when rows are read."""
+    """The text, of which all from one of these marks to the end of its line is a comment when rows are read."""
     return replace(text, comments=marks)
 
 
 def has_mark(data: bytes) -> bool:
-    """Whether the data begins with a byte order mark: then it is text, whatever its bytes."""
-    return data.startswith((*(mark for mark, _ in _MARKS), codecs.BOM_UTF8))
+    """Whether the data begins with a byte order mark. Then it is text, whatever bytes follow."""
+    return data.startswith((*(mark for mark, _ in _BYTE_ORDER_MARKS), codecs.BOM_UTF8))

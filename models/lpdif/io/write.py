@@ -1,4 +1,4 @@
-"""Writing meshes and scans to files: atomically, with digits enough for the coordinates they have."""
+"""Writes meshes and scans to files, whole or not at all, with digits enough for their coordinates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("lpdif")
 
 
 def encode_glb(mesh: Mesh) -> bytes:
-    """GLB by trimesh, in single precision; where that is too little, the mesh lies about its centre and a node moves it back."""
+    """GLB by trimesh, in single precision. Where that is too little, the mesh is moved to its centre, and a node moves it back."""
     import trimesh
     from trimesh.exchange.gltf import export_glb
 
@@ -46,7 +46,7 @@ MESH_FORMATS: dict[str, Callable[[Mesh], bytes]] = {
 
 
 def mesh_format(path: str | Path) -> str:
-    """The format that the ending of a name stands for. Raises UsageError, with the formats there are, if it stands for none."""
+    """The format that the ending of a name stands for. Raises UsageError, which lists the formats, where it stands for none."""
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in MESH_FORMATS:
         what = f"format {ending!r} is not known" if ending else "the name has no ending, which would tell the format"
@@ -55,7 +55,7 @@ def mesh_format(path: str | Path) -> str:
 
 
 def encode_mesh(mesh: Mesh, kind: str) -> bytes:
-    """The bytes of a mesh file in one of MESH_FORMATS. Same mesh, same bytes. Raises UsageError for a format that is none."""
+    """The bytes of a mesh file in one of MESH_FORMATS; the same mesh gives the same bytes. Raises UsageError for another format."""
     if kind not in MESH_FORMATS:
         raise UsageError(f"mesh format {kind!r} is not known", f"meshes are written to {', '.join(MESH_FORMATS)}")
     return MESH_FORMATS[kind](mesh)
@@ -71,7 +71,7 @@ def write_mesh(path: str | Path, mesh: Mesh, overwrite: bool = False) -> None:
 
 
 def encode_scan(scan: Scan) -> bytes:
-    """A scan as binary PLY: points, normals, colours, values and faces; positions of the sensor have no place in it."""
+    """A scan as binary PLY: points, normals, colours, values and faces, but no positions of the sensor."""
     if scan.faces is not None:
         return encode_ply(Mesh(scan.points, scan.faces, scan.normals, scan.colors, dict(scan.extras)))
     rows = vertex_table(scan.points, scan.normals, scan.colors, scan.extras, needs_double(scan.points, None))

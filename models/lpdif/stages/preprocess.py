@@ -25,7 +25,8 @@ from lpdif.device import available_threads
 from lpdif.errors import InputError, ResourceError
 from lpdif.io.fingerprints import content_with, distinct
 from lpdif.io.folders import Skipped, real, scans_below, tell_skipped
-from lpdif.io.read import READABLE, load_scan
+from lpdif.io.read import load_scan
+from lpdif.io.registry import all_endings
 from lpdif.points.prepare import prepare
 from lpdif.shutdown import drop, keep
 from lpdif.stages.region_samples import RegionSamples, closed_shape_regions, region_sizes, scan_regions
@@ -76,7 +77,7 @@ def preprocess(
     place = Workspace(workspace)
     files, others = scan_files(paths, place)
     if not files:
-        raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(READABLE))}")
+        raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(all_endings()))}")
     tell_skipped(others)
     files, repeated = distinct(files)
     skipped = [(str(file), reason) for file, reason in others] + [(str(file), f"same content as {first}") for file, first in repeated]

@@ -22,8 +22,8 @@ from lpdif.storage.strict_json import Maybe, Shape, Text, Whole, check, parse
 log = logging.getLogger("lpdif")
 
 LOCK_NAME = ".lock"
-_HELD: set[int] = set()  # descriptors of the locks this process holds
-_TEXT = 4096  # bytes that are read of it
+_HELD_LOCKS: set[int] = set()  # descriptors of the locks this process holds
+_LONGEST_LOCK_TEXT = 4096  # bytes that are read of it
 _HOLDER: Shape = {"pid": Maybe(Whole()), "host": Maybe(Text(256)), "command": Maybe(Text(32))}
 _LOCK_BYTE = 1 << 30  # Windows locks a byte range: one far behind the text, which the second run must be able to read
 
@@ -55,9 +55,9 @@ else:
 
     def _let_go_in_child() -> None:
         # A forked child shares the lock: left open there, it would outlive a parent that is killed.
-        for descriptor in _HELD:
+        for descriptor in _HELD_LOCKS:
             os.close(descriptor)
-        _HELD.clear()
+        _HELD_LOCKS.clear()
 
     _at_fork: list[object] = []
 
@@ -95,7 +95,7 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
             _write(descriptor, {})
             drop(path)
     finally:
-        _HELD.discard(descriptor)
+        _HELD_LOCKS.discard(descriptor)
         os.close(descriptor)
 
 
@@ -149,7 +149,7 @@ def _take_or_tell(descriptor: int, workspace: Path) -> None:
 
 def _close_in_children(descriptor: int) -> None:
     """Have forked children close `descriptor`."""
-    _HELD.add(descriptor)
+    _HELD_LOCKS.add(descriptor)
     if sys.platform != "win32" and not _at_fork:
         os.register_at_fork(after_in_child=_let_go_in_child)
         _at_fork.append(_let_go_in_child)
@@ -167,7 +167,7 @@ def _read(descriptor: int) -> dict[str, object]:
     """What the lock file says of its holder; empty if it says nothing."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     try:
-        about = parse(os.read(descriptor, _TEXT) or b"{}")
+        about = parse(os.read(descriptor, _LONGEST_LOCK_TEXT) or b"{}")
         check(about, _HOLDER)
     except ValueError:  # its holder is between taking the lock and writing its name, or died there; or somebody else wrote it
         return {}

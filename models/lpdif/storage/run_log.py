@@ -12,7 +12,7 @@ from lpdif.storage.strict_json import Maybe, Number, Shape, check, dump, parse
 
 log = logging.getLogger("lpdif")
 
-ROW: Shape = {"seconds": Maybe(Number(0, 1e12))}
+LOG_ROW: Shape = {"seconds": Maybe(Number(0, 1e12))}
 
 
 def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -32,7 +32,7 @@ def read_metrics(path: Path, within: Path | None = None) -> list[dict[str, Any]]
     for number, line in enumerate(read_regular(path, LONGEST_TEXT, within).splitlines(), 1):
         try:
             row = parse(line)
-            check(row, ROW)
+            check(row, LOG_ROW)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
         rows.append(row)

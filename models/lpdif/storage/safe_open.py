@@ -11,7 +11,7 @@ from pathlib import Path
 # never waits for the other end of a pipe, never follows a link that came between looking and opening
 CAREFUL = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY", "O_NOCTTY"))
 LONGEST_TEXT = 1 << 26  # bytes of a manifest, a log or a record
-_KINDS = (
+_FILE_KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a link"),
     (stat.S_ISFIFO, "a pipe"),
@@ -62,7 +62,7 @@ def read_regular(path: Path, most: int, within: Path | None = None) -> bytes:
 def check_regular(path: Path, about: os.stat_result) -> None:
     """Raises RefusedFile unless this is a regular file."""
     if not stat.S_ISREG(about.st_mode):
-        kind = next((name for is_it, name in _KINDS if is_it(about.st_mode)), "a device")
+        kind = next((name for is_it, name in _FILE_KINDS if is_it(about.st_mode)), "a device")
         raise RefusedFile(path, f"{kind}, not a file")
 
 

@@ -13,7 +13,7 @@ from lpdif.text import excerpt
 
 DEEPEST = 24  # lists and objects in each other
 MOST_NESTED = 1_000_000  # lists and objects in all
-LARGEST = 2**63  # whole numbers stay below it, to either side
+LARGEST_WHOLE = 2**63  # whole numbers stay below it, to either side
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Whole:
     """A whole number from `low` to `high`."""
 
     low: int = 0
-    high: int = LARGEST - 1
+    high: int = LARGEST_WHOLE - 1
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _finite(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if len(text) > 20 or not -LARGEST <= int(text) < LARGEST:
+    if len(text) > 20 or not -LARGEST_WHOLE <= int(text) < LARGEST_WHOLE:
         raise ValueError(f"the number {excerpt(text)} is too large")
     return int(text)
 

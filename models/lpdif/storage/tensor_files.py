@@ -15,7 +15,7 @@ from lpdif.text import excerpt
 MODEL, SNAPSHOT, SAMPLES, FIELD = "lpdif-model", "lpdif-snapshot", "lpdif-samples", "lpdif-field"
 VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 1}
 MOST_BYTES = {MODEL: 1 << 30, SNAPSHOT: 1 << 33, SAMPLES: 1 << 31, FIELD: 1 << 36}  # of a file
-LONGEST_HEAD = 1 << 20
+LONGEST_HEADER = 1 << 20
 MOST_PATTERNS = 4096
 MOST_AXES = 8  # of a tensor
 
@@ -60,7 +60,7 @@ def read_head(path: Path, hint: str, kind: str = "", within: Path | None = None)
             size = os.fstat(file.fileno()).st_size
             header = _header(file, size)
             about = header.pop("__metadata__", {})
-            check(about, Each(Text(LONGEST_HEAD)), "its metadata")
+            check(about, Each(Text(LONGEST_HEADER)), "its metadata")
             found, version = about.get("kind", ""), about.get("version", "?")
             if found not in VERSION or (kind and found != kind):
                 what = excerpt(found) or "a safetensors file of another program"
@@ -87,7 +87,7 @@ def _header(file: BinaryIO, size: int) -> dict[str, Any]:
     length = int.from_bytes(file.read(8), "little")
     if size < 8:
         raise ValueError(f"it has {size} bytes")
-    if length > min(size - 8, LONGEST_HEAD):
+    if length > min(size - 8, LONGEST_HEADER):
         raise ValueError(f"its first 8 bytes announce a head of {length:,} bytes, in a file of {size:,}")
     header = parse(file.read(length))
     check(header, {}, "its head")

@@ -1,4 +1,4 @@
-"""E57 (ASTM E2807), by pye57: an extra of lpdif, run in a child process. Several scans become one, in their common frame."""
+"""E57 (ASTM E2807), read by pye57 (an extra of lpdif) in a child process. Several scans become one, in their common frame."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-MAGIC = b"ASTM-E57"
-
+PACKAGES = ("pye57",)  # the extra "e57" of lpdif
 _CARTESIAN = ("cartesianX", "cartesianY", "cartesianZ")
 _SPHERICAL = ("sphericalRange", "sphericalAzimuth", "sphericalElevation")
-_COLORS = ("colorRed", "colorGreen", "colorBlue")
-_NORMALS = ("normalX", "normalY", "normalZ")  # behind a prefix of the file's choice, "nor:" say: they are an extension
-_MOST_BITS = 32  # of an integer with declared bounds; others have those of 64 bits
+_COLOR_FIELDS = ("colorRed", "colorGreen", "colorBlue")
+_NORMAL_FIELDS = ("normalX", "normalY", "normalZ")  # an extension: the file puts a prefix before them, such as "nor:"
+_MOST_BITS = 32  # An integer of more bits has no declared bounds, but those of its type.
+
+
+def is_e57(source: Source) -> bool:
+    """Whether the file begins as E57 files do."""
+    return source.data.startswith(b"ASTM-E57")
 
 
 def read_e57(source: Source) -> Scan:
-    """Reads all scans of an E57 file, each moved by its pose, its normals turned with it; the sensor position of each point is its scan's.
+    """Reads all scans of an E57 file, moved by their poses. The sensor position of a point is that of its scan.
 
     Raises InputError for a file cut off, and where pye57 is not installed.
     """
@@ -47,7 +51,7 @@ def read_e57(source: Source) -> Scan:
         raise source.empty()
     counts = arrays["counts"]
     log.info("%s: %s (points: %s)", source.name, counted(len(counts), "scan"), ", ".join(str(count) for count in counts[:20]))
-    for line in arrays.get("said", np.zeros(0)):
+    for line in arrays.get("messages", np.zeros(0)):
         log.warning("%s: %s", source.name, line)
     colors, normals = arrays.get("colors"), arrays.get("normals")
     return Scan(
@@ -61,7 +65,7 @@ def read_e57(source: Source) -> Scan:
 
 
 def _columns(points: Any) -> dict[str, Any]:
-    """The columns of numbers of a scan by name, as nodes of libe57, whose kind and bounds they tell."""
+    """The numeric columns of a scan by name, as the nodes of libe57 that tell their types and bounds."""
     from pye57 import libe57
 
     kinds = {
@@ -75,7 +79,7 @@ def _columns(points: Any) -> dict[str, Any]:
 
 
 def _bits(points: Any) -> int:
-    """Bits of a point at the least, by the types of its columns: those of constant columns take none."""
+    """The least number of bits that a point takes, by the types of its columns. Constant columns take none."""
     from pye57 import libe57
 
     columns = _columns(points).values()
@@ -83,24 +87,24 @@ def _bits(points: Any) -> int:
 
 
 def decode(path: Path) -> Arrays:
-    """Points, normals, colours, intensity and sensor positions of all scans; said: what is to be said of them. Runs in the child process.
+    """The points, normals, colours, intensity and sensor positions of all scans, and messages about them. Runs in the child process.
 
-    Colours and intensity are kept where every scan has them, normals where one has (zeros stand for those of the others), positions
-    where every scan has a pose and some pose is not zero.
+    Colours and intensity are kept where every scan has them; normals where one scan has them, with zeros for the others; positions where
+    every scan has a pose, and one shows that a scanner stood there.
     """
     import pye57
 
     file = pye57.E57(str(path))
     scans: list[Arrays] = []
-    said: list[str] = []
-    scanned = False  # whether poses tell where a scanner stood: merged clouds have poses of zeros
+    messages: list[str] = []
+    scanned = False  # whether poses tell where a scanner stood: merged scans have poses of zeros
     for index in range(file.scan_count):
         header = file.get_header(index)
         if header.point_count == 0:
             continue
         if header.point_count * max(1, _bits(header.points)) > 8 * path.stat().st_size:
             raise InputError(f"scan {index + 1} says {header.point_count} points, more than the file can hold")
-        scan = _scan(file.image_file, header, f"scan {index + 1}", said)
+        scan = _scan(file.image_file, header, f"scan {index + 1}", messages)
         if not len(scan["points"]):
             continue
         scans.append(scan)
@@ -117,31 +121,33 @@ def decode(path: Path) -> Arrays:
         if parts and len(parts) == len(scans):
             out[name] = np.concatenate(parts)
         elif parts and words:
-            said.append(f"{words} left out: {len(scans) - len(parts)} of {counted(len(scans), 'scan')} without")
+            messages.append(f"{words} left out: {len(scans) - len(parts)} of {counted(len(scans), 'scan')} without")
     if not scanned:
         out.pop("sensor", None)
-    if said:
-        out["said"] = np.array(said)
+    if messages:
+        out["messages"] = np.array(messages)
     return out
 
 
-def _scan(image: Any, header: Any, name: str, said: list[str]) -> Arrays:
-    """The valid points of one scan with what they have: normals (N, 3), colours (N, 3) in bytes, intensity (N,). Raises InputError
-    where they have no coordinates."""
+def _scan(image: Any, header: Any, name: str, messages: list[str]) -> Arrays:
+    """The valid points of one scan, with their normals (N, 3), colours (N, 3) in bytes and intensity (N,), where it has them.
+
+    Adds to `messages` what is left out. Raises InputError where there are no coordinates.
+    """
     from pye57.utils import convert_spherical_to_cartesian
 
     nodes = _columns(header.points)
     spellings = {key.rpartition(":")[2]: key for key in nodes}
-    normals = [spellings.get(part, part) for part in _NORMALS]
+    normals = [spellings.get(part, part) for part in _NORMAL_FIELDS]
     coordinates = next((axes for axes in (_CARTESIAN, _SPHERICAL) if set(axes) <= set(nodes)), None)
     if coordinates is None:
         raise InputError(f"{name} has no coordinates; its columns are {', '.join(header.point_fields)[:120]}")
-    wanted = [triple for triple in (coordinates, _COLORS, normals) if set(triple) <= set(nodes)]
+    wanted = [triple for triple in (coordinates, _COLOR_FIELDS, normals) if set(triple) <= set(nodes)]
     state = "cartesianInvalidState" if coordinates is _CARTESIAN else "sphericalInvalidState"
     single = [key for key in ("intensity", state) if key in nodes]
-    for words, keys in (("colours", _COLORS), ("intensity", ("intensity",))):
+    for words, keys in (("colours", _COLOR_FIELDS), ("intensity", ("intensity",))):
         if set(keys) & set(header.point_fields) and not set(keys) <= set(nodes):
-            said.append(f"{words} of {name} left out: they are no numbers, or not all there")
+            messages.append(f"{words} of {name} left out: they are no numbers, or not all there")
     columns = _values(image, header.points, [*(key for triple in wanted for key in triple), *single])
     if state in columns:
         valid = columns.pop(state) == 0
@@ -154,10 +160,10 @@ def _scan(image: Any, header: Any, name: str, said: list[str]) -> Arrays:
     if set(normals) <= set(columns):
         vectors = np.column_stack([columns[key] for key in normals])
         out["normals"] = vectors if turn is None else vectors @ turn.T
-    if set(_COLORS) <= set(columns) and len(points):
-        colors = _bytes_of(np.column_stack([columns[key] for key in _COLORS]), [nodes[key] for key in _COLORS], _limits(header))
+    if set(_COLOR_FIELDS) <= set(columns) and len(points):
+        colors = _bytes_of(np.column_stack([columns[key] for key in _COLOR_FIELDS]), [nodes[key] for key in _COLOR_FIELDS], _limits(header))
         if colors is None:
-            said.append(f"colours of {name} left out: their values go beyond every range")
+            messages.append(f"colours of {name} left out: their values go beyond every range")
         else:
             out["colors"] = colors
     if "intensity" in columns:
@@ -166,7 +172,7 @@ def _scan(image: Any, header: Any, name: str, said: list[str]) -> Arrays:
 
 
 def _values(image: Any, points: Any, names: list[str]) -> dict[str, FloatArray]:
-    """Columns of a scan as doubles, which hold numbers of any kind; scaled integers are scaled."""
+    """Columns of a scan in double precision; scaled integers are multiplied by their scale."""
     from pye57 import libe57
 
     count = points.childCount()
@@ -179,13 +185,13 @@ def _values(image: Any, points: Any, names: list[str]) -> dict[str, FloatArray]:
 
 
 def _limits(header: Any) -> tuple[FloatArray, FloatArray] | None:
-    """The least and the largest red, green and blue that the file declares for a scan; None where it declares none, or no numbers."""
+    """The lowest and highest red, green and blue that the file declares for a scan; None where it declares none, or no numbers."""
     from pye57 import libe57
 
     limits = header["colorLimits"] if "colorLimits" in header.scan_fields else None
     if not isinstance(limits, libe57.StructureNode):
         return None
-    names = [[f"{color}{end}" for color in _COLORS] for end in ("Minimum", "Maximum")]
+    names = [[f"{color}{end}" for color in _COLOR_FIELDS] for end in ("Minimum", "Maximum")]
     if not all(limits.isDefined(name) for row in names for name in row):
         return None
     nodes = [[limits[name] for name in row] for row in names]
@@ -198,8 +204,8 @@ def _limits(header: Any) -> tuple[FloatArray, FloatArray] | None:
 def _bytes_of(colors: FloatArray, nodes: list[Any], limits: tuple[FloatArray, FloatArray] | None) -> NDArray[np.uint8] | None:
     """Colours (N, 3) scaled to bytes by the first range that holds them all; None where none does.
 
-    The ranges: what the file declares, if their type goes so far; bytes; all bits of their integers; for other numbers, fractions of
-    one, bytes and 16 bits.
+    For integers the ranges are that of the file's limits, where their type goes so far, that of bytes, and that of their bits; for other
+    numbers that of the limits, 0 to 1, 0 to 255 and 0 to 65535.
     """
     from pye57 import libe57
 

@@ -20,18 +20,21 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-MAGIC = b"glTF"
+_HEADER_BYTES = 12  # before the first chunk
+_LONGEST_JSON = 1 << 25  # Bytes. The objects of Python take twenty times as much memory.
+_MODE_POINTS, _MODES_LINES, _MODE_TRIANGLES, _MODE_STRIP, _MODE_FAN = 0, (1, 2, 3), 4, 5, 6  # modes of primitives
+_NO_ACCESSOR = 1 << 52  # the index that stands for a missing accessor
 
-_HEADER = 12  # bytes before the first chunk
-_JSON_LIMIT = 1 << 25  # bytes: Python's objects take twenty times what they are written in
-_POINTS, _LINES, _TRIANGLES, _STRIP, _FAN = 0, (1, 2, 3), 4, 5, 6  # modes of primitives
-_NONE = 1 << 52  # no accessor
+
+def is_glb(source: Source) -> bool:
+    """Whether the file begins as GLB files do."""
+    return source.data.startswith(b"glTF")
 
 
 def read_glb(source: Source) -> Scan:
-    """Reads all meshes and points of the file's scene, moved to where its nodes put them; of the colours, those of the points.
+    """Reads all meshes and points of the file's scene, moved by its nodes, with the colours of points.
 
-    Raises InputError for a file that is cut off, compressed, or keeps its data elsewhere, and for whatever its JSON belies.
+    Raises InputError for a file that is cut off, compressed or keeps its data in another file, and where its JSON contradicts itself.
     """
     gltf = Gltf(source, *_chunks(source))
     gltf.refuse_extensions()
@@ -44,21 +47,21 @@ def read_glb(source: Source) -> Scan:
             turned = np.linalg.det(matrix[:3, :3]) < 0  # a mirror turns triangles round
             shared: dict[tuple[int, int], range] = {}  # primitives of several materials may use the same points
             for primitive in gltf.items_of(gltf.item("meshes", mesh), "primitives"):
-                attributes, mode = gltf.object_of(primitive, "attributes"), gltf.whole(primitive, "mode", _TRIANGLES)
-                if mode in _LINES or "POSITION" not in attributes:
+                attributes, mode = gltf.object_of(primitive, "attributes"), gltf.whole(primitive, "mode", _MODE_TRIANGLES)
+                if mode in _MODES_LINES or "POSITION" not in attributes:
                     left_out += 1
                     continue
-                position, color = gltf.whole(attributes, "POSITION"), gltf.whole(attributes, "COLOR_0", _NONE)
+                position, color = gltf.whole(attributes, "POSITION"), gltf.whole(attributes, "COLOR_0", _NO_ACCESSOR)
                 gltf.refuse_compressed(primitive, position)
                 if (position, color) not in shared:
                     vertices = gltf.numbers(position, 3)
                     shared[position, color] = range(total, total + len(vertices))
                     total += len(vertices)
                     points.append(vertices @ matrix[:3, :3].T + matrix[:3, 3])
-                    if color != _NONE and len(values := gltf.numbers(color, 3)) == len(vertices):
+                    if color != _NO_ACCESSOR and len(values := gltf.numbers(color, 3)) == len(vertices):
                         colors.append(values)
                 own = shared[position, color]
-                if mode != _POINTS:
+                if mode != _MODE_POINTS:
                     triangles = _triangles(gltf, primitive, mode, len(own)) + own.start
                     faces.append(triangles[:, ::-1] if turned else triangles)
     if left_out:
@@ -82,18 +85,18 @@ def read_glb(source: Source) -> Scan:
 def _chunks(source: Source) -> tuple[Json, memoryview]:
     """The JSON object of the file, and the bytes of its binary chunk."""
     data = source.data
-    if len(data) < _HEADER + 8:
-        raise source.error(f"ends within its header ({len(data)} of {_HEADER + 8} bytes)", DOWNLOAD_AGAIN)
+    if len(data) < _HEADER_BYTES + 8:
+        raise source.error(f"ends within its header ({len(data)} of {_HEADER_BYTES + 8} bytes)", DOWNLOAD_AGAIN)
     version, length, size = (int.from_bytes(data[place : place + 4], "little") for place in (4, 8, 12))
     if version != 2:
         raise source.error(f"glTF version {version} is not understood, only version 2")
     if length > len(data):
         raise source.cut(len(data), length, "byte")
-    start = _HEADER + 8
+    start = _HEADER_BYTES + 8
     if data[16:20] != b"JSON" or size > len(data) - start:
         raise source.error("does not begin with a JSON chunk that ends within the file", DOWNLOAD_AGAIN)
-    if size > _JSON_LIMIT:
-        raise source.error(f"describes its scene in {size / 2**20:.0f} MB of JSON, {_JSON_LIMIT >> 20} at most are read", "save it as PLY")
+    if size > _LONGEST_JSON:
+        raise source.error(f"describes its scene in {size / 2**20:.0f} MB of JSON, {_LONGEST_JSON >> 20} at most are read", "save it as PLY")
     try:
         found = json.loads(data[start : start + size].rstrip(b"\0 "))
     except (ValueError, RecursionError) as error:
@@ -106,22 +109,22 @@ def _chunks(source: Source) -> tuple[Json, memoryview]:
 
 
 def _triangles(gltf: Gltf, primitive: Json, mode: int, number: int) -> IntArray:
-    """Triangles (F, 3) of a primitive of `number` points: of loose ones, a strip or a fan."""
+    """The triangles (F, 3) of a primitive of `number` points: single triangles, a strip or a fan."""
     if "indices" in primitive:
         corners = gltf.indices(gltf.whole(primitive, "indices"))
     else:
         gltf.unpack(number)
         corners = np.arange(number)
-    if mode in (_STRIP, _FAN):
+    if mode in (_MODE_STRIP, _MODE_FAN):
         gltf.unpack(3 * len(corners))
     outside = first_outside(corners, number)
     if outside is not None:
         raise gltf.source.error(f"a face uses point {corners[outside]}, but its points go from 0 to {number - 1}")
-    if mode == _STRIP:
+    if mode == _MODE_STRIP:
         return strips(corners, np.array([len(corners)]))
-    if mode == _FAN:
+    if mode == _MODE_FAN:
         rim = corners[1:]
         return np.stack([np.broadcast_to(corners[:1], (max(0, len(rim) - 1),)), rim[:-1], rim[1:]], axis=1)
-    if mode != _TRIANGLES:
+    if mode != _MODE_TRIANGLES:
         raise gltf.source.error(f"a primitive of mode {mode} is not understood")
     return corners[: len(corners) // 3 * 3].reshape(-1, 3)

@@ -1,6 +1,6 @@
-"""What the JSON of a glTF 2.0 file says: a tree of nodes, their meshes, and accessors to the numbers of these.
+"""The JSON of a glTF 2.0 file: a tree of nodes, their meshes, and accessors to the numbers of these.
 
-None of it is believed: every accessor is checked against the bytes there are before it is read, and nothing beside the file is opened.
+None of it is trusted: every accessor is compared with the size of the data before it is read, and no other file is opened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 51
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 _COMPRESSION = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt", "KHR_meshopt_compression": "meshopt"}
-# extensions that say nothing of where points are, or, the quantization, only what types coordinates have
+# extensions that do not change where points are; the quantization changes only the types of coordinates
 _HARMLESS = re.compile(
     r"[A-Z\d]+_(?:materials?|textures?|techniques|lights?|image|animation|audio|xmp|mesh_quantization|mesh_features|structural_metadata)(?:_.*)?"
 )
@@ -34,16 +34,16 @@ _HARMLESS = re.compile(
 
 @dataclass
 class Gltf:
-    """What a file says of itself; nothing of it is believed. unpacked: bytes of the numbers that were read so far."""
+    """The JSON and the binary data of a file. unpacked: bytes of all numbers that were read so far."""
 
     source: Source
     json: Json
     binary: memoryview
     unpacked: int = 0
-    _decoded: dict[int, memoryview] = field(default_factory=dict)  # buffers that are written in the JSON
+    _decoded: dict[int, memoryview] = field(default_factory=dict)  # buffers whose data is in the JSON
 
     def refuse_extensions(self) -> None:
-        """Raises InputError where the geometry cannot be understood without an extension that is not known here."""
+        """Raises InputError where the file requires an extension that is not known here."""
         required = self.json.get("extensionsRequired", [])
         for name in required if isinstance(required, list) else []:
             if name in tuple(_COMPRESSION):
@@ -52,7 +52,7 @@ class Gltf:
                 raise self.source.error(f"needs the glTF extension {name[:60]}, which is not read", "export it without, or as PLY or OBJ")
 
     def refuse_compressed(self, primitive: Json, position: int) -> None:
-        """Raises InputError where coordinates are there in compressed form only."""
+        """Raises InputError where a primitive has its coordinates in compressed form only."""
         names = [name for name in self.object_of(primitive, "extensions") if name in _COMPRESSION]
         if names and "bufferView" not in self.item("accessors", position):
             raise self._compressed(names[0])
@@ -61,33 +61,34 @@ class Gltf:
         return self.source.error(f"compressed with {_COMPRESSION[extension]}, which is not read", "export it without compression")
 
     def placed_meshes(self) -> Iterator[tuple[int, FloatArray]]:
-        """Index of each mesh of the scene, with the (4, 4) matrix that moves it to its place."""
+        """The index of each mesh of the scene, with the matrix (4, 4) that moves it to its place."""
         nodes = self.items_of(self.json, "nodes")
         if not nodes:  # a library of meshes
             yield from ((index, np.eye(4)) for index in range(len(self.items_of(self.json, "meshes"))))
             return
-        met = [False] * len(nodes)
+        visited = [False] * len(nodes)
         left = [(index, np.eye(4)) for index in reversed(self._roots(nodes))]
         while left:
             index, above = left.pop()
             node = self.item("nodes", index)
-            if met[index]:
+            if visited[index]:
                 raise self.source.error(f"its nodes form no tree: node {index} is below two others, or below itself")
-            met[index] = True
+            visited[index] = True
             matrix = above @ self._matrix(node, index)
             if "mesh" in node:
                 yield self.whole(node, "mesh"), matrix
             left += [(child, matrix) for child in reversed(self._wholes(node, "children"))]
 
     def _roots(self, nodes: list[Json]) -> list[int]:
-        """The nodes of the scene that is shown; where there are no scenes, all that are no children."""
+        """The root nodes of the scene that is shown; where there are no scenes, all nodes that are no children."""
         if self.items_of(self.json, "scenes"):
             return self._wholes(self.item("scenes", self.whole(self.json, "scene", 0)), "nodes")
         children = {child for node in nodes for child in self._wholes(node, "children")}
         roots = [index for index in range(len(nodes)) if index not in children]
-        return roots or [0]  # all are children: then they go in a circle, as is found on the way
+        return roots or [0]  # all are children: then they form a circle, which `placed_meshes` finds
 
     def _matrix(self, node: Json, index: int) -> FloatArray:
+        """The matrix (4, 4) of a node: as given, or of its scale, rotation (a quaternion x, y, z, w) and translation."""
         if "matrix" in node:
             return self._vector(node, "matrix", index, [0.0] * 16).reshape(4, 4).T
         x, y, z, w = self._vector(node, "rotation", index, [0.0, 0.0, 0.0, 1.0])
@@ -104,6 +105,7 @@ class Gltf:
         return matrix
 
     def _vector(self, node: Json, key: str, index: int, default: list[float]) -> FloatArray:
+        """A list of numbers of a node, as many as in the default. Raises InputError for anything else."""
         values = node.get(key, default)
         if isinstance(values, list) and len(values) == len(default) and all(type(value) in (int, float) for value in values):
             vector = np.array([float(value) if abs(value) < 1e300 else np.inf for value in values])
@@ -112,7 +114,7 @@ class Gltf:
         raise self.source.error(f"node {index}: its {key} is not {len(default)} numbers")
 
     def numbers(self, index: int, width: int) -> FloatArray:
-        """Accessor `index` as (N, width): its first values of each element, integers that stand for fractions as such."""
+        """The first `width` values of each element of accessor `index`, (N, width); normalized integers become fractions."""
         values = self._accessor(index, width)
         kind = values.dtype
         numbers = values[:, :width].astype(np.float64)
@@ -121,27 +123,27 @@ class Gltf:
         return numbers
 
     def indices(self, index: int) -> IntArray:
-        """Accessor `index` as (T,) indices."""
+        """The indices (T,) of accessor `index`."""
         values = self._accessor(index, 1)
         if values.dtype.kind != "u":
             raise self.source.error(f"accessor {index}: indices of type {values.dtype}")
         return values[:, 0].astype(np.int64)
 
     def unpack(self, count: int) -> None:
-        """Counts so many numbers more. Raises InputError where they, as a file draws them, are far more than it holds."""
+        """Counts so many more numbers. Raises InputError where the numbers used are far more than the file holds."""
         self.unpacked += count * 8
         if self.unpacked > self.source.most_unpacked:
             raise self.source.error(f"draws more than {UNPACKED_TIMES} times what it holds", "export its parts one by one")
 
     def _accessor(self, index: int, width: int) -> NDArray[np.generic]:
-        """The elements of an accessor, (N, at least width)."""
+        """The elements of an accessor, each of `width` values or more. Raises InputError where the file does not hold them."""
         accessor = self.item("accessors", index)
         count, kind_of_element = self.whole(accessor, "count"), accessor.get("type")
         given = _WIDTHS.get(kind_of_element, 0) if isinstance(kind_of_element, str) else 0
         kind = self._kind(accessor)
         if given < width:
             raise self.source.error(f"accessor {index}: elements of {counted(given, 'number')}, where {width} are needed")
-        values = self._elements(accessor, kind, count, given) if "bufferView" in accessor else None  # a view: it takes no memory
+        values = self._elements(accessor, kind, count, given) if "bufferView" in accessor else None  # a view, which takes no memory
         self.unpack(count * given)
         if values is None:
             values = np.zeros((count, given), dtype=kind)
@@ -157,13 +159,14 @@ class Gltf:
         return values
 
     def _kind(self, accessor: Json) -> np.dtype[np.generic]:
+        """The type of the numbers of an accessor."""
         kind = _COMPONENTS.get(self.whole(accessor, "componentType"))
         if kind is None:
             raise self.source.error(f"numbers of type {accessor['componentType']} are not understood")
         return np.dtype(kind)
 
     def _elements(self, place: Json, kind: np.dtype[np.generic], count: int, width: int) -> NDArray[np.generic]:
-        """(count, width) numbers at a place: a view of a buffer and the bytes into it."""
+        """Numbers (count, width) of a buffer, without a copy. place: the object that names the buffer view and the offset into it."""
         view = self.item("bufferViews", self.whole(place, "bufferView"))
         size = width * kind.itemsize
         begin, stride = self.whole(place, "byteOffset", 0), self.whole(view, "byteStride", 0) or size
@@ -178,6 +181,7 @@ class Gltf:
         return np.ndarray((count, width), kind, data, begin if count else 0, (stride, kind.itemsize))
 
     def _buffer(self, index: int) -> memoryview:
+        """The bytes of a buffer: the binary chunk, or data in the JSON. Raises InputError for a buffer in another file."""
         buffer = self.item("buffers", index)
         uri = buffer.get("uri")
         if uri is None and index == 0:
@@ -196,28 +200,28 @@ class Gltf:
         raise self.source.error(f"keeps its data {elsewhere}", "export it as one GLB file that holds everything")
 
     def item(self, kind: str, index: int) -> Json:
-        """Object `index` of the list `kind`."""
+        """Object `index` of the list `kind`. Raises InputError where there is none."""
         items = self.json.get(kind, [])
         if not isinstance(items, list) or index >= len(items) or not isinstance(item := items[index], dict):
             raise self.source.error(f"its JSON uses {kind}[{index}], which is not there", DOWNLOAD_AGAIN)
         return item
 
     def items_of(self, where: Json, key: str) -> list[Json]:
-        """A list of objects; none where there is no such list."""
+        """The list of objects by this key; an empty one where the key is missing."""
         items = where.get(key, [])
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise self.source.error(f"its JSON has {key} that are no list of objects", DOWNLOAD_AGAIN)
         return items
 
     def object_of(self, where: Json, key: str) -> Json:
-        """An object; an empty one where there is none."""
+        """The object by this key; an empty one where the key is missing."""
         found = where.get(key, {})
         if not isinstance(found, dict):
             raise self.source.error(f"its JSON has {key} that is no object", DOWNLOAD_AGAIN)
         return found
 
     def whole(self, where: Json, key: str, default: int | None = None) -> int:
-        """A whole number from 0 on."""
+        """The whole number from 0 on by this key. Raises InputError for anything else."""
         value = where.get(key, default)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -226,6 +230,7 @@ class Gltf:
         return value
 
     def _wholes(self, where: Json, key: str) -> list[int]:
+        """The list of whole numbers by this key; an empty one where the key is missing."""
         values = where.get(key, [])
         if not isinstance(values, list):
             raise self.source.error(f"its JSON has {key} that are no list of numbers", DOWNLOAD_AGAIN)

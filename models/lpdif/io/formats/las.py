@@ -1,4 +1,4 @@
-"""LAS and LAZ (airborne laser scans), by laspy: an extra of lpdif, run in a child process."""
+"""LAS and LAZ (airborne laser scans), read by laspy (an extra of lpdif) in a child process."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ from lpdif.io.table.columns import parts_named, scan_of_columns
 from lpdif.text import counted
 from lpdif.types import Scan
 
-MAGIC = b"LASF"
-INSTALL = "pip install laspy lazrs"  # the extra las of lpdif by its own name: so it works wherever lpdif came from
-_SHORTEST = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # bytes of a point, by its format
-_COORDINATES = 24  # bytes of those of a point, as they are given back
-_AT_ONCE = 1 << 18  # points unpacked at a time
-_POINTS, _COLORS = "@points", "@colors"  # of all files; other names are those of extra dimensions
-_CARRIED = ("intensity", "classification")
+PACKAGES = ("laspy", "lazrs")  # the extra "las" of lpdif; LAS needs the first alone
+_INSTALL = f"pip install {' '.join(PACKAGES)}"  # by their own names, which work wherever lpdif was installed from
+_POINT_BYTES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # the least size of a point, by its format
+_COORDINATE_BYTES = 24  # of the three coordinates of a point in double precision
+_POINTS_AT_ONCE = 1 << 18  # So many points are unpacked at a time.
+_POINTS_KEY, _COLORS_KEY = "@points", "@colors"  # which no dimension of a file is called
+_KEPT_VALUES = ("intensity", "classification")
+
+
+def is_las(source: Source) -> bool:
+    """Whether the file begins as LAS and LAZ files do."""
+    return source.data.startswith(b"LASF")
 
 
 def read_las(source: Source) -> Scan:
-    """Reads a LAS or LAZ file. Raises InputError for what its header or size belies, and where laspy is not installed."""
+    """Reads a LAS or LAZ file. Raises InputError for a damaged file, and where laspy is not installed."""
     compressed, unpacked = _check_header(source)
-    missing = [name for name in ("laspy", *(["lazrs"] if compressed else [])) if importlib.util.find_spec(name) is None]
+    missing = [name for name in PACKAGES[: 2 if compressed else 1] if importlib.util.find_spec(name) is None]
     if missing:
-        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", INSTALL)
+        raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", _INSTALL)
     arrays = arrays_from_child(source, "las", unpacked)
-    if not len(arrays[_POINTS]):
+    if not len(arrays[_POINTS_KEY]):
         raise source.empty()
     columns: dict[str, NDArray[np.generic]] = {}
     for name, values in arrays.items():
@@ -45,7 +50,7 @@ def read_las(source: Source) -> Scan:
 
 
 def _check_header(source: Source) -> tuple[bool, int]:
-    """Compares the header with the size of the file; tells whether the points are compressed, and the bytes of what is made of them."""
+    """Whether the points are compressed, and the bytes they unpack to. Raises InputError where header and size contradict each other."""
     data, size = source.data, len(source.data)
     if size < 227:
         raise source.error(f"ends within its header ({size} of 227 bytes)", DOWNLOAD_AGAIN)
@@ -59,7 +64,7 @@ def _check_header(source: Source) -> tuple[bool, int]:
     if not all(math.isfinite(scale) and scale for scale in scales):
         raise source.error(f"LAS header scales x, y and z by {' '.join(f'{scale:g}' for scale in scales)}: these are no coordinates")
     compressed, kind = bool(kind & 0x80), kind & 0x3F
-    if kind >= len(_SHORTEST) or length < _SHORTEST[kind]:
+    if kind >= len(_POINT_BYTES) or length < _POINT_BYTES[kind]:
         raise source.error(f"LAS points of format {kind} and {counted(length, 'byte')} are not understood")
     place = header_size
     for record in range(records):
@@ -74,23 +79,23 @@ def _check_header(source: Source) -> tuple[bool, int]:
     if not compressed and count > room:
         raise source.cut(room, count, "point")
     if compressed and count * length > source.most_unpacked:
-        said = f"LAZ header says {counted(count, 'point')} of {counted(length, 'byte')}, in {counted(size - offset, 'byte')}"
-        raise source.error(f"{said}: more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
-    return compressed, count * (length + _COORDINATES)
+        what = f"LAZ header says {counted(count, 'point')} of {counted(length, 'byte')}, in {counted(size - offset, 'byte')}"
+        raise source.error(f"{what}: more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
+    return compressed, count * (length + _COORDINATE_BYTES)
 
 
 def decode(path: Path) -> Arrays:
-    """Points in their own coordinates, raw colours, and the values worth carrying. Runs in the child process."""
+    """The points, colours as they are, intensity, classification and extra dimensions. Runs in the child process."""
     import laspy
 
     out: Arrays = {}
     place = 0
-    try:  # the other backend, of many threads, makes room for whole chunks, of whatever size the file says they are
+    try:  # the backend of many threads allocates whole chunks of whatever size the file says
         with laspy.open(path, read_evlrs=False, laz_backend=laspy.LazBackend.Lazrs) as reader:
             count = reader.header.point_count
-            for cloud in reader.chunk_iterator(_AT_ONCE):
+            for cloud in reader.chunk_iterator(_POINTS_AT_ONCE):
                 for name, values in _columns(cloud):
-                    if name not in out:  # memory that is not written to is not taken: it grows with what has been unpacked
+                    if name not in out:  # memory is taken as it is written, so it grows with what is unpacked
                         out[name] = np.empty((count, *values.shape[1:]), dtype=values.dtype)
                     out[name][place : place + len(cloud)] = values
                 place += len(cloud)
@@ -98,15 +103,15 @@ def decode(path: Path) -> Arrays:
         raise InputError(f"damaged: {error}") from None
     if place < count:
         raise InputError(f"ends after {place:,} of {counted(count, 'point')} (header says {count:,})")
-    return {name: values for name, values in out.items() if name == _POINTS or values.any()}  # all black, or 0, stands for none
+    return {name: values for name, values in out.items() if name == _POINTS_KEY or values.any()}  # zeros everywhere stand for no values
 
 
 def _columns(cloud: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """The names and columns of some points."""
     known = set(cloud.point_format.dimension_names)
-    yield _POINTS, np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])
+    yield _POINTS_KEY, np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])
     if {"red", "green", "blue"} <= known:
-        yield _COLORS, np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
-    for name in (*_CARRIED, *cloud.point_format.extra_dimension_names):
+        yield _COLORS_KEY, np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
+    for name in (*_KEPT_VALUES, *cloud.point_format.extra_dimension_names):
         if name in known and ((values := np.asarray(cloud[name])).ndim == 1 or parts_named(name, values.shape[1]) is not None):
             yield name, values

@@ -1,4 +1,4 @@
-"""Arrays of NumPy: which are points, how these lie in them, and what they have beside them."""
+"""Arrays of NumPy files: how points lie in them, and which values belong to these points."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from lpdif.io.source import Source
 from lpdif.io.table.columns import Column, parts_named
 
-_MOST_COLUMNS = 32  # more is a map of depths, or a matrix
-_MOST_OF_A_PIXEL = 10  # values of a point in an image of points; more is a volume
+_MOST_COLUMNS = 32  # of a list of points; an array with more is a depth image or a matrix
+_MOST_CHANNELS = 10  # of an image of points; an array with more is a volume
 HOW_TO_STORE = "store points as an array of N rows of x, y, z (and the names normals, colors, faces in NPZ)"
 
 
@@ -26,7 +26,7 @@ def fields_of(array: NDArray[np.generic], before: str = "") -> dict[str, Column]
 
 
 def named_columns(fields: dict[str, Column]) -> tuple[list[str], list[Column]]:
-    """The columns of fields with names, each (N,), or (N, k) where its name says what the k are, and what they are called."""
+    """Names and columns (N,) of fields by name, each (N,), or (N, k) where its name says what the k values are. Others are left out."""
     names: list[str] = []
     columns: list[Column] = []
     for name, values in fields.items():
@@ -42,9 +42,9 @@ def named_columns(fields: dict[str, Column]) -> tuple[list[str], list[Column]]:
 
 
 def table_of(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
-    """An array of points as (N, C): images of points, (H, W, C) or (3, H, W), unrolled, columns (3, N) turned.
+    """An array of points as a table (N, C): images of points, (H, W, C) or (3, H, W), as one list; columns (3, N) as rows.
 
-    Volumes, maps of depths and pictures are none.
+    Raises InputError for volumes, depth images and pictures.
     """
     of = f"array {name} of " if name else ""
     if array.dtype.names or array.dtype.kind not in "biuf":
@@ -56,14 +56,14 @@ def table_of(source: Source, array: NDArray[np.generic], name: str) -> NDArray[n
     if array.ndim == 2:
         if rows == 3 and (last > 16 or last < 3):  # columns instead of rows
             return array.T
-        if 3 < rows <= _MOST_OF_A_PIXEL and last > max(_MOST_COLUMNS, 16 * rows):
+        if 3 < rows <= _MOST_CHANNELS and last > max(_MOST_COLUMNS, 16 * rows):
             return array.T
         if 3 <= last <= _MOST_COLUMNS:
             return array
     if array.ndim == 3 and array.dtype != np.uint8:  # bytes are a picture
-        if last == 3 or (rows != 3 and 3 < last <= _MOST_OF_A_PIXEL):
+        if last == 3 or (rows != 3 and 3 < last <= _MOST_CHANNELS):
             return array.reshape(-1, last)
-        if rows == 3 and last > _MOST_OF_A_PIXEL:
+        if rows == 3 and last > _MOST_CHANNELS:
             return array.reshape(3, -1).T
     raise source.error(f"{of}shape {shape} is no list of points", HOW_TO_STORE)
 
@@ -78,8 +78,11 @@ def grid_of(array: NDArray[np.generic], number: int) -> tuple[int, ...]:
     return shape[:2] if math.prod(shape[:2]) == number else shape[1:]
 
 
-def beside(values: NDArray[np.generic], grid: tuple[int, ...]) -> NDArray[np.generic] | None:
-    """Values (N, C) of points that are laid out as `grid`: one list or image of all of each, or one of each in turn. None if they are none."""
+def values_of_points(values: NDArray[np.generic], grid: tuple[int, ...]) -> NDArray[np.generic] | None:
+    """Values (N, C) of N points that are laid out as `grid`, (N,) or (H, W); None where the array does not hold values of these points.
+
+    The array may hold all values of a point together, grid + (C,), or the points value by value, (C,) + grid.
+    """
     if values.dtype.kind not in "biuf":
         return None
     while values.ndim > 2 and len(values) == 1:  # a batch of one
@@ -94,7 +97,7 @@ def beside(values: NDArray[np.generic], grid: tuple[int, ...]) -> NDArray[np.gen
 
 
 def native(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """In this machine's byte order, in one piece; halves and long doubles as doubles."""
+    """The array in this machine's byte order and in one block of memory; half and extended precision as double."""
     kind = array.dtype
     if kind.kind == "f" and kind.itemsize not in (4, 8):
         return array.astype(np.float64)

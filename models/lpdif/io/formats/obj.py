@@ -1,11 +1,12 @@
 """Wavefront OBJ: points or a mesh; colours behind the coordinates, normals, negative indices, polygons.
 
-Materials, textures, lines and free-form surfaces are not geometry of points and are passed over.
+Materials, textures, lines and free-form surfaces are ignored.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,27 @@ from lpdif.text import counted
 from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
+
+_ELEMENT_LINE = re.compile(rb"(?m)^[ \t]*(?:v|vn|f)[ \t]+[-+.\d]")
+_KEYWORDS = {b"v", b"vt", b"vn", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"usemtl", b"mtllib"}
+
+
+def is_obj(source: Source) -> bool:
+    """Whether lines of a text begin with v, vn or f and a number; where these are capital letters, all lines have to be of OBJ."""
+    head = source.head
+    return source.is_text and (
+        _ELEMENT_LINE.search(head) is not None or (_ELEMENT_LINE.search(head.lower()) is not None and may_be_obj(source))
+    )
+
+
+def may_be_obj(source: Source) -> bool:
+    """Whether the first lines of a file begin with words of OBJ, though none of them may be a point."""
+    return b"\x00" not in source.head and all(map(_is_obj_line, source.head.splitlines()[:50]))
+
+
+def _is_obj_line(line: bytes) -> bool:
+    words = line.split(None, 1)
+    return not words or words[0].startswith(b"#") or words[0].lower() in _KEYWORDS
 
 
 def read_obj(source: Source) -> Scan:
@@ -50,6 +72,7 @@ def read_obj(source: Source) -> Scan:
 
 
 def _colors(source: Source, vertices: Rows) -> NDArray[np.uint8] | None:
+    """The colours behind the coordinates; None where not all points have one."""
     colored = vertices.counts >= 6
     if not colored.any():
         return None
@@ -60,7 +83,10 @@ def _colors(source: Source, vertices: Rows) -> NDArray[np.uint8] | None:
 
 
 def _indices(text: Text, corners: Rows, lines: IntArray, number: int, thing: str) -> IntArray:
-    """Indices from 0 of corners that count from 1, or backwards from the last `thing` before their line."""
+    """Indices from 0 of corners, which count from 1, or with negative numbers backwards from the last `thing` before their line.
+
+    lines: of the `number` things. Raises InputError for an index of none.
+    """
     raw = corners.values
     bad = ~((np.abs(raw) < 2.0**62) & (raw == np.rint(raw)))
     indices = np.where(bad, 0, raw).astype(np.int64)
@@ -79,14 +105,14 @@ def _indices(text: Text, corners: Rows, lines: IntArray, number: int, thing: str
 
 
 def _normals_of_corners(text: Text, indices: IntArray, corners: Rows, normals: FloatArray, number: int) -> FloatArray | None:
-    """The normal of each point, if every corner names one and all corners of a point name the same."""
+    """The normals of points (N, 3), where every corner has one and all corners of a point have the same; else None."""
     thirds = read_rows(text, keyword=b"f", prepare=_third_parts, bare=True)
     if not np.array_equal(thirds.lines, corners.lines) or not np.array_equal(thirds.counts, corners.counts):
         return None
     lines = read_rows(text, keyword=b"vn").lines
     try:
         named = _indices(text, thirds, lines, len(normals), "normal")
-    except InputError as error:  # the points are none the worse for it
+    except InputError as error:  # the points can be used all the same
         log.warning("%s: normals left out", error.message)
         return None
     of_point = np.full(number, -1, dtype=np.int64)
@@ -99,7 +125,7 @@ def _normals_of_corners(text: Text, indices: IntArray, corners: Rows, normals: F
 
 
 def _parts(block: Bytes) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Of each byte, which part of a corner "a/b/c" it belongs to (0, 1, 2), and whether it is a separator."""
+    """For each byte, to which part of a corner "a/b/c" it belongs (0, 1 or 2), and whether it is a separator."""
     slash = block == 47
     space = block <= 32
     before = np.cumsum(slash, dtype=np.int32)
@@ -109,12 +135,12 @@ def _parts(block: Bytes) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
 
 
 def _first_parts(block: Bytes) -> Bytes:
-    """Leaves "a" of every "a/b/c"."""
+    """The block with "a" for each "a/b/c", and blanks for the rest."""
     part, _ = _parts(block)
     return np.where(part == 0, block, np.where(block == 10, block, np.uint8(32)))
 
 
 def _third_parts(block: Bytes) -> Bytes:
-    """Leaves "c" of every "a/b/c"."""
+    """The block with "c" for each "a/b/c", and blanks for the rest."""
     part, separator = _parts(block)
     return np.where((part == 2) & ~separator, block, np.where(block == 10, block, np.uint8(32)))

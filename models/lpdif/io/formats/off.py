@@ -14,13 +14,25 @@ from lpdif.io.table.numbers import read_rows, read_table
 from lpdif.text import counted
 from lpdif.types import Scan
 
-HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST|st)?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))")
+_HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST|st)?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))")
+
+_COUNTS = re.compile(rb"(?:\s|#[^\n]*\n)*[1-9]\d*[ \t]+\d+(?:[ \t]+\d+)?\s*\n")  # of points, of faces and maybe of edges
+
+
+def is_off(source: Source) -> bool:
+    """Whether the file begins with the word OFF, or one of its variants."""
+    return _HEADER.match(source.head) is not None
+
+
+def begins_with_counts(source: Source) -> bool:
+    """Whether the file begins as an OFF file without its first word does: with the counts of points and faces."""
+    return _COUNTS.match(source.head) is not None
 
 
 def read_off(source: Source) -> Scan:
     """Reads an OFF file. Raises InputError naming the line of what is wrong."""
     text = with_comments(as_text(source), b"#")
-    match = HEADER.match(text.data)
+    match = _HEADER.match(text.data)
     if match is None:
         raise source.error("not an OFF file: it does not begin with OFF")
     if match[4] or match[5]:
@@ -43,7 +55,7 @@ def read_off(source: Source) -> Scan:
         raise text.error(int(first.lines[0]), f"a point of {counted(columns, 'coordinate')}")
     table, place = read_table(text, head.end, number, columns, "point")
     names = _names(columns, bool(match[2]), bool(match[3])) or guess_names(table, False)
-    if names[:3] != ["x", "y", "z"]:  # which look like something else; but a point begins with its coordinates here
+    if names[:3] != ["x", "y", "z"]:  # their values look like something else, but in OFF the coordinates always come first
         names = [*"xyz", *(f"value{number}" for number in range(1, columns - 2))]
     points = np.ascontiguousarray(table[:, :3])
 
@@ -79,7 +91,7 @@ def read_off(source: Source) -> Scan:
 
 
 def _names(columns: int, colored: bool, with_normals: bool) -> list[str]:
-    """Names of the columns as the header's letters give them; empty if they do not, or do not fit."""
+    """The names of columns that the letters of the header give; none where they give none, or none that fit."""
     names = ["x", "y", "z"] + ["nx", "ny", "nz"] * with_normals
     if colored and columns - len(names) in (3, 4):
         names += ["red", "green", "blue", "alpha"]

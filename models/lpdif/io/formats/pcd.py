@@ -8,7 +8,6 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.io.formats import lzf
 from lpdif.io.source import DOWNLOAD_AGAIN, Source, Text
 from lpdif.io.table.columns import Column, parts_named, scan_of_columns
 from lpdif.io.table.numbers import read_table
@@ -17,23 +16,25 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-_HEADER_LIMIT = 1 << 16
-_WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
+_LONGEST_HEADER = 1 << 16  # bytes
+_LONGEST_REFERENCE = 264  # The three bytes of a reference in LZF stand for so many bytes, at most.
+_MOST_VALUES = 1 << 16  # A field has so many values a point, or bytes of padding, at most.
+_HEADER_WORDS = ("VERSION", "FIELDS", "COLUMNS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
 _DATA_LINE = re.compile(rb"(?mi)^DATA[ \t]+(\w+)[ \t]*\r?\n")
-_KINDS = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)} | {("B", 1): "<u1"}
+_FIELD_TYPES = {("F", 4): "<f4", ("F", 8): "<f8"} | {(t, s): f"<{t.lower()}{s}" for t in "IU" for s in (1, 2, 4, 8)} | {("B", 1): "<u1"}
 
 
-def is_pcd(head: bytes) -> bool:
-    """Whether a header of PCD begins here."""
-    lines = [line.strip() for line in head[:2048].splitlines()]
+def is_pcd(source: Source) -> bool:
+    """Whether the file begins with the header of a PCD file."""
+    lines = [line.strip() for line in source.data[:2048].splitlines()]
     if any(line.startswith((b"# .PCD", b"VERSION ", b"FIELDS ", b"COLUMNS ")) for line in lines[:8]):
         return True
-    # in small letters these words begin other tables too
+    # in small letters these words begin other tables too, so two of them are needed
     return any(line.startswith((b"# .pcd", b"fields ")) for line in lines[:8]) and any(line.startswith(b"data ") for line in lines)
 
 
 def read_pcd(source: Source) -> Scan:
-    """Reads a PCD file. Raises InputError for whatever its header or size belies."""
+    """Reads a PCD file. Raises InputError for a damaged file, and where its header contradicts itself or the file's size."""
     header, start, data_kind = _header(source)
     fields = header.get("FIELDS") or header.get("COLUMNS")
     if not fields:
@@ -44,8 +45,9 @@ def read_pcd(source: Source) -> Scan:
     if len(types) != len(fields):
         raise source.error(f"PCD header has {len(fields)} of FIELDS and {len(types)} of TYPE")
     kinds = [_kind(source, field, kind, size) for field, kind, size in zip(fields, types, sizes, strict=True)]
-    if any(not 0 < count <= 1 << 16 for count in counts):
-        raise source.error(f"PCD header has a COUNT of {next(count for count in counts if not 0 < count <= 1 << 16)}")
+    wrong = [count for count in counts if not 0 < count <= _MOST_VALUES]
+    if wrong:
+        raise source.error(f"PCD header has a COUNT of {wrong[0]}")
     width = _integer(source, header, "WIDTH", None)
     height = _integer(source, header, "HEIGHT", 1)
     points = _integer(source, header, "POINTS", None if width is None else width * (height or 1))
@@ -89,9 +91,9 @@ def read_pcd(source: Source) -> Scan:
 
 
 def _colors_lost(fields: list[str], columns: list[Column], packed: Column) -> int:
-    """How many points that have coordinates have "nan" for a colour.
+    """The number of points with coordinates whose colour is "nan".
 
-    Only text has lost it so: its columns are doubles, where the bits of a float of four bytes are a colour whatever they are.
+    This happens in text alone, whose columns are in double precision: the four bytes of a float are a colour whatever they are.
     """
     if packed.dtype != np.float64:
         return 0
@@ -103,8 +105,8 @@ def _colors_lost(fields: list[str], columns: list[Column], packed: Column) -> in
 
 
 def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -> NDArray[np.uint32]:
-    """Colours as 0xRRGGBB: an integer, or the bits of a float."""
-    if column.dtype == np.float64:  # text; some programs write the integer of what they call a float, whose bits as a float are no whole number
+    """Colours as 0xRRGGBB, from integers or from the bits of floats."""
+    if column.dtype == np.float64:  # text; some programs write the integer though they call it a float
         whole = np.nan_to_num(column.astype(np.float64))
         if whole.min() >= 0 and whole.max() < 2**32 and (whole == np.rint(whole)).all():
             return whole.astype(np.uint32)
@@ -115,7 +117,8 @@ def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -
 
 
 def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:
-    match = _DATA_LINE.search(source.data, 0, _HEADER_LIMIT)
+    """The words behind each word of the header, the byte at which the data begins, and the kind of data."""
+    match = _DATA_LINE.search(source.data, 0, _LONGEST_HEADER)
     if match is None:
         raise source.error("PCD header does not end: no line DATA", DOWNLOAD_AGAIN)
     header: dict[str, list[str]] = {}
@@ -123,13 +126,14 @@ def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:
         words = raw.split()
         if not words or words[0].startswith("#"):
             continue
-        if words[0].upper() not in _WORDS:
+        if words[0].upper() not in _HEADER_WORDS:
             raise source.error(f"line {number}: {raw.strip()[:40]!r} belongs in no PCD header")
         header[words[0].upper()] = words[1:]
     return header, match.end(), match[1].decode().lower()
 
 
 def _integers(source: Source, header: dict[str, list[str]], word: str, default: list[int], fields: list[str]) -> list[int]:
+    """The whole numbers of a header line, one for each field."""
     if word not in header:
         return default
     words = header[word]
@@ -139,6 +143,7 @@ def _integers(source: Source, header: dict[str, list[str]], word: str, default: 
 
 
 def _integer(source: Source, header: dict[str, list[str]], word: str, default: int | None) -> int | None:
+    """The one whole number of a header line, from 0 on."""
     if word not in header:
         return default
     if len(header[word]) != 1:
@@ -150,20 +155,23 @@ def _integer(source: Source, header: dict[str, list[str]], word: str, default: i
 
 
 def _number(source: Source, word: str, value: str) -> int:
+    """A value of a header line as a whole number. Raises InputError where it is none."""
     if not value.isascii() or not value.removeprefix("-").isdigit() or len(value) > 20:
         raise source.error(f"PCD header line {word}: {value[:40]!r} is not a whole number")
     return int(value)
 
 
 def _kind(source: Source, field: str, kind: str, size: int) -> np.dtype[np.generic]:
-    if field == "_" and 0 < size <= 1 << 16 and (kind, size) not in _KINDS:
+    """The numpy type of a field. Raises InputError where there is none."""
+    if field == "_" and 0 < size <= _MOST_VALUES and (kind, size) not in _FIELD_TYPES:
         return np.dtype(f"V{size}")
-    if (kind, size) not in _KINDS:
+    if (kind, size) not in _FIELD_TYPES:
         raise source.error(f"PCD field {field!r} of type {kind[:8]} and {counted(size, 'byte')} is not understood")
-    return np.dtype(_KINDS[kind, size])
+    return np.dtype(_FIELD_TYPES[kind, size])
 
 
 def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    """The fields of text, each (points, count); integers that fit their type have it, all others double precision."""
     table, _ = read_table(Text(source, source.data, comments=(b"#",)), start, points, sum(counts), "point")
     columns: list[Column] = []
     place = 0
@@ -180,6 +188,7 @@ def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.gene
 
 
 def _binary(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    """The fields of binary data, each (points, count), which lie point after point."""
     row = np.dtype([(f"f{i}", kind, (count,)) for i, (kind, count) in enumerate(zip(kinds, counts, strict=True))])
     room = (len(source.data) - start) // row.itemsize
     if points > room:
@@ -189,6 +198,7 @@ def _binary(source: Source, start: int, points: int, kinds: list[np.dtype[np.gen
 
 
 def _compressed(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
+    """The fields of compressed data, each (points, count), which lie field after field."""
     size = points * sum(kind.itemsize * count for kind, count in zip(kinds, counts, strict=True))
     if len(source.data) < start + 8:
         raise source.error("ends before its compressed data", DOWNLOAD_AGAIN)
@@ -199,26 +209,67 @@ def _compressed(source: Source, start: int, points: int, kinds: list[np.dtype[np
         )
     if packed_size > len(source.data) - start - 8:
         raise source.error(f"ends after {len(source.data) - start - 8:,} of {counted(packed_size, 'byte')} of compressed data", DOWNLOAD_AGAIN)
-    if size > packed_size * lzf.MOST:
+    if size > packed_size * _LONGEST_REFERENCE // 3:
         raise source.error(f"{counted(packed_size, 'byte')} of compressed data cannot hold {counted(points, 'point')}", DOWNLOAD_AGAIN)
     try:
-        data = lzf.decompress(source.data[start + 8 : start + 8 + packed_size], size)
+        data = decompress_lzf(source.data[start + 8 : start + 8 + packed_size], size)
     except ValueError as error:
         raise source.error(f"compressed data {error}", DOWNLOAD_AGAIN) from None
     columns: list[Column] = []
     place = 0
-    for kind, count in zip(kinds, counts, strict=True):  # field after field, not point after point
+    for kind, count in zip(kinds, counts, strict=True):
         columns.append(np.frombuffer(data, kind, points * count, place).reshape(points, count))
         place += points * count * kind.itemsize
     return columns
 
 
 def _sensor(source: Source, header: dict[str, list[str]], height: int) -> NDArray[np.float64] | None:
-    """The first three numbers of VIEWPOINT, where the scanner stood. All zeros say so only of an organised cloud:
-    they are also what is written where it is not known."""
+    """The position of the scanner (3,), from the line VIEWPOINT; None where it is missing or unknown.
+
+    Programs write zeros where they do not know the position. They count only for an organised cloud, which one scan has made.
+    """
     words = header.get("VIEWPOINT", [])
     try:
         place = np.array([float(word) for word in words[:3]])
     except ValueError:
         raise source.error(f"PCD header line VIEWPOINT: {' '.join(words)[:60]!r} is not seven numbers") from None
     return place if len(place) == 3 and np.isfinite(place).all() and (height > 1 or place.any()) else None
+
+
+def decompress_lzf(packed: bytes, size: int) -> bytes:
+    """Undoes the compression LZF (liblzf): runs of literal bytes, and references to bytes that came before.
+
+    Raises ValueError unless `packed` unpacks to just `size` bytes, and for a reference to before the beginning.
+    """
+    out = bytearray()
+    place, end = 0, len(packed)
+    while place < end:
+        control = packed[place]
+        place += 1
+        if control < 32:  # the next control + 1 bytes are literals
+            out += packed[place : place + control + 1]
+            place += control + 1
+            if place > end:
+                raise ValueError("ends within a run of literals")
+        else:  # a reference: 3 bits of length, 13 of distance
+            if place + (control >= 224) >= end:
+                raise ValueError("ends within a reference")
+            length = control >> 5
+            if length == 7:
+                length += packed[place]
+                place += 1
+            length += 2
+            begin = len(out) - ((control & 31) << 8) - packed[place] - 1
+            place += 1
+            if begin < 0:
+                raise ValueError("refers to before its beginning")
+            if begin + length <= len(out):
+                out += out[begin : begin + length]
+            else:  # the reference reaches into what it writes: a repeated piece
+                piece = out[begin:]
+                out += (piece * (length // len(piece) + 1))[:length]
+        if len(out) > size:
+            raise ValueError(f"holds more than the {counted(size, 'byte')} it announces")
+    if len(out) != size:
+        raise ValueError(f"holds {len(out):,} of the {counted(size, 'byte')} it announces")
+    return bytes(out)

@@ -1,51 +1,31 @@
-"""Rows of a PLY element that has list properties, so that rows differ in length."""
+"""The rows of PLY elements with list properties, whose lengths differ."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.arrays import IntArray
+from lpdif.io.formats.ply_header import Element, Property
 from lpdif.io.source import Source, Text
 from lpdif.io.table.columns import Column
 from lpdif.io.table.numbers import Rows
 from lpdif.text import counted
 
 
-class PropertyLike(Protocol):
-    """A property of the header: name, numpy type, and the type of its count if it is a list."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def count_type(self) -> str: ...
-
-
-class ElementLike(Protocol):
-    """An element of the header: the number of its rows, and what each holds."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def properties(self) -> Sequence[PropertyLike]: ...
-
-
 @dataclass(frozen=True)
 class Lists:
-    """One list property: values (T,) of all rows together, counts (R,) values of each row."""
+    """A list property: the values (T,) of all rows, one row after another, and the number of values in each row (R,)."""
 
     values: NDArray[np.generic]
     counts: IntArray
 
     def as_indices(self, source: Source, thing: str) -> IntArray:
-        """The values as indices. Raises InputError if they are not whole numbers."""
+        """The values as indices. Raises InputError where one is no whole number."""
         if np.issubdtype(self.values.dtype, np.integer):
             return self.values.astype(np.int64)
         numbers = self.values.astype(np.float64)
@@ -57,8 +37,8 @@ class Lists:
         return numbers.astype(np.int64)
 
 
-def lists_of_rows(text: Text, rows: Rows, properties: Sequence[PropertyLike]) -> tuple[dict[str, Column], dict[str, Lists]]:
-    """Takes rows of numbers apart by the properties: scalar columns and lists.
+def lists_of_rows(text: Text, rows: Rows, properties: Sequence[Property]) -> tuple[dict[str, Column], dict[str, Lists]]:
+    """Splits rows of numbers into the properties: scalar columns and lists, by name.
 
     Raises InputError naming the line of a row that is too short or too long.
     """
@@ -88,13 +68,14 @@ def lists_of_rows(text: Text, rows: Rows, properties: Sequence[PropertyLike]) ->
     return scalars, lists
 
 
-def one_row_a_line(data: bytes, start: int, elements: Sequence[ElementLike]) -> bytes | None:
-    """Text whose rows, from the byte `start` on, are told apart by nothing but their numbers of values, with each row on a line of its own.
+def one_row_a_line(data: bytes, start: int, elements: Sequence[Element]) -> bytes | None:
+    """Text in which each row is on a line of its own, made of text in which only the numbers of values tell rows apart.
 
-    None where it holds more or fewer words than the elements ask for, and where its lines are rows, but for some that are wrong.
+    start: the byte at which the rows begin. None where there are more or fewer words than the elements need, and where most lines are rows
+    already, so that the others are wrong.
     """
     block = np.frombuffer(data, np.uint8, offset=start)
-    word = np.zeros(len(block) + 2, dtype=np.bool_)  # and what is no word on either side
+    word = np.zeros(len(block) + 2, dtype=np.bool_)  # with a place that is no word on either side
     word[1:-1] = block > 32
     if not word.any() or ((block < 9) | ((block > 13) & (block < 32))).any():
         return None
@@ -134,26 +115,26 @@ def one_row_a_line(data: bytes, start: int, elements: Sequence[ElementLike]) -> 
     return data[:start] + out.tobytes()
 
 
-def _are_rows(block: NDArray[np.uint8], begins: IntArray, element: ElementLike) -> bool:
-    """Whether most of the first lines of a text, whose words begin at the bytes `begins`, hold as many words as the first element's rows."""
+def _are_rows(block: NDArray[np.uint8], begins: IntArray, element: Element) -> bool:
+    """Whether most of the first lines hold as many words as a row of the first element. begins: the bytes at which words begin."""
     line = np.searchsorted(np.flatnonzero((block == 10) | (block == 13)), begins)
     words = np.unique(line, return_counts=True)[1][: element.count]
     return bool((words == len(element.properties)).mean() > 0.5)
 
 
 def _ranges(starts: IntArray, counts: IntArray) -> IntArray:
-    """Indices start, start + 1, ... of each row, one row after another."""
+    """The indices start, start + 1, ..., `count` of them for each row, one row after another."""
     ends = np.cumsum(counts)
     out: IntArray = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
     return out
 
 
 def lists_of_bytes(
-    source: Source, start: int, count: int, properties: Sequence[PropertyLike], thing: str
+    source: Source, start: int, count: int, properties: Sequence[Property], thing: str
 ) -> tuple[tuple[dict[str, Column], dict[str, Lists]], int]:
-    """Reads `count` binary rows from the byte `start` on: scalar columns and lists, and the byte after them.
+    """Reads `count` binary rows from the byte `start` on: scalar columns and lists by name, and the byte after them.
 
-    Rows of one length are one structured array; the others are found one after another.
+    Rows of equal length are read as one structured array, others one by one. Raises InputError where the file ends early.
     """
     least = sum(np.dtype(prop.count_type or prop.type).itemsize for prop in properties)
     room = (len(source.data) - start) // least
@@ -168,8 +149,8 @@ def lists_of_bytes(
     return _walk(source, start, count, properties, thing)
 
 
-def _row_counts(data: bytes, place: int, properties: Sequence[PropertyLike]) -> list[int] | None:
-    """Lengths of the lists of the row that begins at `place`, None if it does not end within the data."""
+def _row_counts(data: bytes, place: int, properties: Sequence[Property]) -> list[int] | None:
+    """The lengths of the lists in the row that begins at the byte `place`; None where the row does not end within the data."""
     lengths: list[int] = []
     for prop in properties:
         width = np.dtype(prop.type).itemsize
@@ -188,9 +169,9 @@ def _row_counts(data: bytes, place: int, properties: Sequence[PropertyLike]) -> 
 
 
 def _uniform(
-    data: bytes, start: int, count: int, properties: Sequence[PropertyLike], lengths: Sequence[int]
+    data: bytes, start: int, count: int, properties: Sequence[Property], lengths: Sequence[int]
 ) -> tuple[tuple[dict[str, Column], dict[str, Lists]], int] | None:
-    """The rows, if all are as long as the first; None if not."""
+    """The rows, where all have lists as long as those of the first; else None."""
     fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = []
     left = iter(lengths)
     for index, prop in enumerate(properties):
@@ -199,7 +180,7 @@ def _uniform(
             fields.append((f"p{index}", prop.type, (next(left),)))
         else:
             fields.append((f"p{index}", prop.type))
-    if sum(lengths) > 1 << 24:  # numpy's rows end at 2 GB
+    if sum(lengths) > 1 << 24:  # numpy has no rows of more than 2 GB
         return None
     row = np.dtype(fields)
     if count * row.itemsize > len(data) - start:
@@ -220,8 +201,9 @@ def _uniform(
 
 
 def _walk(
-    source: Source, start: int, count: int, properties: Sequence[PropertyLike], thing: str
+    source: Source, start: int, count: int, properties: Sequence[Property], thing: str
 ) -> tuple[tuple[dict[str, Column], dict[str, Lists]], int]:
+    """The rows, read one by one."""
     data, end = source.data, len(source.data)
     steps: list[tuple[struct.Struct | None, int, list[int], list[int]]] = [
         (struct.Struct(_struct_format(prop.count_type)) if prop.count_type else None, np.dtype(prop.type).itemsize, [], [])
@@ -259,11 +241,12 @@ def _walk(
 
 
 def _struct_format(kind: str) -> str:
+    """A numpy type as the module struct writes it."""
     return kind[0] + {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}[kind[1:]]
 
 
 def _gather(data: bytes, places: IntArray, counts: IntArray, kind: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """Values of type `kind` at each of the byte places, counts[i] of them at places[i], in one array."""
+    """One array of all values of type `kind`: counts[i] of them at the byte places[i]."""
     raw = np.frombuffer(data, np.uint8)
     out = np.empty(int(counts.sum()), dtype=kind.newbyteorder("="))
     ends = np.cumsum(counts)

@@ -1,7 +1,7 @@
 """PTX, as Leica Cyclone, FARO Scene and Trimble RealWorks write it: scans one after the other, each a raster of points with a pose.
 
-A scan is its columns and its rows, one number a line; the scanner's position and three axes; a matrix of four rows for row vectors;
-and columns x rows lines "x y z intensity" or "x y z intensity r g b", of which "0 0 0" is a direction without a return.
+A scan has the number of its columns and of its rows, each on a line; the position and the three axes of the scanner; a 4 x 4 matrix for
+row vectors; and columns x rows lines "x y z intensity" or "x y z intensity r g b". There "0 0 0" is a direction without a return.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-_THREE = rb"[ \t]*\S+[ \t]+\S+[ \t]+\S+[ \t]*\r?\n"
-_START = re.compile(rb"(?:\s*\d{1,18}[ \t]*\r?\n){2}(?!(?:" + _THREE + rb"){5})(?:" + _THREE + rb"){2}")
-_HEAD = (1, 1, 3, 3, 3, 3, 4, 4, 4, 4)  # numbers on the lines before the points
-_SHORTEST = 8  # bytes of a point: four digits, and what follows each
-_CONDITION = 1e6  # of a matrix that keeps three dimensions
+_THREE_WORDS = rb"[ \t]*\S+[ \t]+\S+[ \t]+\S+[ \t]*\r?\n"
+_START = re.compile(rb"(?:\s*\d{1,18}[ \t]*\r?\n){2}(?!(?:" + _THREE_WORDS + rb"){5})(?:" + _THREE_WORDS + rb"){2}")
+_HEADER_NUMBERS = (1, 1, 3, 3, 3, 3, 4, 4, 4, 4)  # how many numbers are on each line before the points
+_SHORTEST_POINT = 8  # Bytes: four digits, and a blank or line end behind each.
+_WORST_CONDITION = 1e6  # A matrix of a larger condition number flattens the points.
 
 
 @dataclass(frozen=True)
 class _Scan:
-    """One scan: the rows (N, 4 or 7) with a return; their points (N, 3) and the scanner's position (3,), in the common frame; and whether
-    it has several columns and rows: points in one line are often scans that were merged."""
+    """One scan.
+
+    rows (N, 4 or 7): those with a return; points (N, 3) and position of the scanner (3,), in the common frame; is_raster: whether it has
+    several columns and several rows. Points in one row or column are often several scans that were merged.
+    """
 
     rows: FloatArray
     points: FloatArray
@@ -40,16 +43,16 @@ class _Scan:
     is_raster: bool
 
 
-def is_ptx(data: bytes) -> bool:
-    """Whether text begins with two lines of one whole number and two to four of three words: neither PTS nor a table does."""
-    return _START.match(data) is not None
+def is_ptx(source: Source) -> bool:
+    """Whether a text begins with two lines of one whole number and two to four of three words: neither PTS nor a table does."""
+    return source.is_text and _START.match(source.head) is not None
 
 
 def read_ptx(source: Source) -> Scan:
-    """Reads all scans, each moved by its matrix; the sensor position (N, 3) of each point is its scan's.
+    """Reads all scans, each moved by its matrix. The sensor position (N, 3) of a point is that of its scan.
 
-    Positions are left out where several scans have the same, in the origin: they were merged. Raises InputError naming the line for
-    a count that the file does not hold, a matrix that is singular or for column vectors, and what is no number.
+    Positions are left out where several scans all have theirs in the origin: they are scans that were merged. Raises InputError naming the
+    line for a count that the file does not hold, a matrix that is singular or made for column vectors, and a word that is no number.
     """
     text = as_text(source)
     text = Text(source, in_plain_letters(text.data))
@@ -60,7 +63,7 @@ def read_ptx(source: Source) -> Scan:
     while place < len(rows.counts):
         scan, count = _scan(text, rows, place)
         scans.append(scan)
-        place, directions = place + len(_HEAD) + count, directions + count
+        place, directions = place + len(_HEADER_NUMBERS) + count, directions + count
     points = np.concatenate([scan.points for scan in scans])
     if not len(points):
         raise source.empty(f"no return in {counted(directions, 'direction')}")
@@ -83,23 +86,23 @@ def read_ptx(source: Source) -> Scan:
 
 
 def _check_size(text: Text) -> None:
-    """Raises InputError where the first scan says more points than the file has room for, before these are read."""
+    """Raises InputError where the first scan announces more points than the file has room for, before they are read."""
     head = read_rows(text, rows=2, columns=1)
-    count, room = int(head.values[0]) * int(head.values[1]), (len(text.data) - head.end) // _SHORTEST
+    count, room = int(head.values[0]) * int(head.values[1]), (len(text.data) - head.end) // _SHORTEST_POINT
     if count > room:
         raise text.source.error(f"header says {counted(count, 'point')}, but the file has room for {room:,} at most", DOWNLOAD_AGAIN)
 
 
 def _scan(text: Text, rows: Rows, place: int) -> tuple[_Scan, int]:
-    """The scan whose head begins with row `place`, and the number of its rows of points."""
-    counts, lines = rows.counts[place : place + len(_HEAD)], rows.lines[place:]
-    for line, got, due in zip(lines, counts, _HEAD, strict=False):
+    """The scan whose header begins with row `place`, and the number of its rows of points."""
+    counts, lines = rows.counts[place : place + len(_HEADER_NUMBERS)], rows.lines[place:]
+    for line, got, due in zip(lines, counts, _HEADER_NUMBERS, strict=False):
         if got != due:
             raise text.error(int(line), f"{counted(int(got), 'number')} instead of {due} in the head of a scan")
-    if len(counts) < len(_HEAD):
+    if len(counts) < len(_HEADER_NUMBERS):
         raise text.error(int(lines[-1]), "ends within the head of a scan", DOWNLOAD_AGAIN)
     start = int(rows.starts[place])
-    head = rows.values[start : start + sum(_HEAD)]
+    head = rows.values[start : start + sum(_HEADER_NUMBERS)]
     columns, height = head[:2]
     if not (0 <= columns < 2**31 and 0 <= height < 2**31 and columns % 1 == height % 1 == 0):
         raise text.error(int(lines[0]), f"{columns:g} columns and {height:g} rows are no size of a scan")
@@ -108,21 +111,21 @@ def _scan(text: Text, rows: Rows, place: int) -> tuple[_Scan, int]:
     position = head[2:5]
     if not np.isfinite(position).all():
         raise text.error(int(lines[2]), "the scanner's position is no finite number")
-    count, first = int(columns) * int(height), place + len(_HEAD)
+    count, first = int(columns) * int(height), place + len(_HEADER_NUMBERS)
     table = _points(text, rows, first, count)
     table = table[table[:, :3].any(axis=1)]
-    with np.errstate(over="ignore", invalid="ignore"):  # cleaning counts what is not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is left out later
         points = table[:, :3] @ matrix[:3, :3] + matrix[3, :3]
-    if not position.any():  # not filled in: points are measured from where the scanner stood
+    if not position.any():  # it is not given; points are measured from the scanner
         position = matrix[3, :3]
     return _Scan(table, points, position, columns > 1 and height > 1), count
 
 
 def _points(text: Text, rows: Rows, first: int, count: int) -> FloatArray:
-    """The rows (count, 4 or 7) from `first` on."""
+    """The rows (count, 4 or 7) of points from row `first` on."""
     counts = rows.counts[first : first + count]
     if len(counts) < count:
-        line = int(rows.lines[first - len(_HEAD)])
+        line = int(rows.lines[first - len(_HEADER_NUMBERS)])
         raise text.error(line, f"ends after {len(counts):,} of {counted(count, 'point')} of this scan", DOWNLOAD_AGAIN)
     if not count:
         return np.zeros((0, 7))
@@ -137,10 +140,10 @@ def _points(text: Text, rows: Rows, first: int, count: int) -> FloatArray:
 
 
 def _check_matrix(text: Text, line: int, matrix: FloatArray) -> None:
-    """Raises InputError where a matrix (4, 4) moves no row vectors, or flattens what it moves."""
+    """Raises InputError where a matrix (4, 4) does not move row vectors, or flattens what it moves."""
     if not np.isfinite(matrix).all():
         raise text.error(line, "the matrix of the scan holds NaN or infinity")
     if np.abs(matrix[:, 3] - (0, 0, 0, 1)).max() > 1e-6:
         raise text.error(line, "the matrix of the scan does not end its rows with 0, 0, 0 and 1")
-    if not np.linalg.cond(matrix[:3, :3]) < _CONDITION:
+    if not np.linalg.cond(matrix[:3, :3]) < _WORST_CONDITION:
         raise text.error(line, "the matrix of the scan is singular")

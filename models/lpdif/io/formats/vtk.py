@@ -1,4 +1,4 @@
-"""VTK legacy files: the points of any data set, the polygons and strips of polygonal data, and data of the points."""
+"""VTK legacy files: the points of any data set with their values, and the polygons and triangle strips of polygonal data."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-MAGIC = re.compile(rb"# vtk DataFile Version (\d+)\.\d+[^\n]*\n[^\n]{0,300}\n\s*(ASCII|BINARY)\s*\n", re.IGNORECASE)
-_TYPES = {
+_HEADER = re.compile(rb"# vtk DataFile Version (\d+)\.\d+[^\n]*\n[^\n]{0,300}\n\s*(ASCII|BINARY)\s*\n", re.IGNORECASE)
+_VTK_TYPES = {
     "char": "i1", "signed_char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2",
     "int": "i4", "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8",
     "vtkidtype": "i4", "vtktypeint64": "i8", "vtktypeuint64": "u8", "vtktypeint32": "i4", "float": "f4", "double": "f8",
     "bit": "u1",
 }  # fmt: skip
-_CELLS = {"POLYGONS", "TRIANGLE_STRIPS", "VERTICES", "LINES"}
+_CELL_WORDS = {"POLYGONS", "TRIANGLE_STRIPS", "VERTICES", "LINES"}
 
 
 @dataclass
 class _Cursor:
-    """Where reading has come to; knows how numbers are written."""
+    """A place in the file, from which words and numbers are read. binary: whether numbers are written so."""
 
     source: Source
     binary: bool
     place: int
 
     def words(self) -> list[str] | None:
-        """The words of the next line that has any, None at the end."""
+        """The words of the next line that has any; None at the end of the file."""
         data = self.source.data
         while self.place < len(data):
             end = data.find(b"\n", self.place)
@@ -50,22 +50,22 @@ class _Cursor:
         return None
 
     def number(self, word: str) -> int:
-        """The count that a word is."""
+        """A word as a count. Raises InputError where it is none."""
         if not word.isascii() or not word.removeprefix("-").isdigit() or len(word) > 20 or int(word) < 0:
             raise self.source.error(f"line {self.line()}: {word[:40]!r} is not a count")
         return int(word)
 
     def line(self) -> int:
-        """Number, from 1, of the line read last."""
+        """The number, from 1, of the line that was read last."""
         return self.source.data.count(b"\n", 0, max(0, self.place - 1)) + 1
 
     def values(self, kind: str, count: int, thing: str, per: int = 1) -> NDArray[np.generic]:
-        """The next `count` values. Raises InputError where the file has fewer."""
+        """The next `count` values of a VTK type; `per` of them make one `thing`. Raises InputError where the file has fewer."""
         source = self.source
         kind = kind.lower()
-        if kind not in _TYPES:
+        if kind not in _VTK_TYPES:
             raise source.error(f"line {self.line()}: VTK type {kind[:40]!r} is not understood")
-        dtype = np.dtype(">" + _TYPES[kind])
+        dtype = np.dtype(">" + _VTK_TYPES[kind])
         room = len(source.data) - self.place
         if self.binary and kind == "bit":
             packed = self.values("unsigned_char", -(-count // 8), thing)
@@ -81,7 +81,7 @@ class _Cursor:
                 f"header says {counted(count // per, thing)}, but the file has room for {max(0, room + 1) // (2 * per):,} at most",
                 DOWNLOAD_AGAIN,
             )
-        end = _WORD.search(source.data, self.place)  # numbers may be spread over lines in any way, up to the next word
+        end = _NEXT_WORD.search(source.data, self.place)  # numbers may be on any number of lines, up to the next word
         text = Text(source, source.data[: end.start() + 1] if end else source.data)
         rows = read_rows(text, self.place)
         if len(rows.values) < count:
@@ -93,9 +93,14 @@ class _Cursor:
         return rows.values if dtype.kind == "f" else _whole(source, rows.values, several(thing)).astype(dtype.newbyteorder("="))
 
 
+def is_vtk(source: Source) -> bool:
+    """Whether the file begins with the header of a VTK legacy file."""
+    return _HEADER.match(source.data) is not None
+
+
 def read_vtk(source: Source) -> Scan:
-    """Reads a VTK legacy file. Raises InputError for what its header or size belies."""
-    match = MAGIC.match(source.data)
+    """Reads a VTK legacy file. Raises InputError for a damaged file, and where its counts contradict its size."""
+    match = _HEADER.match(source.data)
     if match is None:
         raise source.error("VTK header is not understood", DOWNLOAD_AGAIN)
     cursor = _Cursor(source, match[2].upper() == b"BINARY", match.end())
@@ -104,12 +109,12 @@ def read_vtk(source: Source) -> Scan:
     data: dict[str, Column] = {}
     while (words := cursor.words()) is not None:
         word = words[0].upper()
-        if word in ("DATASET", "DIMENSIONS"):  # of a grid; its points are listed all the same
+        if word in ("DATASET", "DIMENSIONS"):  # a grid lists its points too
             continue
         if word == "POINTS" and len(words) == 3:
             count = cursor.number(words[1])
             points = cursor.values(words[2], 3 * count, "point", per=3).astype(np.float64).reshape(-1, 3)
-        elif word in _CELLS and len(words) == 3:
+        elif word in _CELL_WORDS and len(words) == 3:
             cells[word] = _cells(cursor, cursor.number(words[1]), cursor.number(words[2]), int(match[1]) >= 5)
         elif word == "POINT_DATA" and len(words) == 2 and points is not None:
             if cursor.number(words[1]) != len(points):
@@ -144,10 +149,11 @@ def read_vtk(source: Source) -> Scan:
     )
 
 
-_WORD = re.compile(rb"\n[ \t\r]*(?!nan|inf)[A-Za-z]", re.IGNORECASE)
+_NEXT_WORD = re.compile(rb"\n[ \t\r]*(?!nan|inf)[A-Za-z]", re.IGNORECASE)
 
 
 def _whole(source: Source, values: NDArray[np.float64], things: str) -> IntArray:
+    """Values as integers. Raises InputError where one is no whole number."""
     good = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2.0**62)
     if not good.all():
         raise source.error(f"{values[~good][0]:g} among the {things} is not a whole number")
@@ -155,7 +161,10 @@ def _whole(source: Source, values: NDArray[np.float64], things: str) -> IntArray
 
 
 def _cells(cursor: _Cursor, number: int, size: int, with_offsets: bool) -> tuple[IntArray, IntArray]:
-    """Corners and counts of cells: since version 5 two arrays, offsets and corners; before, "count corners..." in a row."""
+    """The corners of all cells, and their number in each cell.
+
+    with_offsets: whether they are two arrays, offsets and corners, as since version 5; before, each cell is "count corner corner ...".
+    """
     source, thing = cursor.source, "number of cells"
     if with_offsets:
         arrays: list[IntArray] = []
@@ -189,6 +198,7 @@ def _cells(cursor: _Cursor, number: int, size: int, with_offsets: bool) -> tuple
 
 
 def _faces(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: NDArray[np.float64]) -> IntArray | None:
+    """The triangles (F, 3) of polygons and strips; None where there are none."""
     parts: list[IntArray] = []
     for word in ("POLYGONS", "TRIANGLE_STRIPS"):
         if word not in cells:
@@ -204,12 +214,12 @@ def _faces(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: 
 
 
 def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
-    """Data of the points by name; "normals" and "colors" are (N, 3), the others (N,)."""
+    """The values of points by name: "normals" and "colors" are (N, 3), the others (N,)."""
     source = cursor.source
     out: dict[str, Column] = {}
     while (words := cursor.words()) is not None:
         word = words[0].upper()
-        if word == "SCALARS" and len(words) in (3, 4) and words[2].lower() in _TYPES:
+        if word == "SCALARS" and len(words) in (3, 4) and words[2].lower() in _VTK_TYPES:
             width = cursor.number(words[3]) if len(words) == 4 else 1
             before = cursor.place
             following = cursor.words()
@@ -239,7 +249,7 @@ def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
 
 
 def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | None) -> bool:
-    """Reads the arrays of a FIELD; those of `number` points are kept in `out`. False where one cannot be passed over, as words cannot."""
+    """Reads the arrays of a FIELD, and adds those with `number` rows to `out`. False where an array of words ends what can be read."""
     for _ in range(arrays):
         words = cursor.words() or []
         if words[:1] == ["METADATA"]:
@@ -248,7 +258,7 @@ def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | N
         if len(words) != 4:
             raise cursor.source.error(f'line {cursor.line()}: {" ".join(words)[:60]!r} is not "NAME VALUES POINTS TYPE" of an array')
         width, rows = cursor.number(words[1]), cursor.number(words[2])
-        if words[3].lower() not in _TYPES:
+        if words[3].lower() not in _VTK_TYPES:
             log.warning("%s: array %s of type %s and what follows left out", cursor.source.name, words[0][:40], words[3][:40])
             return False
         values = cursor.values(words[3], width * rows, f"value of {words[0][:40]}", per=max(1, width)).reshape(rows, width)
@@ -258,7 +268,7 @@ def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | N
 
 
 def _keep(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> None:
-    """Keeps values (N, C) of points by their name: one of each point, or what its name says to be normals or colours."""
+    """Adds values (N, C) of points to `out`: where there is one for each point, or the name says that they are normals or colours."""
     parts = parts_named(name, values.shape[1]) if values.shape[1] > 1 else None
     if values.shape[1] == 1 and name not in ("normals", "colors"):
         out.setdefault(name, values[:, 0])
@@ -269,7 +279,7 @@ def _keep(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> Non
 
 
 def _skip_metadata(cursor: _Cursor) -> None:
-    """Passes over lines up to an empty one."""
+    """Skips all lines up to an empty one."""
     data = cursor.source.data
     end = data.find(b"\n\n", cursor.place)
     cursor.place = len(data) if end < 0 else end + 1

@@ -22,26 +22,26 @@ _HORIZONTAL = (
 _HEIGHTS = ("altitude", "alt", "elevation", "elev", "height", "hoehe", "hohe", "up", "depth")
 _VERTICAL = {"0": ("2",), "e": ("z", *_HEIGHTS, "h", "u")}
 _VERTICAL_ELSE = ("z", *_HEIGHTS, "h")
-_WORDS = {word for pair in _HORIZONTAL for word in pair} | {"2", "h", "u", *_HEIGHTS}
+_AXIS_WORDS = {word for pair in _HORIZONTAL for word in pair} | {"2", "h", "u", *_HEIGHTS}
 # words of stems: of places, and of what has three parts too and is none
-_PLACES = {
+_POSITION_WORDS = {
     "p", "pos", "position", "positions", "point", "points", "coord", "coords", "coordinate", "coordinates", "cartesian", "xyz",
     "location", "loc", "center", "centre", "vertex", "vertices", "field",
 }  # fmt: skip
-_NO_PLACES = {
+_OTHER_WORDS = {
     "n", "norm", "normal", "normals", "v", "vel", "velocity", "u", "w", "omega", "angular", "linear", "a", "acc", "accel", "acceleration",
     "q", "quat", "quaternion", "orientation", "r", "rot", "rotation", "gyro", "mag", "b", "dir", "direction", "ray", "flow", "force", "f",
     "d", "delta", "s", "scale", "size", "std", "sd", "sigma", "var", "cov", "covariance", "err", "error", "accuracy", "precision",
     "color", "colors", "rgb", "angle", "above", "agl", "rate",
 }  # fmt: skip
-_NEVER = {
+_NEVER_COORDINATES = {
     "", "time", "timestamp", "stamp", "date", "sec", "secs", "nsec", "nsecs", "seconds", "seq", "frame", "id", "ids", "fid", "pid", "oid",
     "index", "idx", "no", "nr", "num", "number", "intensity", "reflectance", "reflectivity", "amplitude", "class", "classification",
     "label", "return", "ring",
 }  # fmt: skip
 _LATITUDES = {"lat", "lati", "latitude"}
 _LONGITUDES = {"lon", "lng", "long", "longi", "longitude"}
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # "GPSLat_deg" is GPS, Lat, deg
+_NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # "GPSLat_deg" is GPS, Lat, deg
 
 Triple = tuple[str, str, str]
 
@@ -81,12 +81,12 @@ def says_an_axis(names: Sequence[str]) -> bool:
 
 def is_no_coordinate(name: str) -> bool:
     """Whether a plain name is of a time, a number of the row, or a value: none that could be a coordinate."""
-    return any(word in _NEVER or word.endswith(("time", "timestamp")) for word in name.split("_"))
+    return any(word in _NEVER_COORDINATES or word.endswith(("time", "timestamp")) for word in name.split("_"))
 
 
 def are_degrees(names: Sequence[str]) -> bool:
     """Whether names, as they are spelt, have the words of a latitude and of a longitude: "PosLat" and "PosLng"."""
-    words = {word.lower() for name in names for word in _WORD.findall(name)}
+    words = {word.lower() for name in names for word in _NAME_WORD.findall(name)}
     return bool(words & _LATITUDES) and bool(words & _LONGITUDES)
 
 
@@ -96,7 +96,7 @@ def _readings(name: str) -> list[tuple[str, str]]:
     out: list[tuple[str, str]] = []
     for place, word in enumerate(words):
         before, after = "".join(f"{w}_" for w in words[:place]), "".join(f"_{w}" for w in words[place + 1 :])
-        if word in _WORDS:
+        if word in _AXIS_WORDS:
             out.append((word, f"{before}*{after}"))
             continue
         if word[:1] in ("x", "y", "z"):
@@ -109,4 +109,4 @@ def _readings(name: str) -> list[tuple[str, str]]:
 def _rank(stem: str) -> int:
     """0 for no stem, 1 for one that speaks of places, 2 for another, 3 for one of something else."""
     words = {word for word in stem.replace("*", "_").split("_") if word}
-    return 3 if words & _NO_PLACES else 1 if words & _PLACES else 2 if words else 0
+    return 3 if words & _OTHER_WORDS else 1 if words & _POSITION_WORDS else 2 if words else 0

@@ -22,7 +22,7 @@ log = logging.getLogger("lpdif")
 Column = NDArray[np.generic]
 
 # what programs call normals and colours; compared after `plain`
-_NORMALS = (
+_NORMAL_NAMES = (
     ("nx", "ny", "nz"),
     ("normal_x", "normal_y", "normal_z"),
     ("normalx", "normaly", "normalz"),
@@ -30,7 +30,7 @@ _NORMALS = (
     ("normals_0", "normals_1", "normals_2"),
     ("n_x", "n_y", "n_z"),
 )
-_COLORS = (
+_COLOR_NAMES = (
     ("red", "green", "blue"),
     ("r", "g", "b"),
     ("diffuse_red", "diffuse_green", "diffuse_blue"),
@@ -42,7 +42,7 @@ _COLORS = (
     ("rgb_0", "rgb_1", "rgb_2"),
 )
 # fields of several values a point, and what these are; letters alone, as "xyzi", name theirs
-_FIELDS = {
+_PART_NAMES = {
     **dict.fromkeys(("points", "point", "position", "positions", "pos", "coords", "coordinates", "vertices", "location"), ("x", "y", "z")),
     **dict.fromkeys(("normals", "normal", "n"), ("nx", "ny", "nz")),
     **dict.fromkeys(("colors", "color", "colours", "colour"), ("red", "green", "blue")),
@@ -51,15 +51,15 @@ _FIELDS = {
 _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
 _LONGEST_NAME = 100
-_MOST_SAID = 12  # names in a message
+_MOST_LISTED = 12  # names in a message
 _UNIT = re.compile(r"[\[(][^\])]*[\])]")
-_UNWORDLY = re.compile(r"[^0-9a-z]+")
+_PUNCTUATION = re.compile(r"[^0-9a-z]+")
 
 
 def plain(name: str) -> str:
     """A column name without case, accents, units and punctuation: "//X [m]" is "x", "Points:0" is "points_0", "Höhe" is "hohe"."""
     name = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    return _UNWORDLY.sub("_", _UNIT.sub("", name.lower())).strip("_")
+    return _PUNCTUATION.sub("_", _UNIT.sub("", name.lower())).strip("_")
 
 
 def scan_of_columns(
@@ -92,8 +92,8 @@ def scan_of_columns(
     if "depth" in axes[2].split("_"):
         log.warning("%s: z is a depth, taken as it is: where depths grow downwards, the mesh is a mirror image", source.name)
     points = _float64([named.pop(key) for key in axes])
-    normals = _take(named, _NORMALS)
-    colors = _take(named, _COLORS)
+    normals = _take(named, _NORMAL_NAMES)
+    colors = _take(named, _COLOR_NAMES)
     left_out = {key for pair in _TEXTURES if pair <= set(named) for key in pair} | (_OPACITIES if colors is not None else set())
     extras = {spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in left_out and column.ndim == 1}
     return Scan(
@@ -110,7 +110,7 @@ def scan_of_columns(
 def parts_named(name: str, number: int) -> list[str] | None:
     """The names of the values in a field of `number` (> 1) values a point: x, y and z of "xyz"; None where its name does not say."""
     key = plain(name[:_LONGEST_NAME])
-    parts = list(_FIELDS.get(key, key if set(key) <= set("xyzirgba") else ""))
+    parts = list(_PART_NAMES.get(key, key if set(key) <= set("xyzirgba") else ""))
     return [*parts, *[""] * (number - len(parts))] if 3 <= len(parts) <= number else None
 
 
@@ -129,7 +129,7 @@ def coordinate_columns(names: Sequence[str]) -> list[int]:
 def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
     """Which columns may be coordinates though their names do not say so. Raises InputError for fewer than three, or where two are named."""
     known = [plain(name[:_LONGEST_NAME]) for name in names]
-    taken = {name for triple in (*_NORMALS, *_COLORS) if set(triple) <= set(known) for name in triple}
+    taken = {name for triple in (*_NORMAL_NAMES, *_COLOR_NAMES) if set(triple) <= set(known) for name in triple}
     left = [column for column, name in enumerate(known) if name not in taken and not is_no_coordinate(name)]
     if len(left) < 3 or says_an_axis(known):
         raise no_coordinates(source, names)
@@ -187,8 +187,8 @@ def _float64(triple: Sequence[Column]) -> FloatArray:
 
 def list_names(names: Sequence[str]) -> str:
     """Names of columns for a message, those left out as "-", and of many only the first."""
-    words = " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names[:_MOST_SAID])
-    return words if len(names) <= _MOST_SAID else f"{words} ... and {len(names) - _MOST_SAID:,} more"
+    words = " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names[:_MOST_LISTED])
+    return words if len(names) <= _MOST_LISTED else f"{words} ... and {len(names) - _MOST_LISTED:,} more"
 
 
 def first_of(arrays: Mapping[str, object], names: Sequence[str]) -> str | None:

@@ -16,15 +16,15 @@ import numpy as np
 from lpdif.io.table.numbers import NOT_A_NUMBER, Bytes
 
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
-_WITH_COMMA = re.compile(rb"[+-]?\d+(?:,\d+)?(?:[eEdD][+-]?\d+)?")
+_COMMA_NUMBER = re.compile(rb"[+-]?\d+(?:,\d+)?(?:[eEdD][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(rb"(?<=\d),(?=\d)")
-_APART = re.compile(rb"\s*,\s+|\s+,\s*|\s+")  # between fields, where a comma among digits is none of what parts them
+_FIELD_GAP = re.compile(rb"\s*,\s+|\s+,\s*|\s+")  # between fields, where a comma among digits is none of what parts them
 _COMMA_AT_NUMBER = re.compile(rb"\d\s*,[\t\d]")
 _THOUSANDS = re.compile(rb"[+-]?\d{1,3}(?:(?:,\d{3})+(?:\.\d+)?|(?:\.\d{3})+,\d+)")
 _QUOTED = re.compile(rb'"([^"\n]*)"')
 _NUMERIC = re.compile(rb"[-+.,;\seE\d]*")
 _NOT_IN_A_WORD = re.compile(rb"[\s,;#%!/]")
-SURE = (b";", b"|")  # delimiters that are nothing else
+CERTAIN_DELIMITERS = (b";", b"|")  # delimiters that are nothing else
 _NO_BREAK, _MINUS = "\u00a0".encode(), "\u2212".encode()
 _IN_A_NUMBER = re.compile(rb"(?m)^(?=.*\d" + _NO_BREAK + rb"\d{3}(?!\d)).*\d[ \t,;|]+[-+.\d]")  # parts thousands, as another mark parts fields
 _SEGMENT = re.compile(rb"(?m)^[ \t]*>[^\n]*")
@@ -55,7 +55,8 @@ def in_plain_letters(data: bytes) -> bytes:
 class Dialect:
     """What parts fields: a semicolon, a bar, a tab, a comma or blanks (a comma may have blanks at its side, and these may part fields too).
 
-    decimal_comma: whether commas between digits are decimal points though none of SURE parts fields; where one does, they always are.
+    decimal_comma: whether commas between digits are decimal points where the delimiter is none of CERTAIN_DELIMITERS. Beside one of those
+    they always are.
     """
 
     delimiter: bytes
@@ -64,14 +65,14 @@ class Dialect:
     @property
     def commas_are_decimal(self) -> bool:
         """Whether a comma between two digits is a decimal point."""
-        return self.decimal_comma or self.delimiter in SURE
+        return self.decimal_comma or self.delimiter in CERTAIN_DELIMITERS
 
     def split(self, line: bytes) -> list[bytes]:
         """The fields of a line, numbers with decimal points."""
-        if self.delimiter in SURE:
+        if self.delimiter in CERTAIN_DELIMITERS:
             return [_DECIMAL_COMMA.sub(b".", field.strip()) for field in _without_last(line.split(self.delimiter))]
         if self.decimal_comma:
-            return [_DECIMAL_COMMA.sub(b".", field) for field in _without_last(_APART.split(line.strip()))]
+            return [_DECIMAL_COMMA.sub(b".", field) for field in _without_last(_FIELD_GAP.split(line.strip()))]
         if self.delimiter == b",":
             return [part for field in _without_last(line.split(b",")) for part in _parts(field) or [b""]]
         if self.delimiter == b"\t":
@@ -89,13 +90,13 @@ class Dialect:
             decimal[:-1] &= digit[1:]
             block = np.where(decimal, np.uint8(46), block)
             comma &= ~decimal
-        parting = (block == 34) | (block == ord(self.delimiter) if self.delimiter in SURE else comma | (block == 59))
+        parting = (block == 34) | (block == ord(self.delimiter) if self.delimiter in CERTAIN_DELIMITERS else comma | (block == 59))
         return np.where(parting, np.uint8(32), block)
 
 
 def dialect_of(line: bytes, decimal_comma: bool = False) -> Dialect:
     """How a line is written; decimal_comma: whether commas between digits are decimal points, if no delimiter says so."""
-    for delimiter in SURE:
+    for delimiter in CERTAIN_DELIMITERS:
         if delimiter in line:
             return Dialect(delimiter)
     if b"," in line and (b"\t" not in line or _COMMA_AT_NUMBER.search(line)):
@@ -110,22 +111,22 @@ def has_decimal_commas(rows: Sequence[bytes]) -> bool:
 
 
 def _not_surely_parted(rows: Sequence[bytes]) -> list[bytes]:
-    return [row for row in rows if not any(delimiter in row for delimiter in SURE)]
+    return [row for row in rows if not any(delimiter in row for delimiter in CERTAIN_DELIMITERS)]
 
 
 def _may_have_decimal_commas(row: bytes) -> bool:
-    fields = _without_last(_APART.split(row.strip()))
+    fields = _without_last(_FIELD_GAP.split(row.strip()))
     if len(fields) < 2 or any(b"." in field and is_number(field) for field in fields):
         return False
     if len(fields) == 2 and not all(b"," in field for field in fields):
         return False
-    return all(_WITH_COMMA.fullmatch(field) for field in fields if b"," in field)
+    return all(_COMMA_NUMBER.fullmatch(field) for field in fields if b"," in field)
 
 
 def commas_say_both(rows: Sequence[bytes]) -> bool:
     """Whether commas part fields of rows that have decimal commas too, and a coordinate has none: `1, 2, 3,4` may be three fields or four."""
     rows = _not_surely_parted(rows)
-    table = [_without_last(_APART.split(row.strip())) for row in rows]
+    table = [_without_last(_FIELD_GAP.split(row.strip())) for row in rows]
     plain = any(all(b"," not in fields[column] for fields in table if column < len(fields)) for column in range(3))
     return plain and any(b"," in _DECIMAL_COMMA.sub(b"", row).rstrip(b", \t") for row in rows)
 
@@ -137,7 +138,7 @@ def parts_thousands(rows: Sequence[bytes]) -> bool:
 
 
 def _parts_thousands(row: bytes) -> bool:
-    fields = _without_last(_APART.split(row.strip()))
+    fields = _without_last(_FIELD_GAP.split(row.strip()))
     commas = [field for field in fields if b"," in field]
     sure = any(b"." in field or field.count(b",") > 1 for field in commas)
     return len(fields) >= 3 and sure and all(map(_THOUSANDS.fullmatch, commas))

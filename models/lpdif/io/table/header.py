@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from lpdif.io.source import DOWNLOAD_AGAIN, Text
+from lpdif.io.source import DOWNLOAD_AGAIN, HEAD_BYTES, Text
 from lpdif.io.table.columns import coordinates_named
 from lpdif.io.table.dialect import Dialect, dialect_of, has_decimal_commas, is_number, without_quotes
-from lpdif.io.table.numbers import LONGEST
+from lpdif.io.table.numbers import MOST_NUMBERS_IN_LINE
 
-HEAD = 1 << 16  # names and comments are looked for in so many bytes
 COMMENTS = (b"#", b"//", b"%", b"!")
 COMMENT = re.compile(rb"(?<!1\.)(?:#|//|%|!)[^\n]*")
 _LIKE_A_NUMBER = re.compile(rb"[-+.,'\d]*\d|[+-]?(?:nan|inf)", re.IGNORECASE)
@@ -18,8 +17,8 @@ _DATA_LIKE = re.compile(rb"[#/%!]+\s*[-+.,\d\s]+$")  # a comment of nothing but 
 _LABEL = re.compile(rb"[A-Za-z_ ]+[:=][ \t]+")  # "columns: x y z"
 _SEPARATOR = re.compile(rb"sep=.", re.IGNORECASE)  # a word to a program, not to us
 _ROW_NAME = re.compile(rb'\s*"[^"\n]*"[\s,;|]+[^"\s]')  # in quotes, before values without any
-_TITLES = 10
-_LOOK = 50  # rows that are looked at to tell how all are meant
+_MOST_TITLES = 10
+_ROWS_LOOKED_AT = 50  # rows that are looked at to tell how all are meant
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class _Lines:
     naming: int | None = None  # the title that names columns for sure
 
     def add_comment(self, line: bytes) -> None:
-        self.comments = (self.comments + _candidates(line))[-2 * _TITLES :]
+        self.comments = (self.comments + _candidates(line))[-2 * _MOST_TITLES :]
 
     def add_title(self, line: bytes, number: int, are_names: bool = False) -> None:
         candidates = _candidates(line)
@@ -92,7 +91,7 @@ def layout_of(text: Text) -> Layout:
     while place < len(data):
         end = data.find(b"\n", place)
         end = len(data) if end < 0 else end
-        if end - place > LONGEST:
+        if end - place > MOST_NUMBERS_IN_LINE:
             raise text.error(number, f"a line of {(end - place) / 2**20:.0f} MB is no row of numbers", DOWNLOAD_AGAIN)
         line = without_quotes(data[place:end]).strip()
         if _LIKE_A_NUMBER.match(line):
@@ -112,11 +111,11 @@ def layout_of(text: Text) -> Layout:
             return Layout(place, [], dialect, count, len(tokens))
         elif tokens and _SEPARATOR.fullmatch(line) is None:
             before.add_title(line, number)
-            if len(before.lines) > _TITLES:
+            if len(before.lines) > _MOST_TITLES:
                 raise text.error(number, f"{line[:40].decode('utf-8', 'replace')!r} is no row of numbers")
         place, number = end + 1, number + 1
-        if place > HEAD:
-            raise text.source.error(f"no rows of numbers in its first {HEAD} bytes")
+        if place > HEAD_BYTES:
+            raise text.source.error(f"no rows of numbers in its first {HEAD_BYTES} bytes")
     return Layout(len(data), [], Dialect(b" "), count, 0)
 
 
@@ -146,8 +145,8 @@ def rows_of_head(data: bytes, start: int, dialect: Dialect) -> list[list[bytes]]
 
 def _lines(data: bytes, start: int) -> list[bytes]:
     """The lines without quotes in so many bytes from `start` on; not the last, if it is cut there."""
-    lines = without_quotes(data[start : start + HEAD]).split(b"\n")
-    return lines[:-1] if len(data) > start + HEAD else lines
+    lines = without_quotes(data[start : start + HEAD_BYTES]).split(b"\n")
+    return lines[:-1] if len(data) > start + HEAD_BYTES else lines
 
 
 def _candidates(line: bytes) -> list[list[str]]:
@@ -175,7 +174,7 @@ def _has_words(tokens: list[bytes], before: _Lines) -> bool:
 
 def _has_row_names(data: bytes, start: int, dialect: Dialect) -> bool:
     """Whether the first fields of rows are their names: words, quoted where values are not, or numbers from 0 or 1 on."""
-    first = [row[0] for row in rows_of_head(data, start, dialect)[:_LOOK]]
+    first = [row[0] for row in rows_of_head(data, start, dialect)[:_ROWS_LOOKED_AT]]
     if _ROW_NAME.match(data, start) or not is_number(first[0]):
         return True
     return len(first) > 3 and any(first == [b"%d" % number for number in range(least, least + len(first))] for least in (0, 1))
@@ -193,7 +192,7 @@ def _are_column_numbers(tokens: list[bytes]) -> bool:
 
 def _some_whole(data: bytes, start: int, dialect: Dialect, columns: int) -> bool:
     """Whether there are no rows below, or one of whole numbers only."""
-    rows = rows_of_head(data, start, dialect)[:_LOOK]
+    rows = rows_of_head(data, start, dialect)[:_ROWS_LOOKED_AT]
     return not rows or any(len(row) != columns or all(field.lstrip(b"+-").isdigit() for field in row) for row in rows[:-1] or rows)
 
 
@@ -203,4 +202,4 @@ def _is_labelled(tokens: list[bytes]) -> bool:
 
 
 def _all_labelled(data: bytes, start: int, dialect: Dialect, columns: int) -> bool:
-    return all(len(row) == columns and _is_labelled(row) for row in rows_of_head(data, start, dialect)[:_LOOK][:-1])
+    return all(len(row) == columns and _is_labelled(row) for row in rows_of_head(data, start, dialect)[:_ROWS_LOOKED_AT][:-1])

@@ -6,29 +6,32 @@ import numpy as np
 
 from lpdif.arrays import FloatArray
 
-_SAMPLE = 20_000  # rows that tell what columns are
-_EPOCH = 1e8  # seconds since 1970, or any smaller part of these: no coordinate is so large
+_SAMPLE_ROWS = 20_000  # of a table, from which its columns are inferred; twice as many at most
+_FEWEST_ROWS = 8  # of a table in which a column before the coordinates is looked for
+_LEAST_TIME = 1e8  # seconds since 1970, or more of a smaller unit: no coordinate is so large
 _FARTHEST = 1e7  # metres: the largest coordinate on Earth
-_SMOOTH = 0.2  # of the standard deviation of a column, the median step to the next cell
-_SCANS = 20  # scans that are numbered in one file
-_SURE = 0.15  # by how much one of two columns fits colours better, to be one for sure
-_IN_A_CELL = 8  # points, about: near ones have near colours
+_SMOOTH_STEP = 0.2  # of the standard deviation of a column: the largest median step of coordinates from one row to the next
+_MOST_SCANS = 20  # that are numbered in one file
+_CLEAR_MARGIN = 0.15  # of likeness, by which one of two columns has to fit colours better to be taken for one without doubt
+_CELL_POINTS = 8  # in a cell of a grid, about, whose points are near enough to have like colours
+
+Guess = tuple[list[str], str]  # names of columns, and what else the columns might be ("" where nothing speaks for that)
 
 
 def guess_names(values: FloatArray, intensity_first: bool) -> list[str]:
-    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values: those of `guess`."""
+    """The names of `guess`, without the doubt."""
     return guess(values, intensity_first)[0]
 
 
-def guess(values: FloatArray, intensity_first: bool) -> tuple[list[str], str]:
-    """Names for the columns of a table (N, C >= 3) that has none, and what else they might be ("" where nothing speaks for that).
+def guess(values: FloatArray, intensity_first: bool) -> Guess:
+    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values; and what else they might be.
 
-    The first three are coordinates, after what `_columns_before` finds. Then, from left to right: three columns of unit length are
-    normals, three of 0..255 or 0..1 are colours, any other column is a value on its own. Of four columns of bytes at the end, three
-    are colours. intensity_first: the column after the coordinates is an intensity if exactly four are left (the layout of PTS).
+    The first three columns are coordinates, after those that `_leading_columns` finds. Then, from left to right: three columns of unit
+    length are normals, three of 0..255 or 0..1 are colours, any other column is a value of its own. Of four columns of bytes at the end,
+    three are colours. intensity_first: whether exactly four columns behind the coordinates begin with an intensity, as in PTS.
     """
     total, sample = values.shape[1], _sampled(values)
-    names, doubt = _columns_before(values)
+    names, doubt = _leading_columns(values)
     names += ["x", "y", "z"]
     scalars, points = 0, sample[:, len(names) - 3 : len(names)]
     if intensity_first and total - len(names) == 4:
@@ -55,65 +58,85 @@ def guess(values: FloatArray, intensity_first: bool) -> tuple[list[str], str]:
     return names, doubt
 
 
-def _columns_before(values: FloatArray) -> tuple[list[str], str]:
-    """What stands before x, y and z in a table (N, C >= 3) without names: names, "" for a column that is none of a point's.
+def _leading_columns(values: FloatArray) -> Guess:
+    """Names of the columns that stand before x, y and z in a table (N, C >= 3): "time", colours, or "" for what is no value of a point.
 
-    A number of the row, a time, or a colour: whole numbers before three columns with decimals. So are the number of a scan, and row and
-    column of a scanner's raster; but slices of constant x and a grid of heights look like these, so that colours or normals must stand
-    behind, or all three go on smoothly from cell to cell. Second comes what else it might be, "" where nothing speaks for that.
+    They are told by whole numbers, or times, before three columns with decimals. Slices of constant x, or the cells of a grid of heights,
+    look like the number of a scan, or like the row and column of a scanner's raster: so these are taken for numbers only where more
+    speaks for it.
     """
-    if values.shape[1] < 4 or len(values) < 8:
+    if values.shape[1] < 4 or len(values) < _FEWEST_ROWS:
         return [], ""
     first = values[:, 0].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         step = np.diff(first)
-    if first[0] in (0, 1) and (step == 1).all():
+    if first[0] in (0, 1) and (step == 1).all():  # the number of the row
         return [""], ""
     head = _sampled(values[:, :6])
-    if len(head) < 8:
+    if len(head) < _FEWEST_ROWS:
         return [], ""
     whole, decimal = (head == np.rint(head)).all(axis=0), (head != np.rint(head)).mean(axis=0) > 0.5
-    rising = bool((step >= 0).all())
-    if head[:, 0].min() >= _EPOCH and rising and np.abs(head[:, 1:4]).max() < _FARTHEST:
+    rising, strictly_rising = bool((step >= 0).all()), bool((step > 0).all())
+    if head[:, 0].min() >= _LEAST_TIME and rising and np.abs(head[:, 1:4]).max() < _FARTHEST:
         return ["time"], ""
-    if whole[0] and decimal[1:4].all() and (step > 0).all():
+    one_before, two_before, three_before = (whole[:count].all() and decimal[count : count + 3].sum() == 3 for count in (1, 2, 3))
+    if one_before and strictly_rising:  # the number of the row, with gaps
         return [""], ""
     if _are_normals_or_fractions(head[:, 3:6]):
         return [], ""
-    if whole[0] and decimal[1:4].all():
-        return ([""], "") if rising and _numbers_scans(first) and _triple_at(values, 4) else ([], "x y z may be its columns 2 to 4")
-    if whole[:2].all() and decimal[2:5].sum() == 3:
-        in_raster = _in_order(head[:, 0], head[:, 1]) or _in_order(head[:, 1], head[:, 0])
-        numbered = in_raster and set(head[:, :2].min(axis=0)) <= {0, 1} and (_triple_at(values, 5) or _go_on(head[:, 2:5]))
-        return (["", ""], "") if numbered else ([], "x y z may be its columns 3 to 5")
-    if whole[:3].all() and decimal[3:6].sum() == 3 and head[:, :3].min() >= 0 and head[:, :3].max() <= 255:
-        if _in_order(*head[:, :3].T) or _in_order(*head[:, 2::-1].T) or _fill_cells(head[:, :3]):  # voxels, with values
-            return [], ""
-        return (["red", "green", "blue"], "") if head[:, :3].max() > 127 else ([], "x y z may be its columns 4 to 6")
-    return [], "the first may be the number of the row" if whole[0] and (step > 0).all() else ""
+    if one_before:
+        return _scan_number(values, first, rising)
+    if two_before:
+        return _raster_cell(values, head)
+    if three_before and _are_bytes(head[:, :3]):
+        return _leading_colors(head[:, :3])
+    return [], "the first may be the number of the row" if whole[0] and strictly_rising else ""
+
+
+def _scan_number(values: FloatArray, first: FloatArray, rising: bool) -> Guess:
+    """The name of the first column (N,), whole numbers: of scans, where they rise from 0 or 1 and colours or normals end the table."""
+    if rising and _numbers_scans(first) and _triple_at(values, 4):
+        return [""], ""
+    return [], "x y z may be its columns 2 to 4"
+
+
+def _raster_cell(values: FloatArray, head: FloatArray) -> Guess:
+    """The names of two columns of whole numbers: of row and column in a scanner's raster, where they go through it cell by cell from 0 or 1,
+    and colours or normals end the table or the coordinates go on smoothly from cell to cell."""
+    in_order = _in_order(head[:, 0], head[:, 1]) or _in_order(head[:, 1], head[:, 0])
+    if in_order and set(head[:, :2].min(axis=0)) <= {0, 1} and (_triple_at(values, 5) or _go_on(head[:, 2:5])):
+        return ["", ""], ""
+    return [], "x y z may be its columns 3 to 5"
+
+
+def _leading_colors(triple: FloatArray) -> Guess:
+    """The names of three columns of bytes (N, 3) before others: colours, unless they are the voxels of a grid with values."""
+    if _in_order(*triple.T) or _in_order(*triple[:, ::-1].T) or _fill_cells(triple):
+        return [], ""
+    return (["red", "green", "blue"], "") if triple.max() > 127 else ([], "x y z may be its columns 4 to 6")
 
 
 def _numbers_scans(column: FloatArray) -> bool:
-    """Whether rising whole numbers are one, or 0, 1, 2... or 1, 2, 3... for a few scans."""
+    """Whether rising whole numbers are all the same, or count a few scans from 0 or 1 on."""
     numbers = np.unique(column)
-    return len(numbers) == 1 or bool(len(numbers) <= _SCANS and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
+    return len(numbers) == 1 or bool(len(numbers) <= _MOST_SCANS and numbers[0] in (0, 1) and (np.diff(numbers) == 1).all())
 
 
 def _triple_at(values: FloatArray, column: int) -> bool:
-    """Whether normals, or colours that are bytes, begin with this column of a table (N, C), or the next, behind an intensity."""
+    """Whether normals, or colours that are bytes, begin at this column of a table (N, C), or at the next one, behind an intensity."""
     rest = _sampled(values[:, column : column + 4])
     triples = [rest[:, start : start + 3] for start in (0, 1) if rest.shape[1] >= start + 3]
     return any(_are_normals(triple) or (_are_bytes(triple) and _are_colors(triple) and float(triple.max()) > 1) for triple in triples)
 
 
 def _go_on(triple: FloatArray) -> bool:
-    """Whether three columns (N, 3), from row to row, mostly change by little of their spread."""
+    """Whether the median step of three columns (N, 3) from row to row is small beside their spread."""
     spread = triple.std(axis=0)
-    return bool((np.median(np.abs(np.diff(triple, axis=0)), axis=0) < _SMOOTH * spread).all())
+    return bool((np.median(np.abs(np.diff(triple, axis=0)), axis=0) < _SMOOTH_STEP * spread).all())
 
 
 def _fill_cells(cells: FloatArray) -> bool:
-    """Whether whole numbers (N, 3) are places of a grid, each once and most beside another: colours repeat, or lie far apart."""
+    """Whether whole numbers (N, 3) are cells of a grid: each occurs once and most have a neighbour. Colours repeat, or lie far apart."""
     from scipy.spatial import cKDTree
 
     if len(np.unique(cells, axis=0)) < len(cells):
@@ -122,7 +145,7 @@ def _fill_cells(cells: FloatArray) -> bool:
 
 
 def _in_order(*columns: FloatArray) -> bool:
-    """Whether rows rise by the first column, those of one value in it by the second, and so on: cells of a raster."""
+    """Whether rows are in lexicographic order of these columns, and no two are equal: then they go through a raster cell by cell."""
     after = np.zeros(len(columns[0]) - 1, dtype=bool)
     for column in reversed(columns):
         step = np.diff(column)
@@ -131,13 +154,13 @@ def _in_order(*columns: FloatArray) -> bool:
 
 
 def _sampled(values: FloatArray) -> FloatArray:
-    """Rows (M <= 40,000, C) of a table (N, C), in their order, without those that hold NaN or infinity."""
-    sample = values[:: max(1, len(values) // _SAMPLE)].astype(np.float64)
+    """Up to 2 * _SAMPLE_ROWS rows of a table (N, C), evenly spread and in their order, without those that hold NaN or infinity."""
+    sample = values[:: max(1, len(values) // _SAMPLE_ROWS)].astype(np.float64)
     return sample[np.isfinite(sample).all(axis=1)]
 
 
 def _are_normals(triple: FloatArray) -> bool:
-    """Whether rows of three columns (N, 3) have unit length, but for zeros."""
+    """Whether nine in ten rows of three columns (N, 3), apart from rows of zeros, have unit length."""
     with np.errstate(over="ignore"):
         length = np.linalg.norm(triple, axis=1)
     given = length > 0
@@ -152,19 +175,21 @@ def _are_normals_or_fractions(triple: FloatArray) -> bool:
 
 
 def _are_colors(triple: FloatArray) -> bool:
+    """Whether three columns (N, 3) are colours by their range: from 0 to 1, or whole numbers from 0 to 255."""
     low, high = triple.min(), triple.max()
     whole = bool((triple == np.rint(triple)).all())
     return bool(low >= 0) and bool(high > 0) and (bool(high <= 1) or (whole and bool(high <= 255)))
 
 
 def _are_bytes(values: FloatArray) -> bool:
+    """Whether all values are whole numbers from 0 to 255."""
     return bool((values == np.rint(values)).all()) and bool(values.min() >= 0) and bool(values.max() <= 255)
 
 
-def _colors_of_four(points: FloatArray, four: FloatArray) -> tuple[list[str], str]:
-    """Names of four columns of bytes (N, 4): colours with an opacity behind, or a value before or behind; and another way to name them.
+def _colors_of_four(points: FloatArray, four: FloatArray) -> Guess:
+    """Names of four columns of bytes (N, 4): colours with an opacity behind them, or with an intensity before or behind them.
 
-    What is no colour has few values, or goes less with the two columns in the middle, which are colours either way.
+    The column that is no colour has few values, or is less like the two columns in the middle, which are colours either way.
     """
     colors = ["red", "green", "blue"]
     if (four[:, 3] == 255).all():
@@ -172,27 +197,27 @@ def _colors_of_four(points: FloatArray, four: FloatArray) -> tuple[list[str], st
     number = [len(np.unique(column)) for column in four.T]
     if 2 * number[3] < min(number[:3]):
         return [*colors, "intensity"], ""
-    first, last = (_goes_with(points, four[:, column], four[:, 1:3]) for column in (0, 3))
-    sure = max(_SURE, 2 / np.sqrt(len(four)))  # by chance few rows are like others
-    if 2 * number[0] < min(number[1:]) or last > first + sure:
+    first, last = (_likeness(points, four[:, column], four[:, 1:3]) for column in (0, 3))
+    margin = max(_CLEAR_MARGIN, 2 / np.sqrt(len(four)))  # by chance few rows are like others
+    if 2 * number[0] < min(number[1:]) or last > first + margin:
         return ["intensity", *colors], ""
-    if first > last + sure:
+    if first > last + margin:
         return [*colors, "intensity"], ""
     return ["intensity", *colors], "the last four may be red green blue intensity"
 
 
-def _goes_with(points: FloatArray, column: FloatArray, colors: FloatArray) -> float:
-    """How much a column (N,) is like colours (N, K) of points (N, 3): by correlation, and in how it varies among near points."""
+def _likeness(points: FloatArray, column: FloatArray, colors: FloatArray) -> float:
+    """How much a column (N,) is like colours (N, K) of points (N, 3): by correlation, and by how much it varies among near points."""
     columns = np.column_stack([column, colors])
     columns = columns - columns.mean(axis=0)
     spread = columns.std(axis=0)
     columns /= np.where(spread > 0, spread, 1)
-    likeness = float((columns[:, :1] * columns[:, 1:]).mean())
+    correlation = float((columns[:, :1] * columns[:, 1:]).mean())
     points = points / (np.abs(points).max() or 1)
     low, high = np.percentile(points, (2, 98), axis=0)
-    side = float((high - low).max()) * np.sqrt(_IN_A_CELL / len(points)) or 1.0
+    side = float((high - low).max()) * np.sqrt(_CELL_POINTS / len(points)) or 1.0
     cells = np.unique(np.clip((points - low) / side, -1, len(points)).astype(np.int64), axis=0, return_inverse=True)[1].ravel()
     count = np.bincount(cells)
     means = np.column_stack([np.bincount(cells, one) / count for one in columns.T])
     within = ((columns - means[cells]) ** 2).mean(axis=0)
-    return likeness - float(np.abs(within[1:] - within[0]).mean())
+    return correlation - float(np.abs(within[1:] - within[0]).mean())

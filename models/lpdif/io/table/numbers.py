@@ -19,8 +19,8 @@ from lpdif.text import counted
 
 Bytes = NDArray[np.uint8]
 
-BLOCK = 1 << 20  # bytes read at once: bounds the memory beside the result to some ten megabytes
-LONGEST = 1 << 20  # numbers on one line; more is no row of any format
+BLOCK_BYTES = 1 << 20  # bytes read at once: bounds the memory beside the result to some ten megabytes
+MOST_NUMBERS_IN_LINE = 1 << 20  # numbers on one line; more is no row of any format
 LONGEST_LINE = 1 << 26  # bytes
 
 # how NaN and infinity have been written by Windows, at one time or another, and what stands in tables for a number that is missing
@@ -83,7 +83,7 @@ def read_rows(
     lines: list[IntArray] = []
     data, got, line = text.data, 0, text.data.count(b"\n", 0, start)
     while start < len(data) and (rows is None or got < rows):
-        end = data.find(b"\n", min(start + BLOCK, len(data)) - 1) + 1 or len(data)
+        end = data.find(b"\n", min(start + BLOCK_BYTES, len(data)) - 1) + 1 or len(data)
         if end - start > LONGEST_LINE:
             raise text.error(line, f"a line of {(end - start) / 2**20:.0f} MB", DOWNLOAD_AGAIN)
         block = _without_comments(np.frombuffer(data, np.uint8, end - start, start), text.comments)
@@ -139,7 +139,7 @@ class CutRow(InputError):
 
 
 def _check_counts(text: Text, count: IntArray, lines: IntArray, columns: int | None, end: int, got: int) -> None:
-    long = np.flatnonzero(count > LONGEST)
+    long = np.flatnonzero(count > MOST_NUMBERS_IN_LINE)
     if len(long):
         raise text.error(int(lines[long[0]]), f"{count[long[0]]:,} numbers on one line")
     if columns is None:

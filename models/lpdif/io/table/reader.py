@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.io.formats import colmap
-from lpdif.io.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, Source, Text, as_text, with_comments
+from lpdif.io.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, HEAD_BYTES, Source, Text, as_text, with_comments
+from lpdif.io.table import colmap
 from lpdif.io.table.axis_names import says_an_axis
 from lpdif.io.table.columns import coordinate_columns, coordinates_named, list_names, may_be_coordinates, plain, scan_of_columns
 from lpdif.io.table.dialect import (
-    SURE,
+    CERTAIN_DELIMITERS,
     commas_say_both,
     dialect_of,
     has_decimal_commas,
@@ -28,7 +28,7 @@ from lpdif.io.table.dialect import (
     parts_thousands,
     without_quotes,
 )
-from lpdif.io.table.header import COMMENT, COMMENTS, HEAD, Layout, head_rows, layout_of, rows_of_head
+from lpdif.io.table.header import COMMENT, COMMENTS, Layout, head_rows, layout_of, rows_of_head
 from lpdif.io.table.infer_columns import guess
 from lpdif.io.table.numbers import number_of, read_rows
 from lpdif.text import counted
@@ -36,21 +36,27 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-_WITH_COMMA = re.compile(rb"(?m)^[^\n#/%!]*\d,\d")
-_WITH_POINT = re.compile(rb"(?m)^[^\n#/%!]*\.\d")
+ENDINGS = (".xyz", ".txt", ".csv", ".asc", ".pts", ".tsv", ".dat", ".neu", ".xyzn", ".xyzrgb", ".xyzi", ".3d")
+
+_HAS_DECIMAL_COMMA = re.compile(rb"(?m)^[^\n#/%!]*\d,\d")
+_HAS_DECIMAL_POINT = re.compile(rb"(?m)^[^\n#/%!]*\.\d")
 _RASTER = re.compile(rb"\s*n(?:cols|rows)[ \t]+\d+\s+n(?:cols|rows)[ \t]+\d+\s", re.IGNORECASE)  # the head of an ESRI grid
-_COUNT = re.compile(rb"(?:\s*+(?:#|//|%|!)[^\n]*\n)*+\s*\d{1,18}[ \t]*(?:(?:#|//|%|!)[^\n]*|\r)?(?:\n|$)")  # of another scan, behind comments
-_LOOK = 200  # rows that tell a raster
-_WIDE = 20  # columns; more, in one row or all alike, are no values of points
-_NEAR = 0.35  # of the spread of all numbers: the step from one to the next in a raster
+_NEXT_COUNT = re.compile(
+    rb"(?:\s*+(?:#|//|%|!)[^\n]*\n)*+\s*\d{1,18}[ \t]*(?:(?:#|//|%|!)[^\n]*|\r)?(?:\n|$)"
+)  # of another scan, behind comments
+_RASTER_ROWS = 200  # rows that tell a raster
+_MOST_TABLE_COLUMNS = 20  # columns; more, in one row or all alike, are no values of points
+_RASTER_STEP = 0.35  # of the spread of all numbers: the step from one to the next in a raster
 _AS_POINTS = "export it as points: a line of x, y and z for each"
 _PLAIN_NUMBERS = "export numbers with a decimal point, and with nothing to part their thousands"
 
 
-def looks_like_columns(data: bytes) -> bool:
-    """Whether text holds rows of at least two numbers, after a head of names and comments; or the head of a raster, which is refused."""
-    head = Text(Source("", b""), in_plain_letters(data[:HEAD]))
-    if _RASTER.match(data):
+def is_table(source: Source) -> bool:
+    """Whether a text holds rows of at least two numbers, after a header of names and comments; or is a raster, which `read_text` refuses."""
+    if not source.is_text:
+        return False
+    head = Text(Source("", b""), in_plain_letters(source.head))
+    if _RASTER.match(source.data):
         return True
     try:
         return layout_of(head).columns >= 2
@@ -73,7 +79,7 @@ def read_text(source: Source) -> Scan:
         log.warning("%s: %s behind its last line left out", source.name, counted(zeros, "zero byte"))
     if _RASTER.match(text.data):
         raise source.error("an ESRI ASCII grid, a raster of heights", _AS_POINTS)
-    if colmap.HEADER.search(text.data[:HEAD]):
+    if colmap.POINTS_HEADER.search(text.data[:HEAD_BYTES]):
         return colmap.read_points3d(text)
     layout = layout_of(text)
     if layout.columns == 0:
@@ -106,17 +112,17 @@ def read_text(source: Source) -> Scan:
 def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
     """Raises InputError for a table without names that is wide and of one kind, heights from left to right, or one row of all points."""
     rows, columns = values.shape
-    if columns <= _WIDE:
+    if columns <= _MOST_TABLE_COLUMNS:
         return
     if rows == 1:
         raise source.error(f"one row of {counted(columns, 'number')}, where each point has a row of its own", _AS_POINTS)
     # in a raster a number is near the next one, among the first columns too, which else are x, y and z
-    sample = values[:: max(1, rows // _LOOK)]
+    sample = values[:: max(1, rows // _RASTER_ROWS)]
     finite = sample[np.isfinite(sample)]
     with np.errstate(over="ignore", invalid="ignore"):
         spread = _median_size(finite - np.median(finite)) if len(finite) else 0.0
         steps = [_median_size(step) for step in (np.diff(sample), *np.diff(sample[:, :4]).T)]
-    if max(steps) <= _NEAR * spread:
+    if max(steps) <= _RASTER_STEP * spread:
         raise source.error(f"{rows:,} rows of {counted(columns, 'number')} of one kind: a raster of heights, not points", _AS_POINTS)
 
 
@@ -167,7 +173,7 @@ def _values(text: Text, layout: Layout) -> tuple[NDArray[np.float64], set[int]]:
     text = with_comments(text, *COMMENTS)
     rows = read_rows(text, layout.start, layout.count, layout.columns, prepare=layout.dialect.with_blanks)
     parts, end = [rows.values], rows.end
-    if layout.count == len(rows.counts) and _COUNT.match(text.data, end):
+    if layout.count == len(rows.counts) and _NEXT_COUNT.match(text.data, end):
         parts.append(_further_scans(text, layout, end))
     elif layout.count is not None:
         rest = read_rows(text, end, columns=layout.columns, prepare=layout.dialect.with_blanks)
@@ -209,7 +215,7 @@ def _check_points(text: Text, layout: Layout) -> None:
     """Raises InputError where numbers have decimal commas in some rows and points in others: one of them may part thousands."""
     if not layout.dialect.commas_are_decimal:
         return
-    comma, point = (pattern.search(text.data, layout.start) for pattern in (_WITH_COMMA, _WITH_POINT))
+    comma, point = (pattern.search(text.data, layout.start) for pattern in (_HAS_DECIMAL_COMMA, _HAS_DECIMAL_POINT))
     if comma is not None and point is not None:
         lines = [text.data.count(b"\n", 0, match.start()) for match in (comma, point)]
         what = f"a decimal {'point' if lines[1] >= lines[0] else 'comma'}, where line {text.line_number(min(lines))} has the other"
@@ -218,7 +224,7 @@ def _check_points(text: Text, layout: Layout) -> None:
 
 def _has_gaps(text: Text, layout: Layout) -> bool:
     """Whether fields are empty somewhere, so that columns cannot be told by counting numbers."""
-    if layout.dialect.delimiter not in (b",", *SURE):
+    if layout.dialect.delimiter not in (b",", *CERTAIN_DELIMITERS):
         return False
     delimiter = re.escape(layout.dialect.delimiter)
     end = rb"" if layout.ends_with_delimiter else rb"|\r?\n"

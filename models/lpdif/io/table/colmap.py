@@ -12,10 +12,10 @@ from lpdif.io.table.numbers import read_rows
 from lpdif.text import counted
 from lpdif.types import Scan
 
-HEADER = re.compile(rb"(?m)^#\s*POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK\[\]")
-OTHERS = re.compile(rb"(?m)^#\s*(?:IMAGE_ID, QW, QX|CAMERA_ID, MODEL)")  # images.txt and cameras.txt, which lie beside it
-_COUNT = re.compile(rb"(?m)^#\s*Number of points: (\d{1,18})\b")
-_NAMES = ["", "x", "y", "z", "red", "green", "blue", "error"]
+POINTS_HEADER = re.compile(rb"(?m)^#\s*POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK\[\]")
+OTHER_HEADERS = re.compile(rb"(?m)^#\s*(?:IMAGE_ID, QW, QX|CAMERA_ID, MODEL)")  # images.txt and cameras.txt, which lie beside it
+_POINT_COUNT = re.compile(rb"(?m)^#\s*Number of points: (\d{1,18})\b")
+_COLUMN_NAMES = ["", "x", "y", "z", "red", "green", "blue", "error"]
 
 
 def read_points3d(text: Text) -> Scan:
@@ -24,15 +24,15 @@ def read_points3d(text: Text) -> Scan:
     Raises InputError naming the line of a row that is no point, and for fewer points than the header says.
     """
     rows = read_rows(with_comments(text, b"#"))
-    wrong = np.flatnonzero((rows.counts < len(_NAMES)) | (rows.counts % 2 == 1))
+    wrong = np.flatnonzero((rows.counts < len(_COLUMN_NAMES)) | (rows.counts % 2 == 1))
     if len(wrong):
         first = int(wrong[0])
         what = f"{counted(int(rows.counts[first]), 'number')}, where 8 make a point and pairs of numbers its track"
         raise text.error(int(rows.lines[first]), what, DOWNLOAD_AGAIN if first == len(rows.counts) - 1 else EXPORT_AGAIN)
     if not len(rows.counts):
         raise text.source.empty()
-    said = _COUNT.search(text.data)
+    said = _POINT_COUNT.search(text.data)
     if said is not None and int(said[1]) > len(rows.counts):
         raise text.source.cut(len(rows.counts), int(said[1]), "point")
-    columns = [rows.values[rows.starts + column] for column in range(1, len(_NAMES))]
-    return scan_of_columns(text.source, _NAMES[1:], columns)
+    columns = [rows.values[rows.starts + column] for column in range(1, len(_COLUMN_NAMES))]
+    return scan_of_columns(text.source, _COLUMN_NAMES[1:], columns)
