@@ -122,6 +122,18 @@ def surroundings(samples: Samples, noise: float = 0.0) -> Cloud:
     return Cloud(samples.points, near, local, typical_spacing(local, near.indices.shape[1]), noise, around, np.zeros(3), 1)
 
 
+def random_signs(count: int, seed: int = 0) -> FloatArray:
+    return np.where(np.random.default_rng(seed).random(count) < 0.5, -1.0, 1.0)
+
+
+def pairs_of(count: int, k: int = 6, seed: int = 0) -> tuple[FloatArray, FloatArray, np.ndarray]:
+    """Random places with random axes, and nearest neighbours."""
+    rng = np.random.default_rng(seed)
+    points, axes = rng.normal(size=(2, count, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    return points, axes, nearest(search_tree(points), points, k).indices
+
+
 def degrees(one: FloatArray, other: FloatArray) -> FloatArray:
     """(N,) angles between rows of unit vectors."""
     return np.asarray(np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(one - other, axis=1) / 2, 0, 1))))

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.points.orientation.viewpoints import GROUND_COLUMNS, GROUND_RISE, LEVEL, LOW, MOST_COLUMNS
+from lpdif.points.orientation.priors import MAJORITY, PRIORS
+from lpdif.points.orientation.propagation import PROPAGATION
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -215,19 +216,19 @@ def spanning_signs(count: int, pairs: Sequence[tuple[int, int]], agreements: Seq
     return [signs[i] for i in range(count)]
 
 
-def blocks(points: FloatArray, indices: IntArray, accordance: NDArray[np.float32], extent: FloatArray, sure: float) -> set[frozenset[int]]:
+def blocks(points: FloatArray, indices: IntArray, consistency: NDArray[np.float32], extent: FloatArray, least: float) -> set[frozenset[int]]:
     """What hangs together within the cubes of a lattice, each point in that of its own extent."""
     low = points.min(axis=0)
     cubes = [(e, *(math.floor(c / e) for c in p - low)) for p, e in zip(points, extent.tolist(), strict=True)]
     groups = Groups(len(points))
     for i, near in enumerate(indices.tolist()):
-        for j, a in zip(near, accordance[i], strict=True):
-            if a >= sure and cubes[i] == cubes[j]:
+        for j, a in zip(near, consistency[i], strict=True):
+            if a >= least and cubes[i] == cubes[j]:
                 groups.join(i, j)
     return {frozenset(i for i in range(len(points)) if groups.of[i] == g) for g in set(groups.of)}
 
 
-def sunder(p: FloatArray, q: FloatArray, m: FloatArray, n: FloatArray) -> tuple[float, bool]:
+def wall_separation(p: FloatArray, q: FloatArray, m: FloatArray, n: FloatArray) -> tuple[float, bool]:
     """Mean of how far q lies in front of p and p in front of q, and whether their normals m, n face opposite ways."""
     return (float(m @ (q - p)) + float(n @ (p - q))) / 2, float(m @ n) < 0
 
@@ -241,7 +242,7 @@ def sparseness(areas: FloatArray, indices: IntArray, spacing: float) -> list[flo
     return found
 
 
-def accord(signs: FloatArray, indices: IntArray, agreements: FloatArray) -> list[float]:
+def neighbour_consistency(signs: FloatArray, indices: IntArray, agreements: FloatArray) -> list[float]:
     found = []
     for i, near in enumerate(indices.tolist()):
         pull = sum(signs[i] * signs[j] * a for j, a in zip(near, agreements[i], strict=True))
@@ -249,7 +250,7 @@ def accord(signs: FloatArray, indices: IntArray, agreements: FloatArray) -> list
     return found
 
 
-# --- winding number, branches ---------------------------------------------------------------------------------------------------
+# --- winding number, energy ---------------------------------------------------------------------------------------------------
 
 
 def dipole_field(offset: FloatArray, dipole: FloatArray, softening: float) -> float:
@@ -283,16 +284,16 @@ def block_influence(
 
 
 def energy(
-    fields: FloatArray, goal: FloatArray, pairs: Sequence[tuple[int, int]], bonds: Sequence[float], leaning: FloatArray, signs: FloatArray
+    fields: FloatArray, goal: FloatArray, pairs: Sequence[tuple[int, int]], couplings: Sequence[float], prior: FloatArray, signs: FloatArray
 ) -> float:
     """The energy of lpdif.points.orientation.energy, term by term."""
     value = sum((float(row @ signs) - g) ** 2 for row, g in zip(fields, goal, strict=True))
-    value -= sum(bond * signs[a] * signs[b] for (a, b), bond in zip(pairs, bonds, strict=True))
-    return value - float(leaning @ signs)
+    value -= sum(coupling * signs[a] * signs[b] for (a, b), coupling in zip(pairs, couplings, strict=True))
+    return value - float(prior @ signs)
 
 
-def loose_pieces(chosen: BoolArray, signs: FloatArray, indices: IntArray, agreements: FloatArray) -> set[int]:
-    """The chosen points of pieces that, summed over pairs of one of theirs and one of the others, disagree with these, or have none."""
+def inconsistent_components(chosen: BoolArray, signs: FloatArray, indices: IntArray, agreements: FloatArray) -> set[int]:
+    """The chosen points of components that, summed over pairs of one of theirs and one of the others, disagree with these, or have none."""
     beside: dict[int, set[int]] = {int(p): set() for p in np.flatnonzero(chosen)}
     for p, row in enumerate(indices.tolist()):
         for q in row:
@@ -315,25 +316,25 @@ def loose_pieces(chosen: BoolArray, signs: FloatArray, indices: IntArray, agreem
     return loose
 
 
-def ground_votes(points: FloatArray, axes: FloatArray) -> list[float]:
-    """Votes for the upper side of ground: the lowest points of the columns, where they are level."""
+def ground_prior(points: FloatArray, axes: FloatArray) -> list[float]:
+    """Prior for the upper side of ground: the lowest points of the columns, where they are level."""
     low, high = points.min(axis=0), points.max(axis=0)
     width, depth, height = high - low
-    if height == 0 or height > LOW * min(width, depth):
+    if height == 0 or height > PRIORS.ground_height * min(width, depth):
         return [0.0] * len(points)
-    side = math.sqrt(width * depth / GROUND_COLUMNS)
+    side = math.sqrt(width * depth / PRIORS.ground_columns)
     columns: dict[tuple[int, int], list[int]] = {}
     for i, p in enumerate(points):
         columns.setdefault((int((p[0] - low[0]) // side), int((p[1] - low[1]) // side)), []).append(i)
-    votes, covered = [0.0] * len(points), 0
+    prior, covered = [0.0] * len(points), 0
     for rows in columns.values():
         bottom = min(points[i][2] for i in rows)
-        ground = [i for i in rows if points[i][2] - bottom < GROUND_RISE * side and abs(axes[i][2]) > LEVEL]
+        ground = [i for i in rows if points[i][2] - bottom < PRIORS.ground_rise * side and abs(axes[i][2]) > PROPAGATION.parallel]
         covered += bool(ground)
         for i in ground:
-            votes[i] = math.copysign(1.0, axes[i][2])
+            prior[i] = math.copysign(1.0, axes[i][2])
     full = (max(i for i, _ in columns) + 1) * (max(j for _, j in columns) + 1)
-    return votes if covered >= MOST_COLUMNS * full else [0.0] * len(points)
+    return prior if covered >= MAJORITY * full else [0.0] * len(points)
 
 
 def on_line(points: FloatArray) -> bool:
@@ -366,7 +367,7 @@ def dimension(points: FloatArray, mean: FloatArray, row: int, crowds: int, crowd
     return math.log(crowd / near) / (sum(growths) / len(growths))
 
 
-def overlaid(image: FloatArray, points: FloatArray, k: int, least: int, far: float, mixed: float) -> float:
+def overlap_share(image: FloatArray, points: FloatArray, k: int, least: int, far: float, mixed: float) -> float:
     """Share of points of whose k nearest in the image some lie far in space, and on no side of their own."""
     typical = []
     for point in points:
@@ -383,7 +384,7 @@ def overlaid(image: FloatArray, points: FloatArray, k: int, least: int, far: flo
     return count / len(points)
 
 
-def sheets(image: FloatArray, depth: FloatArray, k: int, least: int, mixed: float, splits: int, split: float) -> float:
+def double_sheet_share(image: FloatArray, depth: FloatArray, k: int, least: int, mixed: float, splits: int, split: float) -> float:
     """Share of places whose k nearest in the image lie on two planes of one slope, apart against their scatter, and in no order."""
     count = 0
     for place, here in zip(image, depth, strict=True):
@@ -404,52 +405,52 @@ def sheets(image: FloatArray, depth: FloatArray, k: int, least: int, mixed: floa
     return count / len(image)
 
 
-def stray_normals(
+def wrong_normals(
     points: FloatArray,
     normals: FloatArray,
     indices: IntArray,
     reach: FloatArray,
     flat: float,
-    confident: float,
-    askew: float,
+    planar: float,
+    far_off: float,
     fitting: float,
-    strays: float,
-    vague: float,
-    vaguer: float,
+    far_share: float,
+    agreeing: float,
+    without_plane: float,
 ) -> list[bool]:
-    """Of each normal, whether it is far from the axis of the plane of the neighbours, or, without one, vague; none if too few are."""
+    """Of each normal, whether it is far from the axis of the plane of the neighbours, or, without one, unclear; none if too few are."""
     far, unfit, sure, unclear = [], [], [], []
     for i, p in enumerate(points):
         near = points[indices[i]]
         values, axes = np.linalg.eigh(np.cov(near.T, bias=True))
-        sure.append(bool(values[0] < confident * values[1]))
+        sure.append(bool(values[0] < planar * values[1]))
         sizes = [abs(agreement(p, points[j], normals[i], normals[j], math.sqrt((reach[i] ** 2 + reach[j] ** 2) / 2))) for j in indices[i]]
         clear = sum(sizes) / len(sizes)
         cosine = abs(float(axes[:, 0] @ normals[i]))
-        far.append(bool(values[0] < flat * values[1]) and cosine < askew and clear < vague)
-        unfit.append(cosine < fitting and clear < vague)
-        unclear.append(clear < vaguer)
-    if sum(far) <= strays * len(points):
+        far.append(bool(values[0] < flat * values[1]) and cosine < far_off and clear < agreeing)
+        unfit.append(cosine < fitting and clear < agreeing)
+        unclear.append(clear < without_plane)
+    if sum(far) <= far_share * len(points):
         return [False] * len(points)
     return [a if s else u for a, s, u in zip(unfit, sure, unclear, strict=True)]
 
 
-def follow_neighbours(signs: FloatArray, settled: BoolArray, indices: IntArray, agreements: FloatArray, sweeps: int) -> list[float]:
-    """Signs after the votes of neighbours that are known: ring by ring from the settled points inward, then a few times of all others."""
-    found, known = signs.tolist(), settled.tolist()
+def follow_neighbours(signs: FloatArray, decided: BoolArray, indices: IntArray, agreements: FloatArray, sweeps: int) -> list[float]:
+    """Signs after the majority of neighbours that are known: ring by ring from the decided points inward, then a few times of all others."""
+    found, known = signs.tolist(), decided.tolist()
 
-    def votes(rows: list[int]) -> dict[int, float]:
+    def majority(rows: list[int]) -> dict[int, float]:
         pulls = {p: sum(float(a) * found[q] for a, q in zip(agreements[p], indices[p].tolist(), strict=True) if known[q]) for p in rows}
         return {p: math.copysign(1.0, pull) for p, pull in pulls.items() if pull != 0}
 
-    others = np.flatnonzero(~settled).tolist()
-    fresh = set(np.flatnonzero(settled).tolist())
+    others = np.flatnonzero(~decided).tolist()
+    fresh = set(np.flatnonzero(decided).tolist())
     while fresh:
-        told = votes([p for p in others if not known[p] and fresh & set(indices[p].tolist())])
-        fresh = set(told)
-        for p, sign in told.items():
+        new = majority([p for p in others if not known[p] and fresh & set(indices[p].tolist())])
+        fresh = set(new)
+        for p, sign in new.items():
             found[p], known[p] = sign, True
     for _ in range(sweeps):
-        for p, sign in votes(others).items():
+        for p, sign in majority(others).items():
             found[p], known[p] = sign, True
     return found

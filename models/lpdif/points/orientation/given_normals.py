@@ -1,142 +1,210 @@
-"""Normals that came with a scan: whether they fit its points, and whether their sides can be trusted."""
+"""Normals that came with a scan: whether they fit its points, whether their signs can be trusted, and what fills their gaps.
+
+N points, M of them as a sample, k neighbours. The plane of a point is the one fitted to its neighbours.
+"""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.points.neighbours import even_rows
-from lpdif.points.orientation.propagation import agreement, separate_walls
-from lpdif.points.orientation.viewpoints import PLACES
-from lpdif.points.orientation.winding import block_influence
+from lpdif.points.orientation.blocks import block_extent
+from lpdif.points.orientation.oriented_cloud import Cloud
+from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL
+from lpdif.points.orientation.propagation import PROPAGATION, agreement, all_agreements, follow_neighbours, wall_separations
+from lpdif.points.orientation.winding import WINDING, block_influence
 
-CONFIDENT = 0.1  # least over middle variance of the neighbours: below it they lie in a plane, whose axis is known
-CLEAR = 0.3  # size of an agreement from which it counts
-ALONE = 0.8  # share of contradicting neighbours from which a normal stands alone
-WINDING_PLACES, WINDING_RUN = 400, 8  # places of the winding number, and how many neighbouring ones are averaged
-WINDING_BLOCKS = 2000
-OUTWARD = 0.2  # winding number on the surface, averaged, above which the normals may well be those of a solid,
-INSIDE_OUT = -0.35  # and below which they are clearly those of one that is inside out: an open bowl stays above
+log = logging.getLogger("lpdif")
 
-LEAST_SURE = 0.02  # share of the places that must show a plane for the given normals to be judged by it
-FITTING = 0.8  # |cos| to such an axis, of one doubtful normal or the median of all, below which they are not those of the surface
-SCATTERED = 0.03  # share of normals alone against their neighbours from which flips are scattered all over,
-AT_ODDS = 0.33  # and mean share of contradicting neighbours: two touching surfaces alone stay below both
-WALLS = 0.3  # distance between normals that face opposite ways, mean over standard deviation, from which walls part them: flips have none,
-THINNEST = 0.05  # if it is this share of the spacing at least: less is curvature
 
-ASKEW = 0.5  # |cos| to such an axis below which a normal is none of the surface there,
-FLAT = 0.03  # at places that are flatter still, as edges and thin parts that are scanned coarsely are not,
-# and that up to a share of all places: of clean samples of twelve meshes .005 at the most, where 5 % of the normals stray .01 to .023;
-STRAYS = 0.008  # beyond it all that do not fit are doubted,
-VAGUE = 0.8  # if the mean size of their agreement with the neighbours is below this too,
-VAGUER = 0.65  # or below this where there is no such axis
+class GivenSettings(NamedTuple):
+    """When given normals fit the points, when their signs are scattered, and when they are those of a solid."""
+
+    # Given normals are judged at about this many places, spread over the scan.
+    places: int = 2000
+
+    # Neighbours lie in a plane, and its axis is known, if their least variance is below this share of the middle one.
+    planar: float = 0.1
+    # They lie in a very flat plane if it is below this share, as it is not at edges and in thin parts that are scanned coarsely.
+    flat: float = 0.03
+    # A normal fits where the size of its cosine to the axis of the plane is at least this, and agrees with its neighbours where the
+    # mean size of the agreement is. A normal that does neither is wrong; if all are so on the median, none is of this surface.
+    fit: float = 0.8
+    # Where there is no plane, a normal is wrong if the mean size of its agreement with its neighbours is below this.
+    agreeing_without_plane: float = 0.65
+    # The fit counts only where at least this share of the places has a plane.
+    least_planar: float = 0.02
+    # A normal on a very flat plane is far off if the size of its cosine to the axis is below this.
+    far_off: float = 0.5
+    # Wrong normals are looked for if more than this share of all places has one that is far off. In clean samples of twelve meshes
+    # it is .005 at most, and .01 to .023 where 5 % of the normals are wrong.
+    far_off_share: float = 0.008
+
+    # A normal stands alone if more than this share of its neighbours contradicts it.
+    contradicted: float = 0.8
+    # Signs are scattered if more than this share of the normals stands alone; two surfaces that touch stay below.
+    alone: float = 0.03
+    # They may also be scattered if neighbours contradict each other in more than this share of the pairs, on the mean.
+    contradicting: float = 0.33
+    # Walls part the neighbours that contradict each other if the mean of their distance is this many standard deviations.
+    wall_ratio: float = 0.3
+    # A wall is thicker than this share of the spacing: less is the curvature of the surface.
+    wall_thickness: float = 0.05
+
+    # Normals are kept as those of a solid if this share of the surface has the winding number of one; NEARLY_ALL does for inward ones.
+    outward: float = 0.98
+
+
+GIVEN = GivenSettings()
 
 
 @dataclass(frozen=True)
-class Trust:
-    """How given normals fit the points.
+class NormalQuality:
+    """How well given normals fit the points.
 
-    fit        median |cos| between normals and the planes of the neighbours, 1 where they agree with the neighbours' and where too few places
-               show a plane
-    at_odds    mean share of neighbours that a normal clearly contradicts
-    alone      share of normals that almost all their neighbours contradict
-    walls      distance along them between neighbours that face opposite ways, mean over standard deviation
-    outward    share of the surface where the winding number is as on a solid's
-    inward     share where it is as on a solid that is inside out
+    fit              median |cos| between normals and the axes of the planes; 1 for normals that agree with their neighbours, and
+                     where too few places have a plane
+    contradicting    mean share of the neighbours that a normal clearly contradicts
+    alone            share of the normals that almost all their neighbours contradict
+    walls            mean distance along the normals between neighbours that face opposite ways, over its standard deviation
+    outward          share of the surface where the winding number may be that of a solid
+    inward           share of the surface where it is that of a solid that is inside out
     """
 
     fit: float
-    at_odds: float
+    contradicting: float
     alone: float
     walls: float
     outward: float
     inward: float
 
     @property
-    def flipped(self) -> bool:
-        """Signs are scattered, not those of a surface. Across walls thinner than the spacing neighbours contradict each other too."""
-        return self.alone > SCATTERED or (self.at_odds > AT_ODDS and self.walls < WALLS)
+    def scattered(self) -> bool:
+        """Whether the signs are scattered. Neighbours contradict each other across walls thinner than the spacing, too."""
+        return self.alone > GIVEN.alone or (self.contradicting > GIVEN.contradicting and self.walls < GIVEN.wall_ratio)
+
+    @property
+    def inside_out(self) -> bool:
+        """Whether nearly all normals are those of a solid that is inside out."""
+        return self.inward >= NEARLY_ALL
 
 
-def trust_in(points: FloatArray, normals: FloatArray, areas: FloatArray, indices: IndexArray, spacing: float, reach: FloatArray) -> Trust:
-    """Judges unit normals (N, 3) of points (N, 3), whose nearest are `indices` (N, k); areas (N,); `reach` as in `agreement`.
+def normal_quality(
+    points: FloatArray, normals: FloatArray, areas: FloatArray, indices: IndexArray, spacing: float, reach: FloatArray
+) -> NormalQuality:
+    """Judges unit normals (N, 3) of points (N, 3) with neighbours `indices` (N, k), areas (N,), `reach` (N,) as in `agreement`.
 
-    It looks at a sample of places, the winding number apart, and costs a fraction of finding the neighbours.
+    All but the winding number is taken at a sample of places, which costs a fraction of finding the neighbours.
     """
-    rows = even_rows(len(points), PLACES)
-    cosine, sure, agreements = _against_neighbours(points, normals, rows, indices, reach, CONFIDENT)
-    clear = np.abs(agreements).mean(axis=1)
-    against = (agreements < -CLEAR).sum(axis=1) / np.maximum((np.abs(agreements) > CLEAR).sum(axis=1), 1)
+    rows = even_rows(len(points), GIVEN.places)
+    cosine, planar, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.planar)
+    agreeing = np.abs(agreements).mean(axis=1) >= GIVEN.fit
+    clear = np.maximum((np.abs(agreements) > PROPAGATION.clear).sum(axis=1), 1)
+    contradicting = (agreements < -PROPAGATION.clear).sum(axis=1) / clear
     winding = surface_winding(points, normals, areas, spacing)
-    apart, facing_away = separate_walls(points, normals, rows, indices[rows])
-    return Trust(
-        fit=float(np.median(np.where(clear < VAGUE, cosine, 1.0)[sure])) if sure.mean() >= LEAST_SURE else 1.0,
-        at_odds=float(against.mean()),
-        alone=float((against > ALONE).mean()),
-        walls=clearness(apart[facing_away], THINNEST * spacing),
-        outward=float((winding > OUTWARD).mean()),
-        inward=float((winding < INSIDE_OUT).mean()),
+    distance, facing_away = wall_separations(points, normals, rows, indices[rows])
+    return NormalQuality(
+        fit=float(np.median(np.where(agreeing, 1.0, cosine)[planar])) if planar.mean() >= GIVEN.least_planar else 1.0,
+        contradicting=float(contradicting.mean()),
+        alone=float((contradicting > GIVEN.contradicted).mean()),
+        walls=mean_over_deviation(distance[facing_away], GIVEN.wall_thickness * spacing),
+        outward=float((winding > WINDING.solid_like).mean()),
+        inward=float((winding < -WINDING.open).mean()),
     )
 
 
-def clearness(values: FloatArray, least: float) -> float:
-    """Size of the mean of values (M,) over their standard deviation; 0 where it is below `least`."""
+def mean_over_deviation(values: FloatArray, least: float) -> float:
+    """Size of the mean of values (M,) over their standard deviation; 0 where that size is not above `least`."""
     mean = float(np.abs(values.mean())) if len(values) else 0.0
     return mean / max(float(values.std()), 1e-300) if mean > least else 0.0
 
 
-def stray_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, reach: FloatArray) -> BoolArray:
-    """(N,) which of the unit normals (N, 3) of points (N, 3), whose nearest are `indices` (N, k), are no normals of the surface there.
+def wrong_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, reach: FloatArray) -> BoolArray:
+    """(N,) which unit normals (N, 3) of points (N, 3) with neighbours `indices` (N, k) are not normals of the surface there.
 
-    They are far from the axis of a plane through the neighbours, or there is no such plane, at edges and in noise; and they neither agree nor
-    disagree with the neighbours' (so that what planes along scan lines say counts for nothing). None where so few do that it may be
-    the edges of a sound scan. reach (N,): as in `agreement`.
+    A wrong normal is far from the axis of the plane, or there is no plane (at edges and in noise); and it neither clearly agrees with
+    its neighbours nor clearly contradicts them, because along scan lines the plane alone says nothing. None is wrong where so
+    few are far off that these may be at the edges of a sound scan. reach (N,) is as in `agreement`.
     """
-    rows = even_rows(len(points), PLACES)
-    cosine, sure, agreements = _against_neighbours(points, normals, rows, indices, reach, FLAT)
-    if (sure & (cosine < ASKEW) & (np.abs(agreements).mean(axis=1) < VAGUE)).mean() <= STRAYS:
+    rows = even_rows(len(points), GIVEN.places)
+    cosine, flat, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.flat)
+    far_off = flat & (cosine < GIVEN.far_off) & (np.abs(agreements).mean(axis=1) < GIVEN.fit)
+    if far_off.mean() <= GIVEN.far_off_share:
         return np.zeros(len(points), dtype=np.bool_)
-    stray = np.empty(len(points), dtype=np.bool_)
+    wrong = np.empty(len(points), dtype=np.bool_)
     for part in chunks(len(points)):
-        cosine, sure, agreements = _against_neighbours(points, normals, np.arange(part.start, part.stop), indices, reach, CONFIDENT)
-        clear = np.abs(agreements).mean(axis=1)
-        stray[part] = np.where(sure, (cosine < FITTING) & (clear < VAGUE), clear < VAGUER)
-    return stray
+        cosine, planar, agreements = _against_neighbours(points, normals, np.arange(part.start, part.stop), indices, reach, GIVEN.planar)
+        size = np.abs(agreements).mean(axis=1)
+        wrong[part] = np.where(planar, (cosine < GIVEN.fit) & (size < GIVEN.fit), size < GIVEN.agreeing_without_plane)
+    return wrong
 
 
 def _against_neighbours(
-    points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray, reach: FloatArray, flat: float
+    points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray, reach: FloatArray, flatness: float
 ) -> tuple[FloatArray, BoolArray, FloatArray]:
-    """(M,) |cos| between the normals of points `rows` and the planes through their nearest; (M,) whether these lie in a plane, as far as `flat`
-    says; and (M, k) the agreement with theirs."""
+    """How the normals of points `rows` (M,) stand to those of their neighbours.
+
+    Returns (M,) |cos| to the axis of the plane, (M,) whether the plane is flatter than `flatness`, the least variance over the middle
+    one, and (M, k) the agreement with the neighbours.
+    """
     near = points[indices[rows]] - points[rows][:, None]
     centred = near - near.mean(axis=1, keepdims=True)
-    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred)
+    variances, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred)
     cosine = np.abs(np.einsum("mi,mi->m", axes[:, :, 0], normals[rows]))
-    return cosine, values[:, 0] < flat * values[:, 1], agreement(points, normals, rows[:, None], indices[rows], reach)
+    return cosine, variances[:, 0] < flatness * variances[:, 1], agreement(points, normals, rows[:, None], indices[rows], reach)
 
 
-def surface_winding(points: FloatArray, normals: FloatArray, areas: FloatArray, spacing: float) -> FloatArray:
-    """(M,) winding number, mean of both sides, at places spread over the surface, each averaged over WINDING_RUN points.
+def surface_winding(
+    points: FloatArray, normals: FloatArray, areas: FloatArray, spacing: float, places: int = 400, run: int = 8, blocks: int = 2000
+) -> FloatArray:
+    """(M,) winding number, the mean of both sides, at `places` spread over the surface, averaged over every `run` of these.
 
-    Points should be in spatial order, so that those of a run are near each other.
+    Points should be in spatial order, so that the places of a run are near each other. It is summed over about so many `blocks`.
     """
-    extent = spacing * max(2.5, float(np.sqrt(len(points) / WINDING_BLOCKS)))
+    extent = spacing * block_extent(len(points), blocks)
     lattice = np.floor((points - points.min(axis=0)) / extent).astype(np.int64)
     # Blocks do not mix the faces of a sheet: they are split by the direction their normals are nearest to
     longest = np.abs(normals).argmax(axis=1)
     facing = 2 * longest + (np.take_along_axis(normals, longest[:, None], axis=1)[:, 0] > 0)
     key = ((((lattice[:, 0] << 20) + lattice[:, 1]) << 20) + lattice[:, 2]) * 6 + facing
     _, block = np.unique(key, return_inverse=True)
-    targets = points[even_rows(len(points), WINDING_PLACES)]
+    targets = points[even_rows(len(points), places)]
     count = int(block.max()) + 1
     influence = block_influence(
         points, normals * areas[:, None], areas, block, count, np.full(count, extent), np.full(len(points), spacing), targets
     )
     at_targets = influence.sum(axis=1, dtype=np.float64)
-    starts = np.arange(0, len(targets), WINDING_RUN)
+    starts = np.arange(0, len(targets), run)
     means: FloatArray = np.add.reduceat(at_targets, starts) / np.diff(np.append(starts, len(targets)))
     return means
+
+
+def find_wrong_normals(cloud: Cloud, normals: FloatArray, usable: BoolArray) -> BoolArray:
+    """(N,) which of the usable (N,) given normals (N, 3) are not normals of the surface; logs their share."""
+    wrong = usable & wrong_normals(cloud.points, normals, cloud.near.indices, cloud.reach)
+    share = wrong.sum() / usable.sum()
+    if share > 1 - MAJORITY:
+        log.info("normals: given, but they do not fit the points (%.3g %% askew); estimated instead", 100 * share)
+    elif share:
+        log.info("normals: %.3g %% are not those of the surface; left out", 100 * share)
+    return wrong
+
+
+def fill_in_normals(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
+    """(N, 3) the given normals (N, 3) where usable (N,); elsewhere estimated axes, with signs that follow the neighbours."""
+    axes = np.where(usable[:, None], given, cloud.estimated[0])
+    signs = np.ones(len(axes))
+    follow_neighbours(signs, usable, cloud.around, all_agreements(cloud.points, axes, cloud.around, cloud.reach))
+    return axes * signs[:, None]
+
+
+def ambiguous_share(cloud: Cloud, normals: FloatArray, places: int = 5000) -> float:
+    """Share of the points whose normal does not clearly agree with its neighbours', from a sample of so many places."""
+    rows = even_rows(len(normals), places)
+    agreements = agreement(cloud.points, normals, rows[:, None], cloud.around[rows], cloud.reach)
+    return float((agreements.sum(axis=1) < PROPAGATION.clear * np.abs(agreements).sum(axis=1)).mean())

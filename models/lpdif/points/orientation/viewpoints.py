@@ -1,4 +1,8 @@
-"""From where a scan was seen: sensors, the file's origin, above; what each says about the side of every normal."""
+"""Likely viewpoints of a scan of which no sensor is known: the origin of its file, or from above.
+
+N points, M places spread over them, k neighbours of each in an image. A scan counts as seen from a viewpoint if its image from there
+shows a single surface.
+"""
 
 from __future__ import annotations
 
@@ -8,146 +12,156 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
 from lpdif.points.neighbours import even_rows
-
-PLACES = 2000  # at which normals are looked at
-
-SOLID, SOLID_INSIDE_OUT = 0.98, 0.9  # share of such places from which the scan counts as one or the other
-
-GIVEN_VOTE = 0.05  # of normals that are consistent: only what clearly contradicts them turns them over
-SCATTERED_VOTE = 0.5  # of normals with scattered signs: their majority decides where the shape does not
-VIEW_VOTE = 0.2
-GRAZING = 0.2  # |cos| to the line of sight below which a vote fades
-
-LOW = 0.5  # height over width of a scene up to which it may be land
-GROUND_COLUMNS = 1024  # columns that land is looked at in: ground lies within this share of a column's width from its lowest point,
-GROUND_RISE = 0.5
-LEVEL = 0.7  # has normals no farther from the vertical than this cosine,
-MOST_COLUMNS = 0.5  # and is found in this share of the columns, at least
-
-VIEW_PLACES = 50_000  # points that an image is judged by
-VIEW_ANGLE = 0.25  # cosine of the half angle that a scene seen from its origin may fill
-IMAGE_NEIGHBOURS = 16  # of which at least
-BEHIND = 3  # must be far from the place in space,
-FAR = 8.0  # that is, this many times the distance of nearest neighbours, its own or the typical one,
-MIXED = 0.6  # and on the same side of it as the others, by this share of the farthest's distance: else they lie beyond a silhouette
-SINGLE = 0.15  # share of overlaid places up to which an image shows one surface
-SHEETS = 0.5  # share of places with two sheets, one close behind the other, from which these are both sides of a thin body,
-SPLITS = 4  # times that the depths around a place are parted into nearer and farther ones
-SPLIT = 4.5  # and how far apart these are, in their standard deviations: halves of one sheet's noise are 2.7
-CLEARLY = 0.03  # and by which one view must be ahead of another to be clearly better
+from lpdif.points.orientation.priors import MAJORITY
 
 
-def sensor_votes(points: FloatArray, axes: FloatArray, sensor: FloatArray) -> FloatArray:
-    """(N,) votes, -1 to 1, for the side of axes (N, 3) that faces the sensor, (3,) or (N, 3); they fade at grazing sight."""
-    sight = sensor - points
-    cosine = np.einsum("ni,ni->n", axes, sight) / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)
-    return np.asarray(np.clip(cosine / GRAZING, -1, 1))
+class ViewpointSettings(NamedTuple):
+    """When an image of a scan shows a single surface, or both sides of a thin body."""
+
+    # An image is made of about this many points.
+    points: int = 50_000
+    # It is judged at about this many places, spread over the scan.
+    places: int = 2000
+    # At each place it is judged by this many neighbours in the image.
+    neighbours: int = 16
+    # A scan seen from its origin lies within a cone around the middle of the view whose half angle has this cosine.
+    cone: float = 0.25
+    # A second surface or sheet is seen at a place if it has at least this many of the neighbours there.
+    least_neighbours: int = 3
+    # Neighbours in the image belong to another surface if they are farther in space than this many distances of nearest neighbours,
+    # those at the place or the typical ones.
+    far: float = 8.0
+    # Two groups of neighbours are mixed, not parted by a silhouette, if their means in the image are nearer to each other than this
+    # share of the distance of the farthest neighbour.
+    mixed: float = 0.6
+    # Two sheets are apart if they are farther from each other than this many standard deviations of the depths from them. Where one
+    # noisy sheet is divided into a nearer and a farther half, it is 2.7.
+    sheet_gap: float = 4.5
+    # An image shows a single surface if surfaces overlap at no more than this share of the places.
+    overlap: float = 0.15
+    # From one viewpoint clearly less overlaps than from another if the shares differ by more than this.
+    less_overlap: float = 0.03
 
 
-def ground_votes(points: FloatArray, axes: FloatArray) -> FloatArray:
-    """(N,) votes, -1 to 1, for the upper side of the axes (N, 3) of level ground, z being up; zeros where a scan has none.
+VIEWPOINTS = ViewpointSettings()
 
-    Ground is what is lowest in its column, and level, if it fills most columns of a scene that is wide and low. Only it votes: of what stands
-    on it, or hangs above it, nothing is said.
+
+class Viewpoint(NamedTuple):
+    """From where a scan may have been seen.
+
+    place (3,) the viewpoint "origin", or the direction towards the viewpoint "above", which is far away
+    two_sheets whether the scan shows two sheets from there, one close behind the other: the sides of a thin body
     """
-    low = points.min(axis=0)
-    extent = points.max(axis=0) - low
-    if extent[2] > LOW * extent[:2].min() or extent[2] == 0:
-        return np.zeros(len(points))
-    side = float(np.sqrt(extent[0] * extent[1] / GROUND_COLUMNS))
-    column = np.floor((points[:, :2] - low[:2]) / side).astype(np.int64)
-    wide, deep = column.max(axis=0) + 1
-    number = column[:, 0] * deep + column[:, 1]
-    lowest = np.full(wide * deep, np.inf)
-    np.minimum.at(lowest, number, points[:, 2])
-    ground = (points[:, 2] - lowest[number] < side * GROUND_RISE) & (np.abs(axes[:, 2]) > LEVEL)
-    if len(np.unique(number[ground])) < MOST_COLUMNS * wide * deep:
-        return np.zeros(len(points))
-    return np.asarray(np.where(ground, np.sign(axes[:, 2]), 0.0))
-
-
-class View(NamedTuple):
-    """Where a scan may have been seen from: a place (3,), "origin", or a direction (3,), "above"; whether it shows two sheets so."""
 
     place: FloatArray
     name: str
     two_sheets: bool
 
+    def position(self, points: FloatArray) -> FloatArray:
+        """The viewpoint (3,), or for each of the points (N, 3) a place (N, 3) in the direction of a viewpoint that is far away."""
+        return self.place if self.name == "origin" else points + self.place
 
-def likely_views(points: FloatArray, origin: FloatArray) -> list[View]:
-    """Where a scan without normals may have been seen from, the likeliest first.
+
+class Image(NamedTuple):
+    """What is seen of N points: coordinates (N, 2) in the image and depths (N,), from a place or direction (3,) of this name."""
+
+    place: FloatArray
+    name: str
+    coordinates: FloatArray
+    depth: FloatArray
+
+
+def likely_viewpoints(points: FloatArray, origin: FloatArray) -> list[Viewpoint]:
+    """The viewpoints from which a scan without normals may have been seen, the likeliest first.
 
     points (N, 3) in coordinates in which the file's own origin is at -origin. Range images are often stored in the scanner's
-    frame ("origin", a place), and range images of some scanners and aerial scans with z up ("above", a direction). A scan counts as one of
-    them if it shows a single surface from there. Where it does from both, the origin comes first, as a camera may look up, unless clearly more
-    is overlaid from there: the origin of a turntable's frame lies inside of what stands on it.
+    frame ("origin"); range images of some scanners, and aerial scans, have z up ("above"). A scan that shows a single surface from both
+    counts as seen from the origin, because a camera may look up, unless clearly more overlaps from there: the origin of a
+    turntable's frame lies inside the object on it.
     """
-    some = points[even_rows(len(points), VIEW_PLACES)]
-    eye = -origin
-    sight = some - eye
+    some = points[even_rows(len(points), VIEWPOINTS.points)]
+    from_origin = _image_from(some, -origin)
+    images = ([] if from_origin is None else [from_origin]) + [Image(np.array([0.0, 0.0, 1.0]), "above", some[:, :2], some[:, 2])]
+    shares = [overlap_share(image.coordinates, some) for image in images]
+    if shares[-1] < shares[0] - VIEWPOINTS.less_overlap:
+        images, shares = images[::-1], shares[::-1]
+    return [
+        Viewpoint(image.place, image.name, double_sheet_share(image.coordinates, image.depth) > MAJORITY)
+        for image, share in zip(images, shares, strict=True)
+        if share <= VIEWPOINTS.overlap
+    ]
+
+
+def _image_from(points: FloatArray, eye: FloatArray) -> Image | None:
+    """The perspective image of points (N, 3) from the place `eye` (3,), or None if they do not all lie in the cone of one view."""
+    sight = points - eye
     distance = np.linalg.norm(sight, axis=1)
     middle = (sight / np.maximum(distance, 1e-300)[:, None]).mean(axis=0)
     middle /= max(float(np.linalg.norm(middle)), 1e-300)
     depth = sight @ middle
-    images = [(np.array([0.0, 0.0, 1.0]), "above", some[:, :2], some[:, 2])]
-    if (depth > VIEW_ANGLE * distance).all() and (distance > 0).all():
-        across = np.linalg.qr(middle[:, None], mode="complete")[0][:, 1:]
-        images.insert(0, (eye, "origin", sight @ across / depth[:, None], depth))
-    shares = [overlaid(image, some) for _, _, image, _ in images]
-    if shares[-1] < shares[0] - CLEARLY:
-        images, shares = images[::-1], shares[::-1]
-    return [
-        View(place, name, sheets(image, depth) > SHEETS)
-        for (place, name, image, depth), share in zip(images, shares, strict=True)
-        if share <= SINGLE
-    ]
+    if not ((depth > VIEWPOINTS.cone * distance).all() and (distance > 0).all()):
+        return None
+    across = np.linalg.qr(middle[:, None], mode="complete")[0][:, 1:]
+    return Image(eye, "origin", sight @ across / depth[:, None], depth)
 
 
-def overlaid(image: FloatArray, points: FloatArray) -> float:
-    """Share of places, spread over points (N, 3), where one surface is seen through another, if (N, 2) is what is seen of them.
+def overlap_share(image: FloatArray, points: FloatArray) -> float:
+    """Share of places, spread over points (N, 3), where one surface is seen through another in their image (N, 2).
 
-    At such a place near and far points mix. At a silhouette, which every image of a scanner has, a line parts them.
+    At such a place near and far points are mixed. At a silhouette, which every image of a scanner has, a line parts them.
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(points), PLACES)
-    _, near = cKDTree(image).query(image[rows], k=min(IMAGE_NEIGHBOURS + 1, len(points)))
+    rows = even_rows(len(points), VIEWPOINTS.places)
+    _, near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours + 1, len(points)))
     nearest, _ = cKDTree(points).query(points[rows], k=min(5, len(points)))
-    far = np.linalg.norm(points[near] - points[rows][:, None], axis=2) > FAR * np.maximum(nearest[:, -1:], np.median(nearest[:, -1]))
+    limit = VIEWPOINTS.far * np.maximum(nearest[:, -1:], np.median(nearest[:, -1]))
+    far = np.linalg.norm(points[near] - points[rows][:, None], axis=2) > limit
     offset = image[near] - image[rows][:, None]
     radius = np.linalg.norm(offset, axis=2).max(axis=1)
-    behind = far.sum(axis=1)
-    return float(((behind >= BEHIND) & _mixed(offset, far, radius)).mean())
+    return float(((far.sum(axis=1) >= VIEWPOINTS.least_neighbours) & _mixed(offset, far, radius)).mean())
 
 
-def sheets(image: FloatArray, depth: FloatArray) -> float:
-    """Share of places, spread over an image (N, 2) with a depth (N,), where one sheet lies close behind another: both sides of a thin body.
+def double_sheet_share(image: FloatArray, depth: FloatArray) -> float:
+    """Share of places, spread over an image (N, 2) with depths (N,), where one sheet lies close behind another, as of a thin body.
 
-    Around such a place two parallel planes leave far less of the depths than they are apart, and the points of both mix.
+    Around such a place the depths lie close to two parallel planes, compared with the gap between these, and the points of both
+    are mixed.
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(image), PLACES)
-    near = cKDTree(image).query(image[rows], k=min(IMAGE_NEIGHBOURS, len(image)))[1]
+    rows = even_rows(len(image), VIEWPOINTS.places)
+    near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours, len(image)))[1]
     offset, depths = image[near] - image[rows][:, None], depth[near] - depth[rows][:, None]
     radius = np.maximum(np.linalg.norm(offset, axis=2).max(axis=1), 1e-300)
-    plane = np.concatenate([np.ones_like(offset[..., :1]), offset / radius[:, None, None]], axis=2)
+    farther, gap, deviation = _two_parallel_planes(offset / radius[:, None, None], depths)
+    count = farther.sum(axis=1)
+    enough = np.minimum(count, farther.shape[1] - count) >= VIEWPOINTS.least_neighbours
+    return float((enough & (gap > VIEWPOINTS.sheet_gap * deviation) & _mixed(offset, farther, radius)).mean())
+
+
+def _two_parallel_planes(offset: FloatArray, depths: FloatArray, rounds: int = 4) -> tuple[BoolArray, FloatArray, FloatArray]:
+    """Fits two parallel planes to depths (M, k) over offsets (M, k, 2) in an image, by two groups that are formed anew in each round.
+
+    Returns which points (M, k) belong to the farther plane, the gap (M,) between the planes, and the standard deviation (M,) of the
+    depths from their planes.
+    """
+    plane = np.concatenate([np.ones_like(offset[..., :1]), offset], axis=2)
     coefficients = (np.linalg.pinv(plane) @ depths[..., None])[..., 0]
-    apart = np.zeros(len(rows))
-    for _ in range(SPLITS):
-        farther = depths - np.einsum("mki,mi->mk", plane, coefficients[:, :3]) > apart[:, None] / 2
+    gap = np.zeros(len(depths))
+    for _ in range(rounds):
+        farther = depths - np.einsum("mki,mi->mk", plane, coefficients[:, :3]) > gap[:, None] / 2
         terms = np.concatenate([plane, farther[..., None]], axis=2)
         coefficients = (np.linalg.pinv(terms) @ depths[..., None])[..., 0]
-        apart = coefficients[:, 3]
-    left = depths - np.einsum("mki,mi->mk", terms, coefficients)
-    deviation = np.sqrt((left**2).sum(axis=1) / max(1, left.shape[1] - 4))
-    number = farther.sum(axis=1)
-    both = np.minimum(number, farther.shape[1] - number) >= BEHIND
-    return float((both & (apart > SPLIT * deviation) & _mixed(offset, farther, radius)).mean())
+        gap = coefficients[:, 3]
+    residual = depths - np.einsum("mki,mi->mk", terms, coefficients)
+    return farther, gap, np.sqrt((residual**2).sum(axis=1) / max(1, residual.shape[1] - 4))
 
 
 def _mixed(offset: FloatArray, chosen: BoolArray, radius: FloatArray) -> BoolArray:
-    """(M,) whether those of the offsets (M, k, 2), of this radius (M,), that are chosen (M, k) lie among the others: where all are in one place
-    too, as of a grid seen along it."""
+    """(M,) whether the chosen (M, k) of the offsets (M, k, 2), of largest size radius (M,), lie among the others in the image.
+
+    They count as mixed also where all lie in one place, as on a grid that is seen along one of its axes.
+    """
     means = [np.einsum("mki,mk->mi", offset, some) / np.maximum(some.sum(axis=1), 1)[:, None] for some in (chosen, ~chosen)]
-    return np.asarray(np.linalg.norm(means[0] - means[1], axis=1) <= MIXED * radius)
+    return np.asarray(np.linalg.norm(means[0] - means[1], axis=1) <= VIEWPOINTS.mixed * radius)

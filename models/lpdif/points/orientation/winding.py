@@ -7,14 +7,32 @@ their centre of area, blocks near it point by point. All sums run in a fixed ord
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.arrays import Float32Array, FloatArray, IntArray, chunks
 
-NEAR = 1.5  # blocks whose centres are nearer than this many block sizes count point by point
-SOFTENING = 0.5  # in units of the spacing: below it a dipole's field is cut off, as a point stands for a small disc
-ROWS = 256  # targets at a time in the far sums
+
+class WindingSettings(NamedTuple):
+    """How the winding number is summed, and what its mean over a surface or a part of it, 1/2 on a solid, is taken to say."""
+
+    # A block whose centre is nearer to the target than this many block sizes is summed point by point.
+    near_field: float = 1.5
+    # The field of a point is smoothed within this many spacings, because a point stands for a small disc.
+    softening: float = 0.5
+    # A part on which the mean winding number is above this is closed.
+    closed: float = 0.42
+    # The mean winding number on an open surface, even on a bowl, is smaller than this.
+    open: float = 0.35
+    # A surface on which the mean winding number is above this may be that of a solid.
+    solid_like: float = 0.2
+    # A part on which the size of the mean winding number is below this does not tell its outside by its shape.
+    undecided: float = 0.1
+
+
+WINDING = WindingSettings()
 
 
 def summed(numbers: IntArray, values: FloatArray, count: int) -> FloatArray:
@@ -39,38 +57,38 @@ def block_influence(
 ) -> Float32Array:
     """(T, M) winding number that each block of points adds at each target.
 
-    points (N, 3), dipoles (N, 3) = area times unit normal, areas (N,), block (N,) in 0 .. count - 1, size (M,): extents of
-    the blocks, spacing (N,): that around each point, targets (T, 3). At a point of the surface itself the sum over all blocks
-    is the mean of both sides. Takes 4 T M bytes.
+    points (N, 3); dipoles (N, 3), area times unit normal; areas (N,); block (N,), in 0 .. count - 1; size (M,), extents of
+    the blocks; spacing (N,), that around each point; targets (T, 3). At a point of the surface itself the sum over all blocks
+    is the mean of both sides. The result takes 4 T M bytes.
     """
     totals = np.maximum(summed(block, areas, count), 1e-300)
     centres = summed_rows(block, points * areas[:, None], count) / totals[:, None]
-    widest = np.full(count, spacing.min(initial=1.0))  # a block without points has one too: it is divided by
+    widest = np.full(count, spacing.min(initial=1.0))  # not 0 for a block without points, because it is divided by
     np.maximum.at(widest, block, spacing)
-    influence = _far_influence(centres, summed_rows(block, dipoles, count), targets, SOFTENING * widest)
-    pair_target, pair_block = _near_pairs(targets, centres, NEAR * size)
+    influence = _far_influence(centres, summed_rows(block, dipoles, count), targets, WINDING.softening * widest)
+    pair_target, pair_block = _near_pairs(targets, centres, WINDING.near_field * size)
     members = np.argsort(block, kind="stable")
     sizes = np.bincount(block, minlength=count)
     starts = np.cumsum(sizes) - sizes
     exact = np.empty(len(pair_target))
     step = max(1, 2_000_000 // max(int(sizes.max(initial=1)), 1))
     for part in chunks(len(pair_target), step):
-        of_pair, owner = _spread(starts[pair_block[part]], sizes[pair_block[part]])
+        of_pair, owner = _ranges(starts[pair_block[part]], sizes[pair_block[part]])
         source = members[of_pair]
         target = pair_target[part][owner]
-        values = dipole_field(points[source] - targets[target], dipoles[source], SOFTENING * spacing[source])
+        values = dipole_field(points[source] - targets[target], dipoles[source], WINDING.softening * spacing[source])
         exact[part] = np.bincount(owner, values, minlength=part.stop - part.start)
     influence[pair_target, pair_block] = exact
     return influence
 
 
-def _near_pairs(targets: FloatArray, centres: FloatArray, within: FloatArray) -> tuple[NDArray[np.int32], IntArray]:
-    """(P,), (P,) all pairs of a target and a block whose centre is nearer to it than the block's own distance (M,)."""
+def _near_pairs(targets: FloatArray, centres: FloatArray, limit: FloatArray) -> tuple[NDArray[np.int32], IntArray]:
+    """(P,), (P,) all pairs of a target and a block whose centre is nearer to it than the block's own limit (M,)."""
     from scipy.spatial import cKDTree
 
     tree, found = cKDTree(targets), []
-    for distance in np.unique(within):  # a few: extents are powers of two apart
-        chosen = np.flatnonzero(within == distance)
+    for distance in np.unique(limit):  # only a few, because extents are powers of two apart
+        chosen = np.flatnonzero(limit == distance)
         near = tree.sparse_distance_matrix(cKDTree(centres[chosen]), distance, output_type="coo_matrix")
         found.append((near.row, chosen[near.col]))
     row, column = zip(*found, strict=True)
@@ -78,20 +96,20 @@ def _near_pairs(targets: FloatArray, centres: FloatArray, within: FloatArray) ->
 
 
 def dipole_field(offsets: FloatArray, dipoles: FloatArray, softening: FloatArray | float) -> FloatArray:
-    """(..., ) winding number of dipoles (..., 3) seen at offsets (..., 3) = dipole's place minus target's."""
+    """(...) winding number that dipoles (..., 3) add at a target; offsets (..., 3) are dipole position minus target position."""
     squared = np.einsum("...i,...i->...", offsets, offsets) + softening**2
     field: FloatArray = np.einsum("...i,...i->...", offsets, dipoles) / (4 * np.pi * squared * np.sqrt(squared))
     return field
 
 
-def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray, softening: FloatArray) -> Float32Array:
-    """(T, M) winding number of each dipole at each target, in float32: it is the fast part, and 1e-4 is enough."""
+def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray, softening: FloatArray, rows: int = 256) -> Float32Array:
+    """(T, M) winding number of each dipole at each target, `rows` targets at a time; in float32, as 1e-4 is exact enough."""
     middle = centres.mean(axis=0)
     places = np.ascontiguousarray((centres - middle).T, dtype=np.float32)
     moments = np.ascontiguousarray(dipoles.T / (4 * np.pi), dtype=np.float32)
     seen_from = np.ascontiguousarray((targets - middle).T, dtype=np.float32)
     result = np.empty((len(targets), len(centres)), dtype=np.float32)
-    for part in chunks(len(targets), ROWS):
+    for part in chunks(len(targets), rows):
         squared = np.tile(np.square(softening.astype(np.float32)), (part.stop - part.start, 1))
         product = np.zeros_like(squared)
         for axis in range(3):
@@ -102,8 +120,8 @@ def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray
     return result
 
 
-def _spread(starts: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
-    """The numbers starts[i] .. starts[i] + sizes[i] - 1 of every i, one after the other, and the i of each."""
+def _ranges(starts: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
+    """The numbers starts[i] .. starts[i] + sizes[i] - 1 of every i, one range after the other, and the i of each number."""
     owner = np.repeat(np.arange(len(sizes)), sizes)
     first = np.cumsum(sizes) - sizes
     return np.arange(len(owner)) - first[owner] + starts[owner], owner

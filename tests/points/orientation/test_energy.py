@@ -1,4 +1,4 @@
-"""Signs of blocks: forests are the strongest there are, energies are counted right, and no branch is worth turning at the end."""
+"""Signs of blocks: forests are the strongest there are, energies are counted right, and no flip of a branch is worth it at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lpdif.points.orientation.energy import Energy, Forest, descend, relax, rooted, settle, spanning_forest
+from lpdif.points.orientation.energy import Energy, Forest, descend, minimise, relax, rooted, spanning_forest
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -26,13 +26,13 @@ def random_energy(count: int, targets: int, share: float, seed: int) -> Energy:
     rng = np.random.default_rng(seed)
     pairs = random_pairs(count, share, seed)
     influence = rng.normal(size=(targets, count)).astype(np.float32) / 3
-    strength, leaning = rng.normal(size=len(pairs)), 0.3 * rng.normal(size=count)
-    return Energy.weighed(influence, rng.uniform(0.5, 2, targets), pairs[:, 0], pairs[:, 1], strength, leaning)
+    consistency, prior = rng.normal(size=len(pairs)), 0.3 * rng.normal(size=count)
+    return Energy.from_influence(influence, rng.uniform(0.5, 2, targets), pairs[:, 0], pairs[:, 1], consistency, prior)
 
 
 def value(energy: Energy, signs: FloatArray) -> float:
     pairs = list(zip(energy.first.tolist(), energy.second.tolist(), strict=True))
-    return naive.energy(energy.fields.astype(float), energy.goal.astype(float), pairs, energy.bond.tolist(), energy.leaning, signs)
+    return naive.energy(energy.fields.astype(float), energy.goal.astype(float), pairs, energy.coupling.tolist(), energy.prior, signs)
 
 
 def branch(forest: Forest, place: int) -> IntArray:
@@ -87,7 +87,7 @@ def test_spanning_forests_are_the_strongest_and_their_branches_are_ranges(count:
 @pytest.mark.parametrize("targets", [1, 30])
 def test_no_branch_is_left_that_lowers_the_energy(count: int, share: float, targets: int) -> None:
     energy = random_energy(count, targets, share, seed=targets)
-    forest = spanning_forest(energy.first, energy.second, np.abs(energy.bond), count)
+    forest = spanning_forest(energy.first, energy.second, np.abs(energy.coupling), count)
     start = np.where(np.random.default_rng(2).random(count) < 0.5, -1.0, 1.0)
     signs = descend(energy, forest, start)
     assert set(np.abs(signs).tolist()) == {1.0}
@@ -101,51 +101,51 @@ def test_no_branch_is_left_that_lowers_the_energy(count: int, share: float, targ
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_start_that_one_branch_spoils_is_mended(seed: int) -> None:
-    """All agree to point one way, and the votes say which; a turned branch turns back in one go."""
+    """All agree to point one way, and the prior says which; a flipped branch is flipped back in one step."""
     rng = np.random.default_rng(seed)
     pairs = random_pairs(30, 0.2, seed)
     good = np.where(rng.random(30) < 0.5, -1.0, 1.0)
-    bond = rng.uniform(0.5, 2, len(pairs)) * good[pairs[:, 0]] * good[pairs[:, 1]]
+    coupling = rng.uniform(0.5, 2, len(pairs)) * good[pairs[:, 0]] * good[pairs[:, 1]]
     nothing = np.zeros((1, 30), dtype=np.float32)
-    energy = Energy(nothing, np.zeros(1, dtype=np.float32), pairs[:, 0], pairs[:, 1], bond, 0.2 * good)
-    forest = spanning_forest(pairs[:, 0], pairs[:, 1], np.abs(bond), 30)
+    energy = Energy(nothing, np.zeros(1, dtype=np.float32), pairs[:, 0], pairs[:, 1], coupling, 0.2 * good)
+    forest = spanning_forest(pairs[:, 0], pairs[:, 1], np.abs(coupling), 30)
     start = good.copy()
     start[branch(forest, int(rng.integers(1, 30)))] *= -1
     np.testing.assert_array_equal(descend(energy, forest, start), good)
-    np.testing.assert_array_equal(settle(energy), good)
+    np.testing.assert_array_equal(minimise(energy), good)
 
 
 @pytest.mark.parametrize("count", [2, 6, 9])
 @pytest.mark.parametrize("seed", range(4))
-def test_settled_signs_of_a_tree_are_the_best_of_all(count: int, seed: int) -> None:
-    """On a tree without loops every cut between two signs is the rim of a branch."""
+def test_signs_of_least_energy_on_a_tree_are_the_best_of_all(count: int, seed: int) -> None:
+    """On a tree without loops every cut between two signs is the edge above a branch."""
     rng = np.random.default_rng(seed)
     first = np.array([int(rng.integers(0, i)) for i in range(1, count)])
-    bond = rng.normal(size=count - 1)
-    leaning = np.zeros(count)
-    leaning[0] = 0.5
-    energy = Energy(np.zeros((1, count), np.float32), np.zeros(1, np.float32), first, np.arange(1, count), bond, leaning)
+    coupling = rng.normal(size=count - 1)
+    prior = np.zeros(count)
+    prior[0] = 0.5
+    energy = Energy(np.zeros((1, count), np.float32), np.zeros(1, np.float32), first, np.arange(1, count), coupling, prior)
     best = min(value(energy, np.array(s)) for s in itertools.product((-1.0, 1.0), repeat=count))
-    assert value(energy, settle(energy)) == pytest.approx(best, abs=1e-9)
+    assert value(energy, minimise(energy)) == pytest.approx(best, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_settled_signs_are_among_the_best(seed: int) -> None:
+def test_signs_of_least_energy_are_among_the_best(seed: int) -> None:
     energy = random_energy(9, 40, 0.5, seed)
     values = np.array([value(energy, np.array(s)) for s in itertools.product((-1.0, 1.0), repeat=9)])
-    assert np.mean(values < value(energy, settle(energy)) - 1e-4) < 0.02
+    assert np.mean(values < value(energy, minimise(energy)) - 1e-4) < 0.02
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_relaxed_signs_are_those_of_the_linear_system(seed: int) -> None:
     energy = random_energy(12, 30, 0.4, seed)
     fields, count = energy.fields.astype(float), 12
-    matrix, wanted = 2 * fields.T @ fields + 1e-6 * np.eye(count), 2 * fields.T @ energy.goal + energy.leaning
-    for a, b, bond in zip(energy.first, energy.second, energy.bond, strict=True):
-        matrix[a, a] += abs(bond)
-        matrix[b, b] += abs(bond)
-        matrix[a, b] -= bond
-        matrix[b, a] -= bond
+    matrix, wanted = 2 * fields.T @ fields + 1e-6 * np.eye(count), 2 * fields.T @ energy.goal + energy.prior
+    for a, b, coupling in zip(energy.first, energy.second, energy.coupling, strict=True):
+        matrix[a, a] += abs(coupling)
+        matrix[b, b] += abs(coupling)
+        matrix[a, b] -= coupling
+        matrix[b, a] -= coupling
     exact = np.linalg.solve(matrix, wanted)
     clear = np.abs(exact) > 0.1 * np.abs(exact).max()
     assert clear.sum() >= 4
@@ -154,12 +154,12 @@ def test_relaxed_signs_are_those_of_the_linear_system(seed: int) -> None:
 
 def test_nothing_that_pulls_leaves_plus() -> None:
     nothing = np.zeros((3, 5), dtype=np.float32)
-    energy = Energy.weighed(nothing, np.ones(3), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(5))
-    assert settle(energy).tolist() == [1.0] * 5
+    energy = Energy.from_influence(nothing, np.ones(3), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(5))
+    assert minimise(energy).tolist() == [1.0] * 5
 
 
-def test_votes_decide_where_nothing_else_does() -> None:
-    leaning = np.array([0.5, -0.5, 0.1, -3.0])
+def test_the_prior_decides_where_nothing_else_does() -> None:
+    prior = np.array([0.5, -0.5, 0.1, -3.0])
     nothing = np.zeros((1, 4), dtype=np.float32)
-    energy = Energy.weighed(nothing, np.ones(1), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), leaning)
-    assert settle(energy).tolist() == [1.0, -1.0, 1.0, -1.0]
+    energy = Energy.from_influence(nothing, np.ones(1), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), prior)
+    assert minimise(energy).tolist() == [1.0, -1.0, 1.0, -1.0]

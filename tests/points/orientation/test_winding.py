@@ -9,7 +9,7 @@ from clouds import FloatArray, Samples, hemisphere, shell, sphere, torus
 
 from lpdif.arrays import chunks
 from lpdif.points.orientation import winding
-from lpdif.points.orientation.winding import NEAR, SOFTENING, block_influence, dipole_field, summed, summed_rows
+from lpdif.points.orientation.winding import WINDING, block_influence, dipole_field, summed, summed_rows
 
 
 def cubes(points: FloatArray, size: float) -> tuple[np.ndarray, int]:
@@ -70,7 +70,7 @@ def test_influence_agrees_with_one_pair_at_a_time(count: int, points: int, targe
     seen = rng.normal(size=(targets, 3))
     sizes, spacing = size * np.exp2(np.arange(count) % 3), rng.choice([0.3, 0.6], points)
     found = block_influence(places, dipoles, areas, block, count, sizes, spacing, seen)
-    expected = naive.block_influence(places, dipoles, areas, block, count, NEAR * sizes, SOFTENING * spacing, seen)
+    expected = naive.block_influence(places, dipoles, areas, block, count, WINDING.near_field * sizes, WINDING.softening * spacing, seen)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 

@@ -1,4 +1,4 @@
-"""Outward normals of scans: estimated, kept, mended or turned, by shape, given normals and sensor; and said so."""
+"""Outward normals of scans: estimated, kept, mended or turned, by shape, given normals and sensor; and logged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from clouds import FloatArray, Samples, box, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, town, two_balls
 
-from lpdif.points.orientation.viewpoints import likely_views
+from lpdif.points.orientation.viewpoints import likely_viewpoints
 from lpdif.points.prepare import Prepared, prepare
 from lpdif.types import Scan
 
@@ -127,7 +127,7 @@ def test_normals_of_something_else_are_replaced(wrong: str, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
-def test_error_of_given_normals_is_told(sigma: float) -> None:
+def test_error_of_given_normals_is_estimated(sigma: float) -> None:
     samples = torus(3000)
     tilted = samples.normals + sigma * np.random.default_rng(0).normal(size=(3000, 3))
     assert prepare(Scan(samples.points, tilted)).normals_noise == pytest.approx(sigma, rel=0.25)
@@ -142,7 +142,7 @@ def test_sensor_decides_the_side_of_a_plane(height: float, given: float | None) 
     np.testing.assert_allclose(found.normals, [[0, 0, np.sign(height)]] * len(found.normals), atol=1e-9)
 
 
-def test_sensor_of_the_file_counts_unless_another_is_said() -> None:
+def test_sensor_of_the_file_counts_unless_another_is_given() -> None:
     samples = plane(1500)
     below = np.array([0.0, 0.0, -3.0])
     assert (prepare(Scan(samples.points, sensor=below)).normals[:, 2] < 0).all()
@@ -234,7 +234,7 @@ def test_what_goes_on_smoothly_behind_the_silhouette_is_not_turned_over() -> Non
     ball = shifted(sphere(4000), (5e2, 4e3, 0.0))
     seen = ball.normals[:, 2] > -0.25
     cup = Samples(ball.points[seen], ball.normals[seen], ball.area)
-    assert [view.name for view in likely_views(cup.points, np.zeros(3))] == ["above"]
+    assert [view.name for view in likely_viewpoints(cup.points, np.zeros(3))] == ["above"]
     assert outward_share(prepare(Scan(cup.points)), cup) > 0.99
 
 
@@ -252,7 +252,7 @@ def test_a_flat_solid_has_no_ground() -> None:
     assert outward_share(prepare(Scan(slab.points)), slab) > 0.99
 
 
-def test_what_is_torn_off_and_faces_away_from_above_is_turned_over() -> None:
+def test_what_is_inconsistent_and_faces_away_from_above_is_turned_over() -> None:
     """Land and, over a gap in it, a bowl that is seen from within: by its shape alone it would face down."""
     land, half = plane(8000), hemisphere(600)
     bowl = 0.25 * half.points * [1.0, 1.0, -1.0] + [0.0, 0.0, 0.6]

@@ -1,0 +1,136 @@
+"""Which way normals face where the viewpoint tells: towards a known sensor, or towards where a scan was likely seen from.
+
+N points. `towards` (N,) is which side of each axis faces the viewpoint, as `viewpoint_prior` gives it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from lpdif.arrays import FloatArray
+from lpdif.points.neighbours import even_rows
+from lpdif.points.orientation.orient_axes import Orientation, orient_axes
+from lpdif.points.orientation.oriented_cloud import Cloud
+from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, ground_prior, viewpoint_prior
+from lpdif.points.orientation.propagation import all_agreements, components_of, inconsistent_components, neighbour_consistency
+from lpdif.points.orientation.viewpoints import likely_viewpoints
+from lpdif.points.orientation.winding import WINDING, dipole_field
+from lpdif.types import Facts
+
+log = logging.getLogger("lpdif")
+
+
+class ViewingSettings(NamedTuple):
+    """When the viewpoint decides which way normals face."""
+
+    # A likely viewpoint decides only if this share of the points is seen at more than a grazing angle.
+    clearly_seen: float = 0.35
+    # It decides only if this share of these faces it when its prior counts: at steps of depth more than a tenth does not.
+    likely_facing: float = 0.8
+    # A sensor was inside the closed surface it saw if the winding number at it is at least this.
+    sensor_inside: float = 0.4
+
+
+VIEWING = ViewingSettings()
+
+
+def orient_to_viewpoint(
+    cloud: Cloud, axes: FloatArray, start: FloatArray | None, prior: FloatArray, sensor: FloatArray | None, facts: Facts
+) -> tuple[Orientation, str]:
+    """Signs for axes (N, 3), and which viewpoint decided: "sensor", "origin", "above", "ground", or "" where shape alone did.
+
+    A known sensor decides. Else, unless there are consistent signs `start`, shape alone decides on a thin body, which shows two sheets.
+    Else the first likely viewpoint decides that most of the scan can face. Where none does and the scan is open, its ground, if it has
+    any, is seen from above. prior (N,): of given normals, for the sign of each axis.
+    """
+    if sensor is not None:
+        return _orient_to_sensor(cloud, axes, start, prior, sensor, facts)
+    viewpoints = likely_viewpoints(cloud.points, cloud.origin) if start is None else []
+    by_shape = _orient(cloud, axes, start, prior) if any(viewpoint.two_sheets for viewpoint in viewpoints) else None
+    if by_shape is not None and _mean_winding(by_shape) > WINDING.solid_like:
+        return by_shape, ""
+    for viewpoint in viewpoints:
+        towards = viewpoint_prior(cloud.points, axes, viewpoint.position(cloud.points))
+        if (np.abs(towards) == 1).mean() < VIEWING.clearly_seen:
+            continue
+        found = _orient(cloud, axes, start, PRIORS.viewpoint * towards + prior)
+        if facing_share(found, towards) >= VIEWING.likely_facing:
+            face = _face_viewpoint if viewpoint.name == "origin" else _face_viewpoint_where_inconsistent
+            return face(cloud, axes, found, towards), viewpoint.name
+    found = by_shape or _orient(cloud, axes, start, prior)
+    if start is None and _mean_winding(found) < WINDING.open:
+        ground = PRIORS.viewpoint * ground_prior(cloud.points, axes)
+        if ground.any():  # the ground is in no solid, and what stands on it continues the ground's surface
+            return _orient(cloud, axes, start, ground + prior, solid=False), "ground"
+    return found, ""
+
+
+def _orient_to_sensor(
+    cloud: Cloud, axes: FloatArray, start: FloatArray | None, prior: FloatArray, sensor: FloatArray, facts: Facts
+) -> tuple[Orientation, str]:
+    """Signs for axes (N, 3) that face the sensor, unless most of the surface is closed and the sensor cannot have seen it.
+
+    The sensor did not see it where much of it faces away and the sensor was not inside: from inside nearly all faces away at first.
+    """
+    towards = viewpoint_prior(cloud.points, axes, sensor)
+    found = _orient(cloud, axes, start, prior)
+    facing = facing_share(found, towards)
+    if facing < NEARLY_ALL:
+        closed = found.winding[found.part] > WINDING.closed
+        outside = facing > 1 - NEARLY_ALL and winding_at_sensor(cloud, axes * found.signs[:, None], sensor) < VIEWING.sensor_inside
+        if closed.mean() > MAJORITY and outside:
+            log.warning("%.0f %% of the surface cannot be seen from the sensor's position; it is not used", 100 * (1 - facing))
+            return found, ""
+        found = _orient(cloud, axes, start, towards + prior)
+    log.info("normals: turned towards the sensor")
+    facts["sensor"] = "used"
+    return _face_viewpoint(cloud, axes, found, towards), "sensor"
+
+
+def winding_at_sensor(cloud: Cloud, normals: FloatArray, sensor: FloatArray, most: int = 50) -> float:
+    """Mean winding number of points with normals (N, 3) at the sensor: about 1 in a closed room, 0 outside a solid.
+
+    sensor (3,) or (N, 3), of which at most about so many places are taken.
+    """
+    places = np.atleast_2d(sensor)
+    places = np.unique(places[even_rows(len(places), most)], axis=0)
+    dipoles = normals * cloud.areas[:, None]
+    return float(np.mean([dipole_field(cloud.points - place, dipoles, cloud.local).sum() for place in places]))
+
+
+def facing_share(found: Orientation, towards: FloatArray) -> float:
+    """Share of the points seen at more than a grazing angle, from either side, whose normals face the viewpoint."""
+    clear = np.abs(towards) == 1
+    return float((found.signs * towards > 0)[clear].mean()) if clear.any() else 0.0
+
+
+def _mean_winding(found: Orientation) -> float:
+    """Mean over the points of the winding number on their parts."""
+    return float(found.winding[found.part].mean())
+
+
+def _face_viewpoint(cloud: Cloud, axes: FloatArray, found: Orientation, towards: FloatArray) -> Orientation:
+    """The same orientation with every point facing the viewpoint that is not seen at a grazing angle."""
+    signs = np.where(np.abs(towards) > 0.5, np.sign(towards), found.signs)
+    agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
+    return replace(found, signs=signs, consistency=neighbour_consistency(signs, cloud.around, agreements))
+
+
+def _face_viewpoint_where_inconsistent(cloud: Cloud, axes: FloatArray, found: Orientation, towards: FloatArray) -> Orientation:
+    """The same orientation with those components facing the viewpoint that face away and are inconsistent with their surroundings.
+
+    Above need not be the only viewpoint: what another one saw behind the silhouette continues smoothly what faces this one.
+    """
+    agreements = all_agreements(cloud.points, axes, cloud.around, cloud.reach)
+    away = found.signs * towards < -0.5
+    inconsistent = inconsistent_components(away, components_of(away, cloud.around), found.signs, cloud.around, agreements)
+    signs = np.where(inconsistent, -found.signs, found.signs)
+    return replace(found, signs=signs, consistency=neighbour_consistency(signs, cloud.around, agreements))
+
+
+def _orient(cloud: Cloud, axes: FloatArray, start: FloatArray | None, prior: FloatArray, solid: bool = True) -> Orientation:
+    return orient_axes(cloud.points, axes, cloud.areas, cloud.around, cloud.spacing, cloud.local_noise, start, prior, solid)
