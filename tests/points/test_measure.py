@@ -39,6 +39,9 @@ def test_it_is_what_a_reconstruction_finds(scan: Scan) -> None:
     found = prepare(scan)
     alone = measure(scan)
     assert (alone.facts["spacing"], alone.facts["noise"], len(alone.points)) == (found.spacing, found.noise, len(found.points))
+    for name in ("points", "origin", "kept", "local_spacing", "local_noise"):
+        np.testing.assert_array_equal(getattr(alone.in_scan_unit(), name), getattr(found, name))
+    np.testing.assert_array_equal((alone.points + alone.origin) * alone.unit, found.points + found.origin)
 
 
 def test_a_scan_of_which_no_surface_comes_is_refused_alike() -> None:

@@ -20,7 +20,7 @@ from lpdif.core.patterns import Patterns
 from lpdif.core.refine import refine_codes
 from lpdif.core.regions import HALO, MOST, Gathered, RegionLattice, gather_points, region_support
 from lpdif.device import single_threaded_pool, split_on_oom
-from lpdif.points.prepare import Prepared
+from lpdif.points.cloud import Cloud
 from lpdif.types import Progress, silent
 
 View = tuple[cKDTree, FloatArray, FloatArray]  # points that regions see: search tree, positions, normals
@@ -30,7 +30,7 @@ BANDS = 4  # and encoded in so many parts
 
 
 def encode(
-    ready: Prepared,
+    ready: Cloud,
     looking: Sequence[tuple[RegionLattice, IntArray | None]],
     tree: cKDTree,
     model: Model,
@@ -112,6 +112,6 @@ NOISY = 0.5  # from this noise on, in spacings
 LOUD = 0.9  # quantile of the noise that counts in how many points regions see
 
 
-def overlap(ready: Prepared) -> float:
+def overlap(ready: Cloud) -> float:
     """The encoder's unit in region sizes."""
     return float(OVERLAP + NOISY_OVERLAP * min(1.0, ready.noise / (NOISY * ready.spacing)))

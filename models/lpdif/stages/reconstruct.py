@@ -18,8 +18,8 @@ from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_loops
+from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
-from lpdif.points.prepare import Prepared
 from lpdif.stages.finishing import finish, remedy, spanned
 from lpdif.stages.resolution import HIGHEST, choose, lattice_stride
 from lpdif.storage.models import load_model
@@ -93,7 +93,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     return Reconstruction(mesh, field, facts | ready.facts)
 
 
-def lattices_around(ready: Prepared, cover: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
+def lattices_around(ready: Cloud, cover: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
     """Regions at the points and between them, of the level (N,) of each; where sparser points are within reach of their level too."""
     wide = np.flatnonzero(cover.spacing > ready.local_spacing)
     upper = level[wide] + np.round(np.log2(cover.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
+from lpdif.points.cloud import Cloud
 from lpdif.points.neighbours import even_rows
-from lpdif.points.normals import fit_noise, normals_noise
 from lpdif.points.orientation.blocks import Orientation, orient
 from lpdif.points.orientation.given_normals import FITTING, trust_in
-from lpdif.points.orientation.oriented_cloud import AMBIGUOUS, CLOSED, ENOUGH, Cloud, ambiguous_share, filled_in, only_well_founded, stray_rows
+from lpdif.points.orientation.oriented_cloud import AMBIGUOUS, CLOSED, ENOUGH, ambiguous_share, filled_in, only_well_founded, stray_rows
 from lpdif.points.orientation.propagation import all_agreements, loose_pieces, neighbour_consistency, pieces_of
 from lpdif.points.orientation.viewpoints import (
     GIVEN_VOTE,
@@ -46,10 +46,8 @@ WITHIN = 0.4  # the winding number at it from which it was within what it saw
 UNDECIDED = 0.1  # winding number on a part, below which its shape does not tell its outside
 
 
-def outward_normals(
-    cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
-) -> tuple[FloatArray, float, float]:
-    """Unit outward normals (N, 3); their error in radians along each tangent, roughly; the share of points whose side is a guess.
+def outward_normals(cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts) -> tuple[FloatArray, float]:
+    """Unit outward normals (N, 3), and the share of points whose side is a guess.
 
     given (N, 3) unit normals where `usable` (N,); sensor (3,) or (N, 3), or None if unknown.
     """
@@ -63,17 +61,16 @@ def outward_normals(
                 return kept
     else:
         log.info("normals: %s; estimated", "none given" if not usable.any() else f"only {100 * usable.mean():.2g} % given")
-    axes, count = cloud.estimated
+    axes = cloud.estimated
     facts["normals"] = "estimated"
     found, view = _oriented(cloud, axes, None, None, sensor, facts)
     _tell_parts(found, view)
-    error = fit_noise(cloud.spacing, cloud.noise, count)
-    return axes * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
+    return axes * found.signs[:, None], float((found.accord < AMBIGUOUS).mean())
 
 
 def _kept(
     cloud: Cloud, normals: FloatArray, usable: BoolArray, strayed: bool, sensor: FloatArray | None, facts: Facts
-) -> tuple[FloatArray, float, float] | None:
+) -> tuple[FloatArray, float] | None:
     """The result with given normals (N, 3), as they are or with other signs; None if they are not normals of this surface.
 
     strayed: some did, so that the signs of the others are not to be relied upon either.
@@ -83,14 +80,13 @@ def _kept(
         log.info("normals: given, but they do not fit the points (median |cos| %.2f); estimated instead", trust.fit)
         return None
     some = "given" if usable.all() else f"given for {100 * usable.mean():.3g} % of the points, filled in for the others"
-    error = normals_noise(cloud.points, normals, cloud.near.indices)
     faces_sensor = sensor is not None and float((sensor_votes(cloud.points, normals, sensor) > 0).mean()) >= FACING
     inside_out = trust.inward >= SOLID_INSIDE_OUT and sensor is None
     scattered = trust.flipped or strayed
     if not scattered and (faces_sensor or inside_out or (trust.outward >= SOLID and sensor is None)):
         log.info("normals: %s, consistent; %s", some, "but inward: turned over" if inside_out else "kept")
         facts["normals"] = "given, turned over" if inside_out else "given"
-        return (-normals if inside_out else normals), error, ambiguous_share(cloud, normals)
+        return (-normals if inside_out else normals), ambiguous_share(cloud, normals)
     if scattered:
         found, _ = _oriented(cloud, normals, None, np.where(usable, GIVEN_VOTE if strayed else SCATTERED_VOTE, 0.0), sensor, facts)
         turned = float((found.signs < 0).mean())
@@ -102,7 +98,7 @@ def _kept(
         turned = float((found.signs < 0).mean())
         log.info("normals: %s, consistent; kept%s", some, f", but {100 * turned:.3g} % turned over" if turned else "")
         facts["normals"] = "given, partly turned over" if turned else "given"
-    return normals * found.signs[:, None], error, float((found.accord < AMBIGUOUS).mean())
+    return normals * found.signs[:, None], float((found.accord < AMBIGUOUS).mean())
 
 
 def _oriented(
@@ -160,7 +156,7 @@ def within(cloud: Cloud, normals: FloatArray, sensor: FloatArray) -> float:
     places = np.atleast_2d(sensor)
     places = np.unique(places[even_rows(len(places), SENSOR_PLACES)], axis=0)
     dipoles = normals * cloud.areas[:, None]
-    return float(np.mean([dipole_field(cloud.points - place, dipoles, cloud.local).sum() for place in places]))
+    return float(np.mean([dipole_field(cloud.points - place, dipoles, cloud.local_spacing).sum() for place in places]))
 
 
 def _facing(found: Orientation, sight: FloatArray) -> float:

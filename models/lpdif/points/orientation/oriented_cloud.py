@@ -1,24 +1,22 @@
-"""A cloud of clean points, and what is done to its normals before their sides are sought: filling in, strays, walls."""
+"""What is done to the normals of a cloud before their sides are sought: filling in, strays, walls."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 
-from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
-from lpdif.points.neighbours import Neighbours, even_rows, nearest, search_tree
-from lpdif.points.normals import axis_neighbours, estimate_axes
-from lpdif.points.orientation.blocks import NEIGHBOURS, Orientation
+from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
+from lpdif.points.cloud import Cloud
+from lpdif.points.neighbours import even_rows
+from lpdif.points.orientation.blocks import Orientation
 from lpdif.points.orientation.given_normals import THINNEST, WALLS, stray_normals
 from lpdif.points.orientation.propagation import (
     agreement,
     all_agreements,
     follow_neighbours,
     loose_pieces,
-    mirror_reach,
     neighbour_consistency,
     pieces_of,
     separate_walls,
@@ -33,51 +31,10 @@ AMBIGUOUS_PLACES = 5000  # looked at where given normals are kept
 WHOLE = 0.9  # share of a part that must be turned over for the part to be
 CLOSED = 0.42  # winding number on a part from which it is a solid's
 
-LOUD = 0.9  # quantile of the noise for which neighbours are gathered
 PARALLEL = 0.7  # size of the cosine of two normals, and
 IN_FRONT = 0.3  # of the product of their cosines to the line between both points beyond which one lies in front of the other, not beside it
 PAIRS = 4  # of such neighbours, at least, tell a wall,
 SURELY = 6.0  # times the standard error of its mean that the distance of neighbours facing opposite ways must be to show a wall
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """N clean points (N, 3) with their nearest neighbours, local (N,) and typical spacing, typical and local (N,) noise.
-
-    origin (3,) is the place of the frame in the scan's own frame, in the same unit.
-    """
-
-    points: FloatArray
-    near: Neighbours
-    local: FloatArray
-    spacing: float
-    noise: float
-    local_noise: FloatArray
-    origin: FloatArray
-    threads: int
-
-    @property
-    def around(self) -> IndexArray:
-        """(N, NEIGHBOURS) nearest points."""
-        return np.ascontiguousarray(self.near.indices[:, :NEIGHBOURS])
-
-    @property
-    def areas(self) -> FloatArray:
-        """(N,) area that each point stands for."""
-        return self.local**2
-
-    @property
-    def reach(self) -> FloatArray:
-        """(N,) as in `orientation.agreement`."""
-        return mirror_reach(self.spacing, self.local_noise)
-
-    @cached_property
-    def estimated(self) -> tuple[FloatArray, int]:
-        """(N, 3) unit axes by planes through the neighbours, and through how many at most places."""
-        loud = float(np.quantile(self.local_noise, LOUD))
-        scales = axis_neighbours(len(self.points), self.spacing, loud)
-        near = nearest(search_tree(self.points), self.points, scales[-1], self.threads)
-        return estimate_axes(self.points, near.indices, self.local, self.local_noise, loud, scales), scales[len(scales) // 2]
 
 
 def only_well_founded(cloud: Cloud, normals: FloatArray, found: Orientation) -> Orientation:
@@ -142,7 +99,7 @@ def stray_rows(cloud: Cloud, normals: FloatArray, usable: BoolArray) -> BoolArra
 
 def filled_in(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
     """Given normals (N, 3), and where they are not usable (N,) those of planes through the neighbours, on the others' side."""
-    axes = np.where(usable[:, None], given, cloud.estimated[0])
+    axes = np.where(usable[:, None], given, cloud.estimated)
     signs = np.ones(len(axes))
     follow_neighbours(signs, usable, cloud.around, all_agreements(cloud.points, axes, cloud.around, cloud.reach))
     return axes * signs[:, None]
