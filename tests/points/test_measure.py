@@ -61,6 +61,6 @@ def test_degenerate_points_are_refused_before_they_are_sorted(points: NDArray[np
 
 def test_an_even_sample_on_a_line_says_nothing_of_the_whole() -> None:
     """Every fifth point on a line, the others not: as many as the quick look takes."""
-    points = np.random.default_rng(0).uniform(size=(5 * validity.QUICK_LOOK, 3)) * [1, 1, 0]
-    points[::5] = np.linspace(0, 1, validity.QUICK_LOOK)[:, None] * [1, 0, 0]
-    assert len(measure(Scan(points)).points) > validity.QUICK_LOOK
+    points = np.random.default_rng(0).uniform(size=(5 * validity.VALIDITY.sample, 3)) * [1, 1, 0]
+    points[::5] = np.linspace(0, 1, validity.VALIDITY.sample)[:, None] * [1, 0, 0]
+    assert len(measure(Scan(points)).points) > validity.VALIDITY.sample

@@ -14,12 +14,11 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray
 from lpdif.points.cloud import Cloud
-from lpdif.points.local_noise import local_noise
 from lpdif.points.mesh_points import points_of_mesh
 from lpdif.points.neighbours import Neighbours, nearest, neighbours_of_kept, search_tree
-from lpdif.points.noise import noise_sigma
+from lpdif.points.noise import local_noise, noise_sigma
 from lpdif.points.normals import unit_normals
-from lpdif.points.outliers import OUTLIER_NEIGHBOURS, inlier_rows
+from lpdif.points.outliers import OUTLIERS, inlier_rows
 from lpdif.points.spacing import local_spacing, typical_spacing
 from lpdif.points.thinning import thin_copies_and_lines
 from lpdif.points.validity import check_extent, check_precision, clean_rows, note
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("lpdif")
 
 ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
-MOST_OUTLIERS = 0.3  # share of a scan that may be outliers; if more seem to be, none is taken for one
 SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
 
 
@@ -131,7 +129,7 @@ def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatAr
 def sampled(rows: IntArray, points: FloatArray, normals: FloatArray, usable: BoolArray, threads: int) -> Sample:
     """Points (N, 3) with their search tree, nearest neighbours and noise."""
     tree = search_tree(points)
-    near = nearest(tree, points, OUTLIER_NEIGHBOURS, threads)
+    near = nearest(tree, points, OUTLIERS.neighbours, threads)
     return Sample(rows, points, tree, normals, usable, near, noise_sigma(points, tree, normals if usable.all() else None, threads))
 
 
@@ -141,7 +139,7 @@ def thinned(left: Sample, facts: Facts, threads: int) -> Sample:
     if even.kept.all():
         return left
     note(facts, "merged_copies", even.copies, "point", "left out: copies a hair from others")
-    note(facts, "thinned_lines", even.lined, "point", "left out: they lie far denser along lines than across")
+    note(facts, "thinned_lines", even.along_lines, "point", "left out: they lie far denser along lines than across")
     kept = even.kept
     return sampled(left.rows[kept], left.points[kept], left.normals[kept], left.usable[kept], threads)
 
@@ -151,7 +149,7 @@ def inliers(left: Sample, name: str, facts: Facts, threads: int) -> BoolArray:
     inlier = inlier_rows(left.points, left.tree, left.near, left.noise, threads)
     count = len(left.points)
     out = int(count - inlier.sum())
-    if out > MOST_OUTLIERS * count or count - out < MINIMUM_POINTS:
+    if out > OUTLIERS.most_share * count or count - out < MINIMUM_POINTS:
         log.warning("%s: %d of %d points look like outliers: too many to be; all are kept", name, out, count)
         return np.ones(count, dtype=np.bool_)
     note(facts, "dropped_outliers", out, "outlier", f"left out, {100 * out / count:.2g} % of the points")
