@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from shapes import rotation, sphere_points
 
+from lpdif.points.cloud import Cloud
 from lpdif.points.neighbours import nearest, search_tree
-from lpdif.points.orientation.oriented_cloud import Cloud
 from lpdif.points.spacing import local_spacing, typical_spacing
 
 FloatArray = NDArray[np.float64]
@@ -118,8 +118,19 @@ def surroundings(samples: Samples, noise: float = 0.0) -> Cloud:
     """What preparation knows of a clean cloud before it looks for normals."""
     near = nearest(search_tree(samples.points), samples.points, 12)
     local = local_spacing(near.reach, near.indices.shape[1], noise)
-    around = np.full(len(local), noise)
-    return Cloud(samples.points, near, local, typical_spacing(local, near.indices.shape[1]), noise, around, np.zeros(3), 1)
+    return Cloud(
+        points=samples.points,
+        origin=np.zeros(3),
+        unit=1.0,
+        kept=np.arange(len(local)),
+        normals=np.zeros_like(samples.points),
+        usable=np.zeros(len(local), np.bool_),
+        near=near,
+        spacing=typical_spacing(local, near.indices.shape[1]),
+        local_spacing=local,
+        noise=noise,
+        local_noise=np.full(len(local), noise),
+    )
 
 
 def random_signs(count: int, seed: int = 0) -> FloatArray:

@@ -158,20 +158,6 @@ def estimate_axes(
     return result
 
 
-def normals_variance(points: FloatArray, normals: FloatArray, row: int, indices: Sequence[int]) -> float | None:
-    """Variance of the normals around one point, along each tangent, about a linear fit to those on its side."""
-    z = normals[row]
-    x = np.linalg.svd(z[None])[2][1]
-    y = np.cross(z, x)
-    rows = [j for j in indices if normals[j] @ z > 0]
-    if len(rows) - 3 < 3:
-        return None
-    terms = np.array([[1.0, (points[j] - points[row]) @ x, (points[j] - points[row]) @ y] for j in rows])
-    lean = np.array([[normals[j] @ x, normals[j] @ y] for j in rows])
-    left = lean - terms @ np.linalg.lstsq(terms, lean, rcond=None)[0]
-    return float((left**2).sum()) / (2 * (len(rows) - 3))
-
-
 # --- orientation ----------------------------------------------------------------------------------------------------------------
 
 

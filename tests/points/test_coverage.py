@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from lpdif import Scan, reconstruct
 from lpdif.core.gap_regions import seen_by_level
-from lpdif.points.coverage import ASLANT, REACH, SHORT, SPARSE, WIDER, Coverage, octaves, widened
+from lpdif.points.coverage import COVERAGE, Coverage, effective_spacing, octaves
 from lpdif.points.neighbours import nearest
 from lpdif.points.prepare import prepare
 from lpdif.points.spacing import local_spacing
@@ -39,7 +39,8 @@ def naive_widened(points: FloatArray, normals: FloatArray, spacing: FloatArray) 
     octave = octaves(spacing)
     count = min(8, len(points))
     crowd = [sorted(range(len(points)), key=lambda j: float(np.linalg.norm(points[i] - points[j])))[:count] for i in range(len(points))]
-    sparse = [octave[i] >= SPARSE and sum(octave[j] >= SPARSE for j in crowd[i]) > count // 2 for i in range(len(points))]
+    least = COVERAGE.sparse_octave
+    sparse = [octave[i] >= least and sum(octave[j] >= least for j in crowd[i]) > count // 2 for i in range(len(points))]
     found = spacing.copy()
     for i in range(len(points)):
         for number in set(octave[sparse].tolist()):
@@ -47,8 +48,8 @@ def naive_widened(points: FloatArray, normals: FloatArray, spacing: FloatArray) 
             j = min(own, key=lambda j: float(np.linalg.norm(points[i] - points[j])))
             way = points[i] - points[j]
             length = float(np.linalg.norm(way))
-            level = max(abs(way @ normals[i]), abs(way @ normals[j])) <= ASLANT * max(length, SHORT * spacing[j])
-            if level and spacing[j] >= WIDER * spacing[i] and length <= REACH * spacing[j]:
+            level = max(abs(way @ normals[i]), abs(way @ normals[j])) <= COVERAGE.largest_sine * max(length, COVERAGE.shortest * spacing[j])
+            if level and spacing[j] >= COVERAGE.wider * spacing[i] and length <= COVERAGE.reach * spacing[j]:
                 found[i] = max(found[i], spacing[j])
     return found
 
@@ -57,7 +58,7 @@ def naive_widened(points: FloatArray, normals: FloatArray, spacing: FloatArray) 
 def test_widened_agrees_with_pairs(sparse: int, ratio: int) -> None:
     points = jump(sparse, ratio)
     spacing = spacing_of(points)
-    np.testing.assert_allclose(widened(cKDTree(points), points, spacing), naive_widened(points, points, spacing))
+    np.testing.assert_allclose(effective_spacing(cKDTree(points), points, spacing), naive_widened(points, points, spacing))
 
 
 def test_an_even_scan_is_left_as_it_is() -> None:
@@ -65,17 +66,17 @@ def test_an_even_scan_is_left_as_it_is() -> None:
     spacing = spacing_of(points)
     cover = Coverage(cKDTree(points), points, spacing)
     np.testing.assert_array_equal(cover.spacing, spacing)
-    assert len(cover.views) == 1
+    assert len(cover.levels) == 1
     around = cover.around(points[:50] * 1.001)
     np.testing.assert_allclose(around.distance, 0.001)
-    assert not around.view.any()
+    assert not around.level.any()
 
 
 def test_one_stray_point_widens_nothing() -> None:
     points = np.concatenate([ball(2000, 0), [[0.0, 0.0, 1.5]]])
     spacing = spacing_of(points)
-    assert octaves(spacing)[-1] >= SPARSE
-    np.testing.assert_array_equal(widened(cKDTree(points), points, spacing), spacing)
+    assert octaves(spacing)[-1] >= COVERAGE.sparse_octave
+    np.testing.assert_array_equal(effective_spacing(cKDTree(points), points, spacing), spacing)
 
 
 def test_what_is_behind_an_object_does_not_count_for_it() -> None:
@@ -85,9 +86,9 @@ def test_what_is_behind_an_object_does_not_count_for_it() -> None:
     points, normals = np.concatenate([near, far]), np.tile([0.0, 0.0, 1.0], (5600, 1))
     spacing = spacing_of(points)
     assert np.median(spacing[4000:]) > 10 * np.median(spacing[:4000])
-    np.testing.assert_array_equal(widened(cKDTree(points), normals, spacing)[:4000], spacing[:4000])
+    np.testing.assert_array_equal(effective_spacing(cKDTree(points), normals, spacing)[:4000], spacing[:4000])
     level = points * [1, 1, 0]
-    assert (widened(cKDTree(level), normals, spacing)[:4000] > spacing[:4000]).mean() > 0.5
+    assert (effective_spacing(cKDTree(level), normals, spacing)[:4000] > spacing[:4000]).mean() > 0.5
 
 
 def test_beside_a_jump_the_sparse_points_count() -> None:
@@ -104,8 +105,8 @@ def test_beside_a_jump_the_sparse_points_count() -> None:
     assert np.quantile(around.distance / around.spacing, 0.99) < 1.6
     naive_off = around.distance / spacing[cKDTree(points).query(beside)[1]]
     assert np.quantile(naive_off, 0.9) > 1.6
-    assert (around.view > 0).mean() > 0.9
-    assert all(view.tree.n < len(points) / 3 for view in cover.views[1:])
+    assert (around.level > 0).mean() > 0.9
+    assert all(level.tree.n < len(points) / 3 for level in cover.levels[1:])
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3])

@@ -9,9 +9,8 @@ from clouds import Samples, box, joined, shifted, torus, turned
 from numpy.typing import NDArray
 
 from lpdif import Scan, reconstruct
-from lpdif.points.local_noise import CLEARLY, POOLED, local_noise, pooled
 from lpdif.points.neighbours import nearest, search_tree
-from lpdif.points.noise import NOISE_QUANTILE, NOISE_QUANTILE_Z, noise_sigma
+from lpdif.points.noise import LOCAL_NOISE, NOISE, local_noise, noise_sigma, pooled
 from lpdif.points.prepare import prepare
 from lpdif.points.spacing import local_spacing
 
@@ -49,7 +48,7 @@ def test_noise_that_grows_is_followed(loud: float) -> None:
     points, each = in_order(samples, 0.02 * (loud / 0.02) ** share)
     found, _ = around(points)
     noisy = each > 0.2 * samples.spacing
-    assert np.quantile(np.abs(np.log(found[noisy] / each[noisy])), 0.9) < np.log(1.05 * CLEARLY)
+    assert np.quantile(np.abs(np.log(found[noisy] / each[noisy])), 0.9) < np.log(1.05 * LOCAL_NOISE.clear_ratio)
     assert np.quantile(found[each < 0.05 * samples.spacing], 0.9) < 0.15 * samples.spacing
 
 
@@ -102,16 +101,16 @@ def test_a_scan_with_a_noisy_part_is_one_surface() -> None:
     assert off.max() < 2.5
 
 
-@pytest.mark.parametrize("count", [POOLED - 1, POOLED, 150])
+@pytest.mark.parametrize("count", [LOCAL_NOISE.pooled - 1, LOCAL_NOISE.pooled, 150])
 @pytest.mark.parametrize("least", [0, 3])
 def test_pooled_noise_agrees_with_one_place_at_a_time(count: int, least: int) -> None:
     """Places with too few degrees of freedom say nothing, and where too few others are left, nothing is known."""
     rng = np.random.default_rng(count)
     places, residual = rng.normal(size=(count, 3)), rng.uniform(0.5, 2, count)
     freedom = rng.integers(least, 30, count).astype(np.float64)
-    expected = naive.pooled(places, residual.tolist(), freedom.tolist(), POOLED, NOISE_QUANTILE, NOISE_QUANTILE_Z)
+    expected = naive.pooled(places, residual.tolist(), freedom.tolist(), LOCAL_NOISE.pooled, NOISE.quantile, NOISE.quantile_z)
     np.testing.assert_allclose(pooled(places, residual, freedom), expected, rtol=1e-12)
-    assert np.isnan(expected).all() == ((freedom >= 3).sum() < POOLED)
+    assert np.isnan(expected).all() == ((freedom >= 3).sum() < LOCAL_NOISE.pooled)
 
 
 def test_noise_that_fills_its_neighbourhoods_is_not_mistaken_for_shape() -> None:

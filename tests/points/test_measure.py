@@ -39,6 +39,9 @@ def test_it_is_what_a_reconstruction_finds(scan: Scan) -> None:
     found = prepare(scan)
     alone = measure(scan)
     assert (alone.facts["spacing"], alone.facts["noise"], len(alone.points)) == (found.spacing, found.noise, len(found.points))
+    for name in ("points", "origin", "kept", "local_spacing", "local_noise"):
+        np.testing.assert_array_equal(getattr(alone.in_scan_unit(), name), getattr(found, name))
+    np.testing.assert_array_equal((alone.points + alone.origin) * alone.unit, found.points + found.origin)
 
 
 def test_a_scan_of_which_no_surface_comes_is_refused_alike() -> None:
@@ -58,6 +61,6 @@ def test_degenerate_points_are_refused_before_they_are_sorted(points: NDArray[np
 
 def test_an_even_sample_on_a_line_says_nothing_of_the_whole() -> None:
     """Every fifth point on a line, the others not: as many as the quick look takes."""
-    points = np.random.default_rng(0).uniform(size=(5 * validity.QUICK_LOOK, 3)) * [1, 1, 0]
-    points[::5] = np.linspace(0, 1, validity.QUICK_LOOK)[:, None] * [1, 0, 0]
-    assert len(measure(Scan(points)).points) > validity.QUICK_LOOK
+    points = np.random.default_rng(0).uniform(size=(5 * validity.VALIDITY.sample, 3)) * [1, 1, 0]
+    points[::5] = np.linspace(0, 1, validity.VALIDITY.sample)[:, None] * [1, 0, 0]
+    assert len(measure(Scan(points)).points) > validity.VALIDITY.sample

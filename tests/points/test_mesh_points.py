@@ -11,7 +11,7 @@ from clouds import degrees
 
 from lpdif.errors import InputError
 from lpdif.points import mesh_points
-from lpdif.points.mesh_points import EACH, FEWEST, MOST, MeshPoints, points_of_mesh
+from lpdif.points.mesh_points import MESH_POINTS, MeshPoints, points_of_mesh
 from lpdif.points.prepare import prepare
 from lpdif.types import Scan
 
@@ -24,8 +24,7 @@ def scan_of(shape: trimesh.Trimesh, shift: float = 0.0) -> Scan:
 
 def few(monkeypatch: pytest.MonkeyPatch, fewest: int = 2000, most: int = 8000, dense: int = 100) -> None:
     """Smaller numbers, for speed."""
-    for name, value in (("FEWEST", fewest), ("MOST", most), ("DENSE", dense)):
-        monkeypatch.setattr(mesh_points, name, value)
+    monkeypatch.setattr(mesh_points, "MESH_POINTS", MESH_POINTS._replace(fewest=fewest, most=most, dense=dense))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def cube() -> MeshPoints:
 
 def test_points_of_a_cube_lie_on_it(cube: MeshPoints) -> None:
     assert cube.spread
-    assert cube.points.shape == cube.normals.shape == (FEWEST, 3)
+    assert cube.points.shape == cube.normals.shape == (MESH_POINTS.fewest, 3)
     np.testing.assert_allclose(np.abs(cube.points).max(axis=1), 1, atol=1e-12)
 
 
@@ -47,11 +46,11 @@ def test_normals_of_a_cube_are_those_of_its_faces(cube: MeshPoints) -> None:
 def test_points_of_a_cube_are_even(cube: MeshPoints) -> None:
     """Chi-square over 4 x 4 cells of each face: 96 cells of about 521 points."""
     axis = np.abs(cube.normals).argmax(axis=1)
-    across = np.stack([cube.points[np.arange(FEWEST), (axis + i) % 3] for i in (1, 2)], 1)
+    across = np.stack([cube.points[np.arange(MESH_POINTS.fewest), (axis + i) % 3] for i in (1, 2)], 1)
     cell = np.clip(np.floor((across + 1) * 2), 0, 3).astype(int)
     number = ((2 * axis + (cube.normals.sum(axis=1) > 0)) * 4 + cell[:, 0]) * 4 + cell[:, 1]
     counts = np.bincount(number, minlength=96)
-    assert ((counts - FEWEST / 96) ** 2).sum() / (FEWEST / 96) < 95 + 4 * np.sqrt(2 * 95)
+    assert ((counts - MESH_POINTS.fewest / 96) ** 2).sum() / (MESH_POINTS.fewest / 96) < 95 + 4 * np.sqrt(2 * 95)
 
 
 def test_each_point_takes_the_colour_of_the_nearest_vertex(cube: MeshPoints) -> None:
@@ -69,8 +68,8 @@ def test_seed_decides_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("bounds", "count"), [((10, 1000), 32), ((50, 1000), 50), ((5, 20), 20)])
 def test_more_vertices_give_more_points_within_bounds(bounds: tuple[int, int], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     few(monkeypatch, *bounds)
-    assert EACH * 8 == 32
-    assert FEWEST < MOST
+    assert MESH_POINTS.points_a_vertex * 8 == 32
+    assert MESH_POINTS.fewest < MESH_POINTS.most
     assert len(points_of_mesh(scan_of(CUBE), 0).points) == count
 
 

@@ -12,8 +12,8 @@ from shapes import rotation
 from lpdif.errors import InputError
 from lpdif.points.neighbours import nearest, search_tree
 from lpdif.points.noise import noise_sigma
-from lpdif.points.outliers import ALIKE, CROWD, CROWD_NEAR, CROWDS, OUTLIER_NEIGHBOURS, dimension, inlier_rows, plane_offset
-from lpdif.points.validity import FRAGMENT, check_extent, distinct_rows, far_rows, finite_rows, marked_rows, on_a_line
+from lpdif.points.outliers import OUTLIERS, inlier_rows, intrinsic_dimension, plane_offset
+from lpdif.points.validity import check_extent, collinear, distinct_rows, far_rows, finite_rows, no_data_rows
 from lpdif.types import MINIMUM_POINTS
 
 
@@ -28,7 +28,7 @@ def broken(count: int, share: float, seed: int = 0) -> FloatArray:
 
 def inliers(points: FloatArray, threads: int = 1) -> NDArray[np.bool_]:
     tree = search_tree(points)
-    return inlier_rows(points, tree, nearest(tree, points, OUTLIER_NEIGHBOURS), noise_sigma(points, tree), threads)
+    return inlier_rows(points, tree, nearest(tree, points, OUTLIERS.neighbours), noise_sigma(points, tree), threads)
 
 
 def with_strays(points: FloatArray, strays: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -107,7 +107,7 @@ def test_points_without_a_scale_are_refused(factor: float, shift: float, words: 
 def test_points_near_the_largest_number_are_refused_without_a_warning() -> None:
     points = np.random.default_rng(0).choice([-1.7e308, -1e308, 1e308, 1.7e308], (100, 3))
     assert not len(far_rows(points))
-    assert on_a_line(points)  # for all that can be told
+    assert collinear(points)  # for all that can be told
     with pytest.raises(InputError, match="beyond any unit of length"):
         check_extent(points, "scan")
 
@@ -118,7 +118,7 @@ def test_points_far_out_are_found_whatever_the_unit(count: int, factor: float) -
     ball = sphere(500).points
     far = 2e4 * (1 + np.arange(count))[:, None] * np.array([1.0, -1.0, 0.5])
     found = far_rows(factor * np.concatenate([far, ball]))
-    assert found.tolist() == (list(range(count)) if count < FRAGMENT else [])
+    assert found.tolist() == (list(range(count)) if count < OUTLIERS.neighbours else [])
 
 
 @pytest.mark.parametrize(("factor", "shift"), [(1.0, 0.0), (1e28, 0.0), (1e-30, 0.0), (1.0, 1e8), (1e-3, 1e6)])
@@ -266,10 +266,11 @@ def test_dimension_as_the_slow_twin_has_it(count: int, shape: str) -> None:
     filled, surface = rng.normal(size=(count, 3)), torus(count).points
     points = {"ball": filled, "torus": surface, "both": np.concatenate([4 * filled, surface])}[shape]
     tree = search_tree(points)
-    mean = nearest(tree, points, OUTLIER_NEIGHBOURS).mean
+    mean = nearest(tree, points, OUTLIERS.neighbours).mean
     rows = rng.permutation(len(points))[:10]
-    expected = [naive.dimension(points, mean, int(row), CROWDS, CROWD, CROWD_NEAR, ALIKE) for row in rows]
-    found = dimension(tree, mean, rows)
+    crowd = OUTLIERS.crowd
+    expected = [naive.dimension(points, mean, int(row), 2 * crowd, crowd, OUTLIERS.neighbours, OUTLIERS.alike) for row in rows]
+    found = intrinsic_dimension(tree, mean, rows)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     if count == 400 and shape != "both":
         assert (found > 2.55).all() if shape == "ball" else (np.abs(found - 2) < 0.4).all()
@@ -334,4 +335,4 @@ def test_next_to_no_points_have_no_outliers(count: int) -> None:
 def test_several_marks_for_no_data_are_found() -> None:
     points = np.random.default_rng(0).normal(size=(300, 3))
     points[:20, 2], points[20:30, 2], points[30:40, 0] = -9999, -32768, 9999
-    np.testing.assert_array_equal(marked_rows(points), np.arange(40))
+    np.testing.assert_array_equal(no_data_rows(points), np.arange(40))

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from shapes import rotation
 
 from lpdif.errors import InputError
+from lpdif.points.cloud import Cloud
 from lpdif.points.measure import frame_of, spatial_order
-from lpdif.points.prepare import Prepared, prepare
+from lpdif.points.prepare import prepare
 from lpdif.points.validity import check_precision
 from lpdif.types import Scan
 
@@ -22,14 +23,14 @@ def scan_of(samples: Samples, with_normals: bool = False) -> Scan:
     return Scan(samples.points, samples.normals if with_normals else None)
 
 
-def same(one: Prepared, other: Prepared) -> None:
+def same(one: Cloud, other: Cloud) -> None:
     """Bit for bit, but for the rows they came from."""
     for name in ("points", "origin", "normals", "local_spacing"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert (one.spacing, one.noise, one.facts) == (other.spacing, other.noise, other.facts)
 
 
-def by_row(found: Prepared, values: FloatArray) -> FloatArray:
+def by_row(found: Cloud, values: FloatArray) -> FloatArray:
     """Values of the points in the order of the scan's rows."""
     return values[np.argsort(found.kept)]
 
@@ -53,8 +54,7 @@ def test_spacing_and_noise_are_true_and_noted() -> None:
     assert found.local_spacing.shape == (len(found.points),)
     assert np.median(found.local_spacing) == pytest.approx(RING.spacing, rel=0.07)
     assert (found.facts["spacing"], found.facts["noise"]) == (found.spacing, found.noise)
-    assert found.facts["ambiguous_share"] == pytest.approx(found.ambiguous_share, abs=1e-4)
-    assert found.normals_noise < 0.3
+    assert 0 <= float(found.facts["ambiguous_share"]) < 0.05
 
 
 def test_broken_and_double_rows_are_dropped_and_counted() -> None:

@@ -13,7 +13,7 @@ from shapes import rotation
 from lpdif.arrays import chunks
 from lpdif.points import neighbours
 from lpdif.points.neighbours import even_rows, nearest, neighbours_of_kept, search_tree
-from lpdif.points.noise import STEP_CROWD, TWO_SHEETS, coordinate_steps, noise_sigma, quadric_residuals, residual_scatter
+from lpdif.points.noise import NOISE, coordinate_steps, noise_sigma, quadric_residuals, residual_scatter
 from lpdif.points.spacing import local_spacing, typical_spacing
 
 SHAPES = {"sphere": sphere, "torus": torus, "plane": plane}
@@ -203,7 +203,7 @@ def test_steps_of_coordinates_agree_with_a_sorted_list(count: int, values: int) 
     rng = np.random.default_rng(values)
     levels = np.sort(rng.normal(size=(values, 3)), axis=0)
     points = np.take_along_axis(levels, rng.integers(0, values, (count, 3)), axis=0)
-    expected = [naive.coordinate_step(points[:, axis].tolist(), STEP_CROWD) for axis in range(3)]
+    expected = [naive.coordinate_step(points[:, axis].tolist(), NOISE.points_a_step) for axis in range(3)]
     np.testing.assert_allclose(coordinate_steps(points), expected, rtol=1e-12)
 
 
@@ -236,7 +236,7 @@ def test_scatter_agrees_with_one_place_at_a_time(k: int, other: float | None, ga
     normals = np.repeat([[0.0, 0, 1], [0, 0, other]], 200, axis=0) if other else None
     rows = rng.choice(400, 40, replace=False)
     found = residual_scatter(points, rows, search_tree(points), normals, k, 1)
-    expected = [naive.residual_scatter(points, row, normals, k, TWO_SHEETS) for row in rows]
+    expected = [naive.residual_scatter(points, row, normals, k, NOISE.two_sheets) for row in rows]
     np.testing.assert_array_equal(found.freedom, [free for _, free, _ in expected])
     np.testing.assert_allclose(found.radius, [radius for _, _, radius in expected], rtol=1e-12)
     np.testing.assert_allclose(found.residual, [residual for residual, _, _ in expected], atol=2e-5 * sheet.spacing)

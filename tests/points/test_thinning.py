@@ -9,7 +9,7 @@ from clouds import FloatArray, Samples, box, hemisphere, noisy, plane, sphere, t
 
 from lpdif.points.neighbours import nearest, search_tree
 from lpdif.points.prepare import prepare
-from lpdif.points.thinning import Thinned, apart, neighbour_distances, on_line, thin_copies_and_lines
+from lpdif.points.thinning import Thinned, independent_set, neighbour_distances, on_line, thin_copies_and_lines
 from lpdif.types import Scan
 
 K = 12
@@ -42,7 +42,7 @@ def test_what_is_kept_is_apart_and_stands_for_the_rest(count: int, share: float)
     k = min(K, count - 1)
     indices = np.argsort(rng.random((count, count)) + np.eye(count), axis=1)[:, :k].astype(np.int32)
     close = rng.random((count, k)) < share
-    kept = apart(indices, close)
+    kept = independent_set(indices, close)
     naive.check_apart(indices, close, kept)
     assert kept.any()
 

@@ -18,7 +18,7 @@ from lpdif.arrays import FloatArray
 from lpdif.geometry import Surface, keep_faces
 from lpdif.mesh.topology import open_vertices
 from lpdif.mesh.trim import pinholes
-from lpdif.points.coverage import Around, Coverage, View
+from lpdif.points.coverage import Coverage, DensityLevel, NearestPoints
 from lpdif.points.neighbours import query
 
 NEAREST = 32  # K
@@ -47,18 +47,18 @@ def smooth_boundary(surface: Surface, cover: Coverage, beyond: float, largest_ho
     return cut_at(surface, past, beyond)
 
 
-def border_distance(vertices: FloatArray, cover: Coverage, around: Around) -> FloatArray:
+def border_distance(vertices: FloatArray, cover: Coverage, around: NearestPoints) -> FloatArray:
     """(V,) u / s: how far vertices lie past the border of the points, in the surface that these lie on; around: what counts there."""
     found = np.empty(len(vertices))
-    for number, view in enumerate(cover.views):
-        rows = np.flatnonzero(around.view == number)
+    for number, view in enumerate(cover.levels):
+        rows = np.flatnonzero(around.level == number)
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
             found[part] = past_border(vertices[part], view, around.spacing[part], cover.threads)
     return found
 
 
-def past_border(vertices: FloatArray, view: View, spacing: FloatArray, threads: int = 1) -> FloatArray:
+def past_border(vertices: FloatArray, view: DensityLevel, spacing: FloatArray, threads: int = 1) -> FloatArray:
     """The same for vertices of one view, in the spacing (V,) around each."""
     distance, index = query(view.tree, vertices, np.arange(1, min(NEAREST, view.tree.n) + 1), threads)
     sigma = SIGMA * spacing[:, None]

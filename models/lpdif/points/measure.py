@@ -1,24 +1,24 @@
-"""How dense and how noisy a scan is, on its points without strays: what every reconstruction, and every report, starts with.
+"""Clean points of a scan, with their density and noise: what every reconstruction, and every report, starts with.
 
-rows without a position go -> duplicates are merged -> the origin is shifted -> spacing and noise are measured -> outliers go. Every decision is
-logged. N points that are left, k neighbours.
+Rows without a position are dropped -> duplicates are merged -> the origin is shifted -> copies and lines are thinned -> outliers go ->
+spacing and noise are measured. Every decision is logged. N points that are left, k neighbours.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray
-from lpdif.points.local_noise import local_noise
+from lpdif.points.cloud import Cloud
 from lpdif.points.mesh_points import points_of_mesh
 from lpdif.points.neighbours import Neighbours, nearest, neighbours_of_kept, search_tree
-from lpdif.points.noise import noise_sigma
+from lpdif.points.noise import local_noise, noise_sigma
 from lpdif.points.normals import unit_normals
-from lpdif.points.outliers import OUTLIER_NEIGHBOURS, inlier_rows
+from lpdif.points.outliers import OUTLIERS, inlier_rows
 from lpdif.points.spacing import local_spacing, typical_spacing
 from lpdif.points.thinning import thin_copies_and_lines
 from lpdif.points.validity import check_extent, check_precision, clean_rows, note
@@ -31,41 +31,40 @@ if TYPE_CHECKING:
 log = logging.getLogger("lpdif")
 
 ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
-MOST_OUTLIERS = 0.3  # share of a scan that may be outliers; if more seem to be, none is taken for one
 SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Clean points in spatial order, around 0 and in a unit of about their extent, a power of two, which costs no bit.
+class Sample:
+    """The points that are left while a scan is cleaned.
 
-    points       (N, 3) = (world - origin (3,)) / unit
-    axes         (N, 3) normals as given, where `usable` (N,), unit
-    kept         (N,) row of the scan that each point came from; of a mesh, the nearest vertex
-    near         their nearest neighbours
-    spacing      square root of the area per point, typical of the scan, in units; local_spacing (N,) around each point
-    noise        standard deviation of the points about the surface, in units, typical of the scan; local_noise (N,) around each point
-    facts        what was found and done, for reports; lengths as the scan has them
+    rows     (N,) of the world points that they are
+    points   (N, 3), around the origin, in units
+    tree     their search tree
+    normals  (N, 3) unit where `usable` (N,), else zero
+    near     their nearest neighbours
+    noise    standard deviation about the surface, typical of all
     """
 
+    rows: IntArray
     points: FloatArray
-    origin: FloatArray
-    unit: float
-    axes: FloatArray
+    tree: cKDTree
+    normals: FloatArray
     usable: BoolArray
-    kept: IntArray
     near: Neighbours
-    spacing: float
-    local_spacing: FloatArray
     noise: float
-    local_noise: FloatArray
-    facts: Facts
+
+    @property
+    def known_normals(self) -> FloatArray | None:
+        """(N, 3) given normals if every point has one, else None."""
+        return self.normals if self.usable.all() else None
 
 
-def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int = -1) -> Measured:
-    """Clean points of a scan with their density and noise. A mesh gives points of its faces (see `mesh_points`), spread by `seed`.
+def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int = -1) -> Cloud:
+    """Clean points of a scan with their density and noise, and the normals that were given.
 
-    threads: -1 takes one for each core; the result does not depend on it. Raises InputError for a scan with too few or degenerate points.
+    A mesh gives points of its faces (see `mesh_points`), spread by `seed`. threads: -1 takes one for each core; the result does not depend
+    on it. Raises InputError for a scan with too few or degenerate points.
     """
     facts: Facts = {}
     world, given, source = scan.points, scan.normals, np.arange(len(scan.points))
@@ -76,42 +75,37 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
     rows = clean_rows(world, scan.name, facts, keep_outliers)
     origin, unit = frame_of(world[rows])
     rows, points = spatial_order(rows, (world[rows] - origin) / unit)
-    axes = np.zeros_like(points)
-    usable = np.zeros(len(points), dtype=np.bool_)
-    if given is not None:
-        axes, usable = unit_normals(given[rows])
-    tree = search_tree(points)
-    near, noise = neighbourhood(points, tree, axes if usable.all() else None, threads)
-    even = thin_copies_and_lines(points, tree, near, threads)
-    if not even.kept.all():
-        note(facts, "merged_copies", even.copies, "point", "left out: copies a hair from others")
-        note(facts, "thinned_lines", even.lined, "point", "left out: they lie far denser along lines than across")
-        rows, axes, usable = rows[even.kept], axes[even.kept], usable[even.kept]
-        points = points[even.kept]
-        tree = search_tree(points)
-        near, noise = neighbourhood(points, tree, axes if usable.all() else None, threads)
+    normals, usable = unit_normals(given[rows] if given is not None else np.zeros_like(points))
+    left = thinned(sampled(rows, points, normals, usable, threads), facts, threads)
     if not keep_outliers:
-        inlier = inliers(points, tree, near, noise, scan.name, facts, threads)
+        inlier = inliers(left, scan.name, facts, threads)
         if not inlier.all():
-            rows, axes, usable = rows[inlier], axes[inlier], usable[inlier]
-            check_extent(world[rows], scan.name)
-            origin, _ = frame_of(world[rows])
-            points = (world[rows] - origin) / unit
-            tree = search_tree(points)
-            near = neighbours_of_kept(tree, points, near, inlier, threads)
-    k = near.indices.shape[1]
-    local = local_spacing(near.reach, k, noise)
-    spacing = typical_spacing(local, k)
-    local = np.maximum(local, SPACING_FLOOR * spacing)
-    log.info("spacing %.4g, noise %.3g (%.2f spacings), %s", spacing * unit, noise * unit, noise / spacing, counted(len(points), "point"))
-    around = local_noise(points, tree, axes if usable.all() else None, noise, local, threads)
-    other = (around != noise).mean()
-    if other:
-        low, high = unit * np.quantile(around[around != noise], (0.05, 0.95))
-        log.info("noise is not the same everywhere: %.3g to %.3g around %.0f %% of the points", low, high, 100 * other)
-    check_precision(world[rows], spacing * unit)
-    facts |= {"spacing": spacing * unit, "noise": noise * unit}
-    return Measured(points, origin, unit, axes, usable, source[rows], near, spacing, local, noise, around, facts)
+            check_extent(world[left.rows[inlier]], scan.name)
+            origin, _ = frame_of(world[left.rows[inlier]])
+            left = without_outliers(left, inlier, (world[left.rows[inlier]] - origin) / unit, threads)
+    spacing, around = spacings(left)
+    log.info(
+        "spacing %.4g, noise %.3g (%.2f spacings), %s",
+        spacing * unit, left.noise * unit, left.noise / spacing, counted(len(left.points), "point"),
+    )  # fmt: skip
+    noise_around = local_noise(left.points, left.tree, left.known_normals, left.noise, around, threads)
+    log_uneven_noise(noise_around, left.noise, unit)
+    check_precision(world[left.rows], spacing * unit)
+    return Cloud(
+        points=left.points,
+        origin=origin / unit,
+        unit=unit,
+        kept=source[left.rows],
+        normals=left.normals,
+        usable=left.usable,
+        near=left.near,
+        spacing=spacing,
+        local_spacing=around,
+        noise=left.noise,
+        local_noise=noise_around,
+        facts=facts | {"spacing": spacing * unit, "noise": left.noise * unit},
+        threads=threads,
+    )
 
 
 def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
@@ -132,17 +126,61 @@ def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatAr
     return rows[order], points[order]
 
 
-def neighbourhood(points: FloatArray, tree: cKDTree, normals: FloatArray | None, threads: int) -> tuple[Neighbours, float]:
-    """Nearest neighbours and noise of points (N, 3), whose search tree is given."""
-    return nearest(tree, points, OUTLIER_NEIGHBOURS, threads), noise_sigma(points, tree, normals, threads)
+def sampled(rows: IntArray, points: FloatArray, normals: FloatArray, usable: BoolArray, threads: int) -> Sample:
+    """Points (N, 3) with their search tree, nearest neighbours and noise."""
+    tree = search_tree(points)
+    near = nearest(tree, points, OUTLIERS.neighbours, threads)
+    return Sample(rows, points, tree, normals, usable, near, noise_sigma(points, tree, normals if usable.all() else None, threads))
 
 
-def inliers(points: FloatArray, tree: cKDTree, near: Neighbours, noise: float, name: str, facts: Facts, threads: int) -> BoolArray:
+def thinned(left: Sample, facts: Facts, threads: int) -> Sample:
+    """What is left without copies of points and with lines thinned, so that the neighbours of a point lie around it."""
+    even = thin_copies_and_lines(left.points, left.tree, left.near, threads)
+    if even.kept.all():
+        return left
+    note(facts, "merged_copies", even.copies, "point", "left out: copies a hair from others")
+    note(facts, "thinned_lines", even.along_lines, "point", "left out: they lie far denser along lines than across")
+    kept = even.kept
+    return sampled(left.rows[kept], left.points[kept], left.normals[kept], left.usable[kept], threads)
+
+
+def inliers(left: Sample, name: str, facts: Facts, threads: int) -> BoolArray:
     """(N,) points to keep: all but outliers, unless these would be a large part of the scan."""
-    inlier = inlier_rows(points, tree, near, noise, threads)
-    out = int(len(points) - inlier.sum())
-    if out > MOST_OUTLIERS * len(points) or len(points) - out < MINIMUM_POINTS:
-        log.warning("%s: %d of %d points look like outliers: too many to be; all are kept", name, out, len(points))
-        return np.ones(len(points), dtype=np.bool_)
-    note(facts, "dropped_outliers", out, "outlier", f"left out, {100 * out / len(points):.2g} % of the points")
+    inlier = inlier_rows(left.points, left.tree, left.near, left.noise, threads)
+    count = len(left.points)
+    out = int(count - inlier.sum())
+    if out > OUTLIERS.most_share * count or count - out < MINIMUM_POINTS:
+        log.warning("%s: %d of %d points look like outliers: too many to be; all are kept", name, out, count)
+        return np.ones(count, dtype=np.bool_)
+    note(facts, "dropped_outliers", out, "outlier", f"left out, {100 * out / count:.2g} % of the points")
     return inlier
+
+
+def without_outliers(left: Sample, inlier: BoolArray, points: FloatArray, threads: int) -> Sample:
+    """The inliers (N,) alone, at their new places `points`; the noise stays as it was measured."""
+    tree = search_tree(points)
+    return replace(
+        left,
+        rows=left.rows[inlier],
+        points=points,
+        tree=tree,
+        normals=left.normals[inlier],
+        usable=left.usable[inlier],
+        near=neighbours_of_kept(tree, points, left.near, inlier, threads),
+    )
+
+
+def spacings(left: Sample) -> tuple[float, FloatArray]:
+    """Typical spacing, and that around each point (N,), which has a floor."""
+    k = left.near.indices.shape[1]
+    around = local_spacing(left.near.reach, k, left.noise)
+    typical = typical_spacing(around, k)
+    return typical, np.maximum(around, SPACING_FLOOR * typical)
+
+
+def log_uneven_noise(around: FloatArray, noise: float, unit: float) -> None:
+    """Logs the range of the noise around points (N,) that is not the typical `noise` of the scan, if there is any."""
+    other = around[around != noise]
+    if len(other):
+        low, high = unit * np.quantile(other, (0.05, 0.95))
+        log.info("noise is not the same everywhere: %.3g to %.3g around %.0f %% of the points", low, high, 100 * len(other) / len(around))

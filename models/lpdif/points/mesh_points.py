@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +18,18 @@ from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
-DENSE = 20_000  # vertices from which a mesh may be a scan's own triangulation
-EVEN = 3.0  # 90th percentile of its edges over their median, at most: then vertices stand for the surface
-FEWEST, MOST, EACH = 25_000, 500_000, 4  # points spread over the faces: EACH a vertex, within these bounds
+
+class MeshPointSettings(NamedTuple):
+    """When the vertices of a mesh are taken for the points of a scan, and how many points are spread over it otherwise."""
+
+    dense: int = 20_000  # A mesh of at least this many vertices may be a scan's own triangulation.
+    even: float = 3.0  # Its vertices stand for the surface if the 90th percentile of its edges is at most this many times their median.
+    points_a_vertex: int = 4  # Otherwise this many points a vertex are spread over the faces.
+    fewest: int = 25_000  # At least this many points are spread.
+    most: int = 500_000  # At most this many points are spread.
+
+
+MESH_POINTS = MeshPointSettings()
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class MeshPoints:
 
 
 def without_positions(name: str, all_of_it: str) -> InputError:
-    """The error of a scan, known by `name`, all of whose points ("500 points") are nowhere."""
+    """The error of a scan, known by `name`, none of whose points ("500 points") has a position."""
     return InputError(
         f"{name}: none of its {all_of_it} has a position: each has a coordinate that is NaN or infinite",
         "export it again, and check which columns and coordinates the program writes",
@@ -44,8 +54,10 @@ def without_positions(name: str, all_of_it: str) -> InputError:
 
 
 def solid_faces(scan: Scan) -> tuple[IntArray, FloatArray, FloatArray]:
-    """The faces (F, 3) of a scan that has some, those at points that are nowhere left out; their corners (F, 3, 3); and twice their areas as
-    vectors (F, 3). Raises InputError for faces without area."""
+    """The faces (F, 3) of a mesh whose vertices have a position, their corners (F, 3, 3), and twice their areas as vectors (F, 3).
+
+    Raises InputError for faces without area.
+    """
     assert scan.faces is not None
     finite = np.asarray(np.isfinite(scan.points).all(1))
     if len(finite) and not finite.any():
@@ -67,14 +79,14 @@ def points_of_mesh(scan: Scan, seed: int) -> MeshPoints:
     faces, corners, cross = solid_faces(scan)
     used = np.unique(faces)
     edges = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).ravel()
-    if len(used) >= DENSE and np.quantile(edges, 0.9) <= EVEN * np.median(edges):
+    if len(used) >= MESH_POINTS.dense and np.quantile(edges, 0.9) <= MESH_POINTS.even * np.median(edges):
         log.info("a mesh with even edges: its %s are used as the points of a scan", counted(len(used), "vertex", "vertices"))
         normals = np.zeros_like(scan.points)
         for corner in range(3):
             for axis in range(3):
                 normals[:, axis] += np.bincount(faces[:, corner], cross[:, axis], len(normals))
         return MeshPoints(scan.points[used], unit_rows(normals[used]), used, spread=False)
-    count = int(np.clip(EACH * len(used), FEWEST, MOST))
+    count = int(np.clip(MESH_POINTS.points_a_vertex * len(used), MESH_POINTS.fewest, MESH_POINTS.most))
     log.info("a mesh: %s spread over its %s are used as a scan", counted(count, "point"), counted(len(faces), "face"))
     shift = corners[0, 0]
     points, normals = surface_points(scan.points - shift, faces, count, np.random.default_rng(seed))

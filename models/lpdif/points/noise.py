@@ -1,4 +1,8 @@
-"""Noise of a whole scan: how far its points lie off smooth pieces of surface through their neighbours."""
+"""Noise: how far points lie off smooth pieces of surface through their neighbours, for a whole scan and around each point.
+
+It differs over a scan where a depth camera errs more far away, or photogrammetry where there is no texture. N points, M sampled places,
+k neighbours of each.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,44 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lpdif.arrays import FloatArray, IntArray
-from lpdif.points.neighbours import even_rows, query
+from lpdif.points.neighbours import even_rows, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-NOISE_PLACES = 2000  # places at which the noise is measured, at most
-NOISE_BUDGET = 128_000  # neighbours looked at, at most: wide neighbourhoods are tried at fewer places
-NOISE_NEIGHBOURS = (16, 32, 96, 288)  # tried in turn, until the neighbourhood is wide against the noise
-NOISE_REACH = 0.2  # wide enough: the noise is at most this share of the neighbourhood's radius
-NOISE_GROWTH = 1.45  # from one neighbourhood to the next; more is shape, not noise
-NOISE_QUANTILE = 0.4  # of the local values: edges and creases only ever add to a residual
-NOISE_QUANTILE_Z = -0.2533  # the standard normal quantile of NOISE_QUANTILE
 QUADRIC_TERMS = 6
-STEP_PLACES = 20_000  # points at which coordinates are looked at for steps,
-STEP_CROWD = 8  # which are there if so many points on average share a value
-TWO_SHEETS = 1.7  # kurtosis of residuals: 3 of one noisy sheet, 1.8 of a uniform slab, 1 of two clean sheets
+
+
+class NoiseSettings(NamedTuple):
+    """How noise is measured."""
+
+    places: int = 2000  # The noise of a scan is measured at this many places at most.
+    most_fitted: int = 128_000  # At most this many neighbours are fitted in all, so that wide neighbourhoods are tried at fewer places.
+    neighbours: tuple[int, ...] = (16, 32, 96, 288)  # These numbers are tried in turn, until the neighbourhood is wide against the noise.
+    wide_enough: float = 0.2  # It is wide enough where the noise is at most this share of its radius.
+    growth: float = 1.45  # Where the value grows by more than this from one neighbourhood to the next, the rest is shape, not noise.
+    quantile: float = 0.4  # This quantile of the local values counts, as edges and creases only ever add to a residual.
+    quantile_z: float = -0.2533  # The standard normal distribution has its `quantile` here.
+    two_sheets: float = 1.7  # Residuals of a smaller kurtosis show two sheets: it is 3 of a noisy sheet, 1.8 of a slab, 1 of two sheets.
+    step_places: int = 20_000  # The coordinates of this many points are searched for steps.
+    points_a_step: int = 8  # Coordinates come in steps if more than this many of those points, on average, share a value.
+
+
+class LocalNoiseSettings(NamedTuple):
+    """When the noise around a point is taken to differ from that of the scan. Noise is compared at sampled places."""
+
+    places: int = 3000  # Local noise is measured at this many places.
+    first_neighbours: int = 12  # Shape shows where the second of `NOISE.neighbours` sees clearly more than this many nearest points.
+    shape_growth: float = 1.3  # It sees clearly more from this ratio on.
+    pooled: int = 48  # The values of this many nearest places are pooled.
+    clear_ratio: float = 1.6  # Noise differs clearly from that of the scan by this factor; less may be chance, or shape.
+    mistaken: float = 0.8  # A median below this share of the scan's noise shows that this was shape; it is 0.9 to 1.1 of true noise.
+    resolved: float = 0.4  # Only a median below this many spacings shows that: larger noise fills its neighbourhoods and looks smaller.
+    least: float = 0.12  # Noise below this many spacings counts as none.
+
+
+NOISE = NoiseSettings()
+LOCAL_NOISE = LocalNoiseSettings()
 
 
 def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = None, threads: int = 1) -> float:
@@ -31,7 +57,7 @@ def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = 
     points   (N, 3), in an order such that `even_rows` spreads over the surface
     normals  (N, 3), if known: only neighbours on the same side of a sheet are then taken together
 
-    A quadric is fitted to the neighbours of up to NOISE_PLACES points; its residuals, freed of the degrees of freedom,
+    A quadric is fitted to the neighbours of up to `NOISE.places` points; its residuals, freed of the degrees of freedom,
     give one value a place, and a quantile just below the median is the answer, so that edges, creases and outliers in
     less than half of the places do not count. The neighbourhood grows until it is wide against the noise, since a ball
     of the nearest points cuts off the tails of a noise as large as itself; but not where the value jumps, which is shape.
@@ -39,24 +65,85 @@ def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = 
     lies on one step: there the error of rounding counts, if a wide neighbourhood shows it.
     """
     sigma = 0.0
-    for k in NOISE_NEIGHBOURS:
-        wider, radius, _ = _residual_scatter(points, tree, normals, k, threads)
-        if sigma > 0 and wider > NOISE_GROWTH * sigma:
+    for k in NOISE.neighbours:
+        wider, radius, _ = _noise_at_scale(points, tree, normals, k, threads)
+        if sigma > 0 and wider > NOISE.growth * sigma:
             break
         sigma = wider
-        if sigma <= NOISE_REACH * radius:
+        if sigma <= NOISE.wide_enough * radius:
             break
     steps = coordinate_steps(points)
     if (steps > 0).any():
-        shown, _, axes = _residual_scatter(points, tree, normals, NOISE_NEIGHBOURS[-2], threads)
+        shown, _, axes = _noise_at_scale(points, tree, normals, NOISE.neighbours[-2], threads)
         rounding = np.sqrt(np.einsum("mi,i->m", axes**2, steps**2 / 12))
-        sigma = max(sigma, min(shown, float(np.quantile(rounding, NOISE_QUANTILE))))
+        sigma = max(sigma, min(shown, float(np.quantile(rounding, NOISE.quantile))))
     return sigma
 
 
+def local_noise(
+    points: FloatArray, tree: cKDTree, normals: FloatArray | None, noise: float, spacing: FloatArray, threads: int = 1
+) -> FloatArray:
+    """(N,) standard deviation of the points' error along the surface normal, around each point.
+
+    It is that of the scan, `noise`, where it is not clearly larger. Where it is smaller, regions could be smaller, too; but a scan would then
+    take twice the memory for detail that few meshes have faces for. So smaller noise counts only where that of the scan was mistaken, being
+    shape at most places, as of thin parts that are scanned coarsely; and not where coordinates come in steps, on which no neighbourhood
+    shows noise.
+
+    points (N, 3) in an order such that `even_rows` spreads over the surface, with their search tree and spacing (N,); normals (N, 3) if known.
+    """
+    everywhere = np.full(len(points), noise)
+    rows = even_rows(len(points), LOCAL_NOISE.places)
+    if len(points) <= NOISE.neighbours[-1]:
+        return everywhere
+    found = noise_around(points, rows, tree, normals, threads)
+    floor = LOCAL_NOISE.least * spacing[rows]
+    differs = found > LOCAL_NOISE.clear_ratio * np.maximum(noise, floor)
+    resolved = np.median(found / spacing[rows]) < LOCAL_NOISE.resolved
+    if resolved and np.median(found) < LOCAL_NOISE.mistaken * noise and not coordinate_steps(points).any():
+        differs |= (noise > floor) & (LOCAL_NOISE.clear_ratio * found < noise)
+    if not differs.any():
+        return everywhere
+    nearest = query(search_tree(points[rows]), points, threads=threads)[1]
+    return np.asarray(np.where(differs, found, noise)[nearest])
+
+
+def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, threads: int = 1) -> FloatArray:
+    """(M,) noise around the points `rows`, or NaN where too few places tell.
+
+    It is a quantile of the values around, so that edges and creases, which only ever add, do not count.
+    """
+    second, *larger = NOISE.neighbours[1:]
+    first, found = (residual_scatter(points, rows, tree, normals, k, threads) for k in (LOCAL_NOISE.first_neighbours, second))
+    value, freedom = found.residual.copy(), found.freedom.copy()
+    large = np.flatnonzero(value > NOISE.wide_enough * found.radius)
+    for k in larger:
+        if not len(large):
+            break
+        found = residual_scatter(points, rows[large], tree, normals, k, threads)
+        noisy = found.residual < NOISE.growth * value[large]  # more is shape
+        value[large[noisy]], freedom[large[noisy]] = found.residual[noisy], found.freedom[noisy]
+        large = large[noisy & (found.residual > NOISE.wide_enough * found.radius)]
+    narrow, wide = pooled(points[rows], first.residual, first.freedom), pooled(points[rows], value, freedom)
+    growth = np.where(narrow > NOISE.wide_enough * first.radius, NOISE.growth, LOCAL_NOISE.shape_growth)
+    return np.where(wide < growth * narrow, wide, np.minimum(narrow, wide))
+
+
+def pooled(places: FloatArray, residual: FloatArray, freedom: FloatArray) -> FloatArray:
+    """(M,) noise around each place (M, 3), pooled from residuals (M,) of so many degrees of freedom (M,); NaN if too few have enough."""
+    sure = np.flatnonzero(freedom >= 3)
+    if len(sure) < LOCAL_NOISE.pooled:
+        return np.full(len(places), np.nan)
+    near = search_tree(places[sure]).query(places, k=LOCAL_NOISE.pooled)[1]
+    return np.asarray(np.quantile((residual[sure] / quantile_of_one(freedom[sure]))[near], NOISE.quantile, axis=1))
+
+
 class Scatter(NamedTuple):
-    """Of M places: residual (M,) standard deviation about a quadric, freedom (M,) degrees left, radius (M,) of the neighbourhood, and the
-    axis (M, 3) along which the residual is measured."""
+    """How far points scatter about quadrics at M places.
+
+    residual (M,) standard deviation    freedom (M,) degrees of freedom left    radius (M,) of the neighbourhood
+    axis (M, 3) along which the residual is measured
+    """
 
     residual: FloatArray
     freedom: FloatArray
@@ -67,8 +154,8 @@ class Scatter(NamedTuple):
 def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> Scatter:
     """Residuals of the quadrics through the k nearest of the points `rows`; where two clean sheets are near, of the place's own.
 
-    Where normals tell that both face the same way, with nothing between that faces the other, the one in front would hide the other: then it is
-    one, scanned twice and badly registered.
+    Two sheets that face the same way, with none between them that faces the other way, are one sheet, scanned twice and badly registered:
+    of two real ones the one in front would hide the other. Normals, where known, tell this.
     """
     distances, indices = query(tree, points[rows], k + 1, threads)
     weights = np.ones(indices.shape)
@@ -81,7 +168,7 @@ def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals:
     near = (points[indices] - points[rows][:, None]) / radius[:, None, None]
     residual, axes = quadric_residuals(near, weights)
     square = _moment(residual, weights, 2)
-    two_sheets = ~hidden & (square > 1e-6) & (_moment(residual, weights, 4) < TWO_SHEETS * square**2)
+    two_sheets = ~hidden & (square > 1e-6) & (_moment(residual, weights, 4) < NOISE.two_sheets * square**2)
     weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
     residual, axes = quadric_residuals(near, weights)
     freedom = weights.sum(axis=1) - QUADRIC_TERMS
@@ -90,37 +177,40 @@ def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals:
 
 
 def quantile_of_one(freedom: FloatArray) -> FloatArray:
-    """(M,) NOISE_QUANTILE of the residual where the noise is 1: of chi-square over its degrees of freedom (Wilson and Hilferty 1931), square
-    root."""
+    """(M,) `NOISE.quantile` of the residual where the noise is 1, of so many degrees of freedom (M,).
+
+    It is the square root of that quantile of chi-square over its degrees of freedom (Wilson and Hilferty 1931).
+    """
     spread = 2 / (9 * freedom)
-    return np.asarray((1 - spread + NOISE_QUANTILE_Z * np.sqrt(spread)) ** 1.5)
+    return np.asarray((1 - spread + NOISE.quantile_z * np.sqrt(spread)) ** 1.5)
 
 
-def _residual_scatter(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
-    """Noise as seen by quadrics over k neighbours; the median radius of these; and the axes (M, 3) of their planes."""
+def _noise_at_scale(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
+    """Noise by quadrics over k neighbours; the median radius of these neighbourhoods; and the axes (M, 3) of their planes."""
     k = min(k, len(points) - 1)
-    rows = even_rows(len(points), min(NOISE_PLACES, NOISE_BUDGET // k))
+    rows = even_rows(len(points), min(NOISE.places, NOISE.most_fitted // k))
     found = residual_scatter(points, rows, tree, normals, k, threads)
     sure = found.freedom >= 3
     if not sure.any():
         return 0.0, float(np.median(found.radius)), found.axis
-    noise = np.quantile(found.residual[sure] / quantile_of_one(found.freedom[sure]), NOISE_QUANTILE)
+    noise = np.quantile(found.residual[sure] / quantile_of_one(found.freedom[sure]), NOISE.quantile)
     return float(noise), float(np.median(found.radius)), found.axis
 
 
 def coordinate_steps(points: FloatArray) -> FloatArray:
     """(3,) typical step in which each coordinate of points (N, 3) comes, or 0 where it takes too many values to come in steps."""
-    some = points[even_rows(len(points), STEP_PLACES)]
+    some = points[even_rows(len(points), NOISE.step_places)]
     steps = np.zeros(3)
     for axis in range(3):
         values, places = np.unique(some[:, axis], return_inverse=True)
-        if 2 < len(values) < len(some) / STEP_CROWD:
+        if 2 < len(values) < len(some) / NOISE.points_a_step:
             gaps = np.diff(values)
             steps[axis] = np.median(gaps[np.minimum(places, len(gaps) - 1)])
     return steps
 
 
 def _moment(values: FloatArray, weights: FloatArray, order: int) -> FloatArray:
+    """(M,) weighted means of a power of values (M, k) about zero."""
     mean: FloatArray = np.einsum("mk,mk->m", weights, values**order) / np.maximum(weights.sum(axis=1), 1)
     return mean
 

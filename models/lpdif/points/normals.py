@@ -1,39 +1,52 @@
-"""Normals of a scan, up to sign: estimated from the points, and how good given ones are.
+"""Normals of a scan, up to sign: estimated from the points, or given ones made unit.
 
-N points, k neighbours, M sampled places. An axis is a normal whose sign means nothing.
+N points, k neighbours, M rows of points. An axis is a normal whose sign means nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from lpdif.arrays import BoolArray, FloatArray, IndexArray, chunks
-from lpdif.points.neighbours import even_rows
-from lpdif.points.noise import NOISE_PLACES, NOISE_QUANTILE
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 
-CLEAN_NEIGHBOURS = 18  # neighbours that an axis is fitted to where there is no noise,
-NOISY_NEIGHBOURS = 92  # and this many more where the noise is as large as the spacing: the middle scale
-SCALES = (0.5, 1.0, 2.0)  # of the middle one; where there is noise, each point's axis is taken at the largest scale that agrees with the finer,
-SINGLE = 1.15  # from so many times CLEAN_NEIGHBOURS on
-MOST_NEIGHBOURS = 100
-MOST_INDICES = 200_000_000  # neighbour indices held at once (4 bytes each); beyond it fewer neighbours are used
-AGREEING = 1.5  # scales agree where their axes differ by less than so many times the variance of the smaller's, on the mean
-AROUND = 12  # over a point and so many neighbours
-WIDTH = 0.5  # standard deviation of the neighbours' weights, as a share of the neighbourhood's radius
-OFF_PLANE = 4.0  # tolerated distance from the plane, in units of the noise,
-ROUGHNESS = 0.05  # which is never taken to be below this share of the spacing
-BEND = 0.28  # tolerated angle to a neighbour's axis where there is no noise,
-NOISY_BEND = 0.7  # and this much more (in quadrature) where it is as large as the spacing: weight exp(-(1 - cos) / bend^2)
-WITHIN = 0.8  # share of the neighbours, by weight, near the plane through a point, below which another plane is looked for,
-FEW = 9  # through so many of the nearest, and then, SPREADS times, along the axes of so many neighbours
-SPREADS = 2
-BETTER = 1.05  # times the support of the last one is what it must have,
-GAP = 0.8  # and off it must be a gap of so many spacings: else what lies there is an edge, or the surface bends
-PASSES = (0.5, 0.2, 0.0)  # in each, the tolerated distance is no less than this share of the neighbours' Gaussian width
 
-FIT_FLOOR, FIT_NOISE = 0.03, 4.5  # measured on spheres and planes; an even Gaussian window alone would give 2.5
+class NormalSettings(NamedTuple):
+    """How normals are estimated. Noise is the standard deviation of the points about the surface, spacing the local one."""
+
+    # How many neighbours a plane is fitted to
+    clean_neighbours: int = 18  # A plane is fitted to this many neighbours where there is no noise.
+    noisy_neighbours: int = 92  # This many more are taken at the middle scale where the noise is as large as the spacing.
+    scales: tuple[float, ...] = (0.5, 1.0, 2.0)  # These shares of the middle scale are tried, and each point takes the one that suits it.
+    one_scale_below: float = 1.15  # One scale is enough where fewer than this many times `clean_neighbours` are wanted.
+    most_neighbours: int = 100  # No plane is fitted to more neighbours than this.
+    most_indices: int = 200_000_000  # At most this many neighbour numbers, of 4 bytes each, are held at once.
+    noise_quantile: float = 0.9  # The number of neighbours of the whole scan follows this quantile of its local noise.
+
+    # Which scale suits a point
+    axis_error: float = 4.5  # The error of an axis, in radians, is this many times noise / (spacing * neighbours), as measured on spheres.
+    agreeing: float = 1.5  # Two scales agree if their axes differ, on average, by less than this many variances of the smaller scale's axis.
+    averaged_neighbours: int = 12  # That difference is averaged over a point and this many of its neighbours.
+
+    # Weights of a robust plane fit
+    window: float = 0.5  # The Gaussian weight by distance has this share of the neighbourhood's radius for its standard deviation.
+    off_plane: float = 4.0  # Neighbours may be off the plane by this many standard deviations of the noise.
+    roughness: float = 0.05  # For that the noise counts as at least this share of the spacing.
+    bend: float = 0.28  # Axes of neighbours may differ by this angle, in radians, where there is no noise: weight exp(-(1 - cos) / bend^2).
+    noisy_bend: float = 0.7  # That angle grows by this one, in quadrature, where the noise is as large as the spacing.
+    passes: tuple[float, ...] = (0.5, 0.2, 0.0)  # In each pass `off_plane` is no less than this share of the Gaussian's standard deviation.
+
+    # Planes that follow one sheet of a thin wall
+    one_sheet: float = 0.8  # An axis is doubtful if less than this share of its neighbours' weight is near its plane.
+    sheet_neighbours: int = 9  # It may be replaced by the plane through this many nearest, or by the axis of one of them.
+    spread_rounds: int = 2  # Axes are taken over from neighbours this many times.
+    better_support: float = 1.05  # The new axis must have at least this many times the old one's support.
+    sheet_gap: float = 0.8  # Off its plane there must be a gap of this many spacings; else what lies there is an edge, or the surface bends.
+
+
+NORMALS = NormalSettings()
 
 
 def unit_normals(vectors: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -50,20 +63,20 @@ def unit_normals(vectors: FloatArray) -> tuple[FloatArray, BoolArray]:
 
 def axis_neighbours(count: int, spacing: float, noise: float) -> tuple[int, ...]:
     """To how many neighbours the axes of `count` points should be fitted, at each scale, ascending: the more, the noisier."""
-    most = min(MOST_NEIGHBOURS, max(CLEAN_NEIGHBOURS, MOST_INDICES // count), count - 1)
-    wanted = CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * noise / spacing
-    if wanted < SINGLE * CLEAN_NEIGHBOURS:
+    most = min(NORMALS.most_neighbours, max(NORMALS.clean_neighbours, NORMALS.most_indices // count), count - 1)
+    wanted = NORMALS.clean_neighbours + NORMALS.noisy_neighbours * noise / spacing
+    if wanted < NORMALS.one_scale_below * NORMALS.clean_neighbours:
         return (min(int(wanted), most),)
-    return tuple(sorted({min(max(int(scale * wanted), CLEAN_NEIGHBOURS), most) for scale in SCALES}))
+    return tuple(sorted({min(max(int(scale * wanted), NORMALS.clean_neighbours), most) for scale in NORMALS.scales}))
 
 
 def estimate_axes(
-    points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: FloatArray, loud: float, scales: Sequence[int]
+    points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: FloatArray, high_noise: float, scales: Sequence[int]
 ) -> FloatArray:
     """(N, 3) unit axes: planes fitted to the neighbours, which do not bend around edges, each at the scale that suits its place.
 
     points (N, 3), indices (N, k) of their nearest neighbours, local_spacing (N,), noise (N,): standard deviation about the surface,
-    scales: ascending numbers of neighbours, the last of them k, as `axis_neighbours` has them for the noise `loud`.
+    scales: ascending numbers of neighbours, the last of them k, as `axis_neighbours` has them for the noise `high_noise`.
 
     A larger scale averages more of the noise out, and more of the shape. A point goes over to it where its axis, and those around, differ
     from those of all smaller scales by no more than their noise explains: the intersection of confidence intervals (Goldenshluger
@@ -72,20 +85,21 @@ def estimate_axes(
     found: list[FloatArray] = []
     centres: FloatArray | None = None
     ratio = np.minimum(noise / local_spacing, 1)
-    typical = float(np.median(np.minimum(loud / local_spacing, 1)))
+    typical = float(np.median(np.minimum(high_noise / local_spacing, 1)))
     chosen = np.zeros(len(points), np.int64)
     suits = np.ones(len(points), np.bool_)
-    around = indices[:, :AROUND]
+    around = indices[:, : NORMALS.averaged_neighbours]
     for number, scale in enumerate(scales):
         # where points are sparser than usual, noise is less in spacings, and fewer neighbours do: the window is narrower
-        share = 1.0 if len(scales) == 1 else scale / (CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * typical)
-        width = WIDTH * local_spacing * np.sqrt(share * (CLEAN_NEIGHBOURS + NOISY_NEIGHBOURS * ratio) / np.pi)
+        share = 1.0 if len(scales) == 1 else scale / (NORMALS.clean_neighbours + NORMALS.noisy_neighbours * typical)
+        wanted = NORMALS.clean_neighbours + NORMALS.noisy_neighbours * ratio
+        width = NORMALS.window * local_spacing * np.sqrt(share * wanted / np.pi)
         start = (found[-1], centres) if centres is not None else None
         axes, centres = fit_axes(points, indices[:, :scale], local_spacing, noise, width, start)
         for smaller, fewer in zip(found, scales, strict=False):
-            variance = 2 * (FIT_NOISE * noise / (local_spacing * fewer)) ** 2
+            variance = 2 * (NORMALS.axis_error * noise / (local_spacing * fewer)) ** 2
             differs = 2 * (1 - np.abs(np.einsum("ni,ni->n", axes, smaller))) / np.maximum(variance, 1e-12)
-            suits &= (differs + np.take(differs, around).sum(axis=1)) / (1 + around.shape[1]) < AGREEING
+            suits &= (differs + np.take(differs, around).sum(axis=1)) / (1 + around.shape[1]) < NORMALS.agreeing
         found.append(axes)
         chosen[suits] = number
     return np.stack(found)[chosen, np.arange(len(points))]
@@ -101,39 +115,57 @@ def fit_axes(
 ) -> tuple[FloatArray, FloatArray]:
     """Unit axes (N, 3) and centres (N, 3), relative to the points, of planes through the neighbours (N, k) under a Gaussian of width (N,).
 
-    A weighted plane fit is repeated PASSES times with weights that also fall with the distance
-    from the plane of the last pass and with the angle to the neighbour's axis of the last pass: near an edge the
-    face that the point lies on wins, and the other one is left out. The idea of robust and bilateral fitting
-    (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured noise. start: axes and centres of an earlier
-    fit, from which one pass is enough.
+    A weighted plane fit is repeated, in `NORMALS.passes`, with weights that also fall with the distance from the plane of the last pass
+    and with the angle to the neighbour's axis of the last pass: near an edge the face that the point lies on wins, and the other one is
+    left out. The idea of robust and bilateral fitting (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured
+    noise. start: axes and centres of an earlier fit, from which one pass is enough.
     """
-    tolerance = OFF_PLANE * np.hypot(noise, ROUGHNESS * local_spacing)
-    bend = np.hypot(BEND, NOISY_BEND * noise / local_spacing)
+    tolerance = NORMALS.off_plane * np.hypot(noise, NORMALS.roughness * local_spacing)
+    bend = np.hypot(NORMALS.bend, NORMALS.noisy_bend * noise / local_spacing)
     size = max(1, 4_000_000 // max(indices.shape[1], 1))
     if start is None:
         axes, centres = np.empty_like(points), np.empty_like(points)
         for part in chunks(len(points), size):
-            near = np.take(points, indices[part], axis=0) - points[part][:, None]
-            weights = np.exp(-0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2)
-            axes[part] = _weighted_planes(near, weights)[0]
+            near = offsets(points, indices, part)
+            axes[part] = _weighted_planes(near, np.exp(gaussian_exponents(near, width[part])))[0]
         axes = along_one_sheet(points, indices, axes, local_spacing, tolerance, width)
         centres[:] = 0  # at first planes go through the points themselves: between two sheets is neither
     else:
         axes, centres = start
-    for least in PASSES if start is None else PASSES[-1:]:
+    for least in NORMALS.passes if start is None else NORMALS.passes[-1:]:
         allowed = np.maximum(tolerance, least * width)
         last, middle = axes, centres
         axes, centres = np.empty_like(points), np.empty_like(points)
         for part in chunks(len(points), size):
-            near = np.take(points, indices[part], axis=0) - points[part][:, None]
+            near = offsets(points, indices, part)
             own = last[part][:, :, None]
             heights = ((near - middle[part][:, None]) @ own)[..., 0]
             turn = 1 - np.abs((np.take(last, indices[part], axis=0) @ own)[..., 0])
-            exponent = -0.5 * np.einsum("nki,nki->nk", near, near) / width[part][:, None] ** 2
+            exponent = gaussian_exponents(near, width[part])
             exponent -= 0.5 * (heights / allowed[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
             # A faint even weight keeps the fit defined where all others are nought
             axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
     return axes, centres
+
+
+def offsets(points: FloatArray, indices: IndexArray, rows: IntArray | slice) -> FloatArray:
+    """(M, k, 3) where the neighbours of the points `rows` lie, seen from these."""
+    return np.asarray(np.take(points, indices[rows], axis=0) - points[rows][:, None])
+
+
+def gaussian_exponents(near: FloatArray, width: FloatArray) -> FloatArray:
+    """(M, k) logarithms of the Gaussian weights, of standard deviation `width` (M,), of points (M, k, 3) by their distance from the origin."""
+    return np.asarray(-0.5 * np.einsum("mki,mki->mk", near, near) / width[:, None] ** 2)
+
+
+class Doubtful(NamedTuple):
+    """M points whose axis has too little support: rows (M,); where their neighbours lie (M, k, 3), seen from them, and the Gaussian weights of
+    these (M, k); and the support (M,) of the present axis."""
+
+    rows: IntArray
+    near: FloatArray
+    weights: FloatArray
+    support: FloatArray
 
 
 def along_one_sheet(
@@ -142,44 +174,62 @@ def along_one_sheet(
     """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several: a ball shows both sides of a thin wall.
 
     The support of an axis at a point is the weight, under a Gaussian of width (N,), of those neighbours (N, k) that are near the plane through
-    it, to the tolerance (N,). An axis with more support is taken over from the nearest FEW points, then from neighbours, so that right ones
-    spread over a wall (as matches do in Barnes et al. 2009); but only if a gap parts this plane from what is off it.
+    it, to the tolerance (N,). An axis with more support is taken from the plane through the nearest few points, then from neighbours, so that
+    right ones spread over a wall (as matches do in Barnes et al. 2009); but only if a gap parts this plane from what is off it.
     """
     result = axes.copy()
     rows = np.arange(len(points))
-    for turn in range(1 + SPREADS):
+    few = NORMALS.sheet_neighbours
+    for turn in range(1 + NORMALS.spread_rounds):
         last = result.copy()
         left = []
         for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
-            some = rows[part]
-            near = np.take(points, indices[some], axis=0) - points[some][:, None]
-            weights = np.exp(-0.5 * np.einsum("mki,mki->mk", near, near) / width[some][:, None] ** 2)
-            own = support(near, weights, last[some][:, None], tolerance[some])[:, 0]
-            doubtful = np.flatnonzero(own < WITHIN * weights.sum(axis=1))
-            some, near, weights = some[doubtful], near[doubtful], weights[doubtful]
-            left.append(some)
-            others = (
-                np.take(last, indices[some, :FEW], axis=0)
-                if turn
-                else _weighted_planes(near[:, :FEW], np.ones(near[:, :FEW].shape[:2]))[0][:, None]
-            )
-            found = support(near, weights, others, tolerance[some])
-            best = found.argmax(axis=1)
-            row = np.arange(len(some))
-            axis = others[row, best]
-            heights = np.sort(np.abs(np.einsum("mki,mi->mk", near, axis)), axis=1)
-            between = np.diff(heights, axis=1)[:, 3:-2]  # three points or more on both sides
-            apart = between.max(axis=1, initial=0) > GAP * local_spacing[some]
-            taken = apart & (found[row, best] > BETTER * own[doubtful])
-            result[some[taken]] = axis[taken]
+            some = doubtful_axes(points, indices, rows[part], last, tolerance, width)
+            left.append(some.rows)
+            others = np.take(last, indices[some.rows, :few], axis=0) if turn else planes_through(some.near[:, :few])[:, None]
+            axis, found = best_supported(some, others, tolerance)
+            apart = largest_gap(some.near, axis) > NORMALS.sheet_gap * local_spacing[some.rows]
+            taken = apart & (found > NORMALS.better_support * some.support)
+            result[some.rows[taken]] = axis[taken]
         rows = np.concatenate(left) if left else rows
     return result
+
+
+def doubtful_axes(
+    points: FloatArray, indices: IndexArray, rows: IntArray, axes: FloatArray, tolerance: FloatArray, width: FloatArray
+) -> Doubtful:
+    """Those of the points `rows` whose axis, of `axes` (N, 3), is supported by too small a share of the neighbours (N, k)."""
+    near = offsets(points, indices, rows)
+    weights = np.exp(gaussian_exponents(near, width[rows]))
+    own = support(near, weights, axes[rows][:, None], tolerance[rows])[:, 0]
+    few = np.flatnonzero(own < NORMALS.one_sheet * weights.sum(axis=1))
+    return Doubtful(rows[few], near[few], weights[few], own[few])
+
+
+def best_supported(some: Doubtful, axes: FloatArray, tolerance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Of the axes (M, c, 3) offered to each of M points the one with the most support (M, 3), and that support (M,). tolerance: (N,)."""
+    found = support(some.near, some.weights, axes, tolerance[some.rows])
+    best = found.argmax(axis=1)
+    row = np.arange(len(axes))
+    return axes[row, best], found[row, best]
 
 
 def support(near: FloatArray, weights: FloatArray, axes: FloatArray, tolerance: FloatArray) -> FloatArray:
     """(M, c) sums over points (M, k, 3): weight (M, k) times exp(-(height / tolerance (M,))^2 / 2) above planes of axes (M, c, 3)."""
     heights = np.swapaxes(axes @ np.swapaxes(near, 1, 2), 1, 2) / tolerance[:, None, None]
     return np.asarray(np.einsum("mk,mkc->mc", weights, np.exp(-0.5 * heights**2)))
+
+
+def largest_gap(near: FloatArray, axes: FloatArray) -> FloatArray:
+    """(M,) largest gap between the heights, without sign, of points (M, k, 3) over planes of axes (M, 3), with three or more on both sides."""
+    heights = np.sort(np.abs(np.einsum("mki,mi->mk", near, axes)), axis=1)
+    between = np.diff(heights, axis=1)[:, 3:-2]
+    return np.asarray(between.max(axis=1, initial=0))
+
+
+def planes_through(near: FloatArray) -> FloatArray:
+    """Axes (M, 3) of the planes through points (M, k, 3)."""
+    return _weighted_planes(near, np.ones(near.shape[:2]))[0]
 
 
 def _weighted_planes(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -189,38 +239,3 @@ def _weighted_planes(near: FloatArray, weights: FloatArray) -> tuple[FloatArray,
     covariance = np.swapaxes(near * weights[..., None], 1, 2) @ near / total[..., None]
     covariance -= centres[:, :, None] * centres[:, None, :]
     return np.linalg.eigh(covariance)[1][:, :, 0], centres
-
-
-def normals_noise(points: FloatArray, normals: FloatArray, indices: IndexArray) -> float:
-    """Standard deviation, in radians and along each tangent, of the error of given normals: a rough figure.
-
-    points (N, 3), unit normals (N, 3), indices (N, k) of nearest neighbours, k >= 8. At NOISE_PLACES points the normals of
-    the neighbours on the same side are fitted linearly over the tangent plane; their residuals are taken as in
-    `spacing.noise_sigma`, at a quantile below the median, so that edges do not count.
-    """
-    rows = even_rows(len(points), NOISE_PLACES)
-    own = normals[rows]
-    near = points[indices[rows]] - points[rows][:, None]
-    other = normals[indices[rows]]
-    weights = (np.einsum("mki,mi->mk", other, own) > 0).astype(np.float64)
-    helper = np.where(np.abs(own[:, :1]) < 0.7, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
-    first = np.cross(own, helper)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    tangents = np.stack([first, np.cross(own, first)], axis=2)
-    places = near @ tangents
-    scale = np.sqrt(np.einsum("mki,mki->m", places, places) / places.shape[1])
-    terms = np.concatenate([np.ones_like(places[..., :1]), places / np.maximum(scale, 1e-300)[:, None, None]], axis=2)
-    weighted = np.swapaxes(terms * weights[..., None], 1, 2)
-    lean = other @ tangents
-    fitted = terms @ np.linalg.solve(weighted @ terms + 1e-9 * np.eye(3), weighted @ lean)
-    freedom = weights.sum(axis=1) - 3
-    enough = freedom >= 3
-    if not enough.any():
-        return 0.0
-    variance = np.einsum("mk,mki,mki->m", weights, lean - fitted, lean - fitted)[enough] / (2 * freedom[enough])
-    return float(np.sqrt(np.quantile(variance, NOISE_QUANTILE)))
-
-
-def fit_noise(spacing: float, noise: float, neighbours: int) -> float:
-    """The same for axes of `estimate_axes` from so many neighbours: what the positions' noise leaves, and a floor for shape."""
-    return float(np.hypot(FIT_FLOOR, FIT_NOISE * noise / (spacing * neighbours)))

@@ -1,7 +1,7 @@
 """Scans that are no even sample of a surface: copies of points a hair apart, and lines far denser along than across.
 
-Whatever looks at the nearest neighbours of a point then sees its copies, or a line, and no surface. Such scans are thinned until
-neighbours lie around a point. All others, and that is nearly every scan, are left as they are.
+The nearest neighbours of a point are then its copies, or lie on a line, and show no surface. Such scans are thinned until neighbours lie
+around a point. All others, and that is nearly every scan, are left as they are.
 
 N points, k neighbours of each, nearest first, M sampled places.
 """
@@ -19,32 +19,38 @@ from lpdif.points.neighbours import Neighbours, even_rows, nearest, query, searc
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-PLACES = 2000  # looked at
-WIDE = 100  # neighbours of the wide view, against the k of the narrow one
-COPIES = 0.04  # median of a distance over that of the wider view, below which what is nearer are copies: 0.23 to 0.49 on real scans
-HALFWAY = 1.6  # times the geometric mean of the two
-THIN = 0.02  # second over first variance of neighbours on a line: on a surface 0.15 and more
-LINED = 0.25  # share of the places on lines from which a scan is one of lines; on real ones that are not 0.00
-STEPS = 0.5  # points of a line are thinned to this share of the distance of the k-th neighbour apart
-ROUNDS = 12
-FEWEST = 200  # points: fewer are not left of a surface
+
+class ThinningSettings(NamedTuple):
+    """When a scan is thinned, and how far. The k-th neighbour is the farthest of those that a point is judged by."""
+
+    places: int = 2000  # Copies and lines are looked for at this many places.
+    wide_neighbours: int = 100  # Distances of near neighbours are compared with that of this nearest point.
+    copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
+    halfway: float = 1.6  # Copies end at this many times the geometric mean of their distance and that of true neighbours.
+    line_variance: float = 0.02  # Neighbours are on a line if their second variance is below this share of the first; it is 0.15 on a surface.
+    line_share: float = 0.25  # A scan is one of lines if more than this share of its places are on one; on other real scans none is.
+    line_step: float = 0.5  # Points of a line are thinned until they are this share of the distance of their k-th neighbour apart.
+    rounds: int = 12  # A scan that is not even after this many rounds is left as it is.
+    fewest_points: int = 200  # So is one of which fewer points than this would be left.
+
+
+THINNING = ThinningSettings()
 
 
 class Thinned(NamedTuple):
-    """kept (N,) bool, and how many points were left out: as copies, and along lines."""
+    """Which points are kept (N,), and how many were left out: as copies, and along lines."""
 
     kept: BoolArray
     copies: int
-    lined: int
+    along_lines: int
 
 
 def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> Thinned:
-    """Which of the points (N, 3), with their search tree and neighbours, are to be kept so that neighbours lie around a point; all, where that
-    cannot be had, as of points along one curve."""
+    """Which points (N, 3) to keep so that the neighbours of a point lie around it; all, where that is impossible, as along one curve."""
     row = np.arange(len(points))
     out = {True: 0, False: 0}
-    for _ in range(ROUNDS):
-        found = crowding(points[row], tree, near, threads)
+    for _ in range(THINNING.rounds):
+        found = exclusion_radius(points[row], tree, near, threads)
         if found is None:
             kept = np.zeros(len(points), np.bool_)
             kept[row] = True
@@ -52,33 +58,33 @@ def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, t
         radius, copies = found
         before = len(row)
         while (close := neighbour_distances(points[row], near.indices) < radius[:, None]).any():
-            left = apart(near.indices, close)
+            left = independent_set(near.indices, close)
             row, radius = row[left], radius[left]
             tree = search_tree(points[row])
             near = nearest(tree, points[row], near.indices.shape[1], threads)
         out[copies] += before - len(row)
-        if len(row) < FEWEST:
+        if len(row) < THINNING.fewest_points:
             break
     return Thinned(np.ones(len(points), np.bool_), 0, 0)
 
 
-def crowding(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> tuple[FloatArray, bool] | None:
-    """How far from each point (N,) there should be no other, and whether because these are copies; None where the scan is even."""
-    places = even_rows(len(points), PLACES)
-    narrow, wide = near.indices.shape[1], min(WIDE, len(points) - 1)
+def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> tuple[FloatArray, bool] | None:
+    """Radius (N,) around each point within which there should be no other, and whether these are copies; None where the scan is even."""
+    places = even_rows(len(points), THINNING.places)
+    narrow, wide = near.indices.shape[1], min(THINNING.wide_neighbours, len(points) - 1)
     nearest_, kth, far = query(tree, points[places], [2, narrow + 1, wide + 1], threads)[0].T
-    if np.median(kth / far) < COPIES:  # even the k-th neighbour is a copy
+    if np.median(kth / far) < THINNING.copies:  # even the k-th neighbour is a copy
         return np.nextafter(near.reach, np.inf), True
     share = float(np.median(nearest_ / kth))
-    if share < COPIES:  # about half-way, in powers, between copies and neighbours; all that is near a point may be copies of several
-        return HALFWAY * np.sqrt(share) * np.maximum(near.reach, np.take(near.reach, near.indices).max(axis=1)), True
-    if np.mean(on_line(points, near.indices, places)) > LINED:
-        return np.where(on_line(points, near.indices, np.arange(len(points))), STEPS * near.reach, 0.0), False
+    if share < THINNING.copies:  # about half-way, in powers, between copies and neighbours; all that is near a point may be copies of several
+        return THINNING.halfway * np.sqrt(share) * np.maximum(near.reach, np.take(near.reach, near.indices).max(axis=1)), True
+    if np.mean(on_line(points, near.indices, places)) > THINNING.line_share:
+        return np.where(on_line(points, near.indices, np.arange(len(points))), THINNING.line_step * near.reach, 0.0), False
     return None
 
 
 def neighbour_distances(points: FloatArray, indices: IndexArray) -> FloatArray:
-    """(N, k)."""
+    """(N, k) distances of points (N, 3) from their neighbours `indices` (N, k)."""
     return np.stack([np.linalg.norm(points[column] - points, axis=1) for column in indices.T], axis=1)
 
 
@@ -91,16 +97,16 @@ def on_line(points: FloatArray, indices: IndexArray, places: IntArray) -> BoolAr
         offset = points[around[part]]
         offset -= offset.mean(axis=1, keepdims=True)
         variance = np.linalg.eigvalsh(np.swapaxes(offset, 1, 2) @ offset)
-        result[part] = variance[:, 1] < THIN * variance[:, 2]
+        result[part] = variance[:, 1] < THINNING.line_variance * variance[:, 2]
     return result
 
 
-def apart(indices: IndexArray, close: BoolArray) -> BoolArray:
-    """(N,) points to keep: no two of them are close, and each of the others is close to one that is kept.
+def independent_set(indices: IndexArray, close: BoolArray) -> BoolArray:
+    """(N,) a maximal independent set: no two of its points are close, and each of the others is close to one of them.
 
-    indices, close (N, k): neighbours of each point, and which of them are close to it; what is close in one direction is in the other.
-    In rounds (Luby 1986): of the points that are open, those whose number, drawn at random, is the lowest around are kept, and what is
-    close to them goes.
+    indices, close (N, k): neighbours of each point, and which of them are close to it; closeness in one direction counts in both.
+    In rounds (Luby 1986): of the points that are open, those whose number, drawn at random, is the lowest around are kept, and the points
+    close to them go.
     """
     first, other = np.repeat(np.arange(len(indices)), close.sum(axis=1)), indices[close].astype(np.int64)
     rank = np.random.default_rng(0).permutation(len(indices))

@@ -17,9 +17,9 @@ from lpdif.mesh.simplify import simplify
 from lpdif.mesh.topology import without_pinches
 from lpdif.mesh.trim import large_parts, opposing, trim
 from lpdif.mesh.watertight import close
+from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
 from lpdif.points.neighbours import query
-from lpdif.points.prepare import Prepared
 from lpdif.stages.resolution import FEWEST, Choice
 from lpdif.types import Mesh, Scan
 
@@ -31,7 +31,7 @@ BRIDGED = 24.0  # spacings from the points up to which a watertight mesh goes on
 LEAST_POINTS = 16.0  # parts that stand for fewer points are dropped
 
 
-def spanned(ready: Prepared, config: ReconstructConfig) -> float:
+def spanned(ready: Cloud, config: ReconstructConfig) -> float:
     """How far from the points the surface is carried on across gaps, 0 for not at all."""
     return config.max_distance or (BRIDGED * ready.spacing if config.watertight else 0.0)
 
@@ -51,7 +51,7 @@ def without_small_components(surface: Surface, spacing: FloatArray, of: IntArray
     return keep_faces(surface, large_parts(surface, stands_for, LEAST_POINTS, of))
 
 
-def trimmed(surface: Surface, ready: Prepared, name: str, cover: Coverage, config: ReconstructConfig, step: float) -> Surface:
+def trimmed(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: ReconstructConfig, step: float) -> Surface:
     """The surface where there is data, and across gaps that it spans, without crumbs, up to an even rim.
 
     A maximum distance shorter than what is kept anyway decides alone.

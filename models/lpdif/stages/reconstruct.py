@@ -20,8 +20,8 @@ from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_loops
+from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
-from lpdif.points.prepare import Prepared
 from lpdif.points.validity import check_scan
 from lpdif.stages.finishing import finish, remedy, spanned
 from lpdif.stages.resolution import HIGHEST, Choice, choose, lattice_stride
@@ -98,7 +98,7 @@ def regions_of(choice: Choice, coverage: Coverage, config: ReconstructConfig) ->
     return [*zip(lattices, seen, strict=True), *across]
 
 
-def lattices_around(ready: Prepared, coverage: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
+def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
     """Regions at the points and between them, of the level (N,) of each; where sparser points are within reach of their level too."""
     wide = np.flatnonzero(coverage.spacing > ready.local_spacing)
     upper = level[wide] + np.round(np.log2(coverage.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
@@ -109,7 +109,7 @@ def lattices_around(ready: Prepared, coverage: Coverage, size: float, level: Int
 
 
 def encode_scan(
-    ready: Prepared,
+    ready: Cloud,
     lattices: Sequence[tuple[RegionLattice, IntArray | None]],
     model: Model,
     config: ReconstructConfig,

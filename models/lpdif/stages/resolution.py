@@ -13,7 +13,8 @@ from lpdif.core.encode import encoder_unit
 from lpdif.device import available_threads
 from lpdif.errors import InputError, UsageError
 from lpdif.lattice_keys import HALF
-from lpdif.points.prepare import Prepared, prepare
+from lpdif.points.cloud import Cloud
+from lpdif.points.prepare import prepare
 from lpdif.points.validity import check_scan
 from lpdif.stages.cost import Cost, cost, free_memory, tell
 from lpdif.types import Scan
@@ -40,7 +41,7 @@ class Choice(NamedTuple):
     """The points, the finest region size, the level of each point's regions (N,), the lattice step of the mesh, and the resolution asked for,
     which is larger where the mesh is to be simplified to it."""
 
-    ready: Prepared
+    ready: Cloud
     size: float
     level: NDArray[np.int64]
     step: float
@@ -119,12 +120,12 @@ def rounded(value: float) -> int:
     return int(float(f"{value:.2g}"))
 
 
-def covered_area(ready: Prepared) -> float:
+def covered_area(ready: Cloud) -> float:
     """About the area of the surface, in which each point stands for its spacing squared; stray ones not for more than FARTHEST."""
     return float(np.square(np.minimum(ready.local_spacing, FARTHEST * ready.spacing)).sum())
 
 
-def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, NDArray[np.int64]]:
+def region_levels(ready: Cloud, config: ReconstructConfig) -> tuple[float, NDArray[np.int64]]:
     """The finest region size, and the level (N,) of each point: its regions are 2^level times as large.
 
     A region's unit is SPACINGS spacings, and NOISES standard deviations of the noise more, so that it averages the noise out. Where
@@ -139,7 +140,7 @@ def region_levels(ready: Prepared, config: ReconstructConfig) -> tuple[float, ND
     return finest, level
 
 
-def mesh_step(ready: Prepared, size: float) -> float:
+def mesh_step(ready: Cloud, size: float) -> float:
     """Lattice step of the mesh: STEP region sizes, but so that it has no more than about FACES faces a point.
 
     Where a few points stand for most of the area, it is they that would make the mesh large, not the detail.
@@ -156,7 +157,7 @@ def lattice_stride(level: NDArray[np.int64], steps: float) -> NDArray[np.int64]:
     return np.asarray(2 ** np.floor(np.maximum(0, level - np.log2(max(1.0, steps / STEP)) + 1e-9)).astype(np.int64))
 
 
-def check_numbering(scan: Scan, ready: Prepared, size: float, step: float) -> None:
+def check_numbering(scan: Scan, ready: Cloud, size: float, step: float) -> None:
     """Raises InputError where the scan spans more regions than a lattice can number: a unit mistake, or one far stray point."""
     extent = float(np.ptp(ready.points, axis=0).max())
     small = {name: length for name, length in (("region size", size), ("resolution", step)) if extent / length > HALF}

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
+from lpdif.points.cloud import Cloud
 from lpdif.points.neighbours import even_rows
 from lpdif.points.orientation.blocks import block_extent
-from lpdif.points.orientation.oriented_cloud import Cloud
 from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL
 from lpdif.points.orientation.propagation import PROPAGATION, agreement, all_agreements, follow_neighbours, wall_separations
 from lpdif.points.orientation.winding import WINDING, block_influence
@@ -197,7 +197,7 @@ def find_wrong_normals(cloud: Cloud, normals: FloatArray, usable: BoolArray) -> 
 
 def fill_in_normals(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
     """(N, 3) the given normals (N, 3) where usable (N,); elsewhere estimated axes, with signs that follow the neighbours."""
-    axes = np.where(usable[:, None], given, cloud.estimated[0])
+    axes = np.where(usable[:, None], given, cloud.estimated)
     signs = np.ones(len(axes))
     follow_neighbours(signs, usable, cloud.around, all_agreements(cloud.points, axes, cloud.around, cloud.reach))
     return axes * signs[:, None]

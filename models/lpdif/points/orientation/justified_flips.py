@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, Float32Array, FloatArray, IntArray, chunks
+from lpdif.points.cloud import Cloud
 from lpdif.points.orientation.given_normals import GIVEN
 from lpdif.points.orientation.orient_axes import Orientation
-from lpdif.points.orientation.oriented_cloud import Cloud
 from lpdif.points.orientation.priors import NEARLY_ALL
 from lpdif.points.orientation.propagation import (
     PROPAGATION,

@@ -10,7 +10,7 @@ import logging
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
-from lpdif.points.normals import fit_noise, normals_noise
+from lpdif.points.cloud import Cloud
 from lpdif.points.orientation.given_normals import (
     GIVEN,
     NormalQuality,
@@ -22,7 +22,6 @@ from lpdif.points.orientation.given_normals import (
 from lpdif.points.orientation.justified_flips import keep_justified_flips
 from lpdif.points.orientation.orient_axes import Orientation
 from lpdif.points.orientation.orient_to_viewpoint import orient_to_viewpoint
-from lpdif.points.orientation.oriented_cloud import Cloud
 from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, viewpoint_prior
 from lpdif.points.orientation.propagation import PROPAGATION
 from lpdif.points.orientation.winding import WINDING
@@ -32,10 +31,8 @@ from lpdif.types import Facts
 log = logging.getLogger("lpdif")
 
 
-def outward_normals(
-    cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
-) -> tuple[FloatArray, float, float]:
-    """Unit outward normals (N, 3), their rough error in radians along each tangent, and the share of points whose side is a guess.
+def outward_normals(cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts) -> tuple[FloatArray, float]:
+    """Unit outward normals (N, 3), and the share of points whose side is a guess.
 
     given (N, 3) unit normals where `usable` (N,); sensor (3,) or (N, 3), or None if unknown.
     """
@@ -48,19 +45,18 @@ def outward_normals(
     return _from_estimated_axes(cloud, sensor, facts)
 
 
-def _from_estimated_axes(cloud: Cloud, sensor: FloatArray | None, facts: Facts) -> tuple[FloatArray, float, float]:
+def _from_estimated_axes(cloud: Cloud, sensor: FloatArray | None, facts: Facts) -> tuple[FloatArray, float]:
     """The result without given normals."""
-    axes, count = cloud.estimated
+    axes = cloud.estimated
     facts["normals"] = "estimated"
     found, viewpoint = orient_to_viewpoint(cloud, axes, None, np.zeros(len(axes)), sensor, facts)
     _log_parts(found, viewpoint)
-    error = fit_noise(cloud.spacing, cloud.noise, count)
-    return axes * found.signs[:, None], error, _ambiguous(found)
+    return axes * found.signs[:, None], _ambiguous(found)
 
 
 def _from_given_normals(
     cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
-) -> tuple[FloatArray, float, float] | None:
+) -> tuple[FloatArray, float] | None:
     """The result with given normals (N, 3), as they are or with other signs; None if they are not normals of this surface."""
     filled = given if usable.all() else fill_in_normals(cloud, given, usable)
     wrong = find_wrong_normals(cloud, filled, usable)
@@ -73,7 +69,6 @@ def _from_given_normals(
         log.info("normals: given, but they do not fit the points (median |cos| %.2f); estimated instead", quality.fit)
         return None
     some = "given" if right.all() else f"given for {100 * right.mean():.3g} % of the points, filled in for the others"
-    error = normals_noise(cloud.points, normals, cloud.near.indices)
     if wrong.any():  # where some normals are wrong, the signs of the others are not trusted either
         signs, ambiguous = _new_signs(cloud, normals, np.where(right, PRIORS.given, 0.0), sensor, some, facts)
     elif quality.scattered:
@@ -82,7 +77,7 @@ def _from_given_normals(
         signs, ambiguous = _same_signs(cloud, normals, sensor is None and quality.inside_out, some, facts)
     else:
         signs, ambiguous = _mended_signs(cloud, normals, np.where(right, PRIORS.given, 0.0), sensor, some, facts)
-    return normals * signs[:, None], error, ambiguous
+    return normals * signs[:, None], ambiguous
 
 
 def _all_on_one_side(cloud: Cloud, normals: FloatArray, quality: NormalQuality, sensor: FloatArray | None) -> bool:

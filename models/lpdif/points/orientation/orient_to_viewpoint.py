@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import FloatArray
+from lpdif.points.cloud import Cloud
 from lpdif.points.neighbours import even_rows
 from lpdif.points.orientation.orient_axes import Orientation, orient_axes
-from lpdif.points.orientation.oriented_cloud import Cloud
 from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, ground_prior, viewpoint_prior
 from lpdif.points.orientation.propagation import all_agreements, components_of, inconsistent_components, neighbour_consistency
 from lpdif.points.orientation.viewpoints import likely_viewpoints
@@ -99,7 +99,7 @@ def winding_at_sensor(cloud: Cloud, normals: FloatArray, sensor: FloatArray, mos
     places = np.atleast_2d(sensor)
     places = np.unique(places[even_rows(len(places), most)], axis=0)
     dipoles = normals * cloud.areas[:, None]
-    return float(np.mean([dipole_field(cloud.points - place, dipoles, cloud.local).sum() for place in places]))
+    return float(np.mean([dipole_field(cloud.points - place, dipoles, cloud.local_spacing).sum() for place in places]))
 
 
 def facing_share(found: Orientation, towards: FloatArray) -> float:
