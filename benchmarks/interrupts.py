@@ -33,7 +33,7 @@ import numpy as np
 
 import lpdif
 from lpdif.errors import LpdifError
-from lpdif.storage.lock import check_free
+from lpdif.storage.lock import check_not_locked
 from lpdif.storage.models import load_tensors
 from lpdif.storage.tensor_files import MODEL, SNAPSHOT
 
@@ -187,7 +187,7 @@ def left_behind(folder: Path, whole: dict[str, bytes], before: dict[str, bytes])
             faults.append(f"{name} is {'not whole' if name in whole else 'left behind'}")
     faults += [f"{name} is gone" for name in before if name not in found]
     try:
-        check_free(folder / "lpdif-workspace")
+        check_not_locked(folder / "lpdif-workspace")
     except LpdifError as error:
         faults.append(str(error))
     return faults

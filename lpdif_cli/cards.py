@@ -9,11 +9,11 @@ from pathlib import Path
 from lpdif.config import FitConfig, fit_config
 from lpdif.errors import InputError, ModelError
 from lpdif.storage.strict_json import Each, Whole, check
-from lpdif.storage.tensor_files import SNAPSHOT, Head, read_head
+from lpdif.storage.tensor_files import SNAPSHOT, FileHeader, read_header
 
 
 @dataclass(frozen=True)
-class Stand:
+class FitState:
     """How far the fit of a snapshot has come: steps done and in all, number of patterns, whether its codes are in them yet, its seed."""
 
     step: int
@@ -23,20 +23,20 @@ class Stand:
     seed: int
 
 
-def read_card(path: Path, within: Path | None = None) -> Head:
+def read_card(path: Path, within: Path | None = None) -> FileHeader:
     """The head of a file of lpdif, in the folder `within`. Raises ModelError where it is damaged, of another program, or elsewhere."""
     try:
-        return read_head(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
+        return read_header(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path") from None
 
 
-def read_stand(snapshot: Path, within: Path | None = None) -> Stand:
+def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:
     """How far the fit of this snapshot, in the folder `within`, has come. Raises ModelError where there is none, or it is damaged."""
     if not snapshot.exists():
         raise ModelError(f"{snapshot}: nothing to resume", "start without --resume")
     hint = "it is damaged; start anew: lpdif fit --overwrite"
-    head = read_head(snapshot, hint, SNAPSHOT, within)
+    head = read_header(snapshot, hint, SNAPSHOT, within)
     try:
         check(head.card, {"config": Each(object)}, "a card: it")
         settings = fit_config(head.card["config"])
@@ -45,10 +45,10 @@ def read_stand(snapshot: Path, within: Path | None = None) -> Stand:
         check({"step": head.step, "patterns": patterns}, Each(Whole()))
     except ValueError as error:
         raise ModelError(f"{snapshot}: expected the settings of a fit in its card, found {error}", hint) from None
-    return Stand(head.step, settings.shared_steps + settings.pattern_steps, patterns, grouped is not None, settings.seed)
+    return FitState(head.step, settings.shared_steps + settings.pattern_steps, patterns, grouped is not None, settings.seed)
 
 
-def resume_words(stand: Stand, where: Sequence[str]) -> list[str]:
+def resume_words(state: FitState, where: Sequence[str]) -> list[str]:
     """The command that goes on with a fit; `where` says where that is."""
-    seed = ["--seed", str(stand.seed)] if stand.seed != FitConfig.seed else []
-    return ["fit", "--resume", "--patterns", str(stand.patterns), *seed, *where]
+    seed = ["--seed", str(state.seed)] if state.seed != FitConfig.seed else []
+    return ["fit", "--resume", "--patterns", str(state.patterns), *seed, *where]

@@ -10,10 +10,10 @@ import typer
 
 import lpdif
 from lpdif.errors import UsageError
-from lpdif.storage.lock import check_free
+from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.cards import read_stand, resume_words
+from lpdif_cli.cards import read_fit_state, resume_words
 from lpdif_cli.console import Console, duration, figure, table
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import resolve, same_place
@@ -65,7 +65,7 @@ def cluster(
     place = Path(chosen.config.workspace)
     gallery = lpdif.Workspace(place).gallery
     if not overwrite:
-        check_free(place)
+        check_not_locked(place)
         if gallery.exists():
             raise UsageError(f"{gallery}: already there", "pass --overwrite to group the codes anew")
     if dry_run:
@@ -79,7 +79,7 @@ def cluster(
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")
-    console.next(*resume_words(read_stand(lpdif.Workspace(place).snapshot, place), console.where))
+    console.next(*resume_words(read_fit_state(lpdif.Workspace(place).snapshot, place), console.where))
     console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
 
 

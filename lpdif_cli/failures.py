@@ -15,7 +15,7 @@ from pathlib import Path
 import typer
 
 from lpdif.errors import DISK_FULL, InputError, LpdifError, ResourceError, UsageError
-from lpdif.storage.atomic_write import LARGER, size_limit
+from lpdif.storage.atomic_write import FILE_SIZE_HINT, file_size_limit
 from lpdif_cli.settings import THREE_NUMBERS
 
 # what to do where memory does not suffice, by command
@@ -114,7 +114,7 @@ def _system(error: OSError) -> Failure:
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error)
     if error.errno == errno.EFBIG:
-        return Failure(f"{where}{size_limit()}", LARGER, ResourceError.exit_code)
+        return Failure(f"{where}{file_size_limit()}", FILE_SIZE_HINT, ResourceError.exit_code)
     if error.errno in DISK_FULL:
         return Failure(
             f"{where}{what}{_free_space(error.filename)}",

@@ -8,10 +8,10 @@ import typer
 
 import lpdif
 from lpdif.errors import ModelError, UsageError
-from lpdif.storage.lock import check_free
+from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.cards import read_stand
+from lpdif_cli.cards import read_fit_state
 from lpdif_cli.console import Console, command_line, duration, figure, table
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import given, resolve, same_place
@@ -64,8 +64,8 @@ def fit(
         tell_patterns(place, plan.patterns, console)
     if dry_run:
         if resume:
-            stand = read_stand(place.snapshot, place.root)
-            what = f"would go on with {counted(stand.patterns, 'pattern')} after {stand.step:,} of {counted(stand.steps, 'step')}"
+            state = read_fit_state(place.snapshot, place.root)
+            what = f"would go on with {counted(state.patterns, 'pattern')} after {state.step:,} of {counted(state.steps, 'step')}"
         else:
             steps = f"{plan.shared_steps:,} + {plan.pattern_steps:,} steps"
             what = f"would fit {counted(plan.patterns, 'pattern')} to the samples of {counted(scans, 'scan')} in {steps}"
@@ -121,7 +121,7 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
         raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
     if overwrite or resume:
         return
-    check_free(place.root)
+    check_not_locked(place.root)
     remedy = "pass --resume to go on, or --overwrite to fit anew" if place.snapshot.exists() else "pass --overwrite to fit anew"
     if place.model.exists():
         raise UsageError(f"{place.model}: already there", remedy)
@@ -131,8 +131,8 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
 
 def tell_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:
     """Say so where another number of patterns was asked for than the codes of the snapshot are grouped into."""
-    stand = read_stand(place.snapshot, place.root)
-    if stand.grouped and stand.patterns != wanted:
+    state = read_fit_state(place.snapshot, place.root)
+    if state.grouped and state.patterns != wanted:
         anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *console.where)
-        has = counted(stand.patterns, "pattern")
+        has = counted(state.patterns, "pattern")
         console.warn(f"{place.snapshot} has {has}, and the fit goes on with these; to try {wanted}, group its codes anew: {anew}")

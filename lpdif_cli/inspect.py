@@ -13,7 +13,7 @@ from lpdif.errors import InputError
 from lpdif.storage.run_log import read_metrics
 from lpdif.text import counted, excerpt
 from lpdif_cli import options
-from lpdif_cli.cards import Stand, read_card, read_stand, resume_words
+from lpdif_cli.cards import FitState, read_card, read_fit_state, resume_words
 from lpdif_cli.console import Console, command_line, size, table
 from lpdif_cli.settings import given, resolve, workspace_words
 
@@ -130,9 +130,9 @@ def tensors(path: Path, within: Path | None = None) -> tuple[Facts, list[str]]:
     kind = head.kind.removeprefix("lpdif-")
     facts: Facts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}
     if kind == "snapshot":
-        stand = read_stand(path, within)
-        facts |= progress(stand)
-        following = resume_words(stand, workspace_words(path.parent)) if unfinished(stand, path) else []
+        state = read_fit_state(path, within)
+        facts |= progress(state)
+        following = resume_words(state, workspace_words(path.parent)) if unfinished(state, path) else []
         return facts | added(flat(head.card), facts), following
     said = flat({"shape" if kind == "samples" and name == "kind" else name: value for name, value in head.card.items()})
     return facts | added(said, facts), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if kind == "model" else []
@@ -143,14 +143,14 @@ def added(said: Facts, known: Facts) -> Facts:
     return {name: value for name, value in said.items() if name not in known}
 
 
-def progress(stand: Stand) -> Facts:
+def progress(state: FitState) -> Facts:
     """How far a fit has come."""
-    return {"steps done": stand.step, "steps in all": stand.steps, "patterns": stand.patterns if stand.grouped else "none yet"}
+    return {"steps done": state.step, "steps in all": state.steps, "patterns": state.patterns if state.grouped else "none yet"}
 
 
-def unfinished(stand: Stand, snapshot: Path) -> bool:
+def unfinished(state: FitState, snapshot: Path) -> bool:
     """Whether `lpdif fit --resume` has anything left to do."""
-    return stand.step < stand.steps or not lpdif.Workspace(snapshot.parent).model.exists()
+    return state.step < state.steps or not lpdif.Workspace(snapshot.parent).model.exists()
 
 
 def run(path: Path, within: Path | None = None) -> Facts:
@@ -175,16 +175,16 @@ def folder(path: Path) -> tuple[Facts, list[str]]:
     words = workspace_words(path)
     facts: Facts = {"kind": "workspace"}
     if place.manifest.exists():
-        kept, left_out = place.contents()
+        kept, left_out = place.read_manifest()
         facts |= {"scans": len(kept), "regions": sum(shard.regions for shard in kept), "left out": left_out}
     if place.metrics.exists():
         facts |= {f"run {name}": value for name, value in run(place.metrics, path).items() if name != "kind"}
     following = ["reconstruct", "SCAN", "-o", "MESH.ply", *words] if place.model.exists() else ["fit", *words]
     if place.snapshot.exists():
-        stand = read_stand(place.snapshot, path)
+        state = read_fit_state(place.snapshot, path)
         facts |= {"snapshot": size(place.snapshot.stat().st_size)}
-        facts |= {f"snapshot {name}": value for name, value in progress(stand).items()}
-        following = resume_words(stand, words) if unfinished(stand, place.snapshot) else following
+        facts |= {f"snapshot {name}": value for name, value in progress(state).items()}
+        following = resume_words(state, words) if unfinished(state, place.snapshot) else following
     if place.model.exists():
         facts |= {f"model {name}": value for name, value in tensors(place.model, path)[0].items() if name != "kind"}
     if len(facts) == 1:

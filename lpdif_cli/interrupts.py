@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from lpdif.shutdown import end, listen
+from lpdif.shutdown import end_process, handle_signals
 
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
@@ -41,7 +41,7 @@ class Interrupts:
 
     def watch(self) -> None:
         """From now on signals end the process; those that are ignored, as nohup has it, stay so. In the main thread, once a process."""
-        listen(NUMBERS, self._heard)
+        handle_signals(NUMBERS, self._heard)
 
     def over(self) -> None:
         """The work is done and told: signals no longer change how this run ends."""
@@ -68,4 +68,4 @@ class Interrupts:
                 self.caught = number  # what is said of it comes after the answer
                 return
             self.caught = number
-            end(self.exit_code, lambda: self.tell(self.message))
+            end_process(self.exit_code, lambda: self.tell(self.message))

@@ -13,7 +13,7 @@ import typer
 
 from lpdif import __version__
 from lpdif.errors import UsageError
-from lpdif.shutdown import undisturbed
+from lpdif.shutdown import delay_shutdown
 from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
 from lpdif_cli.console import Console, listening
 from lpdif_cli.failures import completed, describe
@@ -114,7 +114,7 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
             console.failure(interrupts.message, console.stop_hint, interrupts.exit_code)
             return interrupts.exit_code
         except Exception as error:  # the one net: what falls in here is described, never hidden
-            with undisturbed():  # a process that is being ended makes errors of its own
+            with delay_shutdown():  # a process that is being ended makes errors of its own
                 pass
             failure = describe(error, console.command)
             console.trace(error)

@@ -10,7 +10,7 @@ import typer
 import lpdif
 from lpdif.errors import BatchError, InputError, UsageError
 from lpdif.io.fingerprints import dropped
-from lpdif.storage.lock import check_free
+from lpdif.storage.lock import check_not_locked
 from lpdif.storage.workspace import Shard
 from lpdif.text import counted
 from lpdif_cli import options
@@ -77,11 +77,11 @@ def preprocess(
 def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> None:
     """Raises UsageError where samples of scans that are not among `paths` would be dropped, BusyError where another run makes some.
     A damaged list of samples is told, and no reason to stop: it is made anew."""
-    check_free(place.root)
+    check_not_locked(place.root)
     if not place.manifest.exists():
         return
     try:
-        earlier = place.contents().kept
+        earlier = place.read_manifest().kept
     except InputError as error:
         console.warn(f"{error.message}; it is made anew, of these scans alone")
         return

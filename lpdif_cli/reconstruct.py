@@ -13,7 +13,7 @@ import typer
 import lpdif
 from lpdif.errors import ModelError, UsageError
 from lpdif.stages.cost import words
-from lpdif.storage.safe_open import leads_out
+from lpdif.storage.safe_open import leads_outside
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
 from lpdif_cli import options
@@ -147,7 +147,7 @@ class Work:
             if self.settings.origins.get("workspace") == "--workspace":
                 raise ModelError(f"{fitted}: no model in this workspace", f"fit one: lpdif fit; or pass --model {BUNDLED}")
             return None
-        if leads_out(fitted, fitted.parent):
+        if leads_outside(fitted, fitted.parent):
             raise ModelError(f"{fitted}: a link that leads out of the workspace", "name the model itself: --model FILE")
         self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
         return fitted

@@ -9,7 +9,7 @@ from typing import Any
 
 from lpdif.config import ReconstructConfig
 from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
-from lpdif.storage.safe_open import LONGEST_TEXT, read_regular
+from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
 from lpdif.text import excerpt
 
@@ -61,7 +61,7 @@ class Record:
         self.damaged = False
         self.rows: dict[str, dict[str, Any]] = {}
         try:
-            about = parse(read_regular(self.path, LONGEST_TEXT, folder))
+            about = parse(read_regular(self.path, MOST_TEXT_BYTES, folder))
             check(about, {"meshes": Each(object)})
             self.rows = about["meshes"]
         except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""How a process ends before its work is done: at once, amid any call of native code, and with nothing left behind.
+"""Ends the process before its work is done: at once, even within a call of native code, and with nothing left behind.
 
-No exception is raised for that: it could leave a call whose threads still write into arrays that are freed then, or be swallowed where
-a library is being imported. Whoever makes a thing that would outlast the process (a temporary file, a child process) keeps here how it
-is undone; a thread that hears of a signal undoes all of them and ends the process.
+No exception is raised for that. It could leave a call whose threads still write into arrays that are then freed, and it could be swallowed
+while a library is being imported. Whoever makes something that would outlive the process, as a temporary file or a child process, registers
+its cleanup here. When a signal comes, a thread runs all cleanups and ends the process.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-_GATE = threading.RLock()
-_UNDO: dict[Hashable, Callable[[], None]] = {}
-_LONGEST_WAIT = 2.0  # seconds that a lock, or a reader of what is told, may hold up the end
+_SHUTDOWN_LOCK = threading.RLock()
+_CLEANUPS: dict[Hashable, Callable[[], None]] = {}
+_LONGEST_WAIT = 2.0  # seconds that a block of `delay_shutdown`, or writing the last message, may delay the end
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Within this block, which must be short, the process is not ended; and none is entered once it is being ended."""
-    with _GATE:
+def delay_shutdown() -> Iterator[None]:
+    """Delays the end of the process until this block, which must be short, is left. Once the process is ending, no block is entered."""
+    with _SHUTDOWN_LOCK:
         yield
 
 
-def keep(thing: Hashable, undo: Callable[[], None]) -> None:
-    """Have `undo` called where the process ends before `drop(thing)`. Make the thing and keep it in one undisturbed block."""
-    with _GATE:
-        _UNDO[thing] = undo
+def add_cleanup(thing: Hashable, cleanup: Callable[[], None]) -> None:
+    """Calls `cleanup` where the process ends before `remove_cleanup(thing)`. Make the thing in the same block of `delay_shutdown`."""
+    with _SHUTDOWN_LOCK:
+        _CLEANUPS[thing] = cleanup
 
 
-def drop(thing: Hashable) -> None:
-    """The thing is gone, or is to stay."""
-    with _GATE:
-        _UNDO.pop(thing, None)
+def remove_cleanup(thing: Hashable) -> None:
+    """Takes the cleanup of a thing back: it is gone already, or is to stay."""
+    with _SHUTDOWN_LOCK:
+        _CLEANUPS.pop(thing, None)
 
 
-def end(code: int, tell: Callable[[], None] | None = None) -> NoReturn:
-    """Say so, undo what is kept, the latest first, and end the process with this exit code, whatever its other threads do."""
-    _GATE.acquire(timeout=_LONGEST_WAIT)
+def end_process(code: int, tell: Callable[[], None] | None = None) -> NoReturn:
+    """Calls `tell`, runs all cleanups, the latest first, and ends the process with this exit code, whatever its other threads do."""
+    _SHUTDOWN_LOCK.acquire(timeout=_LONGEST_WAIT)
     if tell is not None:
-        teller = threading.Thread(target=tell, daemon=True)  # another thread may be stuck in the stream that it writes to
+        teller = threading.Thread(target=tell, daemon=True)  # writing may block where another thread is stuck in the same stream
         teller.start()
         teller.join(_LONGEST_WAIT)
-    for undo in reversed(list(_UNDO.values())):
-        with contextlib.suppress(OSError):  # what cannot be undone does not keep the rest from it
-            undo()
+    for cleanup in reversed(list(_CLEANUPS.values())):
+        with contextlib.suppress(OSError):  # where one fails, the others run all the same
+            cleanup()
     os._exit(code)
 
 
-def listen(numbers: Iterable[int], heard: Callable[[int], None]) -> None:
-    """From now on `heard` is called with each of these signals that comes, in a thread of its own, whatever the main thread does.
+def handle_signals(numbers: Iterable[int], handler: Callable[[int], None]) -> None:
+    """From now on calls `handler` with the number of each of these signals that comes, in a thread of its own.
 
     Call it in the main thread, once a process. A signal that is ignored, as nohup has it, stays ignored.
     """
     wanted = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    ours, theirs = socket.socketpair()  # of what Windows can be woken by too
+    ours, theirs = socket.socketpair()  # sockets, because Windows needs them here
     theirs.setblocking(False)
     signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
 
@@ -67,12 +67,12 @@ def listen(numbers: Iterable[int], heard: Callable[[int], None]) -> None:
         with ours, theirs:
             while came := ours.recv(1):
                 if came[0] in wanted:
-                    heard(came[0])
+                    handler(came[0])
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
     for number in wanted:
-        signal.signal(number, _noted)
+        signal.signal(number, _do_nothing)
 
 
-def _noted(_number: int, _frame: FrameType | None) -> None:
-    """What Python does about a signal of `listen`: nothing, its number is on its way to the thread that listens."""
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """The handler that Python itself runs for a signal: the number goes to the thread of `handle_signals` through a socket."""

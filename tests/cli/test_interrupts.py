@@ -16,7 +16,7 @@ from conftest import process_environment, process_words
 from test_cli_terminals import slow
 
 import lpdif
-from lpdif.storage.atomic_write import atomic_write, remove_left_overs
+from lpdif.storage.atomic_write import atomic_write, remove_leftovers
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
@@ -245,5 +245,5 @@ def test_left_overs_of_killed_writers_go_and_others_stay(tmp_path: Path) -> None
         (tmp_path / name).touch()
     with atomic_write(tmp_path / "at work") as file:
         file.write(b"whole")
-        remove_left_overs(tmp_path)
+        remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.0123.tmp", ".hidden", "a.tmp", "at work"]

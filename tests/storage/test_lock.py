@@ -17,7 +17,7 @@ import pytest
 from conftest import process_environment
 
 from lpdif.errors import BusyError, ResourceError
-from lpdif.storage.lock import LOCK_NAME, check_free, workspace_lock
+from lpdif.storage.lock import LOCK_NAME, check_not_locked, workspace_lock
 
 HOLD = """
 import sys, time
@@ -148,7 +148,7 @@ def test_what_is_no_lock_is_left_as_it_is(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ResourceError, match=r"cannot hold the workspace \(.*\.lock is ") as caught, workspace_lock(path.parent, "fit"):
         pass
     assert caught.value.hint == f"remove {path}"
-    check_free(path.parent)  # which nobody holds
+    check_not_locked(path.parent)  # which nobody holds
     assert sorted(file.name for file in tmp_path.rglob("*")) == [".lock", "other", "workspace"]
     assert other.read_text() == "worth keeping"
 

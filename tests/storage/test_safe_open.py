@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lpdif.storage.safe_open import RefusedFile, leads_out, open_regular, read_regular
+from lpdif.storage.safe_open import RefusedFile, leads_outside, open_regular, read_regular
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, sockets and links in folders")
 
@@ -47,9 +47,9 @@ def test_links_are_followed_within_the_folder_alone(place: Path) -> None:
     assert read_regular(place / "c.txt", 100) == b"out.txt"
     for name in ("c.txt", "folder/out.txt", "../out.txt"):
         assert refusal(place / name, within=place) == "a link that leads out of in"
-        assert leads_out(place / name, place)
-    assert not leads_out(place / "b.txt", place)
-    assert not leads_out(place / "nothing.txt", place)
+        assert leads_outside(place / name, place)
+    assert not leads_outside(place / "b.txt", place)
+    assert not leads_outside(place / "nothing.txt", place)
 
 
 def test_a_folder_may_itself_be_reached_by_a_link(place: Path) -> None:

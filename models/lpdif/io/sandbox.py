@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from lpdif.errors import InputError, ResourceError
 from lpdif.io.source import EXPORT_AGAIN, Source
-from lpdif.shutdown import drop, keep, undisturbed
+from lpdif.shutdown import add_cleanup, delay_shutdown, remove_cleanup
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -45,9 +45,9 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
     """
     if source.path is not None:
         return _run_child(source, source.path, module, unpacked)
-    with undisturbed():
+    with delay_shutdown():
         held = tempfile.TemporaryDirectory(prefix="lpdif-")
-        keep(held.name, held.cleanup)
+        add_cleanup(held.name, held.cleanup)
     try:
         with held as folder:
             path = Path(folder, "input")
@@ -57,7 +57,7 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
                 raise ResourceError(f"{folder}: cannot hold {len(source.data)} bytes of standard input: {error.strerror}") from None
             return _run_child(source, path, module, unpacked)
     finally:
-        drop(held.name)
+        remove_cleanup(held.name)
 
 
 def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
@@ -67,9 +67,9 @@ def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # the stack of each thread counts as memory
     command = [sys.executable, "-P", "-c", "from lpdif.io.sandbox import main; main()", module, str(path), str(memory)]
     messages, late = bytearray(), threading.Event()
-    with undisturbed():
+    with delay_shutdown():
         begun = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-        keep(begun, begun.kill)
+        add_cleanup(begun, begun.kill)
     with begun as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -89,7 +89,7 @@ def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays
         finally:
             timer.cancel()
             process.kill()
-            drop(process)
+            remove_cleanup(process)
     if late.is_set():
         raise source.error(f"its {module} parser did not finish within {seconds:.0f} s", EXPORT_AGAIN)
     if process.returncode == 0:

@@ -28,10 +28,10 @@ from lpdif.io.folders import Skipped, real, scans_below, tell_skipped
 from lpdif.io.read import load_scan
 from lpdif.io.registry import all_endings
 from lpdif.points.prepare import prepare
-from lpdif.shutdown import drop, keep
+from lpdif.shutdown import add_cleanup, remove_cleanup
 from lpdif.stages.region_samples import RegionSamples, closed_shape_regions, region_sizes, scan_regions
 from lpdif.stages.workers import Captured, WorkerEnded, captured, shared_out
-from lpdif.storage.atomic_write import check_output, remove_left_overs, write_bytes
+from lpdif.storage.atomic_write import check_output, remove_leftovers, write_bytes
 from lpdif.storage.lock import workspace_lock
 from lpdif.storage.strict_json import dump
 from lpdif.storage.tensor_files import SAMPLES
@@ -101,7 +101,7 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     jobs = [(preprocess_file, level, file, place.samples, config) for file in files]
     found: dict[int, Captured[dict[str, Any]]] = {}
     told = 0  # files, in their order, whatever the order in which they are done
-    keep(place.samples, lambda: remove_left_overs(place.samples))  # of workers that had to be killed
+    add_cleanup(place.samples, lambda: remove_leftovers(place.samples))  # of workers that had to be killed
     try:
         with closing(shared_out(captured, jobs, workers)) as results:
             for done, (number, answer) in enumerate(results, 1):
@@ -125,8 +125,8 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
             f"close other programs{fewer}; samples that are done are kept",
         ) from None
     finally:
-        remove_left_overs(place.samples)
-        drop(place.samples)
+        remove_leftovers(place.samples)
+        remove_cleanup(place.samples)
     kept.sort(key=lambda row: str(row["shard"]))
     left_out.sort()
     if not kept:

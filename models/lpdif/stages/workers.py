@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from lpdif.errors import LpdifError
-from lpdif.shutdown import drop, end, keep, listen, undisturbed
+from lpdif.shutdown import add_cleanup, delay_shutdown, end_process, handle_signals, remove_cleanup
 
 log = logging.getLogger("lpdif")
 
@@ -95,10 +95,10 @@ def shared_out(work: Callable[..., Found], jobs: Sequence[tuple[Any, ...]], coun
     workers: list[_Worker] = []
     busy: dict[Connection, int] = {}
     here = object()
-    keep(here, lambda: stop_workers(workers))
+    add_cleanup(here, lambda: stop_workers(workers))
     try:
         for _ in range(count):
-            with undisturbed(), safe_path(), aside():
+            with delay_shutdown(), safe_path(), aside():
                 workers.append(_start())
         waiting = iter(enumerate(jobs))
         for worker, (number, job) in zip(workers, waiting, strict=False):
@@ -117,7 +117,7 @@ def shared_out(work: Callable[..., Found], jobs: Sequence[tuple[Any, ...]], coun
                     _hand(pipe, work, following[1])
     finally:
         stop_workers(workers)
-        drop(here)
+        remove_cleanup(here)
 
 
 def _start() -> _Worker:
@@ -194,7 +194,7 @@ def start_worker() -> None:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASIDE)
-    listen([signal.SIGTERM], lambda number: end(128 + number))
+    handle_signals([signal.SIGTERM], lambda number: end_process(128 + number))
     logging.captureWarnings(True)
     threading.Thread(target=end_with_parent, daemon=True).start()
     import torch
@@ -207,7 +207,7 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        end(1)  # whatever the other threads do: nobody waits for it
+        end_process(1)  # whatever the other threads do: nobody waits for it
 
 
 @contextmanager

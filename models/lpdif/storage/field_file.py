@@ -1,4 +1,4 @@
-"""The field of a reconstruction as one safetensors file."""
+"""Saves and loads the field of a reconstruction, as one safetensors file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lpdif.core.regions import RegionLattice
 from lpdif.device import resolve
 from lpdif.errors import ModelError
 from lpdif.lattice_keys import unpack_keys
-from lpdif.storage.models import UNFIT, check_tensors, load_tensors, save_tensors
+from lpdif.storage.models import CARD_ERRORS, check_tensors, load_tensors, save_tensors
 from lpdif.storage.strict_json import check
 from lpdif.storage.tensor_files import CARDS, FIELD
 
@@ -25,7 +25,7 @@ CODE_KEYS = ("origin", "axes", "size", "code", "pattern", "support")  # of `Regi
 
 
 def save_field(path: str | Path, field: LocalField, overwrite: bool = False) -> None:
-    """A field as one file that stands alone: its regions, their codes, and the decoders that read them. Whole or not at all.
+    """Writes a field as one complete file: its regions, their codes, and the decoders. The file is written whole or not at all.
 
     Raises UsageError for an output that exists already, is a link or cannot be written; ResourceError where the disk is full.
     """
@@ -41,7 +41,7 @@ def save_field(path: str | Path, field: LocalField, overwrite: bool = False) -> 
 
 
 def field_tensors(lattices: list[RegionLattice], codes: RegionCodes, decoder: MultiDecoder, origin: Tensor) -> dict[str, Tensor]:
-    """All numbers of a field, by name; its regions (R,) stand in L lattices one after the other."""
+    """All tensors of a field, by name. Its regions (R,) lie in L lattices, one lattice after the other."""
     return {
         "origin": origin,
         "lattices.size": torch.tensor([lattice.size for lattice in lattices], dtype=torch.float64),
@@ -55,9 +55,9 @@ def field_tensors(lattices: list[RegionLattice], codes: RegionCodes, decoder: Mu
 
 
 def load_field(path: str | Path, device: str = "auto") -> LocalField:
-    """What `save_field` has kept: a field whose `sdf` is bit for bit what it was, on the same machine and device.
+    """The field that `save_field` has written. On the same machine and device its `sdf` is the same, bit for bit.
 
-    Raises ModelError, naming what was expected and what found, for anything else.
+    Raises ModelError, with what was expected and what was found, for a damaged file and for anything else.
     """
     path, on = Path(path), resolve(device)
     hint = "the file is damaged; save the field again"
@@ -68,11 +68,11 @@ def load_field(path: str | Path, device: str = "auto") -> LocalField:
             decoder = MultiDecoder(card["patterns"], card["code_size"], card["width"])
             keys = len(state.get("lattices.keys", torch.empty(0)))
             expected = expected_field(decoder, card["code_size"], card["regions"], len(card["region_sizes"]), keys)
-    except UNFIT as error:
+    except CARD_ERRORS as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"{path}: expected the sizes of a field in its card, found {json.dumps(card):.80} ({why})", hint) from None
     check_tensors(path, state, expected, hint)
-    for name, wanted in contradictions(state, card["region_sizes"], decoder.patterns):
+    for name, wanted in impossible_field_values(state, card["region_sizes"], decoder.patterns):
         raise ModelError(f"{path}: {name}: expected {wanted}", hint)
     decoder.load_state_dict({name: state[f"decoder.{name}"] for name in decoder.state_dict()}, assign=True)
     codes = RegionCodes(state["codes.center"].numpy(), **{name: state[f"codes.{name}"].to(on) for name in CODE_KEYS})
@@ -80,7 +80,7 @@ def load_field(path: str | Path, device: str = "auto") -> LocalField:
 
 
 def expected_field(decoder: MultiDecoder, code_size: int, regions: int, lattices: int, keys: int) -> dict[str, Tensor]:
-    """Empty tensors of the names, shapes and types of `field_tensors`."""
+    """Tensors without data, with the names, shapes and types of `field_tensors`."""
     double, whole = torch.float64, torch.int64
     return {
         "origin": torch.empty(3, dtype=double),
@@ -100,7 +100,7 @@ def expected_field(decoder: MultiDecoder, code_size: int, regions: int, lattices
 
 
 def field_lattices(state: dict[str, Tensor]) -> list[RegionLattice]:
-    """The lattices that `field_tensors` wrote one after the other."""
+    """The lattices of a field, from its tensors."""
     found = []
     end = 0
     for size, first, count in zip(*(state[f"lattices.{name}"].tolist() for name in ("size", "first", "count")), strict=True):
@@ -110,8 +110,8 @@ def field_lattices(state: dict[str, Tensor]) -> list[RegionLattice]:
     return found
 
 
-def contradictions(state: dict[str, Tensor], region_sizes: list[float], patterns: int) -> Iterator[tuple[str, str]]:
-    """Tensors of a field whose numbers cannot be, and what was expected of each. To be asked for one at a time: each trusts those before."""
+def impossible_field_values(state: dict[str, Tensor], region_sizes: list[float], patterns: int) -> Iterator[tuple[str, str]]:
+    """The names of tensors whose numbers no field can have, and what was expected of each. Each check relies on those before it."""
     size, first, count, keys = (state[f"lattices.{name}"] for name in ("size", "first", "count", "keys"))
     regions = len(state["codes.center"])
     if bool((size <= 0).any()) or not region_sizes == size.tolist() == sorted(size.tolist()):

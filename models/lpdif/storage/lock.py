@@ -1,4 +1,4 @@
-"""One run a workspace: a lock that the operating system drops when its holder ends, however it ends."""
+"""One run at a time in a workspace: a lock that the operating system releases when its process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lpdif.errors import BusyError, ResourceError
-from lpdif.shutdown import drop, keep
-from lpdif.storage.safe_open import CAREFUL, RefusedFile, check_regular
+from lpdif.shutdown import add_cleanup, remove_cleanup
+from lpdif.storage.safe_open import SAFE_OPEN_FLAGS, RefusedFile, check_regular
 from lpdif.storage.strict_json import Maybe, Shape, Text, Whole, check, parse
 
 log = logging.getLogger("lpdif")
 
 LOCK_NAME = ".lock"
-_HELD_LOCKS: set[int] = set()  # descriptors of the locks this process holds
-_LONGEST_LOCK_TEXT = 4096  # bytes that are read of it
+_HELD_LOCKS: set[int] = set()  # the descriptors of the locks that this process holds
+_LONGEST_LOCK_TEXT = 4096  # bytes of the lock file that are read
 _HOLDER: Shape = {"pid": Maybe(Whole()), "host": Maybe(Text(256)), "command": Maybe(Text(32))}
-_LOCK_BYTE = 1 << 30  # Windows locks a byte range: one far behind the text, which the second run must be able to read
+_LOCK_BYTE = 1 << 30  # Windows locks bytes: this one is far behind the text, which other runs must be able to read
 
 
 if sys.platform == "win32":
@@ -53,7 +53,7 @@ else:
             raise
         return True
 
-    def _let_go_in_child() -> None:
+    def _close_in_child() -> None:
         # A forked child shares the lock: left open there, it would outlive a parent that is killed.
         for descriptor in _HELD_LOCKS:
             os.close(descriptor)
@@ -64,11 +64,11 @@ else:
 
 @contextmanager
 def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
-    """Hold the lock of `workspace` (made if missing) for `command` while the block runs.
+    """Holds the lock of `workspace`, which is made if missing, for `command` while the block runs.
 
     Raises BusyError, naming process, host and command, if another run holds it, and ResourceError if the folder cannot be
-    written. The lock is an flock on `<workspace>/.lock`: it is gone the moment its process is, so a kill -9 leaves nothing that
-    blocks the next run; only the text in the file stays, and is taken over. Anything else of that name is left as it is.
+    written. The lock is an flock on `<workspace>/.lock`. It ends with its process, so that after kill -9 nothing blocks the next run: only
+    the text in the file stays, and is replaced. Anything else of that name is left as it is.
     """
     path = workspace / LOCK_NAME
     try:
@@ -77,43 +77,43 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(workspace, error) from error
     try:
-        _take_or_tell(descriptor, workspace)
+        _take_or_raise(descriptor, workspace)
         _close_in_children(descriptor)
         left = _read(descriptor)
         if left:
             log.info("taking over the workspace from process %s, which ended without letting go", left.get("pid", "?"))
         try:
-            _check_alone(descriptor, path)  # it may have got a second name meanwhile
+            _check_one_name(descriptor, path)  # it may have got a second name since
             _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()})
         except OSError as error:
             raise _unwritable(workspace, error) from error
-        keep(path, lambda: _write(descriptor, {}))
+        add_cleanup(path, lambda: _write(descriptor, {}))
         try:
             yield
         finally:
-            # The file stays: removing it would let a third run lock a new file while a second waits on this one.
+            # The file stays: were it removed, a third run could lock a new file while a second one waits for this one.
             _write(descriptor, {})
-            drop(path)
+            remove_cleanup(path)
     finally:
         _HELD_LOCKS.discard(descriptor)
         os.close(descriptor)
 
 
 def _open(path: Path, create: int = 0) -> int:
-    """The lock file, opened and not yet touched. Raises RefusedFile for what is none, before it is opened, OSError where there can be none."""
+    """Opens the lock file. Raises RefusedFile for something else of that name, and OSError where there can be none."""
     with suppress(FileNotFoundError):
         check_regular(path, path.lstat())
-    descriptor = os.open(path, os.O_RDWR | create | CAREFUL, 0o644)
+    descriptor = os.open(path, os.O_RDWR | create | SAFE_OPEN_FLAGS, 0o644)
     try:
-        _check_alone(descriptor, path)
+        _check_one_name(descriptor, path)
     except RefusedFile:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def _check_alone(descriptor: int, path: Path) -> None:
-    """Raises RefusedFile unless the open file is a regular one with no other name, under which somebody else may know it."""
+def _check_one_name(descriptor: int, path: Path) -> None:
+    """Raises RefusedFile unless the open file is a regular one without another name (hard link), which may belong to somebody else."""
     about = os.fstat(descriptor)
     check_regular(path, about)
     if about.st_nlink > 1:
@@ -121,38 +121,37 @@ def _check_alone(descriptor: int, path: Path) -> None:
 
 
 def _unwritable(workspace: Path, error: OSError) -> ResourceError:
-    """The error of a workspace whose lock cannot be written, with the room there is if that is why."""
+    """The error of a workspace whose lock cannot be written; with the free room, where the disk is full."""
     room = f", {shutil.disk_usage(workspace).free / 1e6:.1f} MB are free" if error.errno == errno.ENOSPC and workspace.exists() else ""
     if isinstance(error, RefusedFile):
         return ResourceError(f"{workspace}: cannot hold the workspace ({error.filename} is {error.strerror})", f"remove {error.filename}")
     return ResourceError(f"{workspace}: cannot hold the workspace ({error.strerror}{room})", "pass a folder you can write to with --workspace")
 
 
-def check_free(workspace: Path) -> None:
-    """Raises BusyError, naming process, host and command, if a run holds `workspace` now. Makes nothing and keeps nothing, so what
-    a first look at the folder finds is not taken for what an earlier run has left."""
+def check_not_locked(workspace: Path) -> None:
+    """Raises BusyError, naming process, host and command, where a run holds `workspace` now. Makes no file and holds no lock."""
     try:
         descriptor = _open(workspace / LOCK_NAME)
-    except OSError:  # no lock that could be held; whoever takes it will say what is wrong with it
+    except OSError:  # there is no lock to hold; `workspace_lock` reports what is wrong with it
         return
     try:
-        _take_or_tell(descriptor, workspace)
+        _take_or_raise(descriptor, workspace)
     finally:
         os.close(descriptor)
 
 
-def _take_or_tell(descriptor: int, workspace: Path) -> None:
-    """Take the lock, or raise BusyError with the name of its holder."""
+def _take_or_raise(descriptor: int, workspace: Path) -> None:
+    """Takes the lock. Raises BusyError, with the name of its holder, where another process has it."""
     if not take_lock(descriptor):
         raise BusyError(f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace")
 
 
 def _close_in_children(descriptor: int) -> None:
-    """Have forked children close `descriptor`."""
+    """Makes forked children close `descriptor`."""
     _HELD_LOCKS.add(descriptor)
     if sys.platform != "win32" and not _at_fork:
-        os.register_at_fork(after_in_child=_let_go_in_child)
-        _at_fork.append(_let_go_in_child)
+        os.register_at_fork(after_in_child=_close_in_child)
+        _at_fork.append(_close_in_child)
 
 
 def _holder(descriptor: int) -> str:
@@ -164,18 +163,18 @@ def _holder(descriptor: int) -> str:
 
 
 def _read(descriptor: int) -> dict[str, object]:
-    """What the lock file says of its holder; empty if it says nothing."""
+    """What the lock file says about its holder; empty where it says nothing."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     try:
         about = parse(os.read(descriptor, _LONGEST_LOCK_TEXT) or b"{}")
         check(about, _HOLDER)
-    except ValueError:  # its holder is between taking the lock and writing its name, or died there; or somebody else wrote it
+    except ValueError:  # its holder has not written its name yet, or ended before that; or another program wrote the file
         return {}
     return dict(about)
 
 
 def _write(descriptor: int, about: dict[str, object]) -> None:
-    """Replace the text of the lock file."""
+    """Replaces the text of the lock file."""
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     if about:

@@ -1,4 +1,4 @@
-"""Models, snapshots and samples on disk: every name, key and version, and nothing but safetensors and JSON (no pickle)."""
+"""Saves and loads models and snapshots, in safetensors files with JSON in their headers (no pickle)."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from lpdif.core.patterns import Patterns
 from lpdif.errors import ModelError
 from lpdif.storage.atomic_write import write_bytes
 from lpdif.storage.strict_json import check, dump
-from lpdif.storage.tensor_files import CARDS, FIELD, MODEL, SNAPSHOT, VERSION, read_head
+from lpdif.storage.tensor_files import CARDS, FIELD, MODEL, SNAPSHOT, VERSION, read_header
 from lpdif.storage.workspace import BUNDLED_MODEL, Workspace
 from lpdif.text import counted
 
-UNFIT = (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError)  # what a card that says nonsense of sizes leads to
+CARD_ERRORS = (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError)  # what impossible sizes in a card lead to
 
 
 def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], card: dict[str, Any], overwrite: bool = True) -> None:
-    """Write a safetensors file that says what it is. Atomic: a reader sees the old file or the new one."""
+    """Writes a safetensors file with its kind, version and card in the header. Atomic: a reader sees the old file or the new one."""
     about = {"kind": kind, "version": str(VERSION[kind]), "card": dump(card, sort_keys=True)}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, ordered(save(whole, about)), overwrite)
+    write_bytes(path, sort_header_keys(save(whole, about)), overwrite)
 
 
-def ordered(data: bytes) -> bytes:
-    """A safetensors file with the keys of its header in order: the library leaves that of the metadata to chance."""
+def sort_header_keys(data: bytes) -> bytes:
+    """A safetensors file with the keys of its header sorted: the library writes those of the metadata in random order."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -43,14 +43,14 @@ def ordered(data: bytes) -> bytes:
 
 
 def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and card of a file of this kind, in the folder `within`. Raises ModelError where it is something else, or elsewhere."""
+    """The tensors and the card of a file of this kind. Raises ModelError where it is something else, or lies outside of `within`."""
     made = "a field with `lpdif.save_field`" if kind == FIELD else "a model with `lpdif fit`"
     hint = f"lpdif reads only its own safetensors files; make {made}"
     if path.is_dir():
         inside = Workspace(path).model
         raise ModelError(f"{path}: a folder, not a file", f"name the file in it: {inside}" if inside.is_file() else hint)
     try:
-        head = read_head(path, hint, kind, within)
+        head = read_header(path, hint, kind, within)
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in head.tensors}, head.card
     except FileNotFoundError:
@@ -60,19 +60,19 @@ def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dic
 
 
 def save_model(path: Path, model: Model) -> None:
-    """Networks in float32, their sizes in the card."""
+    """Writes a model: the tensors of its networks and patterns in float32, and the sizes of the networks in the card."""
     networks = model.networks
     sizes = {"features": networks.encoder.features, "width": networks.decoder.width, "patterns": networks.decoder.patterns}
     save_tensors(path, MODEL, model_tensors(model), {**model.card, "sizes": sizes})
 
 
 def model_tensors(model: Model) -> dict[str, Tensor]:
-    """All numbers of a model, by name."""
+    """All tensors of a model, by name."""
     return {k: v.float() for k, v in model.networks.state_dict().items()} | pattern_tensors(model.patterns)
 
 
 def load_model(path: Path | None = None) -> Model:
-    """A model from a file, or the one that ships with lpdif. Raises ModelError for anything else."""
+    """The model in a file, or the one that ships with lpdif. Raises ModelError for a damaged file and for anything else."""
     path = path or BUNDLED_MODEL
     tensors, card = load_tensors(path, MODEL)
     for name, tensor in tensors.items():
@@ -84,20 +84,20 @@ def load_model(path: Path | None = None) -> Model:
     try:
         check(card, CARDS[MODEL], "its card")
         sizes = card["sizes"]
-        with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
+        with torch.device("meta"):  # shapes alone: the sizes in a damaged card must not be allocated
             encoder = Encoder(sizes["features"])
             networks = Networks(encoder, MultiDecoder(sizes["patterns"], encoder.code_size, sizes["width"]))
         networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
         patterns = read_patterns(tensors)
-    except UNFIT as error:
+    except CARD_ERRORS as error:
         raise ModelError(f"{path}: its tensors do not fit its card ({str(error).splitlines()[0]})", "the file is damaged; fit again") from None
-    if patterns is None or not fitting(patterns, networks.decoder.patterns, encoder.code_size):
+    if patterns is None or not patterns_fit(patterns, networks.decoder.patterns, encoder.code_size):
         decoders = counted(networks.decoder.patterns, "decoder")
         raise ModelError(f"{path}: patterns do not match its {decoders}", "the file is damaged; fit again")
     return Model(networks.eval().requires_grad_(False), patterns, card)
 
 
-def fitting(patterns: Patterns, count: int, code_size: int) -> bool:
+def patterns_fit(patterns: Patterns, count: int, code_size: int) -> bool:
     """Whether there are `count` patterns, at least one, of codes of that size."""
     dimensions = patterns.whitening.projection.shape[-1]
     shapes = [(*patterns.whitening.mean.shape,), (*patterns.whitening.projection.shape,), (*patterns.centroids.shape,)]
@@ -105,9 +105,9 @@ def fitting(patterns: Patterns, count: int, code_size: int) -> bool:
 
 
 def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What a fit has left: the state of its optimizer (`Optimizer.tensors`), and its settings.
+    """The snapshot of a fit: the state of its optimizer (`Optimizer.tensors`), and its settings.
 
-    Raises ModelError, naming what was expected and what found, where the state is not that of a fit with such settings.
+    Raises ModelError, with what was expected and what was found, where the state is not that of a fit with these settings.
     """
     hint = "the file is damaged or its training diverged; start anew: lpdif fit --overwrite"
     state, card = load_tensors(path, SNAPSHOT)
@@ -117,17 +117,17 @@ def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         config = dict(card["config"])
         count, dimensions, *_ = (*state.get("patterns.centroids", none).shape, 0, 0)
         expected = expected_state(config["features"], config["width"], len(state.get("bank", none)), count, dimensions)
-    except UNFIT as error:
+    except CARD_ERRORS as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"{path}: expected the settings of a fit in its card, found {json.dumps(card):.80} ({why})", hint) from None
     check_tensors(path, state, expected, hint)
-    for name, wanted in impossible(state, max(1, count)):
+    for name, wanted in impossible_values(state, max(1, count)):
         raise ModelError(f"{path}: {name}: expected {wanted}", hint)
     return state, config
 
 
-def impossible(state: dict[str, Tensor], patterns: int) -> Iterator[tuple[str, str]]:
-    """Tensors of a snapshot whose numbers no fit has, and what was expected of each."""
+def impossible_values(state: dict[str, Tensor], patterns: int) -> Iterator[tuple[str, str]]:
+    """The names of tensors whose numbers no fit can have, and what was expected of each."""
     if int(state["step"]) < 0:
         yield "step", "a number of steps"
     if bool(((state["pattern"] < 0) | (state["pattern"] >= patterns)).any()):
@@ -155,5 +155,5 @@ def check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tens
 
 
 def shape_and_type(tensor: Tensor | None) -> str:
-    """Shape and type in words."""
+    """The shape and type of a tensor, for a message."""
     return "no such tensor" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -1,4 +1,4 @@
-"""The log of a fit, metrics.jsonl: one JSON object a line. No torch here."""
+"""The log of a fit, metrics.jsonl, with one JSON object a line. Does not load torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lpdif.storage.atomic_write import append_text, write_bytes
-from lpdif.storage.safe_open import LONGEST_TEXT, read_regular
+from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Maybe, Number, Shape, check, dump, parse
 
 log = logging.getLogger("lpdif")
@@ -16,20 +16,22 @@ LOG_ROW: Shape = {"seconds": Maybe(Number(0, 1e12))}
 
 
 def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A metrics.jsonl of these rows alone, in place of an earlier one. Atomic."""
+    """Writes a metrics.jsonl with these rows, in place of an earlier one. Atomic."""
     write_bytes(path, "".join(dump(row) + "\n" for row in rows).encode(), overwrite=True)
 
 
 def append_metrics(path: Path, row: dict[str, Any]) -> None:
-    """One line of metrics.jsonl."""
+    """Adds a row to metrics.jsonl."""
     append_text(path, dump(row) + "\n")
 
 
 def read_metrics(path: Path, within: Path | None = None) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl, which has to lie in the folder `within`. Raises OSError where it cannot be read, ValueError where it is
-    something else."""
+    """The rows of a metrics.jsonl.
+
+    Raises OSError where it cannot be read or lies outside of `within`, and ValueError where it is something else.
+    """
     rows = []
-    for number, line in enumerate(read_regular(path, LONGEST_TEXT, within).splitlines(), 1):
+    for number, line in enumerate(read_regular(path, MOST_TEXT_BYTES, within).splitlines(), 1):
         try:
             row = parse(line)
             check(row, LOG_ROW)
@@ -40,7 +42,7 @@ def read_metrics(path: Path, within: Path | None = None) -> list[dict[str, Any]]
 
 
 def seconds_spent(path: Path) -> float:
-    """What the last row of metrics.jsonl says of the time spent on the fit; 0 where there is none yet."""
+    """The seconds that a fit has taken so far, from the last row of its metrics.jsonl; 0 where there is none yet."""
     if not path.exists():
         return 0.0
     try:

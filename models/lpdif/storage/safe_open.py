@@ -1,4 +1,4 @@
-"""Files that strangers may have made: only regular ones are opened, within the folder they belong to, and read up to a size."""
+"""Opens files that others may have made: regular files alone, within the folder they belong to, and up to a largest size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-# never waits for the other end of a pipe, never follows a link that came between looking and opening
-CAREFUL = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY", "O_NOCTTY"))
-LONGEST_TEXT = 1 << 26  # bytes of a manifest, a log or a record
+# do not wait for the other end of a pipe, and do not follow a link that has appeared since the path was checked
+SAFE_OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY", "O_NOCTTY"))
+MOST_TEXT_BYTES = 1 << 26  # of a manifest, a log or a record
 _FILE_KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a link"),
@@ -20,7 +20,7 @@ _FILE_KINDS = (
 
 
 class RefusedFile(OSError):
-    """Something that is there and is not opened; `strerror` says why."""
+    """Something that exists and is not opened; `strerror` says why."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(errno.EINVAL, why, str(path))
@@ -29,15 +29,15 @@ class RefusedFile(OSError):
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     """A file, opened for reading. Links are followed, but not out of the folder `within`.
 
-    Raises RefusedFile for what is no regular file or lies elsewhere, OSError where the system refuses; waits for nothing.
+    Raises RefusedFile for what is no regular file or lies outside, and OSError where the system refuses. Never waits.
     """
     try:
         place = path.resolve(strict=True)
         if within is not None and not place.is_relative_to(within.resolve()):
             raise RefusedFile(path, f"a link that leads out of {within}")
         check_regular(path, place.lstat())
-        handle = os.open(place, os.O_RDONLY | CAREFUL)
-    except RuntimeError:  # how pathlib tells of a loop before Python 3.13
+        handle = os.open(place, os.O_RDONLY | SAFE_OPEN_FLAGS)
+    except RuntimeError:  # pathlib raises this for a loop of links before Python 3.13
         raise RefusedFile(path, "a link that leads to itself") from None
     except ValueError:
         raise RefusedFile(path, "no name that a file can have") from None
@@ -50,7 +50,7 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
 
 def read_regular(path: Path, most: int, within: Path | None = None) -> bytes:
-    """The content of a file of at most so many bytes. Raises as `open_regular` does, and RefusedFile for a larger file before it is read."""
+    """The content of a file of at most so many bytes. Raises as `open_regular` does, and RefusedFile for a larger file."""
     with open_regular(path, within) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(most + 1) if size <= most else b""
@@ -66,7 +66,7 @@ def check_regular(path: Path, about: os.stat_result) -> None:
         raise RefusedFile(path, f"{kind}, not a file")
 
 
-def leads_out(path: Path, folder: Path) -> bool:
+def leads_outside(path: Path, folder: Path) -> bool:
     """Whether links lead `path`, which lies below `folder`, out of it, or in circles."""
     try:
         return not path.resolve().is_relative_to(folder.resolve())

@@ -1,4 +1,4 @@
-"""Samples as `preprocess` leaves them: a file, or shard, for each scan."""
+"""Loads the samples that `preprocess` makes: a file, called shard, for each scan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLE_KEYS = ("points", "normals", "counts", "queries", "sdf", "sizes")
 
 
 def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
-    """All regions of a workspace and their sizes (N,). Raises InputError where a shard is damaged or lies elsewhere, or there is none."""
+    """All regions of a workspace and their sizes (N,). Raises InputError where a shard is damaged or lies outside, or there is none."""
     parts: list[dict[str, Tensor]] = []
     for shard in workspace.shards():
         try:
@@ -34,8 +34,11 @@ def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
 
 
 def load_shard(path: Path, within: Path, like: dict[str, Tensor] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The samples in a file in the folder `within`, of as many points and distances a region as those of `like`, and its card. Raises
-    ModelError."""
+    """The samples in a file, and its card.
+
+    like: other samples, whose regions have as many points and distances. Raises ModelError where the file is damaged, has other sizes, or
+    lies outside of `within`.
+    """
     found, card = load_tensors(path, SAMPLES, within)
     none = torch.empty(0, 0)
     regions = found.get("counts", none).numel()
@@ -54,7 +57,7 @@ def load_shard(path: Path, within: Path, like: dict[str, Tensor] | None = None) 
 
 
 def expected_samples(regions: int, points: int, samples: int) -> dict[str, Tensor]:
-    """Empty tensors of the names, shapes and types of a shard."""
+    """Tensors without data, with the names, shapes and types of those in a shard."""
     with torch.device("meta"):
         return {
             "points": torch.empty(regions, points, 3).half(),

@@ -1,4 +1,4 @@
-"""JSON that strangers may have written: of bounded depth and size, with finite numbers, no key twice, and of the shape that was declared."""
+"""Reads JSON that others may have written, and checks it: depth and size, finite numbers, unique keys, and a declared shape."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from lpdif.text import excerpt
 
-DEEPEST = 24  # lists and objects in each other
-MOST_NESTED = 1_000_000  # lists and objects in all
-LARGEST_WHOLE = 2**63  # whole numbers stay below it, to either side
+DEEPEST = 24  # So many lists and objects may lie in each other.
+MOST_NESTED = 1_000_000  # A document may hold so many lists and objects in all.
+LARGEST_WHOLE = 2**63  # The absolute value of a whole number is below it.
 
 
 @dataclass(frozen=True)
@@ -34,36 +34,37 @@ class Number:
 
 @dataclass(frozen=True)
 class Text:
-    """At most so many letters."""
+    """Text of at most so many letters."""
 
     most: int = 4096
 
 
 @dataclass(frozen=True)
 class Maybe:
-    """A key that may be missing; where it is there, of this shape."""
+    """A key that may be missing. Where it is there, its value is of this shape."""
 
     shape: Shape
 
 
 @dataclass(frozen=True)
 class Each:
-    """An object with any keys, whose values all are of this shape."""
+    """An object with any keys, whose values are all of this shape."""
 
     shape: Shape
 
 
-# a list of things of one shape, an object with these keys among others, one of several shapes, None, or (object) anything
+# The shape of a value. [s]: a list of values of shape s; {key: s}: an object with these keys, and maybe others; (s, t): one of several
+# shapes; None: null; object: anything.
 Shape = Whole | Number | Text | Maybe | Each | list[Any] | dict[str, Any] | tuple[Any, ...] | type[object] | None
 
 
 def parse(data: bytes | str) -> Any:
-    """What a JSON text says. Raises ValueError, which quotes nothing but numbers and keys, for anything that is wrong with it."""
+    """The value of a JSON text. Raises ValueError for anything that is wrong with it; the message quotes only numbers and keys."""
     text = data.decode() if isinstance(data, bytes) else data
     if text.count("[") + text.count("{") > MOST_NESTED:
         raise ValueError(f"more than {MOST_NESTED:,} lists and objects")
     try:
-        found = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole, object_pairs_hook=_once)
+        found = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole, object_pairs_hook=_unique_keys)
     except RecursionError:
         raise ValueError(f"nested more than {DEEPEST} deep") from None
     check_depth(found)
@@ -71,7 +72,7 @@ def parse(data: bytes | str) -> Any:
 
 
 def check_depth(value: object) -> None:
-    """Raises ValueError where lists and mappings lie more than DEEPEST deep in each other."""
+    """Raises ValueError where more than DEEPEST lists and objects lie in each other."""
     level = [value]
     for _ in range(DEEPEST + 1):
         level = [part for whole in level for part in _parts(whole)]
@@ -81,7 +82,7 @@ def check_depth(value: object) -> None:
 
 
 def check(value: object, shape: Shape, place: str = "") -> None:
-    """Raises ValueError, naming the place in it, where a value is not of this shape."""
+    """Raises ValueError, naming the place in the document, where a value is not of this shape."""
     if isinstance(shape, Maybe):
         shape = shape.shape
     if isinstance(shape, dict):
@@ -110,12 +111,12 @@ def check(value: object, shape: Shape, place: str = "") -> None:
 
 
 def dump(document: object, **how: Any) -> str:
-    """A document as JSON. Numbers that are not finite, which JSON has not, become null."""
+    """A document as JSON. Numbers that are not finite become null, since JSON has none."""
     return json.dumps(plain(document), allow_nan=False, **how)
 
 
 def plain(value: object) -> object:
-    """`value` with only what JSON has: numbers of numpy become Python's, what is not finite becomes null."""
+    """A value made of what JSON has: numbers of numpy become those of Python, and numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -130,7 +131,7 @@ def plain(value: object) -> object:
 
 
 def _check_single(value: object, shape: Shape, place: str) -> None:
-    """Raises ValueError where a value in which nothing lies is not of this shape."""
+    """Raises ValueError where a value that is no list or object is not of this shape."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(shape, Whole):
         fits = number and isinstance(value, int) and shape.low <= value <= shape.high
@@ -158,11 +159,11 @@ def _expect(fits: bool, value: object, place: str, what: str) -> None:
 
 
 def _parts(whole: object) -> list[Any]:
-    """What lies in a list or mapping; in anything else there is nothing."""
+    """The values in a list or object; none for anything else."""
     return list(whole.values()) if isinstance(whole, dict) else whole if isinstance(whole, list) else []
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)

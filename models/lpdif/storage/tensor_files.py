@@ -1,4 +1,4 @@
-"""Safetensors files by their heads: kinds, versions, cards and shapes, checked against the file's size before a tensor is read. No torch."""
+"""The headers of safetensors files: kind, version, card and shapes, checked against the size of the file. Does not load torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lpdif.text import excerpt
 MODEL, SNAPSHOT, SAMPLES, FIELD = "lpdif-model", "lpdif-snapshot", "lpdif-samples", "lpdif-field"
 VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 1}
 MOST_BYTES = {MODEL: 1 << 30, SNAPSHOT: 1 << 33, SAMPLES: 1 << 31, FIELD: 1 << 36}  # of a file
-LONGEST_HEADER = 1 << 20
+LONGEST_HEADER = 1 << 20  # bytes
 MOST_PATTERNS = 4096
 MOST_AXES = 8  # of a tensor
 
@@ -31,8 +31,8 @@ _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, 
 _TENSOR: Shape = {"dtype": Text(8), "shape": [Whole()], "data_offsets": [Whole()]}
 
 
-class Stored(NamedTuple):
-    """A tensor in a file: its type in safetensors' words, its shape, and where its bytes lie after the head."""
+class StoredTensor(NamedTuple):
+    """A tensor in a file: its type as safetensors calls it, its shape, and the place of its bytes behind the header."""
 
     dtype: str
     shape: list[int]
@@ -40,20 +40,20 @@ class Stored(NamedTuple):
     end: int
 
 
-class Head(NamedTuple):
-    """What a file says of itself; `step` is the number of that name, which snapshots have, or 0."""
+class FileHeader(NamedTuple):
+    """The header of a file. step: the number of training steps in a snapshot; 0 for other files."""
 
     kind: str
     version: str
     card: dict[str, Any]
-    tensors: dict[str, Stored]
+    tensors: dict[str, StoredTensor]
     step: int
 
 
-def read_head(path: Path, hint: str, kind: str = "", within: Path | None = None) -> Head:
-    """The head of a file of this kind, or of any of lpdif's, which has to lie in the folder `within`.
+def read_header(path: Path, hint: str, kind: str = "", within: Path | None = None) -> FileHeader:
+    """The header of a file of this kind, or of any kind of lpdif.
 
-    Raises ModelError, with this hint, where it is damaged or something else, and FileNotFoundError where there is none.
+    Raises ModelError, with this hint, where the file is damaged, something else, or outside of `within`; FileNotFoundError where there is none.
     """
     try:
         with open_regular(path, within) as file:
@@ -73,7 +73,7 @@ def read_head(path: Path, hint: str, kind: str = "", within: Path | None = None)
             tensors = _tensors(header)
             card = parse(about.get("card", ""))
             check(card, {}, "its card")
-            return Head(found, version, card, tensors, _step(file, size, tensors))
+            return FileHeader(found, version, card, tensors, _step(file, size, tensors))
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -83,7 +83,7 @@ def read_head(path: Path, hint: str, kind: str = "", within: Path | None = None)
 
 
 def _header(file: BinaryIO, size: int) -> dict[str, Any]:
-    """The JSON at the beginning, and its length in front of it."""
+    """The JSON at the beginning of a file, behind eight bytes with its length."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8:
         raise ValueError(f"it has {size} bytes")
@@ -94,14 +94,14 @@ def _header(file: BinaryIO, size: int) -> dict[str, Any]:
     return dict(header)
 
 
-def _tensors(header: dict[str, Any]) -> dict[str, Stored]:
-    """The tensors of a header, which lie one after the other."""
+def _tensors(header: dict[str, Any]) -> dict[str, StoredTensor]:
+    """The tensors of a header. Raises ValueError unless they lie one behind the other and have the sizes of their shapes."""
     check(header, Each(_TENSOR), "its head")
     found = {}
     for name, row in header.items():
         if len(row["data_offsets"]) != 2 or len(row["shape"]) > MOST_AXES:
             raise ValueError(f"{excerpt(name)} has {len(row['shape'])} axes and {len(row['data_offsets'])} bounds")
-        found[name] = Stored(row["dtype"], row["shape"], *row["data_offsets"])
+        found[name] = StoredTensor(row["dtype"], row["shape"], *row["data_offsets"])
     end = 0
     for name, tensor in sorted(found.items(), key=lambda item: (item[1].begin, item[1].end)):
         if tensor.dtype not in _BYTES:
@@ -113,8 +113,8 @@ def _tensors(header: dict[str, Any]) -> dict[str, Stored]:
     return found
 
 
-def _step(file: BinaryIO, size: int, tensors: dict[str, Stored]) -> int:
-    """The number "step", after a look at whether the tensors fill the rest of the file, at whose beginning it stands."""
+def _step(file: BinaryIO, size: int, tensors: dict[str, StoredTensor]) -> int:
+    """The value of the tensor "step"; 0 where there is none. Raises ValueError unless the tensors fill the rest of the file."""
     there, end = size - file.tell(), max((tensor.end for tensor in tensors.values()), default=0)
     if end != there:
         raise ValueError(f"its tensors take {end:,} bytes, it has {there:,} for them")

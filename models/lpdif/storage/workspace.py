@@ -1,4 +1,4 @@
-"""The workspace: the folder in which the stages leave their results. No torch here, so that looking is quick."""
+"""The workspace: the folder that holds the results of the stages. Does not load torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lpdif.errors import InputError
-from lpdif.storage.safe_open import LONGEST_TEXT, leads_out, read_regular
+from lpdif.storage.safe_open import MOST_TEXT_BYTES, leads_outside, read_regular
 from lpdif.storage.strict_json import Maybe, Shape, Text, Whole, check, parse
 from lpdif.text import excerpt
 
 BUNDLED_MODEL = Path(__file__).parent.parent / "weights" / "default.safetensors"  # ships with lpdif
-MANIFEST: Shape = {
+MANIFEST_SHAPE: Shape = {
     "kept": [
         {
             "shard": Text(),
@@ -27,8 +27,11 @@ MANIFEST: Shape = {
 
 
 class Shard(NamedTuple):
-    """A sample file, the name of the scan it was made of, the number of regions in it; and where that scan lay, its content (see
-    `lpdif.io.fingerprints`) and size, which lists of samples did not say at first."""
+    """A file of samples.
+
+    source, place, content, bytes: the name of the scan it was made of, its path, the digest of its content (see `lpdif.io.fingerprints`) and
+    its size; the first manifests held no path, digest and size. regions: how many the file holds.
+    """
 
     path: Path
     source: str
@@ -38,15 +41,15 @@ class Shard(NamedTuple):
     bytes: int = -1
 
 
-class Contents(NamedTuple):
-    """What a manifest says: the sample files, in its order, and how many scans were left out."""
+class Manifest(NamedTuple):
+    """The list of samples: their files, and the number of scans that were left out."""
 
     kept: list[Shard]
     left_out: int
 
 
 class Workspace:
-    """Where the stages leave their results."""
+    """The paths of the results in a workspace."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -57,17 +60,17 @@ class Workspace:
         self.metrics = self.root / "metrics.jsonl"
         self.gallery = self.root / "patterns.png"
 
-    def contents(self) -> Contents:
-        """What the manifest says. Raises InputError where there is none, or it is something else."""
+    def read_manifest(self) -> Manifest:
+        """The manifest. Raises InputError where it is missing or damaged."""
         if not self.manifest.exists():
             raise InputError(
                 f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})",
                 "make some: lpdif preprocess SCANS",
             )
         try:
-            about = parse(read_regular(self.manifest, LONGEST_TEXT, self.root))
-            check(about, MANIFEST)
-            return Contents([self._shard(row) for row in about["kept"]], len(about.get("left_out", ())))
+            about = parse(read_regular(self.manifest, MOST_TEXT_BYTES, self.root))
+            check(about, MANIFEST_SHAPE)
+            return Manifest([self._shard(row) for row in about["kept"]], len(about.get("left_out", ())))
         except OSError as error:
             why = str(error.strerror)
         except ValueError as error:
@@ -75,7 +78,7 @@ class Workspace:
         raise InputError(f"{self.manifest}: not a list of samples ({why})", "run `lpdif preprocess` again")
 
     def _shard(self, row: dict[str, Any]) -> Shard:
-        """A row of the manifest. Raises ValueError where its file would lie elsewhere than beside it."""
+        """The shard of a row in the manifest. Raises ValueError where its file would not lie beside the manifest."""
         name = row["shard"]
         if name in ("", "..") or Path(name).name != name:
             raise ValueError(f"the shard {excerpt(name)!r} is not the name of a file beside it")
@@ -89,10 +92,10 @@ class Workspace:
         )
 
     def check_samples(self) -> None:
-        """Raises InputError where the folder of the samples lies outside of the workspace, so that nothing is written there."""
-        if leads_out(self.samples, self.root):
+        """Raises InputError where a link puts the folder of samples outside of the workspace: nothing is written there."""
+        if leads_outside(self.samples, self.root):
             raise InputError(f"{self.samples}: a link that leads out of {self.root}", "remove it; --workspace names the folder to work in")
 
     def shards(self) -> list[Path]:
-        """The sample files that the manifest names, in its order. Raises InputError as `contents` does."""
-        return [shard.path for shard in self.contents().kept]
+        """The files of samples, in the order of the manifest. Raises InputError as `read_manifest` does."""
+        return [shard.path for shard in self.read_manifest().kept]

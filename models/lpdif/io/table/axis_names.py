@@ -1,7 +1,7 @@
-"""Which columns are x, y and z, by what they are called.
+"""Finds the columns x, y and z by their names.
 
-"PosY", "pose.position.y", "Northing" and "Altitude", "Hochwert" are names of axes, compared as `columns.plain` writes them. What is
-left of a name when the word of its axis is taken out, its stem, is one for all three; a height may have a stem of its own.
+"PosY", "pose.position.y", "Northing", "Altitude" and "Hochwert" are names of axes; they are compared as `columns.plain` writes them. A name
+without the word of its axis is its stem. All three axes have the same stem, but a height may have another one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HEIGHTS = ("altitude", "alt", "elevation", "elev", "height", "hoehe", "hohe", "
 _VERTICAL = {"0": ("2",), "e": ("z", *_HEIGHTS, "h", "u")}
 _VERTICAL_ELSE = ("z", *_HEIGHTS, "h")
 _AXIS_WORDS = {word for pair in _HORIZONTAL for word in pair} | {"2", "h", "u", *_HEIGHTS}
-# words of stems: of places, and of what has three parts too and is none
+# words in the stems of positions, and in the stems of other vectors
 _POSITION_WORDS = {
     "p", "pos", "position", "positions", "point", "points", "coord", "coords", "coordinate", "coordinates", "cartesian", "xyz",
     "location", "loc", "center", "centre", "vertex", "vertices", "field",
@@ -47,9 +47,9 @@ Triple = tuple[str, str, str]
 
 
 def coordinates_among(names: Sequence[str]) -> Triple | None:
-    """The names of x, y and z among plain names of columns; None where they do not say.
+    """The names of x, y and z among plain names of columns; None where no three names are those of axes.
 
-    Names without a stem come first, then those whose stem speaks of places; then those that come first.
+    Names without a stem are preferred, then those whose stem is that of a position, then those that come first.
     """
     found: dict[tuple[str, str], str] = {}
     for name in names:
@@ -74,24 +74,24 @@ def coordinates_among(names: Sequence[str]) -> Triple | None:
 
 
 def says_an_axis(names: Sequence[str]) -> bool:
-    """Whether plain names of columns speak of two horizontal axes."""
+    """Whether two of the plain names of columns are those of horizontal axes."""
     found = {reading for name in names for reading in _readings(name)}
     return any((y, stem) in found for word, stem in found for x, y in _HORIZONTAL if word == x and x != "0")
 
 
 def is_no_coordinate(name: str) -> bool:
-    """Whether a plain name is of a time, a number of the row, or a value: none that could be a coordinate."""
+    """Whether a plain name is that of a time, of the number of a row, or of another value that cannot be a coordinate."""
     return any(word in _NEVER_COORDINATES or word.endswith(("time", "timestamp")) for word in name.split("_"))
 
 
 def are_degrees(names: Sequence[str]) -> bool:
-    """Whether names, as they are spelt, have the words of a latitude and of a longitude: "PosLat" and "PosLng"."""
+    """Whether names, as the file spells them, contain words for latitude and longitude, as "PosLat" and "PosLng" do."""
     words = {word.lower() for name in names for word in _NAME_WORD.findall(name)}
     return bool(words & _LATITUDES) and bool(words & _LONGITUDES)
 
 
 def _readings(name: str) -> list[tuple[str, str]]:
-    """What a name may say: the word of an axis, and the stem with a star in its place. Nothing where the stem is of no place."""
+    """The ways to read a name: each an axis and a stem, with a star in place of the axis. Stems of other vectors are left out."""
     words = name.split("_")
     out: list[tuple[str, str]] = []
     for place, word in enumerate(words):
@@ -107,6 +107,6 @@ def _readings(name: str) -> list[tuple[str, str]]:
 
 
 def _rank(stem: str) -> int:
-    """0 for no stem, 1 for one that speaks of places, 2 for another, 3 for one of something else."""
+    """The rank of a stem: 0 without words, 1 with the word of a position, 2 with unknown words, 3 with the word of another vector."""
     words = {word for word in stem.replace("*", "_").split("_") if word}
     return 3 if words & _OTHER_WORDS else 1 if words & _POSITION_WORDS else 2 if words else 0

@@ -1,4 +1,4 @@
-"""COLMAP's points3D.txt: a row for each point, which ends in a track of any length (the pictures that show it)."""
+"""COLMAP's points3D.txt: a row for each point, at whose end is its track, a list of the images that show it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lpdif.text import counted
 from lpdif.types import Scan
 
 POINTS_HEADER = re.compile(rb"(?m)^#\s*POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK\[\]")
-OTHER_HEADERS = re.compile(rb"(?m)^#\s*(?:IMAGE_ID, QW, QX|CAMERA_ID, MODEL)")  # images.txt and cameras.txt, which lie beside it
+OTHER_HEADERS = re.compile(rb"(?m)^#\s*(?:IMAGE_ID, QW, QX|CAMERA_ID, MODEL)")  # of images.txt and cameras.txt, which are in the same folder
 _POINT_COUNT = re.compile(rb"(?m)^#\s*Number of points: (\d{1,18})\b")
 _COLUMN_NAMES = ["", "x", "y", "z", "red", "green", "blue", "error"]
 
 
 def read_points3d(text: Text) -> Scan:
-    """Reads points with their colours and the error of their reprojection (pixels), a value. Tracks are left out.
+    """Reads points with their colours and their reprojection errors (pixels). Tracks are left out.
 
-    Raises InputError naming the line of a row that is no point, and for fewer points than the header says.
+    Raises InputError naming the line of a row that is no point, and where there are fewer points than the header says.
     """
     rows = read_rows(with_comments(text, b"#"))
     wrong = np.flatnonzero((rows.counts < len(_COLUMN_NAMES)) | (rows.counts % 2 == 1))
@@ -31,8 +31,8 @@ def read_points3d(text: Text) -> Scan:
         raise text.error(int(rows.lines[first]), what, DOWNLOAD_AGAIN if first == len(rows.counts) - 1 else EXPORT_AGAIN)
     if not len(rows.counts):
         raise text.source.empty()
-    said = _POINT_COUNT.search(text.data)
-    if said is not None and int(said[1]) > len(rows.counts):
-        raise text.source.cut(len(rows.counts), int(said[1]), "point")
+    number = _POINT_COUNT.search(text.data)
+    if number is not None and int(number[1]) > len(rows.counts):
+        raise text.source.cut(len(rows.counts), int(number[1]), "point")
     columns = [rows.values[rows.starts + column] for column in range(1, len(_COLUMN_NAMES))]
     return scan_of_columns(text.source, _COLUMN_NAMES[1:], columns)

@@ -1,4 +1,4 @@
-"""Columns with names to a Scan: which are coordinates, normals, colours, and what is left over."""
+"""Makes a Scan of named columns: finds coordinates, normals and colours, and keeps the others as values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("lpdif")
 
 Column = NDArray[np.generic]
 
-# what programs call normals and colours; compared after `plain`
+# the names that programs give to normals and colours, as `plain` writes them
 _NORMAL_NAMES = (
     ("nx", "ny", "nz"),
     ("normal_x", "normal_y", "normal_z"),
@@ -41,23 +41,23 @@ _COLOR_NAMES = (
     ("colors_0", "colors_1", "colors_2"),
     ("rgb_0", "rgb_1", "rgb_2"),
 )
-# fields of several values a point, and what these are; letters alone, as "xyzi", name theirs
+# names of fields with several values a point, and the names of these values; in a name such as "xyzi" each letter names a value
 _PART_NAMES = {
     **dict.fromkeys(("points", "point", "position", "positions", "pos", "coords", "coordinates", "vertices", "location"), ("x", "y", "z")),
     **dict.fromkeys(("normals", "normal", "n"), ("nx", "ny", "nz")),
     **dict.fromkeys(("colors", "color", "colours", "colour"), ("red", "green", "blue")),
 }
-# values that belong to others, and mean nothing without these: opacities to colours, texture coordinates to pictures
+# values that are left out: opacities, which belong to colours, and texture coordinates, which belong to pictures
 _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
-_LONGEST_NAME = 100
-_MOST_LISTED = 12  # names in a message
+_LONGEST_NAME = 100  # letters of a column name that are used
+_MOST_LISTED = 12  # So many names of columns are in a message, at most.
 _UNIT = re.compile(r"[\[(][^\])]*[\])]")
 _PUNCTUATION = re.compile(r"[^0-9a-z]+")
 
 
 def plain(name: str) -> str:
-    """A column name without case, accents, units and punctuation: "//X [m]" is "x", "Points:0" is "points_0", "Höhe" is "hohe"."""
+    """A column name without capitals, accents, units and punctuation: "//X [m]" is "x", "Points:0" is "points_0", "Höhe" is "hohe"."""
     name = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     return _PUNCTUATION.sub("_", _UNIT.sub("", name.lower())).strip("_")
 
@@ -69,7 +69,7 @@ def scan_of_columns(
     faces: NDArray[np.int64] | None = None,
     sensor: FloatArray | None = None,
 ) -> Scan:
-    """The Scan of named columns, each (N,) or (N, k); the first of two columns of one name counts.
+    """The Scan of named columns, each (N,) or (N, k); of two columns with the same name the first counts.
 
     Raises InputError where no three columns are coordinates.
     """
@@ -77,11 +77,11 @@ def scan_of_columns(
     spelt: dict[str, str] = {}
     for name, column in zip(names, columns, strict=True):
         name = printable(name[:_LONGEST_NAME])
-        key, said_name = plain(name), name.strip().strip("/#\"'").strip()
-        if key in named and said_name not in spelt.values():  # two names that differ by their spelling only
-            key = said_name
+        key, spelling = plain(name), name.strip().strip("/#\"'").strip()
+        if key in named and spelling not in spelt.values():  # two names that differ by their spelling only
+            key = spelling
         if key and key not in named:
-            named[key], spelt[key] = column, said_name
+            named[key], spelt[key] = column, spelling
     axes = coordinates_among([key for key, column in named.items() if column.ndim == 1])
     if axes is None:
         if are_degrees(list(spelt.values())):
@@ -108,26 +108,29 @@ def scan_of_columns(
 
 
 def parts_named(name: str, number: int) -> list[str] | None:
-    """The names of the values in a field of `number` (> 1) values a point: x, y and z of "xyz"; None where its name does not say."""
+    """The names of the `number` (> 1) values a point of a field: x, y and z for "xyz". None where the field's name does not tell them."""
     key = plain(name[:_LONGEST_NAME])
     parts = list(_PART_NAMES.get(key, key if set(key) <= set("xyzirgba") else ""))
     return [*parts, *[""] * (number - len(parts))] if 3 <= len(parts) <= number else None
 
 
 def coordinates_named(names: Sequence[str]) -> bool:
-    """Whether names of columns say which are the coordinates."""
+    """Whether the names of columns tell which are the coordinates."""
     known = [plain(name[:_LONGEST_NAME]) for name in names]
     return coordinates_among(known) is not None or are_degrees(names)
 
 
 def coordinate_columns(names: Sequence[str]) -> list[int]:
-    """Which columns are x, y and z by their names; none where these do not say."""
+    """The places of the columns x, y and z; an empty list where the names do not tell them."""
     known = [plain(name[:_LONGEST_NAME]) for name in names]
     return [known.index(name) for name in coordinates_among(known) or ()]
 
 
 def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
-    """Which columns may be coordinates though their names do not say so. Raises InputError for fewer than three, or where two are named."""
+    """The places of the columns that may be coordinates though their names do not tell.
+
+    Raises InputError where there are fewer than three, and where the names tell two coordinates but not the third.
+    """
     known = [plain(name[:_LONGEST_NAME]) for name in names]
     taken = {name for triple in (*_NORMAL_NAMES, *_COLOR_NAMES) if set(triple) <= set(known) for name in triple}
     left = [column for column, name in enumerate(known) if name not in taken and not is_no_coordinate(name)]
@@ -137,15 +140,16 @@ def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
 
 
 def no_coordinates(source: Source, names: Sequence[str]) -> InputError:
-    """The error of columns that are called anything but x, y and z."""
+    """The error of columns none of which is named as a coordinate."""
     listed = printable(", ".join(name[:_LONGEST_NAME].strip() for name in names if name.strip()))[:120] or "none"
     return source.error(f"no columns x, y and z; its columns are {listed}", "name the columns of the coordinates x, y and z")
 
 
 def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
-    """Red, green and blue of any kind, each (N,), as bytes (N, 3): from integers of 8 or 16 bits, or fractions of one.
+    """Red, green and blue, each (N,), as bytes (N, 3). They may be integers of 8 or 16 bits, or numbers from 0 to 1.
 
-    None, and said, where they are neither, or missing, or all black, which is how programs write that they have none.
+    None, with a log message, where they are something else, where some are missing, and where all are black, as programs write that have
+    no colours.
     """
     colors = np.empty((len(columns[0]), 3), dtype=np.uint8)
     if all(column.dtype == np.uint8 for column in columns):
@@ -172,6 +176,7 @@ def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
 
 
 def _take(named: dict[str, Column], triples: Sequence[tuple[str, str, str]]) -> list[Column] | None:
+    """Takes the first of these triples that is there out of `named`; None where none is."""
     for triple in triples:
         if all(key in named and named[key].ndim == 1 for key in triple):
             return [named.pop(key) for key in triple]
@@ -179,6 +184,7 @@ def _take(named: dict[str, Column], triples: Sequence[tuple[str, str, str]]) -> 
 
 
 def _float64(triple: Sequence[Column]) -> FloatArray:
+    """Three columns (N,) as one array (N, 3)."""
     out = np.empty((len(triple[0]), 3), dtype=np.float64)
     for axis, column in enumerate(triple):
         out[:, axis] = column
@@ -186,12 +192,12 @@ def _float64(triple: Sequence[Column]) -> FloatArray:
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Names of columns for a message, those left out as "-", and of many only the first."""
+    """The names of columns for a message: "-" for those without a name, and of many only the first."""
     words = " ".join(printable(name[:_LONGEST_NAME]) or "-" for name in names[:_MOST_LISTED])
     return words if len(names) <= _MOST_LISTED else f"{words} ... and {len(names) - _MOST_LISTED:,} more"
 
 
 def first_of(arrays: Mapping[str, object], names: Sequence[str]) -> str | None:
-    """The first of `names` that is a key, compared without case and punctuation, as it is spelt there."""
+    """The key, as it is spelt, of the first of `names` that is one; compared as `plain` writes them. None where none is."""
     known = {plain(key): key for key in reversed(list(arrays))}
     return next((known[name] for name in names if name in known), None)

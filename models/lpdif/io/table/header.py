@@ -1,4 +1,4 @@
-"""The head of a text of columns: comments, titles, names, a count; where the rows begin and how they are written."""
+"""The header of a table: comments, titles, column names and a count of points; where the rows begin, and their dialect."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from lpdif.io.table.numbers import MOST_NUMBERS_IN_LINE
 COMMENTS = (b"#", b"//", b"%", b"!")
 COMMENT = re.compile(rb"(?<!1\.)(?:#|//|%|!)[^\n]*")
 _LIKE_A_NUMBER = re.compile(rb"[-+.,'\d]*\d|[+-]?(?:nan|inf)", re.IGNORECASE)
-_DATA_LIKE = re.compile(rb"[#/%!]+\s*[-+.,\d\s]+$")  # a comment of nothing but numbers gives no names
+_DATA_LIKE = re.compile(rb"[#/%!]+\s*[-+.,\d\s]+$")  # a comment of numbers alone gives no names
 _LABEL = re.compile(rb"[A-Za-z_ ]+[:=][ \t]+")  # "columns: x y z"
-_SEPARATOR = re.compile(rb"sep=.", re.IGNORECASE)  # a word to a program, not to us
-_ROW_NAME = re.compile(rb'\s*"[^"\n]*"[\s,;|]+[^"\s]')  # in quotes, before values without any
-_MOST_TITLES = 10
-_ROWS_LOOKED_AT = 50  # rows that are looked at to tell how all are meant
+_SEPARATOR = re.compile(rb"sep=.", re.IGNORECASE)  # it tells Excel the delimiter
+_ROW_NAME = re.compile(rb'\s*"[^"\n]*"[\s,;|]+[^"\s]')  # in quotes, before values without quotes
+_MOST_TITLES = 10  # So many lines of words may stand before the rows.
+_ROWS_LOOKED_AT = 50  # So many first rows tell how all are written.
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the first lines say: where the rows begin, what the columns are called and how rows are written, how many points.
+    """The layout of a table: the byte at which the rows begin, names and number of the columns, the dialect, and the count of points.
 
-    ends_with_delimiter: whether a delimiter ends rows, and parts no further field.
+    names: empty where there are none; count: None where the header gives none; ends_with_delimiter: whether rows end with a delimiter,
+    behind which there is no other field.
     """
 
     start: int
@@ -38,17 +39,23 @@ class Layout:
 
 @dataclass
 class _Lines:
-    """The lines before the rows that may name the columns, those that are comments apart; `lines`: where the others stand."""
+    """The lines before the rows, which may name the columns.
+
+    comments, titles: the words of lines that are comments, and of others; lines: number and text of the latter; naming: which of these
+    names the coordinates.
+    """
 
     comments: list[list[str]] = field(default_factory=list)
     titles: list[list[str]] = field(default_factory=list)
     lines: list[tuple[int, bytes]] = field(default_factory=list)
-    naming: int | None = None  # the title that names columns for sure
+    naming: int | None = None
 
     def add_comment(self, line: bytes) -> None:
+        """Adds a comment; only the last ones are kept."""
         self.comments = (self.comments + _candidates(line))[-2 * _MOST_TITLES :]
 
     def add_title(self, line: bytes, number: int, are_names: bool = False) -> None:
+        """Adds a line that is no comment. are_names: whether it names the columns whatever its words are."""
         candidates = _candidates(line)
         if are_names or any(map(coordinates_named, candidates)):
             self.naming = len(self.lines)
@@ -56,9 +63,9 @@ class _Lines:
         self.lines.append((number, line))
 
     def names(self, columns: int, after_row_names: bool = False) -> list[str]:
-        """The names of so many columns: the last line that says coordinates, else the last of all.
+        """The names of so many columns: those of the last line that names coordinates, else of the last line.
 
-        after_row_names: whether the first column holds names of rows, for which a line may have no name, as R writes it; it gets "".
+        after_row_names: whether the first column holds the names of rows. A line may leave out the name of that column, as R does; it is "".
         """
         for names in reversed(self.comments + self.titles):
             for some in (names, names[1:]):
@@ -71,7 +78,7 @@ class _Lines:
         return (self.titles or self.comments or [[]])[-1]
 
     def unread(self, count: int | None) -> tuple[int, bytes] | None:
-        """The first of the lines that is neither names, nor a title before these, nor units behind; None if all are."""
+        """The first of the lines that is neither column names, nor a title before them, nor units behind them; None where there is none."""
         if self.naming is not None:
             rest = self.lines[self.naming + 1 :]
             units = rest and not _numbers_in(rest[0][1])
@@ -80,12 +87,12 @@ class _Lines:
         return next(iter(with_numbers + self.lines[1:]), None)
 
     def may_have_labels(self, count: int | None) -> bool:
-        """Whether words may stand before the numbers of rows: there are no names, and no title but that behind a count."""
+        """Whether rows may begin with a word: there are no column names, and no title but one behind a count."""
         return self.naming is None and len(self.lines) <= (count is not None)
 
 
 def layout_of(text: Text) -> Layout:
-    """Reads the head of the text, up to the first row. Raises InputError naming a line that is none of what may stand there."""
+    """Reads the header of a table, up to the first row. Raises InputError naming a line that does not belong there."""
     data, place, number, count, before = text.data, 0, 0, None, _Lines()
     decimal_comma = has_decimal_commas(head_rows(data))
     while place < len(data):
@@ -120,6 +127,7 @@ def layout_of(text: Text) -> Layout:
 
 
 def _with_rows(text: Text, place: int, line: bytes, dialect: Dialect, count: int | None, before: _Lines) -> Layout:
+    """The layout of a table whose first row is `line`, at the byte `place`."""
     unread = before.unread(count)
     if unread is not None:
         raise text.error(unread[0], f"{unread[1][:40].decode('utf-8', 'replace')!r} is no row of numbers")
@@ -132,30 +140,31 @@ def _with_rows(text: Text, place: int, line: bytes, dialect: Dialect, count: int
 
 
 def head_rows(data: bytes) -> list[bytes]:
-    """The lines of the head that look like rows of numbers, without quotes and comments."""
+    """The first lines of a file that look like rows of numbers, without quotes and comments."""
     lines = [COMMENT.sub(b"", line).strip() for line in _lines(data, 0)]
     return [line for line in lines if _LIKE_A_NUMBER.match(line) and not line.isdigit()]
 
 
 def rows_of_head(data: bytes, start: int, dialect: Dialect) -> list[list[bytes]]:
-    """The fields of the rows of the head from byte `start` on, but for empty lines."""
+    """The fields of the first rows from the byte `start` on, without empty lines."""
     lines = (COMMENT.sub(b"", line) for line in _lines(data, start))
     return [dialect.split(line) for line in lines if line.strip()]
 
 
 def _lines(data: bytes, start: int) -> list[bytes]:
-    """The lines without quotes in so many bytes from `start` on; not the last, if it is cut there."""
+    """The lines in HEAD_BYTES from `start` on, without quotes; without the last one, where it goes on behind them."""
     lines = without_quotes(data[start : start + HEAD_BYTES]).split(b"\n")
     return lines[:-1] if len(data) > start + HEAD_BYTES else lines
 
 
 def _candidates(line: bytes) -> list[list[str]]:
-    """The words of a line as names: without a label before them, and with it."""
+    """The words of a line as names, first without a label before them, and with it."""
     label = _LABEL.match(line)
     return [_names(line[label.end() :]), _names(line)] if label else [_names(line)]
 
 
 def _names(line: bytes) -> list[str]:
+    """The fields of a line as names of columns."""
     delimiter = dialect_of(line).delimiter
     try:
         words = line.decode()
@@ -166,14 +175,14 @@ def _names(line: bytes) -> list[str]:
 
 
 def _has_words(tokens: list[bytes], before: _Lines) -> bool:
-    """Whether a row has words in some columns, and the names to tell which are the coordinates, or a word as its own name alone."""
+    """Whether a line is a row with words in some columns: names tell the coordinates, or the only word is the name of the row."""
     names = before.names(len(tokens), after_row_names=not is_number(tokens[0]))
     named = coordinates_named(names) or (names[0] == "" and _is_labelled(tokens)) if len(names) == len(tokens) else False
     return named and sum(map(is_number, tokens)) >= 3
 
 
 def _has_row_names(data: bytes, start: int, dialect: Dialect) -> bool:
-    """Whether the first fields of rows are their names: words, quoted where values are not, or numbers from 0 or 1 on."""
+    """Whether the first field of rows is their name: a word, a number from 0 or 1 on, or quoted where values are not."""
     first = [row[0] for row in rows_of_head(data, start, dialect)[:_ROWS_LOOKED_AT]]
     if _ROW_NAME.match(data, start) or not is_number(first[0]):
         return True
@@ -181,25 +190,27 @@ def _has_row_names(data: bytes, start: int, dialect: Dialect) -> bool:
 
 
 def _numbers_in(line: bytes) -> bool:
+    """Whether a line holds a number."""
     return any(map(is_number, dialect_of(line).split(line)))
 
 
 def _are_column_numbers(tokens: list[bytes]) -> bool:
-    """Whether fields are 0, 1, 2..., but for an empty first: what stands for names where columns have none."""
+    """Whether fields are 0, 1, 2..., maybe behind an empty one: programs write that where columns have no names."""
     numbers = tokens[1:] if tokens and not tokens[0] else tokens
     return len(numbers) >= 3 and numbers == [b"%d" % column for column in range(len(numbers))]
 
 
 def _some_whole(data: bytes, start: int, dialect: Dialect, columns: int) -> bool:
-    """Whether there are no rows below, or one of whole numbers only."""
+    """Whether there are no rows below, or one of them holds whole numbers alone."""
     rows = rows_of_head(data, start, dialect)[:_ROWS_LOOKED_AT]
     return not rows or any(len(row) != columns or all(field.lstrip(b"+-").isdigit() for field in row) for row in rows[:-1] or rows)
 
 
 def _is_labelled(tokens: list[bytes]) -> bool:
-    """Whether a row is a word, and three numbers or more."""
+    """Whether a row is a word with three or more numbers behind it."""
     return len(tokens) >= 4 and bool(tokens[0]) and not is_number(tokens[0]) and all(map(is_number, tokens[1:]))
 
 
 def _all_labelled(data: bytes, start: int, dialect: Dialect, columns: int) -> bool:
+    """Whether all of the first rows are so, with this number of columns."""
     return all(len(row) == columns and _is_labelled(row) for row in rows_of_head(data, start, dialect)[:_ROWS_LOOKED_AT][:-1])

@@ -1,4 +1,4 @@
-"""Rows of numbers in text, read a block at a time: no Python loop over rows, and errors that name the line.
+"""Reads rows of numbers in text, block by block: without a Python loop over rows, and with errors that name the line.
 
 Letters: R rows, T numbers in all of them. A row is a line with at least one number on it.
 """
@@ -19,11 +19,11 @@ from lpdif.text import counted
 
 Bytes = NDArray[np.uint8]
 
-BLOCK_BYTES = 1 << 20  # bytes read at once: bounds the memory beside the result to some ten megabytes
-MOST_NUMBERS_IN_LINE = 1 << 20  # numbers on one line; more is no row of any format
+BLOCK_BYTES = 1 << 20  # So much text is read at once, which limits the memory beside the result to some ten megabytes.
+MOST_NUMBERS_IN_LINE = 1 << 20  # No format has rows of more numbers.
 LONGEST_LINE = 1 << 26  # bytes
 
-# how NaN and infinity have been written by Windows, at one time or another, and what stands in tables for a number that is missing
+# how different versions of Windows write NaN and infinity, and what tables hold in place of a missing number
 NOT_A_NUMBER = re.compile(
     rb"[+-]?(?:nan\([a-z0-9]*\)|1\.#(?:qnan|snan|ind|inf)0*)|<?na>?|n/a|#n/a|null|none|missing|-{1,2}|\?+",
     re.IGNORECASE,
@@ -32,7 +32,7 @@ _FORTRAN = re.compile(rb"(?<=[\d.])[dD](?=[+-]?\d)")  # begins the exponent of a
 
 
 def number_of(word: bytes) -> float:
-    """The number that a word is, in any spelling. Raises ValueError where it is none."""
+    """A word as a number, in any spelling; NaN for a missing number. Raises ValueError where it is none."""
     try:
         return float(word)
     except ValueError:
@@ -41,10 +41,10 @@ def number_of(word: bytes) -> float:
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbers of R rows.
+    """The numbers of R rows.
 
-    values (T,) float64, row after row; counts (R,) numbers of each row; lines (R,) the line, from 0, of each row;
-    end: the byte after the last row's line
+    values (T,) float64, row after row; counts (R,) numbers in each row; lines (R,) the line of each row, from 0; end: the byte behind the
+    line of the last row.
     """
 
     values: NDArray[np.float64]
@@ -57,10 +57,6 @@ class Rows:
         """(R,) index into `values` of each row's first number."""
         return np.cumsum(self.counts) - self.counts
 
-    def same_counts(self) -> bool:
-        """Whether all rows have equally many numbers, so that `values` is a table."""
-        return bool(len(self.counts)) and bool((self.counts == self.counts[0]).all())
-
 
 def read_rows(
     text: Text,
@@ -71,12 +67,12 @@ def read_rows(
     prepare: Callable[[Bytes], Bytes] | None = None,
     bare: bool = False,
 ) -> Rows:
-    """Reads rows of numbers from the byte `start` on; fewer than `rows` if the text ends before.
+    """Reads rows of numbers from the byte `start` on; fewer than `rows` where the text ends before.
 
-    rows: how many (None: all); columns: numbers each must have (None: any); keyword: only lines that begin with this
-    word, in small or capital letters, are rows, and it is not part of them; bare: whether it may stand alone;
-    prepare: changes the bytes of a block, one for one, before they are read.
-    Raises InputError naming the line for what is not a number and for rows of another length.
+    rows: how many to read (None: all); columns: how many numbers each must have (None: any); keyword: only lines that begin with this word,
+    in small or capital letters, are rows, and it is not part of them; bare: whether it may be alone on a line; prepare: changes the bytes
+    of a block, one for one, before they are read. Raises InputError naming the line for a word that is no number, and for a row of another
+    length.
     """
     values: list[NDArray[np.float64]] = []
     counts: list[IntArray] = []
@@ -116,9 +112,9 @@ def read_rows(
 
 
 def read_table(text: Text, start: int, count: int, columns: int, thing: str) -> tuple[NDArray[np.float64], int]:
-    """Reads exactly `count` rows of `columns` numbers: (count, columns), and the byte after them.
+    """Reads exactly `count` rows of `columns` numbers: a table (count, columns), and the byte behind it.
 
-    Raises InputError where the text cannot hold so many (before anything is read) or ends early.
+    Raises InputError where the text is too short for so many, before anything is read, and where it ends early.
     """
     room = (len(text.data) - start + 1) // (2 * columns) if columns else 0  # a number and its separator take two bytes
     if count > room:
@@ -133,7 +129,7 @@ def read_table(text: Text, start: int, count: int, columns: int, thing: str) -> 
 
 
 class CutRow(InputError):
-    """The last line of the file is too short: most likely the file is cut off there. `before`: whole rows before it."""
+    """The last line of the file is too short, most likely because the file is cut off there. before: the number of whole rows."""
 
     before = 0
 
@@ -157,7 +153,7 @@ def _check_counts(text: Text, count: IntArray, lines: IntArray, columns: int | N
 
 
 def _without_comments(block: Bytes, marks: tuple[bytes, ...]) -> Bytes:
-    """Blanks the block from each of the marks to the end of the line; but 1.#QNAN is a number that is none."""
+    """The block with blanks from each of the marks to the end of its line; but 1.#QNAN is no comment."""
     raw = block.tobytes()
     if not any(mark in raw for mark in marks):
         return block
@@ -166,7 +162,7 @@ def _without_comments(block: Bytes, marks: tuple[bytes, ...]) -> Bytes:
 
 
 def _numbers_per_line(block: Bytes, line_ends: IntArray) -> IntArray:
-    """Words on each line. Control characters count as blanks here, and are found out when the words are read."""
+    """The number of words on each line. Control characters count as blanks here; `_numbers` reports them."""
     if not len(line_ends):
         return np.zeros(0, dtype=np.int64)
     word = block > 32
@@ -177,7 +173,7 @@ def _numbers_per_line(block: Bytes, line_ends: IntArray) -> IntArray:
 
 
 def _numbers(text: Text, block: Bytes, count: IntArray, lines: IntArray, all_lines: IntArray) -> NDArray[np.float64]:
-    """The numbers of a block. count, lines: of its rows; all_lines: of all its lines, those without numbers too."""
+    """The numbers of a block. count, lines: of its rows; all_lines: the numbers of all its lines, also of those without numbers."""
     raw = block.tobytes()
     words = raw.split()
     if len(words) != count.sum():
@@ -210,7 +206,7 @@ def _is_number(word: bytes) -> bool:
 
 
 def _only_lines(block: Bytes, line_ends: IntArray, keyword: bytes) -> tuple[Bytes, IntArray, IntArray]:
-    """The lines that begin with the keyword, without it: their bytes, their ends among these, and which lines they are."""
+    """The lines that begin with the keyword, with blanks in its place: their bytes, the ends of lines in these, and which lines they are."""
     last = len(block) - 1
     begins = np.concatenate([[0], line_ends[:-1]]) if len(line_ends) else line_ends
     place = begins

@@ -1,8 +1,8 @@
-"""Points as columns of text: XYZ, TXT, CSV, ASC and PTS, with or without names of the columns.
+"""Reads points from tables in text: XYZ, TXT, CSV, ASC and PTS, with or without names of the columns.
 
-Columns are parted by blanks, tabs, commas or semicolons; see `dialect`. Names come from a first line that is no numbers, a comment
-or not; a first line that is one whole number is the count of points (PTS), and another may stand before the points of each further
-scan. Without names, values tell what a column is. COLMAP's points have a reader of their own.
+Columns are separated by blanks, tabs, commas, semicolons or bars; see `dialect`. A line of words before the rows, a comment or not, names
+the columns; without names, the values tell what a column is. A first line of one whole number is the count of points (PTS), and another
+one may stand before the points of each further scan. COLMAP's points have a reader of their own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lpdif.io.table.axis_names import says_an_axis
 from lpdif.io.table.columns import coordinate_columns, coordinates_named, list_names, may_be_coordinates, plain, scan_of_columns
 from lpdif.io.table.dialect import (
     CERTAIN_DELIMITERS,
-    commas_say_both,
     dialect_of,
+    has_ambiguous_commas,
     has_decimal_commas,
     in_plain_letters,
     is_number,
-    parts_thousands,
+    separates_thousands,
     without_quotes,
 )
 from lpdif.io.table.header import COMMENT, COMMENTS, Layout, head_rows, layout_of, rows_of_head
@@ -40,13 +40,13 @@ ENDINGS = (".xyz", ".txt", ".csv", ".asc", ".pts", ".tsv", ".dat", ".neu", ".xyz
 
 _HAS_DECIMAL_COMMA = re.compile(rb"(?m)^[^\n#/%!]*\d,\d")
 _HAS_DECIMAL_POINT = re.compile(rb"(?m)^[^\n#/%!]*\.\d")
-_RASTER = re.compile(rb"\s*n(?:cols|rows)[ \t]+\d+\s+n(?:cols|rows)[ \t]+\d+\s", re.IGNORECASE)  # the head of an ESRI grid
+_RASTER = re.compile(rb"\s*n(?:cols|rows)[ \t]+\d+\s+n(?:cols|rows)[ \t]+\d+\s", re.IGNORECASE)  # how an ESRI grid begins
 _NEXT_COUNT = re.compile(
     rb"(?:\s*+(?:#|//|%|!)[^\n]*\n)*+\s*\d{1,18}[ \t]*(?:(?:#|//|%|!)[^\n]*|\r)?(?:\n|$)"
-)  # of another scan, behind comments
-_RASTER_ROWS = 200  # rows that tell a raster
-_MOST_TABLE_COLUMNS = 20  # columns; more, in one row or all alike, are no values of points
-_RASTER_STEP = 0.35  # of the spread of all numbers: the step from one to the next in a raster
+)  # of the points of another scan, maybe behind comments
+_RASTER_ROWS = 200  # So many rows are enough to recognise a raster.
+_MOST_TABLE_COLUMNS = 20  # A table with more columns is refused where it is a single row, or a raster.
+_RASTER_STEP = 0.35  # of the spread of all numbers: the largest median step from one number of a raster to the next
 _AS_POINTS = "export it as points: a line of x, y and z for each"
 _PLAIN_NUMBERS = "export numbers with a decimal point, and with nothing to part their thousands"
 
@@ -65,14 +65,14 @@ def is_table(source: Source) -> bool:
 
 
 def has_row(data: bytes) -> bool:
-    """Whether a line of the text, wherever it stands, is of numbers alone, and of two at least."""
+    """Whether some line of the text consists of two or more numbers."""
     lines = (line.strip() for line in without_quotes(in_plain_letters(data)).split(b"\n"))
     rows = (dialect_of(line, has_decimal_commas([line])).split(line) for line in lines)
     return any(len(row) >= 2 and all(map(is_number, row)) for row in rows)
 
 
 def read_text(source: Source) -> Scan:
-    """Reads points from columns of text. Raises InputError naming the line of a row that is no numbers or has another length."""
+    """Reads points from a table. Raises InputError naming the line of a row that has another length or a word in place of a number."""
     text = as_text(source)
     text = Text(source, in_plain_letters(text.data))
     if zeros := source.data.count(0):
@@ -88,16 +88,16 @@ def read_text(source: Source) -> Scan:
         raise source.error(
             f"rows of {counted(layout.columns, 'number')}, where a point needs x, y and z", "save the points with three coordinates"
         )
-    if len(layout.names) != layout.columns and parts_thousands(head_rows(text.data)):
+    if len(layout.names) != layout.columns and separates_thousands(head_rows(text.data)):
         raise source.error(f"thousands are parted within its numbers, as in {_shown(text, layout)!r}", _PLAIN_NUMBERS)
-    if layout.dialect.decimal_comma and commas_say_both(head_rows(text.data)):
+    if layout.dialect.decimal_comma and has_ambiguous_commas(head_rows(text.data)):
         raise source.error(f"its commas may be decimal points or part columns, as in {_shown(text, layout)!r}", _PLAIN_NUMBERS)
     values, dropped = _values(text, layout)
     names, doubt = layout.names, ""
     if not names:
         _refuse_raster(source, values)
     if len(names) != layout.columns or not coordinates_named(names):
-        names, doubt = _guessed(source, layout, values, dropped)
+        names, doubt = _infer_names(source, layout, values, dropped)
     if layout.dialect.decimal_comma:
         log.info("%s: commas in its numbers taken as decimal points", source.name)
     taken = list_names([name if column not in dropped else "" for column, name in enumerate(names)])
@@ -110,13 +110,13 @@ def read_text(source: Source) -> Scan:
 
 
 def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
-    """Raises InputError for a table without names that is wide and of one kind, heights from left to right, or one row of all points."""
+    """Raises InputError for a table without names that has many columns and is a raster of heights, or a single row of all points."""
     rows, columns = values.shape
     if columns <= _MOST_TABLE_COLUMNS:
         return
     if rows == 1:
         raise source.error(f"one row of {counted(columns, 'number')}, where each point has a row of its own", _AS_POINTS)
-    # in a raster a number is near the next one, among the first columns too, which else are x, y and z
+    # in a raster each number is near the next one, also in the first columns, which would be x, y and z
     sample = values[:: max(1, rows // _RASTER_ROWS)]
     finite = sample[np.isfinite(sample)]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -127,13 +127,16 @@ def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
 
 
 def _median_size(values: NDArray[np.float64]) -> float:
-    """The median of what is finite among values of any shape, without their signs; 0 where nothing is."""
+    """The median of the absolute finite values; 0 where there are none."""
     finite = np.abs(values[np.isfinite(values)])
     return float(np.median(finite)) if len(finite) else 0.0
 
 
-def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], dropped: set[int]) -> tuple[list[str], str]:
-    """Names of columns by their values, where their own do not say x, y and z, and what is in doubt; what is no coordinate keeps its own."""
+def _infer_names(source: Source, layout: Layout, values: NDArray[np.float64], dropped: set[int]) -> tuple[list[str], str]:
+    """Names of columns by their values, where the file's names do not tell x, y and z; and what else the columns might be.
+
+    Columns that cannot be coordinates keep their names. dropped: columns of words.
+    """
     names, usable = [""] * layout.columns, list(range(layout.columns))
     if layout.names:
         if len(layout.names) == layout.columns:
@@ -157,13 +160,13 @@ def _guessed(source: Source, layout: Layout, values: NDArray[np.float64], droppe
 
 
 def _shown(text: Text, layout: Layout) -> str:
-    """The first row, for a message."""
+    """The first row, shortened for a message."""
     end = text.data.find(b"\n", layout.start)
     return text.data[layout.start : end if end >= 0 else None][:60].strip().decode("utf-8", "replace")
 
 
 def _values(text: Text, layout: Layout) -> tuple[NDArray[np.float64], set[int]]:
-    """The table (N, C), and its columns that hold words instead of numbers (as NaN)."""
+    """The table (N, C), and the columns of it that hold words, which are NaN."""
     words = _columns_of_words(text, layout)
     if words or _has_gaps(text, layout):
         values = _slow_values(text, layout, words)
@@ -182,7 +185,7 @@ def _values(text: Text, layout: Layout) -> tuple[NDArray[np.float64], set[int]]:
 
 
 def _check_number(text: Text, layout: Layout, number: int) -> None:
-    """Raises InputError where the file holds another number of points than its head says."""
+    """Raises InputError where the file holds another number of points than its header says."""
     if layout.count is not None and layout.count > number:
         raise text.source.cut(number, layout.count, "point")
     if layout.count is not None and layout.count < number:
@@ -190,7 +193,7 @@ def _check_number(text: Text, layout: Layout, number: int) -> None:
 
 
 def _further_scans(text: Text, layout: Layout, start: int) -> NDArray[np.float64]:
-    """The numbers of the scans behind the first, each after a line with the count of its points."""
+    """The numbers of all scans behind the first. A line with the count of its points is before each."""
     rows = read_rows(text, start, prepare=layout.dialect.with_blanks)
     first, heads = rows.values[rows.starts], np.zeros(len(rows.counts), dtype=bool)
     numbers, place = [layout.count], 0
@@ -212,7 +215,7 @@ def _further_scans(text: Text, layout: Layout, start: int) -> NDArray[np.float64
 
 
 def _check_points(text: Text, layout: Layout) -> None:
-    """Raises InputError where numbers have decimal commas in some rows and points in others: one of them may part thousands."""
+    """Raises InputError where some rows have decimal commas and others points, since one of these may separate thousands."""
     if not layout.dialect.commas_are_decimal:
         return
     comma, point = (pattern.search(text.data, layout.start) for pattern in (_HAS_DECIMAL_COMMA, _HAS_DECIMAL_POINT))
@@ -223,7 +226,7 @@ def _check_points(text: Text, layout: Layout) -> None:
 
 
 def _has_gaps(text: Text, layout: Layout) -> bool:
-    """Whether fields are empty somewhere, so that columns cannot be told by counting numbers."""
+    """Whether some fields are empty, so that counting numbers does not tell their columns."""
     if layout.dialect.delimiter not in (b",", *CERTAIN_DELIMITERS):
         return False
     delimiter = re.escape(layout.dialect.delimiter)
@@ -232,7 +235,7 @@ def _has_gaps(text: Text, layout: Layout) -> bool:
 
 
 def _columns_of_words(text: Text, layout: Layout) -> set[int]:
-    """The columns with a word in the first row, or in another of the head if their name is not that of a coordinate."""
+    """The columns that hold a word in the first row; or, where their name is not that of a coordinate, in one of the first rows."""
     rows = rows_of_head(text.data, layout.start, layout.dialect)
     words = {column for row in rows[:1] for column, field in enumerate(row) if field and not is_number(field)}
     for column in _may_hold_words(layout) - words:
@@ -242,13 +245,16 @@ def _columns_of_words(text: Text, layout: Layout) -> set[int]:
 
 
 def _may_hold_words(layout: Layout) -> set[int]:
-    """The columns that are no coordinates, by their names."""
+    """The columns that may hold words: those whose names are not of coordinates, where names tell the coordinates."""
     coordinates = coordinate_columns(layout.names) if len(layout.names) == layout.columns else []
     return set(range(layout.columns)) - set(coordinates) if coordinates else set()
 
 
 def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.float64]:
-    """Rows with empty fields or words, field by field: NaN for what is empty. Adds to `words` the columns where some are found."""
+    """The table (N, C) of rows with empty fields or words, which become NaN; read field by field.
+
+    Adds further columns of words to `words`. Raises InputError naming the line of a row that is wrong.
+    """
     first = text.data.count(b"\n", 0, layout.start)
     rows: list[list[float]] = []
     may_hold = _may_hold_words(layout)
@@ -277,7 +283,7 @@ def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.floa
 
 
 def _whole(column: NDArray[np.float64]) -> NDArray[np.generic]:
-    """Labels and counts as integers: a column of whole numbers only."""
+    """A column as integers, where it holds whole numbers alone, as labels and counts do."""
     if len(column) and np.isfinite(column).all() and (column == np.rint(column)).all() and np.abs(column).max() < 2**31:
         return column.astype(np.int32)
     return column
