@@ -234,7 +234,7 @@ def edge_faces(faces: IntArray) -> dict[tuple[int, int], list[int]]:
     return found
 
 
-def face_parts(faces: IntArray, chosen: BoolArray) -> list[set[int]]:
+def face_components(faces: IntArray, chosen: BoolArray) -> list[set[int]]:
     """The chosen faces, flooded over shared edges."""
     beside: dict[int, set[int]] = defaultdict(set)
     for sharing in edge_faces(faces).values():
@@ -263,7 +263,7 @@ def trim(vertices: FloatArray, faces: IntArray, supported: BoolArray, largest_ho
     kept = {f for f, face in enumerate(faces.tolist()) if all(supported[v] for v in face)}
     lost = np.array([f not in kept for f in range(len(faces))], dtype=bool)
     border = {sharing[0] for sharing in edge_faces(faces).values() if len(sharing) == 1}
-    for part in face_parts(faces, lost):
+    for part in face_components(faces, lost):
         if not part & border and sum(face_area(vertices, faces[f]) for f in part) <= largest_hole:
             kept |= part
     return kept

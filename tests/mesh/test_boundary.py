@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from lpdif.geometry import Surface, face_areas
 from lpdif.mesh.boundary import border_distance, cut_at, inland, smooth_boundary
-from lpdif.mesh.topology import border_vertices, edge_numbers, edges_of
+from lpdif.mesh.topology import boundary_vertices, edge_numbers, edges_of
 from lpdif.points.coverage import Coverage
 
 FloatArray = NDArray[np.float64]
@@ -251,4 +251,4 @@ def test_cutting_agrees_with_clipping_each_triangle(step: float, level: float, s
     assert (np.cross(b - a, c - a)[:, 2] > 0).all()  # as all were
     if level == 1e9:
         np.testing.assert_array_equal(found.faces, mesh.faces)
-    assert border_vertices(found).any() == (len(found.faces) > 0)
+    assert boundary_vertices(found).any() == (len(found.faces) > 0)

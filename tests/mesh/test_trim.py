@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from shapes import as_mesh
 
 from lpdif.geometry import Surface, face_areas, keep_faces
-from lpdif.mesh.topology import edge_numbers, edges_of, face_parts
+from lpdif.mesh.topology import edge_numbers, edges_of, face_components
 from lpdif.mesh.trim import large_parts, opposing, trim
 
 BoolArray = NDArray[np.bool_]
@@ -64,9 +64,9 @@ def test_edges_agree_with_a_dictionary(faces: int) -> None:
 def test_parts_agree_with_a_flood(faces: int, share: float, vertices: int) -> None:
     given = random_faces(faces, vertices, seed=faces)
     chosen = np.random.default_rng(1).random(faces) < share
-    found = face_parts(given, edge_numbers(given)[0], chosen)
+    found = face_components(given, edge_numbers(given)[0], chosen)
     assert (found[~chosen] == -1).all()
-    expected = naive.face_parts(given, chosen)
+    expected = naive.face_components(given, chosen)
     assert sorted(map(sorted, expected)) == sorted(np.nonzero(found == k)[0].tolist() for k in range(found.max(initial=-1) + 1))
 
 

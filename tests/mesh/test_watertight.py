@@ -16,7 +16,7 @@ from lpdif.arrays import unit_rows
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, keep_faces, vertex_normals
 from lpdif.lattice_keys import unpack_keys
-from lpdif.mesh.topology import border_vertices, edge_numbers, face_parts, is_closed_manifold
+from lpdif.mesh.topology import boundary_vertices, edge_numbers, face_components, is_closed_manifold
 from lpdif.mesh.watertight import close, crossings, is_outward, known_sides, outer_skins, smoothstep, surface_cells
 from lpdif.mesh_queries import winding_numbers
 from lpdif.surface.marching_cubes import marching_cubes
@@ -63,7 +63,7 @@ def as_trimesh(surface: Surface) -> trimesh.Trimesh:
 
 def bodies(surface: Surface) -> list[trimesh.Trimesh]:
     """The parts, by volume."""
-    parts = face_parts(surface.faces, edge_numbers(surface.faces)[0], np.ones(len(surface.faces), bool))
+    parts = face_components(surface.faces, edge_numbers(surface.faces)[0], np.ones(len(surface.faces), bool))
     return sorted((as_trimesh(keep_faces(surface, parts == part)[0]) for part in range(parts.max() + 1)), key=lambda body: body.volume)
 
 
@@ -81,7 +81,7 @@ def assert_closed(surface: Surface) -> trimesh.Trimesh:
 
 def inland(surface: Surface, spacings: float) -> FloatArray:
     """Vertices farther than this from the rim, but for those next to a lattice point."""
-    off = cKDTree(surface.vertices[border_vertices(surface)]).query(surface.vertices)[0]
+    off = cKDTree(surface.vertices[boundary_vertices(surface)]).query(surface.vertices)[0]
     part = np.abs(surface.vertices / STEP - np.rint(surface.vertices / STEP))
     return surface.vertices[(off > spacings * SPACING) & ((part < 1e-6) | (part > 2e-3)).all(1)]
 

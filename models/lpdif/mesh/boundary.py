@@ -16,7 +16,7 @@ from scipy.special import log_ndtr
 
 from lpdif.arrays import FloatArray
 from lpdif.geometry import Surface, keep_faces
-from lpdif.mesh.topology import open_vertices
+from lpdif.mesh.topology import boundary_vertices_if_oriented
 from lpdif.mesh.trim import pinholes
 from lpdif.points.coverage import Around, Coverage, View
 from lpdif.points.neighbours import query
@@ -35,7 +35,7 @@ def smooth_boundary(surface: Surface, cover: Coverage, beyond: float, largest_ho
     Only what hangs together with the surface's own border is cut, or is larger than `largest_hole` (V,), world units squared: a thin spot
     amid the points is no rim.
     """
-    border = open_vertices(surface.faces, len(surface.vertices))
+    border = boundary_vertices_if_oriented(surface.faces, len(surface.vertices))
     if not border.any():
         return surface
     around = cover.around(surface.vertices)

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.geometry import Surface, face_areas, vertex_normals
-from lpdif.mesh.topology import edge_numbers, face_parts, vertex_parts
+from lpdif.mesh.topology import edge_numbers, face_components, vertex_components
 from lpdif.points.neighbours import query
 
 ASKED = 12  # points asked for their normals
@@ -57,7 +57,7 @@ def pinholes(surface: Surface, chosen: NDArray[np.bool_], largest: FloatArray) -
     around = np.nonzero(involved[surface.faces].any(1))[0]
     doubtful = np.asarray(chosen[around])
     number, count = edge_numbers(surface.faces[around])
-    parts = face_parts(surface.faces[around], number, doubtful)[doubtful]
+    parts = face_components(surface.faces[around], number, doubtful)[doubtful]
     on_border = (count[number] == 1).reshape(3, -1).any(0)[doubtful]
     total = parts.max() + 1
     touches = np.bincount(parts[on_border], minlength=total) > 0
@@ -70,7 +70,7 @@ def large_parts(surface: Surface, weight: FloatArray, least: float, of: IntArray
     """(F,) faces of parts, connected over vertices, whose summed weight (F,) is at least `least`. The heaviest part always stays; where parts
     are pieces of something, whose number `of` (V,) tells, the heaviest piece of each."""
     vertex = surface.faces[:, 0]
-    part = vertex_parts(surface)[vertex]
+    part = vertex_components(surface)[vertex]
     sums = np.bincount(part, weight)
     good = sums >= least
     whole = np.zeros(len(sums), np.int64)

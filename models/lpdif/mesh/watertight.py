@@ -30,7 +30,7 @@ from lpdif.errors import InputError
 from lpdif.geometry import Surface, face_normals, keep_faces, vertex_normals
 from lpdif.lattice_keys import pack_keys, unpack_keys
 from lpdif.mesh.sparse_lattice import CORNERS, OFFSETS, SparseLattice, common_rows, contains, corners_of, distinct, followed, zero_surface
-from lpdif.mesh.topology import border_vertices, edge_numbers, face_parts, is_closed_manifold, sides_of
+from lpdif.mesh.topology import boundary_vertices, edge_numbers, face_components, half_edges, is_closed_manifold
 from lpdif.mesh_queries import winding_numbers
 from lpdif.points.neighbours import query
 
@@ -81,7 +81,7 @@ def check_faces(surface: Surface, longest: float) -> None:
     """Raises InputError for a surface without faces, and for one with a side longer than `longest`."""
     if len(surface.faces) == 0:
         raise InputError("a surface without faces cannot be closed", "give a surface with faces")
-    start, end = sides_of(surface.faces)
+    start, end = half_edges(surface.faces)
     length = float(np.linalg.norm(surface.vertices[end] - surface.vertices[start], axis=1).max())
     if length > longest:
         raise InputError(f"a surface with faces {length:.3g} long is too coarse to be closed", f"split its faces to at most {longest:.3g}")
@@ -90,7 +90,7 @@ def check_faces(surface: Surface, longest: float) -> None:
 def is_outward(surface: Surface, offset: float) -> bool:
     """Of a closed surface: just inside each part the winding number is 1, just outside 0. `offset`: how far is just."""
     number, _ = edge_numbers(surface.faces)
-    parts = face_parts(surface.faces, number, np.ones(len(surface.faces), bool))
+    parts = face_components(surface.faces, number, np.ones(len(surface.faces), bool))
     normals = face_normals(surface)
     area = np.linalg.norm(normals, axis=1)
     order = np.lexsort((-area, parts))
@@ -104,7 +104,7 @@ def is_outward(surface: Surface, offset: float) -> bool:
 
 def averaging(faces: IntArray, count: int) -> csr_array:
     """(V, V) matrix that takes half of a vertex's value and half of the mean of its neighbours'."""
-    start, end = sides_of(faces)
+    start, end = half_edges(faces)
     ones = np.ones(2 * len(start))
     beside = coo_matrix((ones, (np.concatenate([start, end]), np.concatenate([end, start]))), shape=(count, count)).tocsr()
     degree = np.asarray(beside.sum(1)).reshape(-1)
@@ -154,7 +154,7 @@ class Skin:
         self.surface, self.spacing, self.threads = surface, spacing, threads
         self.tree = cKDTree(surface.vertices)
         self.normals = vertex_normals(surface)
-        border = border_vertices(surface)
+        border = boundary_vertices(surface)
         self.known, self.signs = known_sides(surface, np.where(border[:, None], 0.0, self.normals), step)
         smooth, average = self.normals, averaging(surface.faces, len(surface.vertices))
         for _ in range(SMOOTHINGS):
@@ -256,7 +256,7 @@ def supported_parts(solid: Surface, surface: Surface, edge: float) -> Surface:
     held = surface_cells(surface, edge)
     cells = pack_keys(np.floor(solid.vertices[solid.faces].mean(1) / edge).astype(np.int64))
     number, _ = edge_numbers(solid.faces)
-    parts = face_parts(solid.faces, number, np.ones(len(solid.faces), bool))
+    parts = face_components(solid.faces, number, np.ones(len(solid.faces), bool))
     skin = outer_skins(solid, parts)[parts]
     good = np.bincount(skin, contains(held, cells)) > 0
     return keep_faces(solid, good[skin])[0]

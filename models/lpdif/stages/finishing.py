@@ -14,7 +14,7 @@ from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
 from lpdif.mesh.simplify import simplify
-from lpdif.mesh.topology import without_pinches
+from lpdif.mesh.topology import split_pinched_vertices
 from lpdif.mesh.trim import large_parts, opposing, trim
 from lpdif.mesh.watertight import close
 from lpdif.points.coverage import Coverage
@@ -80,7 +80,7 @@ def trimmed(surface: Surface, ready: Prepared, name: str, cover: Coverage, confi
     cut = smooth_boundary(surface, cover, PAST, largest[used])
     if len(cut.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
-    whole = cut if config.watertight else without_pinches(cut)
+    whole = cut if config.watertight else split_pinched_vertices(cut)
     if whole is not surface:  # which leaves crumbs of what lay beyond the rim
         whole = without_small_components(whole, cover.around(whole.vertices).spacing)[0]
     return whole if config.watertight else fill_holes(whole, cover, HOLE, ready.spacing)

@@ -17,7 +17,7 @@ from lpdif.core.regions import RegionLattice, between_points, region_lattices
 from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
-from lpdif.mesh.topology import count_loops
+from lpdif.mesh.topology import count_boundary_loops
 from lpdif.points.coverage import Coverage
 from lpdif.points.prepare import Prepared
 from lpdif.stages.finishing import finish, remedy, spanned
@@ -88,7 +88,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
         "regions": len(field.codes.center),
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
-        "open_loops": count_loops(Surface(mesh.vertices, mesh.faces)),
+        "open_loops": count_boundary_loops(Surface(mesh.vertices, mesh.faces)),
     }
     return Reconstruction(mesh, field, facts | ready.facts)
 
