@@ -15,7 +15,7 @@ from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
 from lpdif.mesh.simplify import simplify
 from lpdif.mesh.topology import split_pinched_vertices
-from lpdif.mesh.trim import large_parts, opposing, trim
+from lpdif.mesh.trim import faces_away, large_components, trim
 from lpdif.mesh.watertight import close
 from lpdif.points.coverage import Coverage
 from lpdif.points.neighbours import query
@@ -48,7 +48,7 @@ def without_small_components(surface: Surface, spacing: FloatArray, of: IntArray
     """The surface without the parts that stand for fewer than CRUMB points, by the spacing (V,) of the points around each vertex; and the
     old number of each vertex that is left. of (V,): if parts are pieces of something, of what; the largest piece of each stays."""
     stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
-    return keep_faces(surface, large_parts(surface, stands_for, LEAST_POINTS, of))
+    return keep_faces(surface, large_components(surface, stands_for, LEAST_POINTS, of))
 
 
 def trimmed(surface: Surface, ready: Prepared, name: str, cover: Coverage, config: ReconstructConfig, step: float) -> Surface:
@@ -69,7 +69,7 @@ def trimmed(surface: Surface, ready: Prepared, name: str, cover: Coverage, confi
     if far is not None and far < FAR * ready.spacing:
         return without_small_components(surface, stands_for)[0]
     supported, doubtful = off <= FAR, np.flatnonzero((off > OFF) & (off <= FAR))
-    supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
+    supported[doubtful] = ~faces_away(surface, doubtful, tree, ready.normals, threads)
     largest = np.maximum(HOLE * np.square(np.maximum(around.spacing, ready.spacing)), (2 * spanned(ready, config)) ** 2)
     kept = trim(surface, supported, largest)
     if not kept.any():
