@@ -48,7 +48,7 @@ LONGEST = 3.0  # spacings or lattice steps, the larger, that a face's side may m
 LEAST = 1e-3  # values nearer to zero, in h, are moved off it, and vertices nearer to a lattice point are not taken over
 
 
-def close(surface: Surface, spacing: float, step: float, threads: int = 1) -> Surface:
+def make_watertight(surface: Surface, spacing: float, step: float, threads: int = 1) -> Surface:
     """A closed 2-manifold with outward faces that holds the faces of `surface` wherever it can.
 
     surface: oriented triangles, best the marching-cubes surface of the lattice with this step h: then its vertices, but for those at its

@@ -20,8 +20,8 @@ from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_boundary_loops
 from lpdif.points.coverage import Coverage
 from lpdif.points.prepare import Prepared
-from lpdif.stages.finishing import finish, remedy, spanned
-from lpdif.stages.resolution import HIGHEST, choose, lattice_stride
+from lpdif.stages.finishing import bridge_distance, finish, remedy
+from lpdif.stages.resolution import RESOLUTION, choose, lattice_stride
 from lpdif.storage.models import load_model
 from lpdif.surface.isosurface import extract
 from lpdif.types import Mesh, Progress, Scan, silent
@@ -62,7 +62,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     tree = cKDTree(ready.points)
     cover = Coverage(tree, ready.normals, ready.local_spacing, threads)
     lattices = lattices_around(ready, cover, size, level)
-    far = spanned(ready, config)
+    far = bridge_distance(ready, config)
     spans = gap_regions(ready.points, size, level, far, sum(len(lattice.keys) for lattice in lattices))
     sights = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
     looking = [*zip(lattices, sights, strict=True), *spans]
@@ -100,4 +100,4 @@ def lattices_around(ready: Prepared, cover: Coverage, size: float, level: IntArr
     rows = np.r_[np.arange(len(level)), wide]
     between = between_points(ready.points[rows], ready.normals[rows], GAP * np.r_[ready.local_spacing, cover.spacing[wide]])
     places = np.concatenate([ready.points[rows], between])
-    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, HIGHEST)], 9))
+    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, RESOLUTION.highest_level)], 9))
