@@ -16,8 +16,9 @@ from lpdif.arrays import unit_rows
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, keep_faces, vertex_normals
 from lpdif.lattice_keys import unpack_keys
+from lpdif.mesh.shells import is_outward, outer_shells
 from lpdif.mesh.topology import boundary_vertices, edge_numbers, face_components, is_closed_manifold
-from lpdif.mesh.watertight import crossings, is_outward, known_sides, make_watertight, outer_skins, smoothstep, surface_cells
+from lpdif.mesh.watertight import crossings, known_signs, make_watertight, smoothstep, surface_cells
 from lpdif.mesh_queries import winding_numbers
 from lpdif.surface.marching_cubes import marching_cubes
 
@@ -229,9 +230,9 @@ def test_every_void_has_the_skin_around_it(shift: float) -> None:
     solid = together(*shells, aside, speck)
     solid = Surface(solid.vertices + shift, solid.faces)
     parts = np.repeat(np.arange(6), [len(s.faces) for s in (*shells, aside, speck)])
-    assert outer_skins(solid, parts).tolist() == [0, 0, 2, 2, 4, 2]
+    assert outer_shells(solid, parts).tolist() == [0, 0, 2, 2, 4, 2]
     order = np.random.default_rng(0).permutation(len(parts))
-    assert outer_skins(Surface(solid.vertices, solid.faces[order]), parts[order]).tolist() == [0, 0, 2, 2, 4, 2]
+    assert outer_shells(Surface(solid.vertices, solid.faces[order]), parts[order]).tolist() == [0, 0, 2, 2, 4, 2]
 
 
 BAD = {
@@ -334,7 +335,7 @@ def test_crossings_are_the_vertices_on_the_lattice_edges() -> None:
 
 
 def test_known_sides_are_those_of_the_ball() -> None:
-    keys, signs = known_sides(whole(), vertex_normals(whole()), STEP)
+    keys, signs = known_signs(whole(), vertex_normals(whole()), STEP)
     value = ball()(unpack_keys(keys) * STEP)
     sure = signs != 0
     assert sure.mean() > 0.95
