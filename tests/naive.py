@@ -374,7 +374,7 @@ def thinned(points: np.ndarray, edge: float) -> list[int]:
     return sorted(seen.values())
 
 
-def on_curve(vertex: np.ndarray, values: np.ndarray, here: float) -> np.ndarray:
+def refined_vertex(vertex: np.ndarray, values: np.ndarray, here: float) -> np.ndarray:
     """A vertex on a lattice edge after one Newton step on the parabola through the field at both ends and at the vertex."""
     low = np.floor(vertex).astype(int)
     axis = int((vertex - low).argmax())
