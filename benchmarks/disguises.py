@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lpdif import Scan, load_scan, write_scan
 from lpdif.geometry import Surface, face_areas, face_normals
-from lpdif.mesh.trim import large_parts
+from lpdif.mesh.trim import large_components
 
 FloatArray = NDArray[np.float64]
 
@@ -95,7 +95,7 @@ def look_at(mesh: Path, center: FloatArray) -> Found:
     surface = Surface(made.points - center, made.faces)
     middle, area = surface.vertices[surface.faces].mean(1), face_areas(surface)
     off = np.abs(np.linalg.norm(middle, axis=1) - 1)
-    whole = bool(large_parts(surface, np.ones(len(area)), len(area)).all())
+    whole = bool(large_components(surface, np.ones(len(area)), len(area)).all())
     outward = float((face_normals(surface) * middle).sum()) > 0
     below, above = (float(area[part].sum() / (2 * np.pi * (1 - RIM))) for part in (middle[:, 2] < -RIM, middle[:, 2] > RIM))
     return Found(float((off * area).sum() / area.sum()), whole, outward, below, above)

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from lpdif.arrays import unit_rows
 from lpdif.geometry import surface_points
-from lpdif.mesh.topology import paired_sides, sides_of
+from lpdif.mesh.topology import half_edges, opposite_half_edges
 from lpdif.mesh_queries import closest_points, ray_hits
 from lpdif.types import Mesh
 
@@ -32,9 +32,9 @@ def sharp_edges(mesh: Mesh, degrees: float = SHARP) -> FloatArray:
     """(n, 2, 3) ends of the edges at which the normals of the two faces differ by more than this."""
     a, b, c = mesh.vertices[mesh.faces].transpose(1, 0, 2)
     normals = unit_rows(np.cross(b - a, c - a))
-    first, second = paired_sides(mesh.faces)
+    first, second = opposite_half_edges(mesh.faces)
     cosine = np.einsum("ij,ij->i", normals[first % len(mesh.faces)], normals[second % len(mesh.faces)])
-    start, end = sides_of(mesh.faces)
+    start, end = half_edges(mesh.faces)
     sharp = first[cosine < math.cos(math.radians(degrees))]
     return np.stack([mesh.vertices[start[sharp]], mesh.vertices[end[sharp]]], axis=1)
 

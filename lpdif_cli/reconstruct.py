@@ -12,7 +12,7 @@ import typer
 
 import lpdif
 from lpdif.errors import ModelError, UsageError
-from lpdif.stages.cost import words
+from lpdif.stages.cost import cost_in_words
 from lpdif.storage.safe_open import leads_outside
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
@@ -168,7 +168,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
         expected = work.expected(scan)
-        faces, takes = counted(int(expected["faces"]), "face"), words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
+        faces, takes = counted(int(expected["faces"]), "face"), cost_in_words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
         console.say(f"would make a mesh of about {faces} from {counted(len(scan.points), 'point')} ({scan.name}): {takes}; nothing was written")
         document = {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points), "expected": expected}
         console.result(document, target or STREAM)

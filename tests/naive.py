@@ -20,7 +20,7 @@ from lpdif.core.jets import COEFFICIENTS, JET, POWERS
 from lpdif.core.kde import KDE
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.regions import REGION, SUPPORT, RegionLattice
-from lpdif.mesh.trim import ASKED, LEAST_ALIKE
+from lpdif.mesh.trim import FACING
 from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.surface.marching_cubes import marching_cubes
 
@@ -234,7 +234,7 @@ def edge_faces(faces: IntArray) -> dict[tuple[int, int], list[int]]:
     return found
 
 
-def face_parts(faces: IntArray, chosen: BoolArray) -> list[set[int]]:
+def face_components(faces: IntArray, chosen: BoolArray) -> list[set[int]]:
     """The chosen faces, flooded over shared edges."""
     beside: dict[int, set[int]] = defaultdict(set)
     for sharing in edge_faces(faces).values():
@@ -263,22 +263,22 @@ def trim(vertices: FloatArray, faces: IntArray, supported: BoolArray, largest_ho
     kept = {f for f, face in enumerate(faces.tolist()) if all(supported[v] for v in face)}
     lost = np.array([f not in kept for f in range(len(faces))], dtype=bool)
     border = {sharing[0] for sharing in edge_faces(faces).values() if len(sharing) == 1}
-    for part in face_parts(faces, lost):
+    for part in face_components(faces, lost):
         if not part & border and sum(face_area(vertices, faces[f]) for f in part) <= largest_hole:
             kept |= part
     return kept
 
 
-def opposing(vertices: FloatArray, faces: IntArray, vertex: int, points: FloatArray, normals: FloatArray) -> bool:
-    """Whether the surface at a vertex looks the way of none of the ASKED nearest points."""
+def faces_away(vertices: FloatArray, faces: IntArray, vertex: int, points: FloatArray, normals: FloatArray) -> bool:
+    """Whether the surface at a vertex faces the way of none of the nearest points."""
     total = np.zeros(3)
     for face in faces.tolist():
         if vertex in face:
             a, b, c = (vertices[v] for v in face)
             total += np.cross(b - a, c - a)
     facing = total / max(float(np.linalg.norm(total)), 1e-300)
-    nearest = sorted(range(len(points)), key=lambda p: float(np.linalg.norm(points[p] - vertices[vertex])))[:ASKED]
-    return all(float(normals[p] @ facing) < LEAST_ALIKE for p in nearest)
+    nearest = sorted(range(len(points)), key=lambda p: float(np.linalg.norm(points[p] - vertices[vertex])))[: FACING.neighbours]
+    return all(float(normals[p] @ facing) < FACING.min_cosine for p in nearest)
 
 
 # --- readers --------------------------------------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def thinned(points: np.ndarray, edge: float) -> list[int]:
     return sorted(seen.values())
 
 
-def on_curve(vertex: np.ndarray, values: np.ndarray, here: float) -> np.ndarray:
+def refined_vertex(vertex: np.ndarray, values: np.ndarray, here: float) -> np.ndarray:
     """A vertex on a lattice edge after one Newton step on the parabola through the field at both ends and at the vertex."""
     low = np.floor(vertex).astype(int)
     axis = int((vertex - low).argmax())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +39,9 @@ def model_bytes(place: Path) -> bytes:
 
 def change(config: FitConfig = SHORT, **settings: Any) -> FitConfig:
     return dataclasses.replace(config, **settings)
+
+
+def in_this_process(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], count: int) -> Generator[tuple[int, Any]]:
+    """Work that is not shared out."""
+    for number, job in enumerate(jobs):
+        yield number, work(*job)

@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from lpdif.geometry import Surface, face_areas
-from lpdif.mesh.boundary import border_distance, cut_at, inland, smooth_boundary
-from lpdif.mesh.topology import border_vertices, edge_numbers, edges_of
+from lpdif.mesh.boundary import border_distance, clip, in_pinholes, smooth_boundary
+from lpdif.mesh.topology import boundary_vertices, edge_numbers, edges_of
 from lpdif.points.coverage import Coverage
 
 FloatArray = NDArray[np.float64]
@@ -191,11 +191,13 @@ def parts(*chosen: int) -> NDArray[np.bool_]:
 def test_small_parts_off_the_border_are_inland() -> None:
     mesh = sheet_mesh(1.0, 4.0, 1.0)
     amid, beside, corner = parts(40), parts(20, 40, 41), parts(0)
-    np.testing.assert_array_equal(inland(mesh, amid, np.full(len(mesh.vertices), 3.01)), amid)  # six faces of 1/2 around one vertex
-    assert not inland(mesh, amid, np.full(len(mesh.vertices), 2.99)).any()
-    np.testing.assert_array_equal(inland(mesh, beside, np.full(len(mesh.vertices), 3.01)), parts(20))  # the part around 40 and 41 measures 5
-    np.testing.assert_array_equal(inland(mesh, beside | corner, np.full(len(mesh.vertices), 10.0)), beside)
-    assert not inland(mesh, parts(), np.full(len(mesh.vertices), 10.0)).any()
+    np.testing.assert_array_equal(in_pinholes(mesh, amid, np.full(len(mesh.vertices), 3.01)), amid)  # six faces of 1/2 around one vertex
+    assert not in_pinholes(mesh, amid, np.full(len(mesh.vertices), 2.99)).any()
+    np.testing.assert_array_equal(
+        in_pinholes(mesh, beside, np.full(len(mesh.vertices), 3.01)), parts(20)
+    )  # the part around 40 and 41 measures 5
+    np.testing.assert_array_equal(in_pinholes(mesh, beside | corner, np.full(len(mesh.vertices), 10.0)), beside)
+    assert not in_pinholes(mesh, parts(), np.full(len(mesh.vertices), 10.0)).any()
 
 
 def test_a_closed_surface_comes_back_as_it_is() -> None:
@@ -242,7 +244,7 @@ def test_cutting_agrees_with_clipping_each_triangle(step: float, level: float, s
     rng = np.random.default_rng(seed)
     mesh = Surface(mesh.vertices + step * rng.uniform(-0.2, 0.2, mesh.vertices.shape), mesh.faces)
     values = rng.normal(size=len(mesh.vertices))
-    found = cut_at(mesh, values, level)
+    found = clip(mesh, values, level)
     area, seen = slowly_cut(mesh, values, level)
     assert rounded(found.vertices) == seen
     assert len(found.vertices) == len(seen)  # one vertex on an edge, for both faces there
@@ -251,4 +253,4 @@ def test_cutting_agrees_with_clipping_each_triangle(step: float, level: float, s
     assert (np.cross(b - a, c - a)[:, 2] > 0).all()  # as all were
     if level == 1e9:
         np.testing.assert_array_equal(found.faces, mesh.faces)
-    assert border_vertices(found).any() == (len(found.faces) > 0)
+    assert boundary_vertices(found).any() == (len(found.faces) > 0)

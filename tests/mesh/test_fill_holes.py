@@ -10,8 +10,8 @@ from scipy.spatial import cKDTree
 
 from lpdif.geometry import Surface, keep_faces
 from lpdif.mesh import fill_holes as fill_holes_module
-from lpdif.mesh.fill_holes import AMID, ONE_WAY, surroundings
-from lpdif.mesh.topology import edge_numbers, is_closed_manifold, loops_of, sides_of, without_pinches
+from lpdif.mesh.fill_holes import HOLES, surroundings
+from lpdif.mesh.topology import boundary_loops, edge_numbers, half_edges, is_closed_manifold, split_pinched_vertices
 from lpdif.points.coverage import Coverage
 
 
@@ -101,7 +101,7 @@ def test_holes_that_meet_in_a_vertex_become_one_where_it_is_cut() -> None:
     corner = int(np.argmax(np.bincount(ball().faces.reshape(-1)) == 6))
     opened = without_faces_around(ball(), corner, (0, 2, 4))
     assert fill_holes(opened, 10.0) is opened
-    cut = without_pinches(opened)
+    cut = split_pinched_vertices(opened)
     np.testing.assert_array_equal(cut.vertices[-2:], opened.vertices[[corner, corner]])
     np.testing.assert_array_equal(cut.vertices[cut.faces], opened.vertices[opened.faces])
     filled = fill_holes(cut, 10.0)
@@ -115,8 +115,8 @@ def test_a_flap_that_hangs_on_by_a_vertex_is_cut_off() -> None:
     ring = (np.isin(surface.faces, flap).sum(1) > 0) & ~(surface.faces == flap).all(1)
     ring &= ~(surface.faces == flap[0]).any(1) | (np.isin(surface.faces, flap).sum(1) == 2)
     opened = keep_faces(surface, ~ring)[0]
-    assert shape_of(without_pinches(opened)).body_count == 2
-    assert len(without_pinches(opened).vertices) == len(opened.vertices) + 1
+    assert shape_of(split_pinched_vertices(opened)).body_count == 2
+    assert len(split_pinched_vertices(opened).vertices) == len(opened.vertices) + 1
 
 
 def fans_around(faces: NDArray[np.int64], vertex: int) -> list[set[int]]:
@@ -138,7 +138,7 @@ def test_pinches_are_cut_as_the_slow_twin_cuts_them(seed: int) -> None:
     kept = np.ones(len(surface.faces), bool)
     kept[rng.choice(len(kept), 30 + 5 * seed, replace=False)] = False
     opened = keep_faces(surface, kept)[0]
-    found = without_pinches(opened)
+    found = split_pinched_vertices(opened)
     np.testing.assert_array_equal(found.vertices[found.faces], opened.vertices[opened.faces])
     loops = [[start for start, _ in loop] for loop in traced(opened.faces)]
     for vertex in range(len(opened.vertices)):
@@ -151,7 +151,7 @@ def test_pinches_are_cut_as_the_slow_twin_cuts_them(seed: int) -> None:
 
 def test_a_surface_without_pinches_comes_back_as_it_is() -> None:
     for surface in (ball(), without(ball(), np.eye(3), 0.3), without_faces_around(ball(), 50, (0, 2))):
-        assert without_pinches(surface) is surface
+        assert split_pinched_vertices(surface) is surface
 
 
 def traced(faces: NDArray[np.int64]) -> list[set[tuple[int, int]]]:
@@ -188,9 +188,9 @@ def test_loops_as_the_slow_twin_has_them(seed: int) -> None:
     faces = keep_faces(surface, kept)[0].faces
     number, count = edge_numbers(faces)
     side = np.flatnonzero(count[number] == 1)
-    start, end = (part[side].tolist() for part in sides_of(faces))
+    start, end = (part[side].tolist() for part in half_edges(faces))
     assert max(np.bincount(start)) <= 2
-    loop = loops_of(faces, side).tolist()
+    loop = boundary_loops(faces, side).tolist()
     found = [{(a, b) for a, b, n in zip(start, end, loop, strict=True) if n == number} for number in range(max(loop) + 1)]
     expected = traced(faces)
     assert len(found) == len(expected)
@@ -268,7 +268,8 @@ def test_surroundings_as_the_slow_twin_has_it(seed: int) -> None:
                 normal = np.cross(b - a, c - a) / 2
                 area += float(np.linalg.norm(normal))
                 total += normal
-        expected.append((bool(area >= AMID * (around / (2 * np.pi)) ** 2), bool(np.linalg.norm(total) >= ONE_WAY * area)))
+        surrounded = area >= HOLES.min_surrounding_area * (around / (2 * np.pi)) ** 2
+        expected.append((bool(surrounded), bool(np.linalg.norm(total) >= HOLES.min_mean_normal * area)))
     found = surroundings(surface, middle, length)
     assert list(zip(*(part.tolist() for part in found), strict=True)) == expected
     assert [len(part) for part in surroundings(surface, middle[:0], length[:0])] == [0, 0]

@@ -15,19 +15,19 @@ from lpdif.mesh.sparse_lattice import (
     AXES,
     CORNERS,
     OFFSETS,
-    TILE,
     SparseLattice,
     common_rows,
     contains,
     corners_of,
-    crossed,
+    crossed_cells,
     distinct,
-    followed,
-    joined,
-    reduced,
+    follow_surface,
+    merged,
+    restricted,
     zero_surface,
 )
 from lpdif.mesh.topology import is_closed_manifold
+from lpdif.surface.isosurface import TILE
 from lpdif.surface.marching_cubes import marching_cubes
 
 FloatArray = NDArray[np.float64]
@@ -122,20 +122,20 @@ def test_members_and_common_rows_agree_with_sets(count: int, other: int) -> None
 def test_joined_and_reduced_agree_with_dictionaries(count: int, other: int) -> None:
     a = lattice_of(distinct(some_keys(count, 4, 3)), ball(2))
     b = lattice_of(distinct(some_keys(other, 5, 3)), ball(1))
-    both = joined(a, b)
+    both = merged(a, b)
     assert both.cells.tolist() == sorted({*a.cells.tolist(), *b.cells.tolist()})
     for column in ("value", "distance", "winding"):
         expected = dict(zip(b.corners.tolist(), getattr(b, column).tolist(), strict=True))
         expected |= dict(zip(a.corners.tolist(), getattr(a, column).tolist(), strict=True))
         assert dict(zip(both.corners.tolist(), getattr(both, column).tolist(), strict=True)) == expected
-    again = reduced(both, a.cells)
+    again = restricted(both, a.cells)
     for column, wanted in zip(again, a, strict=True):
         np.testing.assert_array_equal(column, wanted)
 
 
 def test_corner_values_come_cell_by_cell() -> None:
     lattice = lattice_of(distinct(some_keys(40, 6)), ball(3))
-    slices = list(lattice.by_cell(lattice.value))
+    slices = list(lattice.corner_values(lattice.value))
     values = np.concatenate([v for _, v in slices])
     np.testing.assert_array_equal(np.concatenate([lattice.cells[part] for part, _ in slices]), lattice.cells)
     for cell, found in zip(unpack_keys(lattice.cells).tolist(), values, strict=True):
@@ -156,7 +156,7 @@ def test_crossed_cells_and_the_ways_on_agree_with_a_walk(seed: int) -> None:
             for axis, side in itertools.product(range(3), (0, 1)):
                 if len({sign for corner, sign in own.items() if corner[axis] == cell[axis] + side}) == 2:
                     ways.add(tuple(c + (2 * side - 1) * (k == axis) for k, c in enumerate(cell)))
-    found, beyond = crossed(SparseLattice(cells, corners, value, value, value))
+    found, beyond = crossed_cells(SparseLattice(cells, corners, value, value, value))
     assert places(found) == expected
     assert places(beyond) == ways
     assert len(expected) < len(cells)
@@ -166,7 +166,7 @@ def test_crossed_cells_and_the_ways_on_agree_with_a_walk(seed: int) -> None:
 def test_the_whole_surface_is_followed_from_one_cell(radius: float) -> None:
     value = ball(radius)
     low, high = np.full(3, -16), np.full(3, 16)
-    whole = crossed(lattice_of(all_cells(low, high), value))[0]
+    whole = crossed_cells(lattice_of(all_cells(low, high), value))[0]
 
     asked: set[int] = set(whole[:1].tolist())
 
@@ -176,7 +176,7 @@ def test_the_whole_surface_is_followed_from_one_cell(radius: float) -> None:
         asked.update(cells.tolist())
         return lattice_of(cells, value)
 
-    found = followed(lattice_of(whole[:1], value), evaluate, low, high)
+    found = follow_surface(lattice_of(whole[:1], value), evaluate, low, high)
     assert asked <= set(all_cells(low, high).tolist())
     np.testing.assert_array_equal(found.cells, whole)
     np.testing.assert_allclose(found.value, value(unpack_keys(found.corners).astype(np.float64)))
@@ -189,7 +189,7 @@ def test_only_what_is_reached_is_followed() -> None:
         return np.minimum(ball(3.2, (-8, 0, 0))(points), ball(3.2, (8, 0, 0))(points))
 
     low, high = np.array([-13, -6, -6]), np.array([13, 6, 6])
-    whole = crossed(lattice_of(all_cells(low, high), value))[0]
+    whole = crossed_cells(lattice_of(all_cells(low, high), value))[0]
     left = whole[unpack_keys(whole)[:, 0] < 0]
 
     def evaluate(cells: IntArray) -> SparseLattice:
@@ -197,7 +197,7 @@ def test_only_what_is_reached_is_followed() -> None:
         assert ((place >= low) & (place < high)).all()
         return lattice_of(cells, value)
 
-    np.testing.assert_array_equal(followed(lattice_of(left[3:4], value), evaluate, low, high).cells, left)
+    np.testing.assert_array_equal(follow_surface(lattice_of(left[3:4], value), evaluate, low, high).cells, left)
 
 
 def waves(points: FloatArray) -> FloatArray:
@@ -216,7 +216,7 @@ def test_marching_cubes_agrees_with_the_whole_box(shape: str, shift: Place) -> N
 
     low, high = np.array(shift) - 11, np.array(shift) + 11
     lattice = lattice_of(all_cells(low, high), value)
-    sparse = reduced(lattice, crossed(lattice)[0])
+    sparse = restricted(lattice, crossed_cells(lattice)[0])
     assert len(sparse.cells) < len(lattice.cells) / 2
     vertices, faces = marching_cubes(in_box(low, high, value)[1])
     expected = Surface(vertices + low, faces)

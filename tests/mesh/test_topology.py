@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from shapes import as_mesh
 
 from lpdif.geometry import Surface
-from lpdif.mesh.topology import border_vertices, fans, is_closed_manifold, open_sides, open_vertices, paired_sides, sides_of
+from lpdif.mesh.topology import (
+    boundary_half_edges,
+    boundary_vertices,
+    boundary_vertices_if_oriented,
+    fans,
+    half_edges,
+    is_closed_manifold,
+    opposite_half_edges,
+)
 
 IntArray = NDArray[np.int64]
 
@@ -134,7 +142,7 @@ def test_border_vertices_are_the_ends_of_lone_sides(name: str) -> None:
         for a, b in itertools.combinations(range(3), 2):
             count[frozenset((face[a], face[b]))] += 1
     expected = {v for edge, sides in count.items() if sides == 1 for v in edge}
-    found = border_vertices(Surface(np.zeros((int(faces.max()) + 1, 3)), faces))
+    found = boundary_vertices(Surface(np.zeros((int(faces.max()) + 1, 3)), faces))
     assert set(np.flatnonzero(found).tolist()) == expected
 
 
@@ -143,8 +151,8 @@ def test_border_vertices_are_the_ends_of_lone_sides(name: str) -> None:
 def test_open_vertices_are_the_border_vertices_of_consistently_wound_faces(kept: int, seed: int) -> None:
     ball = trimesh.creation.icosphere(subdivisions=3)
     faces = np.random.default_rng(seed).permutation(np.asarray(ball.faces, np.int64))[:kept]
-    expected = border_vertices(Surface(np.zeros((len(ball.vertices), 3)), faces))
-    np.testing.assert_array_equal(open_vertices(faces, len(ball.vertices)), expected)
+    expected = boundary_vertices(Surface(np.zeros((len(ball.vertices), 3)), faces))
+    np.testing.assert_array_equal(boundary_vertices_if_oriented(faces, len(ball.vertices)), expected)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3, 40, 75, 80])
@@ -154,13 +162,13 @@ def test_open_sides_are_those_that_no_other_face_has(kept: int, seed: int) -> No
     faces = np.asarray(ball.faces, dtype=np.int64)[np.sort(np.random.default_rng(seed).permutation(80)[:kept])]
     walked = [(int(face[i]), int(face[(i + 1) % 3])) for i in range(3) for face in faces]
     expected = [number for number, (a, b) in enumerate(walked) if (b, a) not in walked]
-    assert open_sides(faces, len(ball.vertices)).tolist() == expected
+    assert boundary_half_edges(faces, len(ball.vertices)).tolist() == expected
 
 
 @pytest.mark.parametrize("name", [*GOOD, *BROKEN])
 def test_paired_sides_walk_one_edge_both_ways(name: str) -> None:
     faces = {**GOOD, **BROKEN}[name]
-    start, end = sides_of(faces)
+    start, end = half_edges(faces)
     number = len(faces)
     for side in range(3 * number):
         face, corner = side % number, side // number
@@ -170,13 +178,13 @@ def test_paired_sides_walk_one_edge_both_ways(name: str) -> None:
     for side, ends in enumerate(walked):
         on_edge[frozenset(ends)].append(side)
     expected = {tuple(sides) for sides in on_edge.values() if len(sides) == 2 and walked[sides[0]] == walked[sides[1]][::-1]}
-    first, second = paired_sides(faces)
+    first, second = opposite_half_edges(faces)
     assert {(min(p), max(p)) for p in zip(first.tolist(), second.tolist(), strict=True)} == expected
 
 
 @pytest.mark.parametrize(("surface", "more"), [(AT_A_CORNER, 1), (AT_AN_EDGE, 2), (welded(box(0, 0, 0)), 0)])
 def test_every_fan_of_faces_has_a_number(surface: Surface, more: int) -> None:
-    found = fans(surface.faces, *paired_sides(surface.faces))
+    found = fans(surface.faces, *opposite_half_edges(surface.faces))
     corner = surface.faces.T.reshape(-1)
     owners = {fan: set(corner[found == fan].tolist()) for fan in set(found.tolist())}
     assert all(len(vertices) == 1 for vertices in owners.values())

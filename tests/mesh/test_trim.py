@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 from shapes import as_mesh
 
 from lpdif.geometry import Surface, face_areas, keep_faces
-from lpdif.mesh.topology import edge_numbers, edges_of, face_parts
-from lpdif.mesh.trim import large_parts, opposing, trim
+from lpdif.mesh.topology import edge_numbers, edges_of, face_components
+from lpdif.mesh.trim import faces_away, large_components, trim
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -64,9 +64,9 @@ def test_edges_agree_with_a_dictionary(faces: int) -> None:
 def test_parts_agree_with_a_flood(faces: int, share: float, vertices: int) -> None:
     given = random_faces(faces, vertices, seed=faces)
     chosen = np.random.default_rng(1).random(faces) < share
-    found = face_parts(given, edge_numbers(given)[0], chosen)
+    found = face_components(given, edge_numbers(given)[0], chosen)
     assert (found[~chosen] == -1).all()
-    expected = naive.face_parts(given, chosen)
+    expected = naive.face_components(given, chosen)
     assert sorted(map(sorted, expected)) == sorted(np.nonzero(found == k)[0].tolist() for k in range(found.max(initial=-1) + 1))
 
 
@@ -141,25 +141,25 @@ def test_crumbs_are_dropped_and_the_heaviest_stays() -> None:
     surface = together(crumb, grid(4), crumb, grid(3), crumb)
     weight = np.ones(len(surface.faces))
     size = np.repeat([1, 32, 1, 18, 1], [1, 32, 1, 18, 1])
-    np.testing.assert_array_equal(large_parts(surface, weight, 18), size >= 18)
-    np.testing.assert_array_equal(large_parts(surface, weight, 19), size >= 32)
-    np.testing.assert_array_equal(large_parts(surface, weight, 1000), size >= 32)
-    assert large_parts(surface, weight, 0).all()
+    np.testing.assert_array_equal(large_components(surface, weight, 18), size >= 18)
+    np.testing.assert_array_equal(large_components(surface, weight, 19), size >= 32)
+    np.testing.assert_array_equal(large_components(surface, weight, 1000), size >= 32)
+    assert large_components(surface, weight, 0).all()
 
 
 def test_of_the_pieces_of_each_thing_the_heaviest_stays() -> None:
     crumb = Surface(np.eye(3), np.array([[0, 1, 2]]))
     surface = together(crumb, grid(4), crumb, grid(3), crumb)  # a thing in three pieces, and one in two
     of = np.repeat([7, 7, 2, 2, 7], [3, 25, 3, 16, 3])
-    kept = large_parts(surface, np.ones(len(surface.faces)), 1000, of)
+    kept = large_components(surface, np.ones(len(surface.faces)), 1000, of)
     np.testing.assert_array_equal(kept, np.repeat([False, True, False, True, False], [1, 32, 1, 18, 1]))
     of = np.repeat([0, 1, 2, 3, 4], [3, 25, 3, 16, 3])  # all are things of their own
-    assert large_parts(surface, np.ones(len(surface.faces)), 1000, of).all()
+    assert large_components(surface, np.ones(len(surface.faces)), 1000, of).all()
 
 
 def test_parts_that_touch_at_a_vertex_are_one() -> None:
     two = Surface(np.zeros((5, 3)), np.array([[0, 1, 2], [2, 3, 4]]))
-    assert large_parts(two, np.array([1.0, 0.1]), 1.05).all()
+    assert large_components(two, np.array([1.0, 0.1]), 1.05).all()
 
 
 @pytest.mark.parametrize("points", [1, 5, 12, 60])
@@ -169,14 +169,14 @@ def test_opposing_agrees_with_one_vertex_at_a_time(points: int, asked: int) -> N
     place, normals = rng.normal(size=(2, points, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     vertex = rng.permutation(len(BALL.vertices))[:asked]
-    expected = [naive.opposing(BALL.vertices, BALL.faces, v, place, normals) for v in vertex.tolist()]
-    np.testing.assert_array_equal(opposing(ball(), vertex, cKDTree(place), normals), expected)
+    expected = [naive.faces_away(BALL.vertices, BALL.faces, v, place, normals) for v in vertex.tolist()]
+    np.testing.assert_array_equal(faces_away(ball(), vertex, cKDTree(place), normals), expected)
 
 
 def test_the_back_of_what_was_seen_opposes_it_and_its_edge_does_not() -> None:
     """A ball of which the upper half was scanned: at the equator there are points that look the same way, at the pole below none."""
     upper = BALL.vertices[:, 2] >= 0
     tree, normals = cKDTree(BALL.vertices[upper]), BALL.vertices[upper]
-    found = opposing(ball(), np.arange(len(BALL.vertices)), tree, normals)
+    found = faces_away(ball(), np.arange(len(BALL.vertices)), tree, normals)
     assert not found[BALL.vertices[:, 2] > -0.1].any()
     assert found[BALL.vertices[:, 2] < -0.985].all()

@@ -16,8 +16,9 @@ from lpdif.arrays import unit_rows
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, keep_faces, vertex_normals
 from lpdif.lattice_keys import unpack_keys
-from lpdif.mesh.topology import border_vertices, edge_numbers, face_parts, is_closed_manifold
-from lpdif.mesh.watertight import close, crossings, is_outward, known_sides, outer_skins, smoothstep, surface_cells
+from lpdif.mesh.shells import is_outward, outer_shells
+from lpdif.mesh.topology import boundary_vertices, edge_numbers, face_components, is_closed_manifold
+from lpdif.mesh.watertight import crossings, known_signs, make_watertight, smoothstep, surface_cells
 from lpdif.mesh_queries import winding_numbers
 from lpdif.surface.marching_cubes import marching_cubes
 
@@ -63,7 +64,7 @@ def as_trimesh(surface: Surface) -> trimesh.Trimesh:
 
 def bodies(surface: Surface) -> list[trimesh.Trimesh]:
     """The parts, by volume."""
-    parts = face_parts(surface.faces, edge_numbers(surface.faces)[0], np.ones(len(surface.faces), bool))
+    parts = face_components(surface.faces, edge_numbers(surface.faces)[0], np.ones(len(surface.faces), bool))
     return sorted((as_trimesh(keep_faces(surface, parts == part)[0]) for part in range(parts.max() + 1)), key=lambda body: body.volume)
 
 
@@ -81,7 +82,7 @@ def assert_closed(surface: Surface) -> trimesh.Trimesh:
 
 def inland(surface: Surface, spacings: float) -> FloatArray:
     """Vertices farther than this from the rim, but for those next to a lattice point."""
-    off = cKDTree(surface.vertices[border_vertices(surface)]).query(surface.vertices)[0]
+    off = cKDTree(surface.vertices[boundary_vertices(surface)]).query(surface.vertices)[0]
     part = np.abs(surface.vertices / STEP - np.rint(surface.vertices / STEP))
     return surface.vertices[(off > spacings * SPACING) & ((part < 1e-6) | (part > 2e-3)).all(1)]
 
@@ -118,7 +119,7 @@ def opened(name: str) -> Surface:
 
 @cache
 def closed(name: str) -> Surface:
-    return close(opened(name), SPACING, STEP)
+    return make_watertight(opened(name), SPACING, STEP)
 
 
 @pytest.mark.parametrize("name", OPEN)
@@ -139,7 +140,7 @@ def test_the_surface_is_kept_to_the_last_digit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["hemisphere", "ball with a slot"])
 def test_threads_change_nothing(name: str) -> None:
-    again = close(opened(name), SPACING, STEP, threads=3)
+    again = make_watertight(opened(name), SPACING, STEP, threads=3)
     for one, other in zip(closed(name), again, strict=True):
         assert one.dtype == other.dtype
         assert one.tobytes() == other.tobytes()
@@ -156,7 +157,7 @@ def test_the_lid_of_a_hemisphere_is_flat() -> None:
 def test_what_is_given_is_not_written_to() -> None:
     surface = where(whole(), lambda c: c[:, 2] > 0.3)
     before = [array.tobytes() for array in surface]
-    close(surface, SPACING, STEP)
+    make_watertight(surface, SPACING, STEP)
     assert [array.tobytes() for array in surface] == before
 
 
@@ -173,7 +174,7 @@ CLOSED: dict[str, Callable[[], Surface]] = {
 def test_closed_surfaces_come_back_unchanged(name: str) -> None:
     surface = CLOSED[name]()
     assert is_outward(surface, 1e-3 * STEP)
-    assert close(surface, SPACING, STEP) is surface
+    assert make_watertight(surface, SPACING, STEP) is surface
 
 
 @pytest.mark.parametrize("turned", [0, 1, 2])
@@ -185,7 +186,7 @@ def test_shells_that_face_the_wrong_way_are_noticed(turned: int) -> None:
 
 def test_nested_shells_stay_shells() -> None:
     void = on_lattice(ball(0.45))
-    shape = close(together(opened("ball with a hole"), inside_out(void)), SPACING, STEP)
+    shape = make_watertight(together(opened("ball with a hole"), inside_out(void)), SPACING, STEP)
     assert_closed(shape)
     inner, outer = bodies(shape)
     assert inner.volume == pytest.approx(-as_trimesh(void).volume, rel=1e-3)
@@ -196,7 +197,7 @@ def test_nested_shells_stay_shells() -> None:
 def test_a_room_with_a_door_gets_walls() -> None:
     """Faces that look inward bound a room: what is closed is the wall around it."""
     room = inside_out(opened("ball with a slot"))
-    walls = close(room, SPACING, STEP)
+    walls = make_watertight(room, SPACING, STEP)
     shape = assert_closed(walls)
     assert len(bodies(walls)) == 1
     off = np.linalg.norm(shape.vertices - CENTER, axis=1)
@@ -210,7 +211,7 @@ def test_a_closed_room_seen_from_within_gets_walls() -> None:
     """Also with something closed in it: the wall's outer side, which nothing was scanned of, belongs to it."""
     for content in ([], [on_lattice(ball(0.25))]):
         room = together(inside_out(whole()), *content)
-        walls = close(room, SPACING, STEP)
+        walls = make_watertight(room, SPACING, STEP)
         shape = assert_closed(walls)
         assert len(bodies(walls)) == 2 + len(content)
         assert bodies(walls)[0].volume == pytest.approx(-as_trimesh(whole()).volume, rel=1e-3)
@@ -229,9 +230,9 @@ def test_every_void_has_the_skin_around_it(shift: float) -> None:
     solid = together(*shells, aside, speck)
     solid = Surface(solid.vertices + shift, solid.faces)
     parts = np.repeat(np.arange(6), [len(s.faces) for s in (*shells, aside, speck)])
-    assert outer_skins(solid, parts).tolist() == [0, 0, 2, 2, 4, 2]
+    assert outer_shells(solid, parts).tolist() == [0, 0, 2, 2, 4, 2]
     order = np.random.default_rng(0).permutation(len(parts))
-    assert outer_skins(Surface(solid.vertices, solid.faces[order]), parts[order]).tolist() == [0, 0, 2, 2, 4, 2]
+    assert outer_shells(Surface(solid.vertices, solid.faces[order]), parts[order]).tolist() == [0, 0, 2, 2, 4, 2]
 
 
 BAD = {
@@ -244,7 +245,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_closed_is_refused_with_a_remedy(name: str) -> None:
     with pytest.raises(InputError, match=BAD[name][1]) as raised:
-        close(BAD[name][0], SPACING, STEP)
+        make_watertight(BAD[name][0], SPACING, STEP)
     assert raised.value.hint
 
 
@@ -252,7 +253,7 @@ def test_two_parts_stay_two() -> None:
     low, high = (-30, -15, -15), (30, 15, 15)
     left, right = on_lattice(ball(0.9, (-1.2, 0, 0)), low, high), on_lattice(ball(0.7, (1.4, 0, 0)), low, high)
     both = together(where(left, lambda c: c[:, 2] < 0.7), where(right, lambda c: c[:, 1] > -0.5))
-    shape = close(both, SPACING, STEP)
+    shape = make_watertight(both, SPACING, STEP)
     assert_closed(shape)
     small, large = bodies(shape)
     assert small.volume == pytest.approx(BALL * 0.7**3 - cap(0.2, 0.7), rel=0.03)
@@ -263,7 +264,7 @@ def test_two_parts_stay_two() -> None:
 def test_a_flat_sheet_becomes_a_thin_plate() -> None:
     height = 0.037
     sheet = where(on_lattice(lambda points: points[:, 2] - height), lambda c: (np.abs(c[:, :2]) < 1).all(1))
-    plate = close(sheet, SPACING, STEP)
+    plate = make_watertight(sheet, SPACING, STEP)
     shape = assert_closed(plate)
     assert len(bodies(plate)) == 1
     assert shape.bounds[1, 2] == pytest.approx(height, abs=0.05 * SPACING)  # the sheet is the upper side
@@ -271,14 +272,14 @@ def test_a_flat_sheet_becomes_a_thin_plate() -> None:
     assert 2 * SPACING < below < 4.5 * SPACING
     assert (1.6**2) * SPACING < shape.volume < 2.1**2 * below
     assert rows(inland(sheet, 1.0)) <= rows(plate.vertices)
-    other = close(inside_out(sheet), SPACING, STEP)
+    other = make_watertight(inside_out(sheet), SPACING, STEP)
     assert assert_closed(other).bounds[0, 2] == pytest.approx(height, abs=0.05 * SPACING)
 
 
 def test_a_surface_off_the_lattice_is_sampled_anew() -> None:
     icosphere = trimesh.creation.icosphere(subdivisions=4)
     dome = where(Surface(np.asarray(icosphere.vertices), np.asarray(icosphere.faces, dtype=np.int64)), lambda c: c[:, 2] > -0.6)
-    shape = close(dome, SPACING, STEP)
+    shape = make_watertight(dome, SPACING, STEP)
     assert_closed(shape)
     (body,) = bodies(shape)
     assert body.volume == pytest.approx(BALL - cap(0.4), rel=0.03)
@@ -289,7 +290,7 @@ def test_a_surface_off_the_lattice_is_sampled_anew() -> None:
 @pytest.mark.parametrize("factor", [0.001, 1000.0])
 def test_the_unit_does_not_matter(factor: float) -> None:
     surface = opened("hemisphere")
-    scaled = close(Surface(surface.vertices * factor, surface.faces), SPACING * factor, STEP * factor)
+    scaled = make_watertight(Surface(surface.vertices * factor, surface.faces), SPACING * factor, STEP * factor)
     assert as_trimesh(scaled).volume == pytest.approx(as_trimesh(closed("hemisphere")).volume * factor**3, rel=1e-3)
 
 
@@ -306,7 +307,7 @@ def test_winding_numbers_of_a_ball_and_of_half_of_it() -> None:
 @pytest.mark.parametrize("shape", ["ball with a slot", "hemisphere"])
 def test_the_result_does_not_depend_on_what_is_installed(shape: str) -> None:
     with stand_ins():
-        other = close(opened(shape), SPACING, STEP)
+        other = make_watertight(opened(shape), SPACING, STEP)
     for ours, theirs in zip(closed(shape), other, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -334,7 +335,7 @@ def test_crossings_are_the_vertices_on_the_lattice_edges() -> None:
 
 
 def test_known_sides_are_those_of_the_ball() -> None:
-    keys, signs = known_sides(whole(), vertex_normals(whole()), STEP)
+    keys, signs = known_signs(whole(), vertex_normals(whole()), STEP)
     value = ball()(unpack_keys(keys) * STEP)
     sure = signs != 0
     assert sure.mean() > 0.95

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from lpdif.stages import cost as costs
-from lpdif.stages.cost import address_space_left, available, cost, free_memory, group_left, words
+from lpdif.stages.cost import address_space_left, available_memory, control_group_left, cost, cost_in_words, free_memory
 
 
 def test_words_for_people() -> None:
-    assert words(4.4, 5e8) == "some 4 s on one core and 0.5 GB of memory"
-    assert words(600, 9.04e9) == "some 10 min on one core and 9.0 GB of memory"
-    assert words(36_000, 9e10) == "some 10 h on one core and 90 GB of memory"
+    assert cost_in_words(4.4, 5e8) == "some 4 s on one core and 0.5 GB of memory"
+    assert cost_in_words(600, 9.04e9) == "some 10 min on one core and 9.0 GB of memory"
+    assert cost_in_words(36_000, 9e10) == "some 10 h on one core and 90 GB of memory"
 
 
 @pytest.mark.parametrize(("faces", "seconds", "gib"), [(0.53e6, 11.3, 0.55), (2.1e6, 40.2, 1.10), (8.4e6, 163.0, 3.39)])
@@ -35,14 +35,14 @@ def test_free_memory_is_between_nothing_and_all() -> None:
     free = free_memory()
     assert free is not None
     assert 0 < free < 1e14
-    assert free <= (available() or 0) * 1.5
+    assert free <= (available_memory() or 0) * 1.5
 
 
 def test_the_least_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("available", 3e9), ("group_left", None), ("address_space_left", 2e9)):
+    for name, value in (("available_memory", 3e9), ("control_group_left", None), ("address_space_left", 2e9)):
         monkeypatch.setattr(costs, name, lambda value=value: value)
     assert free_memory() == 2e9
-    for name in ("available", "address_space_left"):
+    for name in ("available_memory", "address_space_left"):
         monkeypatch.setattr(costs, name, lambda: None)
     assert free_memory() is None
 
@@ -52,12 +52,12 @@ def test_what_is_left_of_a_control_group(tmp_path: Path, most: str, left: float 
     own = tmp_path / "own"
     own.write_text("0::/a/b\n")
     group = tmp_path / "a" / "b"
-    assert group_left(tmp_path, own) is None
+    assert control_group_left(tmp_path, own) is None
     group.mkdir(parents=True)
     (group / "memory.max").write_text(f"{most}\n")
     (group / "memory.current").write_text("600\n")
-    assert group_left(tmp_path, own) == left
-    assert group_left(tmp_path, tmp_path / "none") is None
+    assert control_group_left(tmp_path, own) == left
+    assert control_group_left(tmp_path, tmp_path / "none") is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")

@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from conftest import Cli, stand_ins
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from shapes import as_mesh, sphere_points
+from short_fits import in_this_process
 from torch import Tensor
 
 import lpdif
@@ -38,12 +38,6 @@ SETTINGS = {"regions_per_shape": 60, "points": 48, "samples": 32, "finest": 0.06
 SAMPLING = PreprocessConfig(**SETTINGS)  # type: ignore[arg-type]
 PLACE = Workspace("lpdif-workspace")
 RADIUS, CENTER = 3.7, np.array([10.0, -5.0, 2.0])
-
-
-def in_this_process(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], count: int) -> Generator[tuple[int, Any]]:
-    """Work that is not shared out."""
-    for number, job in enumerate(jobs):
-        yield number, work(*job)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from shapes import even_sphere_points
 
 from lpdif.geometry import Surface
 from lpdif.surface.isosurface import extract, tiles_near, weld
-from lpdif.surface.narrow_band import PointIndex, Seeds, between, cells_near, marked_corners, may_hold_surface, narrow_band, seeds_by_reach
+from lpdif.surface.narrow_band import PointIndex, Seeds, cells_near, marked_corners, may_hold_surface, narrow_band, seeds_by_reach, upsampled
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -116,7 +116,7 @@ def test_lattice_points_on_the_surface(step: float) -> None:
 @pytest.mark.parametrize("tile", [4, 16, 64])
 @pytest.mark.parametrize("shape", ["ball", "ring", "floor"])
 def test_tiles_agree_with_marching_cubes_over_the_whole_box(shape: str, step: float, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpdif.surface.isosurface.on_curve", lambda vertices, *_: vertices)
+    monkeypatch.setattr("lpdif.surface.isosurface.refined_vertices", lambda vertices, *_: vertices)
     field, points = {
         "ball": (ball(), even_sphere_points(3000)[0]),
         "ring": (ring, ring_points()),
@@ -390,7 +390,7 @@ def test_a_wider_stride_asks_for_less() -> None:
 
 def test_points_between_are_the_trilinear_mean() -> None:
     values = np.random.default_rng(0).normal(size=(3, 3, 3)).astype(np.float32)
-    found = between(values)
+    found = upsampled(values)
     for i, j, k in np.ndindex(found.shape):
         corners = [values[a, b, c] for a in {i // 2, (i + 1) // 2} for b in {j // 2, (j + 1) // 2} for c in {k // 2, (k + 1) // 2}]
         assert found[i, j, k] == pytest.approx(np.mean(corners), abs=1e-6)

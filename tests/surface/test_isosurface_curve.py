@@ -6,7 +6,7 @@ import naive
 import numpy as np
 import pytest
 
-from lpdif.surface.isosurface import MARGIN, extract, on_curve
+from lpdif.surface.isosurface import VERTICES, extract, refined_vertices
 
 FloatArray = np.ndarray
 
@@ -30,7 +30,7 @@ def shell(count: int = 4000) -> FloatArray:
 def test_vertices_are_where_the_field_is_zero(power: float, gain: float, monkeypatch: pytest.MonkeyPatch) -> None:
     field = ball(1.0, power)
     curved = extract(shell(), field, 0.1, 0.2)
-    monkeypatch.setattr("lpdif.surface.isosurface.on_curve", lambda vertices, *_: vertices)
+    monkeypatch.setattr("lpdif.surface.isosurface.refined_vertices", lambda vertices, *_: vertices)
     chords = extract(shell(), field, 0.1, 0.2)
     np.testing.assert_array_equal(curved.faces, chords.faces)
     off, before = (np.abs(np.linalg.norm(surface.vertices, axis=1) - 1) for surface in (curved, chords))
@@ -70,17 +70,17 @@ def test_each_vertex_as_the_slow_twin_moves_it(size: int, seed: int) -> None:
         found[::5] = np.nan
         return found
 
-    found = on_curve(places, values, exact, field)
+    found = refined_vertices(places, values, exact, field)
     lows = [np.floor(v).astype(int) for v in places]
     able = [bool(exact[tuple(low)] and exact[tuple(np.ceil(v).astype(int))]) for low, v in zip(lows, places, strict=True)]
     here = np.full(len(places), np.nan)
     here[able] = field(places[able])
-    expected = [naive.on_curve(v, values, float(h)) for v, h in zip(places, here, strict=True)]
+    expected = [naive.refined_vertex(v, values, float(h)) for v, h in zip(places, here, strict=True)]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     axis = (places - np.floor(places)).argmax(1)
     t = (found - np.floor(places))[np.arange(len(places)), axis]
-    assert (t >= MARGIN - 1e-12).all()
-    assert (t <= 1 - MARGIN + 1e-12).all()
+    assert (t >= VERTICES.margin - 1e-12).all()
+    assert (t <= 1 - VERTICES.margin + 1e-12).all()
 
 
 def test_interpolated_values_move_nothing() -> None:
@@ -91,4 +91,4 @@ def test_interpolated_values_move_nothing() -> None:
     def field(points: FloatArray) -> FloatArray:
         raise AssertionError(points)
 
-    np.testing.assert_array_equal(on_curve(vertices, values, np.zeros(values.shape, bool), field), vertices)
+    np.testing.assert_array_equal(refined_vertices(vertices, values, np.zeros(values.shape, bool), field), vertices)

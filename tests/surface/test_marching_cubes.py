@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lpdif.surface import marching_cubes as module
-from lpdif.surface.marching_cubes import CASES, COUNT, EDGES, FIRST, SIDES, by_numpy, marching_cubes
+from lpdif.surface.marching_cubes import CASE_COUNT, CASE_EDGES, CASE_FIRST, CASES, EDGES, by_numpy, marching_cubes
 
 FloatArray = NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def test_a_case_uses_the_edges_that_are_cut_and_no_others(case: int) -> None:
         low = np.array(begin) @ [4, 2, 1]
         if (case >> low & 1) != (case >> (low + [4, 2, 1][axis]) & 1):
             cut.add(number)
-    triangles = SIDES[FIRST[case] : FIRST[case] + COUNT[case]]
+    triangles = CASE_EDGES[CASE_FIRST[case] : CASE_FIRST[case] + CASE_COUNT[case]]
     assert set(triangles.ravel().tolist()) == cut
     assert all(len(set(triangle)) == 3 for triangle in triangles.tolist())
 

@@ -1,78 +1,85 @@
-"""Even rims: an open surface ends along a smooth line where its points end, not face by face somewhere beyond them.
+"""Smooth boundaries: an open surface ends along a smooth line where its points end, not face by face somewhere beyond them.
 
-Letters: V vertices, F faces, K points around a vertex, u distance beyond the border of the points (negative inland), s local spacing.
+Letters: V vertices, F faces, K nearest points of a vertex, s local spacing, u signed distance of a place past the border of the points, in the
+surface and in spacings (negative where there are points all around).
 
 Of points that fill a half-plane evenly, the mean under a Gaussian of width sigma around a vertex lies off the vertex by
-sigma * lambda(u / sigma), lambda(t) = phi(t) / Phi(-t) the inverse Mills ratio: 0.8 sigma at the border, less inland, more beyond.
-It grows with u, so the offset tells u, without a search for the border.
+sigma * lambda(u s / sigma), where lambda(t) = phi(t) / Phi(-t) is the inverse Mills ratio: 0.8 sigma at the border, less inside, more outside.
+The offset grows with u, so it gives u without a search for the border.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
-from lpdif.arrays import FloatArray
+from lpdif.arrays import CHUNK, BoolArray, FloatArray, chunks
 from lpdif.geometry import Surface, keep_faces
-from lpdif.mesh.topology import open_vertices
+from lpdif.mesh.topology import boundary_vertices_if_oriented
 from lpdif.mesh.trim import pinholes
 from lpdif.points.coverage import Coverage, DensityLevel, NearestPoints
 from lpdif.points.neighbours import query
 
-NEAREST = 32  # K
-SIGMA = 1.25  # of the Gaussian, in spacings: K points inland reach 2.5 sigma
-WIDE = 5.0  # u is asked for within so many spacings of the surface's border
-STEPS = np.linspace(-4.0, 6.0, 201)  # t at which lambda is tabled; it lies between 0.0001 and 6.2
-MILLS = np.exp(-0.5 * STEPS**2 - log_ndtr(-STEPS)) / np.sqrt(2 * np.pi)
-CHUNK = 1 << 15  # vertices looked at together
+
+class BoundarySettings(NamedTuple):
+    """How the distance past the border of the points is measured."""
+
+    neighbours: int = 32  # K.
+    sigma: float = 1.25  # Width of the Gaussian in spacings: amid points, K of them reach 2.5 sigma.
+    search: float = 5.0  # The distance is measured within so many spacings of the surface's boundary.
 
 
-def smooth_boundary(surface: Surface, cover: Coverage, beyond: float, largest_hole: FloatArray) -> Surface:
-    """The surface cut off where it reaches `beyond` local spacings past the border of the points that cover it.
+BOUNDARY = BoundarySettings()
+MILLS_ARGUMENTS = np.linspace(-4.0, 6.0, 201)  # The t for which lambda is in the table.
+MILLS_RATIOS = np.exp(-0.5 * MILLS_ARGUMENTS**2 - log_ndtr(-MILLS_ARGUMENTS)) / np.sqrt(2 * np.pi)  # From 0.0001 to 6.2.
 
-    Only what hangs together with the surface's own border is cut, or is larger than `largest_hole` (V,), world units squared: a thin spot
-    amid the points is no rim.
+
+def smooth_boundary(surface: Surface, cover: Coverage, limit: float, largest_hole: FloatArray) -> Surface:
+    """The surface cut off where it reaches `limit` local spacings past the border of the points that cover it.
+
+    Only what is connected with the surface's own boundary is cut, or has an area above `largest_hole` (V,), world units squared: a place with
+    few points that has others all around is no border.
     """
-    border = open_vertices(surface.faces, len(surface.vertices))
-    if not border.any():
+    boundary = boundary_vertices_if_oriented(surface.faces, len(surface.vertices))
+    if not boundary.any():
         return surface
     around = cover.around(surface.vertices)
-    off = query(cKDTree(surface.vertices[border]), surface.vertices, threads=cover.threads)[0]
-    close = np.flatnonzero(off <= WIDE * around.spacing)
-    past = np.full(len(surface.vertices), STEPS[0] * SIGMA)
+    distance = query(cKDTree(surface.vertices[boundary]), surface.vertices, threads=cover.threads)[0]
+    close = np.flatnonzero(distance <= BOUNDARY.search * around.spacing)
+    past = np.full(len(surface.vertices), MILLS_ARGUMENTS[0] * BOUNDARY.sigma)
     past[close] = border_distance(surface.vertices[close], cover, around.at(close))
-    past[inland(surface, past >= beyond, largest_hole)] = np.nextafter(beyond, -np.inf)
-    return cut_at(surface, past, beyond)
+    past[in_pinholes(surface, past >= limit, largest_hole)] = np.nextafter(limit, -np.inf)
+    return clip(surface, past, limit)
 
 
 def border_distance(vertices: FloatArray, cover: Coverage, around: NearestPoints) -> FloatArray:
-    """(V,) u / s: how far vertices lie past the border of the points, in the surface that these lie on; around: what counts there."""
+    """(V,) u of the vertices (V, 3) of a surface. around: what the points cover at each of them."""
     found = np.empty(len(vertices))
-    for number, view in enumerate(cover.levels):
+    for number, level in enumerate(cover.levels):
         rows = np.flatnonzero(around.level == number)
-        for start in range(0, len(rows), CHUNK):
-            part = rows[start : start + CHUNK]
-            found[part] = past_border(vertices[part], view, around.spacing[part], cover.threads)
+        for part in chunks(len(rows), CHUNK // 4):  # fewer than elsewhere: each has K neighbours
+            found[rows[part]] = border_distance_at_level(vertices[rows[part]], level, around.spacing[rows[part]], cover.threads)
     return found
 
 
-def past_border(vertices: FloatArray, view: DensityLevel, spacing: FloatArray, threads: int = 1) -> FloatArray:
-    """The same for vertices of one view, in the spacing (V,) around each."""
-    distance, index = query(view.tree, vertices, np.arange(1, min(NEAREST, view.tree.n) + 1), threads)
-    sigma = SIGMA * spacing[:, None]
+def border_distance_at_level(vertices: FloatArray, level: DensityLevel, spacing: FloatArray, threads: int = 1) -> FloatArray:
+    """(V,) u of vertices (V, 3) where the points of one level count, with the spacing (V,) around each."""
+    distance, index = query(level.tree, vertices, np.arange(1, min(BOUNDARY.neighbours, level.tree.n) + 1), threads)
+    sigma = BOUNDARY.sigma * spacing[:, None]
     weight = np.exp(-0.5 * (np.square(distance) - np.square(distance[:, :1])) / np.square(sigma))
     weight /= weight.sum(1, keepdims=True)
-    mean = np.einsum("vk,vki->vi", weight, view.tree.data[index] - vertices[:, None])
-    upward = np.einsum("vk,vki->vi", weight, view.normals[index])
-    upward /= np.maximum(np.linalg.norm(upward, axis=1, keepdims=True), 1e-12)
-    along = mean - (mean * upward).sum(1, keepdims=True) * upward
-    return np.asarray(SIGMA * np.interp(np.linalg.norm(along, axis=1) / sigma[:, 0], MILLS, STEPS))
+    mean = np.einsum("vk,vki->vi", weight, level.tree.data[index] - vertices[:, None])
+    normal = np.einsum("vk,vki->vi", weight, level.normals[index])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    offset = mean - (mean * normal).sum(1, keepdims=True) * normal  # in the tangent plane
+    return np.asarray(BOUNDARY.sigma * np.interp(np.linalg.norm(offset, axis=1) / sigma[:, 0], MILLS_RATIOS, MILLS_ARGUMENTS))
 
 
-def inland(surface: Surface, past: NDArray[np.bool_], largest_hole: FloatArray) -> NDArray[np.bool_]:
-    """(V,) of the vertices that lie past the rim, those whose faces hang together in a small part that does not meet the border."""
+def in_pinholes(surface: Surface, past: BoolArray, largest_hole: FloatArray) -> BoolArray:
+    """(V,) of the vertices past the limit (V,), those whose faces form a small component that does not reach the boundary."""
     chosen = np.asarray(past[surface.faces].any(1))
     faces, small = surface.faces[chosen], pinholes(surface, chosen, largest_hole)
     found, others = np.zeros((2, len(past)), bool)
@@ -81,12 +88,12 @@ def inland(surface: Surface, past: NDArray[np.bool_], largest_hole: FloatArray) 
     return found & ~others & past
 
 
-def cut_at(surface: Surface, values: FloatArray, level: float) -> Surface:
-    """The part of the surface where the values (V,), taken as linear on every face, are below the level."""
+def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
+    """The part of the surface where the values (V,), linear on every face, are below the level."""
     vertices, faces = surface
     inside = values < level
     count = inside[faces].sum(1)
-    # each cut face is turned until its odd corner, alone on its side, comes first
+    # Each cut face is turned until its odd corner, alone on its side, comes first.
     cut = np.flatnonzero((count == 1) | (count == 2))
     alone = np.argmax(inside[faces[cut]] == (count[cut] == 1)[:, None], axis=1)
     a, b, c = (faces[cut, (alone + turn) % 3] for turn in range(3))

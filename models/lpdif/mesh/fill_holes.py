@@ -1,111 +1,175 @@
-"""Small holes: where the surface lacks a few cells, at a crease or a thin spot, the loop around them is closed by a fan of faces.
+"""Small holes: where the surface lacks a few cells, at a crease or in a thin part, a fan of faces closes the boundary loop.
 
-Letters: V vertices, F faces, S sides of faces that have no other face, L loops of such sides.
+Letters: V vertices, F faces, B boundary half-edges, L boundary loops.
+
+The boundary of an open surface is a loop too, and must stay open. What tells the two apart: the faces that would close a hole face the same
+way as those around it, and a hole has scanned points or surface on all sides.
 """
 
 from __future__ import annotations
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lpdif.arrays import BoolArray, FloatArray, IntArray
+from lpdif.arrays import CHUNK, BoolArray, FloatArray, IntArray
 from lpdif.geometry import Surface, face_areas, face_normals
 from lpdif.mesh.boundary import border_distance
-from lpdif.mesh.topology import loops_of, open_sides, sides_of, vertex_parts
-from lpdif.points.coverage import Coverage
+from lpdif.mesh.topology import boundary_half_edges, boundary_loops, half_edges, vertex_components
+from lpdif.points.coverage import Coverage, NearestPoints
 
-TINY = 2.0  # a hole of so many squared spacings closes whatever is around it: a pipe of six points around is larger
-AGREEING = 0.5  # mean cosine between a fan's faces and those around it, at least;
-INLAND = -0.75  # or mean distance of the loop's vertices past the border of the points, in their spacing, at most, 0 for small ones;
-SHORT = 0.12  # or, if it is at most this, so that no rim was cut there,
-AMID = 22.0  # area of the surface around it, at least, in squares of the loop's radius within half the loop's length: 28 in a plane or at a
-# crease, 19 at the end of a pipe, 3 around a scrap;
-ONE_WAY = 0.4  # whose mean normal is as long as this, at least: .58 in a corner, 0 on two sheets that face apart,
-SMALL = 6.5  # unless the hole is small: has no more squared spacings
-WHOLE = 0.005  # share of a part's area that small holes, all that it has left, make up at most: then it is a closed one, and they close
-CHUNK = 1 << 20  # faces looked at together
+
+class HoleSettings(NamedTuple):
+    """Which boundary loops are holes. The area of a loop is that of a circle of its length; u is defined in lpdif.mesh.boundary."""
+
+    min_agreement: float = 0.5  # The mean cosine between the fan's faces and those around it is at least this in a hole.
+    tiny_area: float = 2.0  # A loop of at most so many squared spacings is a hole anywhere: the end of a pipe of six points is larger.
+    small_area: float = 6.5  # A loop of at most so many squared spacings is small: weaker evidence is enough.
+    inland_distance: float = -0.75  # A loop whose mean u is below this, in spacings, is a hole; a small one if its mean u is below 0.
+    uncut_distance: float = 0.12  # Where the mean u is above this, the surface was cut at the border of the points, so it is no hole.
+    min_surrounding_area: float = 22.0  # Surface within half a length, in squared radii: 28 in a plane, 19 at a pipe's end, 3 at a scrap.
+    min_mean_normal: float = 0.4  # The mean normal there is at least this long on one sheet: .58 in a corner, 0 on two that face apart.
+    max_missing_share: float = 0.005  # A component is closed but for small holes if these are at most this share of its area.
+
+
+HOLES = HoleSettings()
+
+
+class Loops(NamedTuple):
+    """L boundary loops of B half-edges."""
+
+    half_edge: IntArray  # (B,) number of the half-edge
+    start: IntArray  # (B,) its first vertex
+    end: IntArray  # (B,) its last vertex
+    loop: IntArray  # (B,) its loop
+    size: IntArray  # (L,) how many half-edges the loop has
+    length: FloatArray  # (L,)
+    middle: FloatArray  # (L, 3) mean of the loop's vertices
+
+    def sums(self, values: FloatArray) -> FloatArray:
+        """(L,) or (L, 3) sums over each loop of values (B,) or (B, 3) of the half-edges."""
+        if values.ndim == 2:
+            return np.stack([self.sums(column) for column in values.T], 1)
+        return np.asarray(np.bincount(self.loop, values, len(self.size)), dtype=np.float64)
+
+    def area(self) -> FloatArray:
+        """(L,) areas of circles as long as the loops."""
+        return np.square(self.length) / (4 * np.pi)
+
+    def within(self, area: float, spacing: FloatArray) -> BoolArray:
+        """(L,) loops with an area of at most `area` squared spacings (L,)."""
+        return np.asarray(np.square(self.length) <= 4 * np.pi * area * np.square(spacing))
+
+    def simple(self) -> BoolArray:
+        """(L,) loops that come through each of their vertices once."""
+        found = np.ones(len(self.size), bool)
+        width = int(max(self.start.max(), self.end.max())) + 1
+        for vertex in (self.start, self.end):
+            found &= np.bincount(np.unique(self.loop * width + vertex) // width, minlength=len(found)) == self.size
+        return found
 
 
 def fill_holes(surface: Surface, cover: Coverage, largest: float, spacing: float) -> Surface:
-    """The surface with its small holes closed, each by faces around a new vertex in the middle of its loop.
+    """The surface with its small holes closed, each by a fan of faces around a new vertex in the middle of the loop.
 
-    A loop is a hole if a circle of its length has an area of at most `largest` squared spacings - the typical one's, or where points are
-    sparser their own -, every vertex is walked through once, and it is tiny, or lies amid the points or amid surface, or the faces that would
-    close it look the way of the faces around it: those over the rim of a scrap would look back, those over the end of a pipe across. A part
-    that is closed but for a few small holes is closed all over.
+    A loop may be a hole if it comes through each vertex once and its area is at most `largest` squared spacings: the typical spacing of the
+    scan, or where points are sparser their own. It is one if its fan faces the way of the faces around it (at the boundary of a scrap the fan
+    would face back, at the end of a pipe across), if it is tiny, or if it lies amid points or amid surface. A component that is closed but
+    for a few small holes becomes closed.
     """
-    vertices, faces = surface
-    side = open_sides(faces, len(vertices))
-    if not len(side):
+    half_edge = boundary_half_edges(surface.faces, len(surface.vertices))
+    if not len(half_edge):
         return surface
-    start, end = (part[side] for part in sides_of(faces))
-    around = np.tile(face_normals(surface), (3, 1))[side]
-    total = len(vertices)
-    loop = loops_of(faces, side)
-    loops = int(loop.max()) + 1
-    length = np.asarray(np.bincount(loop, np.linalg.norm(vertices[end] - vertices[start], axis=1)), dtype=np.float64)
-    sides = np.bincount(loop)
-    middle = np.stack([np.bincount(loop, vertices[start, axis]) for axis in range(3)], 1) / sides[:, None]
-    simple = np.bincount(np.unique(loop * total + start) // total, minlength=loops) == sides
-    simple &= np.bincount(np.unique(loop * total + end) // total, minlength=loops) == sides
-    closing = np.cross(vertices[start] - middle[loop], vertices[end] - middle[loop])  # looks back: a fan walks the sides the other way
-    facing = [np.stack([np.bincount(loop, part[:, axis], loops) for axis in range(3)], 1) for part in (-closing, around)]
-    areas = [np.bincount(loop, np.linalg.norm(part, axis=1), loops) for part in (closing, around)]
-    agrees = (facing[0] * facing[1]).sum(1) > AGREEING * areas[0] * areas[1]
-    around_it = cover.around(vertices[start])
-    local = np.bincount(loop, around_it.spacing, loops) / sides
-    hole = simple & (np.square(length) <= 4 * np.pi * largest * np.square(np.maximum(local, spacing)))
-    doubtful = np.flatnonzero((hole & ~agrees)[loop])
-    if len(doubtful):
-        past = border_distance(vertices[start[doubtful]], cover, around_it.at(doubtful))
-        tiny, small = (np.square(length) <= 4 * np.pi * most * np.square(local) for most in (TINY, SMALL))
-        past = np.bincount(loop[doubtful], past, loops) / sides
-        inland = (past < INLAND) | (small & (past < 0))
-        asked = np.flatnonzero(hole & ~(agrees | tiny | inland) & (past < SHORT))
-        hole &= agrees | tiny | inland
-        amid, one_way = surroundings(surface, middle[asked], length[asked])
-        hole[asked] = amid & (one_way | small[asked])
+    loops = measured_loops(surface, half_edge)
+    around = cover.around(surface.vertices[loops.start])
+    local = loops.sums(around.spacing) / loops.size
+    simple = loops.simple()
+    possible = simple & loops.within(largest, np.maximum(local, spacing))
+    hole = possible & fan_agrees(surface, loops)
+    doubtful = possible & ~hole
+    if doubtful.any():
+        small = loops.within(HOLES.small_area, local)
+        hole |= inside_data(surface, cover, loops, around, doubtful, small)
         rest = simple & small & ~hole
         if rest.any():
-            hole |= rest & nearly_whole(surface, start[np.unique(loop, return_index=True)[1]], np.square(length) / (4 * np.pi), hole, rest)
-    if not hole.any():
-        return surface
-    chosen = hole[loop]
-    fresh = total + (np.cumsum(hole) - 1)[loop[chosen]]
-    added = np.stack([end[chosen], start[chosen], fresh], 1)
-    return Surface(np.concatenate([vertices, middle[hole]]), np.concatenate([faces, added]))
+            hole |= rest & on_nearly_closed_component(surface, loops, hole, rest)
+    return closed_by_fans(surface, loops, hole) if hole.any() else surface
 
 
-def nearly_whole(surface: Surface, at: IntArray, area: FloatArray, closing: BoolArray, small: BoolArray) -> BoolArray:
-    """(L,) whether the part of the surface that a loop is on is closed, but for holes: those that are closing and small ones of little area.
+def measured_loops(surface: Surface, half_edge: IntArray) -> Loops:
+    """The loops of the boundary half-edges (B,), all that the surface has."""
+    vertices, faces = surface
+    start, end = (part[half_edge] for part in half_edges(faces))
+    loop = boundary_loops(faces, half_edge)
+    size = np.bincount(loop)
+    loops = Loops(half_edge, start, end, loop, size, length=np.zeros(len(size)), middle=np.zeros((len(size), 3)))
+    length = loops.sums(np.linalg.norm(vertices[end] - vertices[start], axis=1))
+    return loops._replace(length=length, middle=loops.sums(vertices[start]) / size[:, None])
 
-    Loops (L,), each by the vertex (L,) it goes through and the area (L,) of a circle of its length.
+
+def fan_agrees(surface: Surface, loops: Loops) -> BoolArray:
+    """(L,) whether the fan that would close a loop faces the way of the faces around it."""
+    middle = loops.middle[loops.loop]
+    fan = -np.cross(surface.vertices[loops.start] - middle, surface.vertices[loops.end] - middle)  # it runs along the half-edges backwards
+    beside = np.tile(face_normals(surface), (3, 1))[loops.half_edge]
+    sums = [loops.sums(normals) for normals in (fan, beside)]
+    areas = [loops.sums(np.linalg.norm(normals, axis=1)) for normals in (fan, beside)]
+    return np.asarray((sums[0] * sums[1]).sum(1) > HOLES.min_agreement * areas[0] * areas[1])
+
+
+def inside_data(surface: Surface, cover: Coverage, loops: Loops, around: NearestPoints, asked: BoolArray, small: BoolArray) -> BoolArray:
+    """(L,) of the loops asked for, those that are tiny, or lie amid points or amid surface.
+
+    around: what the points cover at the first vertex of every half-edge. small (L,): the small loops.
     """
-    part = vertex_parts(surface)
-    number = int(part.max()) + 1
-    open_ = np.bincount(part[at], ~(closing | small), number) > 0
-    lacking = np.bincount(part[at], area * small, number)
-    covered = np.bincount(part[surface.faces[:, 0]], face_areas(surface), number)
-    return np.asarray((~open_ & (lacking <= WHOLE * covered))[part[at]])
+    tiny = loops.within(HOLES.tiny_area, loops.sums(around.spacing) / loops.size)
+    rows = np.flatnonzero(asked[loops.loop])
+    past = border_distance(surface.vertices[loops.start[rows]], cover, around.at(rows))
+    past = np.bincount(loops.loop[rows], past, len(loops.size)) / loops.size  # the mean over each loop, 0 for those not asked for
+    found = asked & (tiny | (past < HOLES.inland_distance) | (small & (past < 0)))
+    rest = np.flatnonzero(asked & ~found & (past < HOLES.uncut_distance))
+    surrounded, one_sheet = surroundings(surface, loops.middle[rest], loops.length[rest])
+    found[rest] = surrounded & (one_sheet | small[rest])
+    return found
 
 
 def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tuple[BoolArray, BoolArray]:
-    """(L,) whether loops of sides with this middle (L, 3) and length (L,) lie amid surface, and whether that is one sheet, flat or creased."""
+    """(L,) whether loops lie amid surface, and (L,) whether that is one sheet, flat or creased; by their middle (L, 3) and length (L,)."""
     if not len(middle):
         return np.zeros(0, bool), np.zeros(0, bool)
     reach = length / 2
     centroid = surface.vertices[surface.faces].mean(1)
     near = np.flatnonzero(cKDTree(middle).query(centroid, distance_upper_bound=reach.max())[0] < np.inf)
     tree = cKDTree(centroid[near])
-    most = np.cumsum(tree.query_ball_point(middle, reach, return_length=True)) // CHUNK
+    chunk = np.cumsum(tree.query_ball_point(middle, reach, return_length=True)) // CHUNK
     area, total = np.zeros(len(middle)), np.zeros((len(middle), 3))
-    for loops in np.split(np.arange(len(middle)), np.flatnonzero(np.diff(most)) + 1):
+    for loops in np.split(np.arange(len(middle)), np.flatnonzero(np.diff(chunk)) + 1):
         found = tree.query_ball_point(middle[loops], reach[loops])
         loop = np.repeat(loops, [len(rows) for rows in found])
         rows = near[np.fromiter(itertools.chain.from_iterable(found), np.int64, len(loop))]
         normal = face_normals(Surface(surface.vertices, surface.faces[rows]))
         area += np.bincount(loop, np.linalg.norm(normal, axis=1), len(middle))
         total += np.stack([np.bincount(loop, normal[:, axis], len(middle)) for axis in range(3)], 1)
-    return area >= 2 * AMID * np.square(length / (2 * np.pi)), np.linalg.norm(total, axis=1) >= ONE_WAY * area
+    surrounded = area >= 2 * HOLES.min_surrounding_area * np.square(length / (2 * np.pi))
+    return surrounded, np.linalg.norm(total, axis=1) >= HOLES.min_mean_normal * area
+
+
+def on_nearly_closed_component(surface: Surface, loops: Loops, hole: BoolArray, small: BoolArray) -> BoolArray:
+    """(L,) whether all loops of a loop's connected component are holes (L,) or small ones (L,), and the small ones make up little area."""
+    component = vertex_components(surface)
+    number = int(component.max()) + 1
+    at = component[loops.start[np.unique(loops.loop, return_index=True)[1]]]
+    is_open = np.bincount(at, ~(hole | small), number) > 0
+    missing = np.bincount(at, loops.area() * small, number)
+    covered = np.bincount(component[surface.faces[:, 0]], face_areas(surface), number)
+    return np.asarray((~is_open & (missing <= HOLES.max_missing_share * covered))[at])
+
+
+def closed_by_fans(surface: Surface, loops: Loops, hole: BoolArray) -> Surface:
+    """The surface with a fan of faces, around a new vertex in the middle, in each loop that is a hole (L,)."""
+    rows = np.flatnonzero(hole[loops.loop])
+    fresh = len(surface.vertices) + (np.cumsum(hole) - 1)[loops.loop[rows]]
+    added = np.stack([loops.end[rows], loops.start[rows], fresh], 1)
+    return Surface(np.concatenate([surface.vertices, loops.middle[hole]]), np.concatenate([surface.faces, added]))

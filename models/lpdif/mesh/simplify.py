@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.geometry import Surface, keep_faces
-from lpdif.mesh.topology import edge_numbers, fans, is_closed_manifold, paired_sides, sides_of, vertex_parts
+from lpdif.mesh.topology import edge_numbers, fans, half_edges, is_closed_manifold, opposite_half_edges, vertex_components
 
 log = logging.getLogger("lpdif")
 
@@ -33,7 +33,7 @@ def simplify(surface: Surface, most: int) -> tuple[Surface, IntArray]:
     No part vanishes, borders keep their place, and a closed manifold stays one: where that cannot be had with so few faces there are more, with
     a warning. A part that thins to nothing somewhere may come apart.
     """
-    parts = vertex_parts(surface)
+    parts = vertex_components(surface)
     if len(surface.faces) <= most:
         return surface, parts
     closed = is_closed_manifold(surface.faces)
@@ -148,9 +148,9 @@ def without_opposites(surface: Surface) -> tuple[Surface, IntArray]:
 
 def pairs(surface: Surface) -> tuple[IntArray, IntArray]:
     """The sides, each once, that belong together: the two of an edge, or of more those with the least solid between them."""
-    first, second = paired_sides(surface.faces)
+    first, second = opposite_half_edges(surface.faces)
     number, count = edge_numbers(surface.faces)
-    start, end = sides_of(surface.faces)
+    start, end = half_edges(surface.faces)
     opposite = np.roll(surface.faces, -2, axis=1).T.reshape(-1)
     crowded = np.flatnonzero(count[number] > 2)
     crowded = crowded[np.argsort(number[crowded], kind="stable")]
@@ -176,7 +176,7 @@ def divided(surface: Surface, first: IntArray, second: IntArray) -> tuple[Surfac
     """The surface with a vertex more, after the others, in the middle of the edge of some of the pairs of sides first and second (P,), of no
     edge and no face two; and the vertices at which these edges begin."""
     total, faces = len(surface.faces), surface.faces
-    start, end = sides_of(faces)
+    start, end = half_edges(faces)
     opposite = np.roll(faces, -2, axis=1).T.reshape(-1)
     used: set[tuple[int, int] | int] = set()
     chosen: list[tuple[int, int]] = []
@@ -200,7 +200,7 @@ def apart(surface: Surface) -> Surface:
     shared = np.unique(cKDTree(surface.vertices).query_pairs(near, output_type="ndarray"))
     if len(shared) == 0:
         return surface
-    start, end = sides_of(surface.faces)
+    start, end = half_edges(surface.faces)
     total = len(surface.vertices)
     around = np.stack([np.bincount(start, surface.vertices[end, axis], total) for axis in range(3)], 1)[shared]
     vertices = surface.vertices.copy()

@@ -1,4 +1,4 @@
-"""Cells of a lattice that are held one by one, values at their corners, and the closed zero surface that runs through them.
+"""A sparse lattice: some cells of a lattice, values at their corners, and the closed zero surface that runs through them.
 
 Letters: C cells, K corners. A cell is named by its lowest corner; cells and corners are sorted packed keys, and keys add like the
 coordinates they stand for.
@@ -11,37 +11,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpdif.arrays import BoolArray, FloatArray, IntArray
+from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
 from lpdif.geometry import Surface, keep_faces
 from lpdif.lattice_keys import pack_keys, unpack_keys
-from lpdif.surface.isosurface import weld
+from lpdif.surface.isosurface import TILE, weld
 from lpdif.surface.marching_cubes import marching_cubes
 
-TILE = 64  # cells of a marching cubes tile along each axis
-CHUNK = 1 << 20  # cells looked at together: bounds the scratch memory
-WIDEST = 8  # cells that a search beyond the known cells looks ahead
+MAX_AHEAD = 8  # The search beyond the known cells goes at most so many cells ahead at once.
 AXES = pack_keys(np.eye(3, dtype=np.int64)) - pack_keys(np.zeros(3, dtype=np.int64))  # keys of one step along each axis
 OFFSETS = np.array(list(np.ndindex(2, 2, 2)), dtype=np.int64)
 CORNERS = OFFSETS @ AXES
 
 
 class SparseLattice(NamedTuple):
-    """cells (C,), their corners (K,), and value (K,) and whatever else (K,) is known there."""
+    """C cells, and what is known at their K corners."""
 
-    cells: IntArray
-    corners: IntArray
-    value: FloatArray
-    distance: FloatArray
-    winding: FloatArray
+    cells: IntArray  # (C,) sorted keys
+    corners: IntArray  # (K,) sorted keys
+    value: FloatArray  # (K,) whose zero surface is wanted
+    distance: FloatArray  # (K,) from the open surface
+    winding: FloatArray  # (K,) winding number of the open surface
 
     def rows(self, corners: IntArray) -> IntArray:
         """(…,) row in `corners` of each corner (…,), by its key; it must be there."""
         return np.searchsorted(self.corners, corners)
 
-    def by_cell(self, values: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
-        """(c, 8) of the values (K,) at the corners of the cells, in slices of at most CHUNK cells."""
-        for start in range(0, len(self.cells), CHUNK):
-            part = slice(start, start + CHUNK)
+    def corner_values(self, values: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+        """The values (K,) at the eight corners of the cells: slices of the cells, and (c, 8) for each slice."""
+        for part in chunks(len(self.cells)):
             yield part, values[self.rows(self.cells[part, None] + CORNERS)]
 
 
@@ -50,7 +47,7 @@ Evaluate = Callable[[IntArray], SparseLattice]
 
 def corners_of(cells: IntArray) -> IntArray:
     """(K,) all corners of the cells (C,)."""
-    for axis in AXES:  # one axis after the other: less to sort than eight corners of each cell
+    for axis in AXES:  # one axis after the other: that is less to sort than eight corners of each cell
         cells = distinct(np.concatenate([cells, cells + axis]))
     return cells
 
@@ -62,35 +59,35 @@ def distinct(keys: IntArray) -> IntArray:
 
 
 def contains(keys: IntArray, asked: IntArray) -> BoolArray:
-    """(…,) of each asked key (…,), whether it is among the sorted keys (n,)."""
+    """(…,) whether each key (…,) that is asked for is among the sorted keys (n,)."""
     if len(keys) == 0:
         return np.zeros(asked.shape, bool)
     return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)
 
 
 def common_rows(a: IntArray, b: IntArray) -> tuple[IntArray, IntArray]:
-    """Rows (m,) of a (n,) and (m,) of b (k,), both sorted keys without doubles, that hold the same key."""
+    """Rows (m,) of a (n,) and (m,) of b (k,) with the same key; both are sorted keys without duplicates."""
     _, in_a, in_b = np.intersect1d(a, b, assume_unique=True, return_indices=True)
     return in_a, in_b
 
 
-def reduced(lattice: SparseLattice, cells: IntArray) -> SparseLattice:
-    """The lattice with these of its cells (c,) alone, sorted, and what is known at their corners."""
+def restricted(lattice: SparseLattice, cells: IntArray) -> SparseLattice:
+    """The lattice of these of its cells (c,), sorted, and what is known at their corners."""
     corners = corners_of(cells)
     rows = lattice.rows(corners)
     return SparseLattice(cells, corners, *(column[rows] for column in lattice[2:]))
 
 
-def joined(a: SparseLattice, b: SparseLattice) -> SparseLattice:
-    """Both; at a corner of both, what the first says."""
+def merged(a: SparseLattice, b: SparseLattice) -> SparseLattice:
+    """The cells of both lattices; at a corner of both, the values of the first count."""
     corners, rows = np.unique(np.concatenate([a.corners, b.corners]), return_index=True)
     return SparseLattice(np.union1d(a.cells, b.cells), corners, *(np.concatenate(pair)[rows] for pair in zip(a[2:], b[2:], strict=True)))
 
 
-def crossed(lattice: SparseLattice) -> tuple[IntArray, IntArray]:
-    """Keys (n,) of the cells whose corners differ in sign, and those (m,) of all cells beyond such faces of theirs as differ in sign."""
+def crossed_cells(lattice: SparseLattice) -> tuple[IntArray, IntArray]:
+    """Keys (n,) of the cells whose corners differ in sign, and (m,) of the cells beyond those of their faces whose corners do."""
     found, beyond = [], []
-    for part, value in lattice.by_cell(lattice.value):
+    for part, value in lattice.corner_values(lattice.value):
         inside = value < 0
         mixed = inside.any(1) & ~inside.all(1)
         cells, inside = lattice.cells[part][mixed], inside[mixed]
@@ -102,14 +99,14 @@ def crossed(lattice: SparseLattice) -> tuple[IntArray, IntArray]:
     return np.concatenate(found), distinct(np.concatenate(beyond))
 
 
-def followed(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, high: IntArray) -> SparseLattice:
-    """All cells that the zero surface runs through, of those given and of all that can be reached from them along it.
+def follow_surface(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, high: IntArray) -> SparseLattice:
+    """All cells that the zero surface runs through, of those given and of those that can be reached from them along it.
 
-    evaluate: sorted cells -> what is known of them; it is asked for no cell twice. low, high (3,): cells from low to below high are looked
-    at; the values at the corners of this box must be positive. The zero surface of the result has no border.
+    evaluate: sorted cells -> the lattice of them; it is called for no cell twice. low, high (3,): only cells from low to below high are
+    visited; the values at the corners of this box must be positive. The zero surface of the result has no boundary.
     """
-    cells, beyond = crossed(lattice)
-    lattice = reduced(lattice, cells)
+    cells, beyond = crossed_cells(lattice)
+    lattice = restricted(lattice, cells)
     ahead = 1
     while len(missing := beyond[~contains(lattice.cells, beyond)]):
         fresh = missing
@@ -117,19 +114,19 @@ def followed(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, high: In
             fresh = distinct(fresh[:, None] + axis * np.arange(-ahead, ahead + 1))
         place = unpack_keys(fresh)
         fresh = fresh[((place >= low) & (place < high)).all(1) & ~contains(lattice.cells, fresh)]
-        # what the surface does not run through is held too until the end: so nothing is asked for again, and no value ever changes
-        lattice = joined(lattice, evaluate(fresh))
-        found, beyond = crossed(lattice._replace(cells=fresh))
+        # Cells without surface are held until the end too: so no cell is evaluated again, and no value ever changes.
+        lattice = merged(lattice, evaluate(fresh))
+        found, beyond = crossed_cells(lattice._replace(cells=fresh))
         cells = np.concatenate([cells, found])
-        ahead = min(2 * ahead, WIDEST)
-    return reduced(lattice, np.sort(cells))
+        ahead = min(2 * ahead, MAX_AHEAD)
+    return restricted(lattice, np.sort(cells))
 
 
 def zero_surface(lattice: SparseLattice) -> Surface:
     """Zero surface in the cells, vertices in lattice units, faces outward where values are negative inside; no value may be zero.
 
-    Each lattice edge has at most one vertex and each face of a cell is cut alike from both sides, so where no cell is missing the
-    surface is a closed 2-manifold. No cells give no faces.
+    Each lattice edge has at most one vertex, and each face of a cell is cut in the same way from both sides. So where no cell is missing,
+    the surface is a closed 2-manifold. No cells give no faces.
     """
     if len(lattice.cells) == 0:
         return weld([])

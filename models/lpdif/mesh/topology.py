@@ -1,76 +1,84 @@
-"""Edges, loops and parts of a triangle mesh; whether it is closed and manifold, and its repair where faces pinch."""
+"""Half-edges, boundary loops and connected components of a triangle mesh; whether it is closed and manifold.
+
+Letters: V vertices, F faces, B boundary half-edges. Half-edge i of face f runs from its corner i to corner i + 1 and has the number f + i F;
+corner i of face f has the same number. A half-edge is on the boundary if no other face has its edge.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from lpdif.arrays import BoolArray, IntArray
 from lpdif.geometry import Surface
 
+TETRAHEDRON_FACES = 4  # A closed surface of triangles has at least so many faces.
+
 
 def is_closed_manifold(faces: IntArray) -> bool:
-    """Every edge has exactly two sides, which run in opposite directions, and the faces around every vertex form one fan."""
+    """Whether the faces (F, 3) are a closed, consistently oriented 2-manifold.
+
+    That is: every edge has exactly two half-edges, which run in opposite directions, and the faces around every vertex form one fan.
+    """
     if len(faces) == 0:
         return False
     _, count = edge_numbers(faces)
     if not (count == 2).all():
         return False
-    start, end = sides_of(faces)
+    start, end = half_edges(faces)
     width = int(faces.max()) + 1
     forward = np.sort(start * width + end)
     if (forward[1:] == forward[:-1]).any():
         return False
-    return int(fans(faces, *paired_sides(faces)).max()) + 1 == len(np.unique(faces))
+    return int(fans(faces, *opposite_half_edges(faces)).max()) + 1 == len(np.unique(faces))
 
 
-def border_vertices(surface: Surface) -> BoolArray:
-    """(V,) True for the ends of sides that have no other face."""
+def boundary_vertices(surface: Surface) -> BoolArray:
+    """(V,) True for the vertices on the boundary: the ends of edges that have one face only."""
     number, count = edge_numbers(surface.faces)
     found = np.zeros(len(surface.vertices), bool)
     found[edges_of(surface.faces)[count[number] == 1]] = True
     return found
 
 
-def open_vertices(faces: IntArray, count: int) -> BoolArray:
-    """(V,) True at the border of consistently wound faces, without a search for edges.
+def boundary_vertices_if_oriented(faces: IntArray, count: int) -> BoolArray:
+    """(V,) the same for consistently oriented faces over `count` vertices, without a search for edges.
 
-    Around a vertex amid faces every neighbour is walked to once and come from once, so any number given to neighbours sums up to the same both
-    ways. The numbers are whole, so the sums are exact, and mixed up (Steele et al., OOPSLA 2014): that a border cancels by chance is one in a
-    million.
+    Around a vertex inside the surface, one half-edge leads to every neighbour and one comes from it. So any number that is given to the
+    neighbours has the same sum over both. The numbers here are whole, so the sums are exact, and they are mixed (Steele et al., OOPSLA
+    2014): that the sums agree at a boundary vertex by chance has a probability of one in a million.
     """
     mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (mixed >> np.uint64(40)).astype(np.float64)
-    start, end = sides_of(faces)
+    start, end = half_edges(faces)
     return np.asarray(np.bincount(start, number[end], count) != np.bincount(end, number[start], count))
 
 
-def open_sides(faces: IntArray, count: int) -> IntArray:
-    """(S,) numbers of the sides that have no other face, of consistently wound faces over `count` vertices.
+def boundary_half_edges(faces: IntArray, count: int) -> IntArray:
+    """(B,) numbers of the boundary half-edges of consistently oriented faces over `count` vertices.
 
-    They are looked for only where vertices are open: edges need a search.
+    Only faces with a boundary vertex are searched, because numbering edges needs a sort.
     """
-    border = open_vertices(faces, count)
-    near = np.flatnonzero(border[faces].any(1))
+    boundary = boundary_vertices_if_oriented(faces, count)
+    near = np.flatnonzero(boundary[faces].any(1))
     number, shared = edge_numbers(faces[near])
-    start, end = sides_of(faces[near])
-    alone = np.flatnonzero((shared[number] == 1) & border[start] & border[end])  # other edges may have their other face elsewhere
-    place, row = np.divmod(alone, max(1, len(near)))
-    return np.asarray(near[row] + place * len(faces))
+    start, end = half_edges(faces[near])
+    alone = np.flatnonzero((shared[number] == 1) & boundary[start] & boundary[end])  # the other edges may have a second face elsewhere
+    corner, row = np.divmod(alone, max(1, len(near)))
+    return np.asarray(near[row] + corner * len(faces))
 
 
-def sides_of(faces: IntArray) -> tuple[IntArray, IntArray]:
-    """First and last vertex (3F,) of every side, in the direction in which its face walks it."""
+def half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
+    """First and last vertex (3F,) of every half-edge, in the direction of its face."""
     return faces.T.reshape(-1), np.roll(faces, -1, axis=1).T.reshape(-1)
 
 
-def paired_sides(faces: IntArray) -> tuple[IntArray, IntArray]:
-    """The sides that meet in pairs: all edges that have two sides and are walked once each way."""
+def opposite_half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
+    """Numbers (n,) and (n,) of the half-edges that are opposite to each other, of all edges with one in each direction and no more."""
     number, count = edge_numbers(faces)
-    start, end = sides_of(faces)
+    start, end = half_edges(faces)
     two = np.flatnonzero(count[number] == 2)
     two = two[np.argsort(number[two], kind="stable")]
     first, second = two[0::2], two[1::2]
@@ -79,109 +87,130 @@ def paired_sides(faces: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def fans(faces: IntArray, first: IntArray, second: IntArray) -> IntArray:
-    """(3F,) number of the fan each face corner (corner i of face f is f + i F) belongs to, where side first[j] meets second[j]."""
+    """(3F,) number of the fan of faces around a vertex that each corner belongs to, if half-edge first[j] meets half-edge second[j]."""
     total = len(faces)
-    # side f + i F starts at corner f + i F; its other end is the corner after that
+    # A half-edge starts at the corner of its number, and ends at the next corner of the face.
     after = np.roll(np.arange(3 * total).reshape(3, total), -1, axis=0).reshape(-1)
-    rows, columns = np.concatenate([first, after[first]]), np.concatenate([after[second], second])
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(3 * total,) * 2)
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    return components(3 * total, np.concatenate([first, after[first]]), np.concatenate([after[second], second]))
 
 
 def edges_of(faces: IntArray) -> IntArray:
-    """(3F, 2) vertex pairs of all face sides, smaller index first; side i of face f is row f + i F."""
+    """(3F, 2) the two vertices of every half-edge, smaller number first."""
     return np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
 
 
 def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
-    """(number (3F,) of the edge that each side lies on, count of sides of each edge)."""
+    """(3F,) number of the edge of every half-edge, and (E,) how many half-edges each edge has."""
     edges = edges_of(faces)
     packed = edges[:, 0] * (int(faces.max(initial=0)) + 1) + edges[:, 1]
     _, number, count = np.unique(packed, return_inverse=True, return_counts=True)
     return number, count
 
 
-def face_parts(faces: IntArray, number: IntArray, chosen: NDArray[np.bool_]) -> IntArray:
-    """(F,) label of the connected part, over shared edges, of each chosen face; -1 for the others."""
-    total = len(faces)
-    side_face = np.tile(np.arange(total), 3)
-    kept = chosen[side_face]
-    graph = coo_matrix(
-        (np.ones(int(kept.sum()), np.int8), (side_face[kept], number[kept] + total)),
-        shape=(total + number.max(initial=-1) + 1,) * 2,
-    )
-    labels = connected_components(graph, directed=False)[1][:total]
-    parts = np.full(total, -1, np.int64)
-    parts[chosen] = np.unique(labels[chosen], return_inverse=True)[1]
-    return parts
-
-
-def vertex_parts(surface: Surface) -> IntArray:
-    """(V,) number of the part that each vertex is of; parts are connected over vertices."""
-    first, second, third = surface.faces.T
-    graph = coo_matrix((np.ones(2 * len(first), np.int8), (np.r_[first, second], np.r_[second, third])), shape=(len(surface.vertices),) * 2)
+def components(count: int, rows: IntArray, columns: IntArray) -> IntArray:
+    """(count,) number of the connected component of each node of a graph, whose edges join rows[j] and columns[j]."""
+    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def without_pinches(surface: Surface) -> Surface:
-    """The surface with a vertex for each fan of faces where a loop of open sides comes through one vertex more than once.
+def face_components(faces: IntArray, number: IntArray, chosen: BoolArray) -> IntArray:
+    """(F,) number of the connected component of each chosen face, over shared edges; -1 for the others.
 
-    There a flap hangs on to the rest by one vertex.
+    number (3F,): the edge of every half-edge, as `edge_numbers` gives it. chosen (F,).
     """
-    vertices, faces = surface
-    total = len(vertices)
-    side = open_sides(faces, total)
-    if not len(side):
-        return surface
-    visit, visits = np.unique(loops_of(faces, side) * total + sides_of(faces)[0][side], return_counts=True)
-    pinched = np.zeros(total, bool)
-    pinched[visit[visits > 1] % total] = True
-    beside = np.flatnonzero(pinched[faces].any(1))
-    if not len(beside):
-        return surface
-    corner = fans(faces[beside], *paired_sides(faces[beside])).reshape(3, -1).T
-    at = pinched[faces[beside]]
-    fan, one, row = np.unique(corner[at], return_index=True, return_inverse=True)
-    of = faces[beside][at][one]  # a fan has one vertex
-    again = np.ones(len(fan), bool)
-    again[np.unique(of, return_index=True)[1]] = False
-    named = np.where(again, total + np.cumsum(again) - 1, of)
-    result, changed = faces.copy(), faces[beside]
-    changed[at] = named[row]
-    result[beside] = changed
-    return Surface(np.concatenate([vertices, vertices[of[again]]]), result)
+    total = len(faces)
+    face = np.tile(np.arange(total), 3)
+    kept = chosen[face]
+    labels = components(total + number.max(initial=-1) + 1, face[kept], number[kept] + total)[:total]
+    found = np.full(total, -1, np.int64)
+    found[chosen] = np.unique(labels[chosen], return_inverse=True)[1]
+    return found
 
 
-def loops_of(faces: IntArray, side: IntArray) -> IntArray:
-    """(S,) number of the loop that each of the sides (S,), all that have no other face, belongs to.
+def vertex_components(surface: Surface) -> IntArray:
+    """(V,) number of the connected component of each vertex; faces that share a vertex are connected."""
+    first, second, third = surface.faces.T
+    return components(len(surface.vertices), np.r_[first, second], np.r_[second, third])
 
-    Where two holes meet in a vertex, it has two fans of faces, and the way around a hole goes on from one fan to the other. Loops that meet in
-    any other way count as one.
+
+def boundary_loops(faces: IntArray, half_edge: IntArray) -> IntArray:
+    """(B,) number of the boundary loop of each of the boundary half-edges (B,), which must be all of them.
+
+    Where two holes meet in a vertex, the vertex has two fans of faces, and the loop around each hole leads from one fan to the other. At
+    any other vertex with several loops, these count as one.
     """
-    start, end = (part[side] for part in sides_of(faces))
+    start, end = (part[half_edge] for part in half_edges(faces))
     total = int(faces.max()) + 1
     leaving, arriving = np.bincount(start, minlength=total), np.bincount(end, minlength=total)
-    one, two = ((leaving == many) & (arriving == many) for many in (1, 2))
-    here, there = np.flatnonzero(one[end]), np.flatnonzero(one[start])
-    pairs = [np.stack([here[np.argsort(end[here])], there[np.argsort(start[there])]])]
-    if two.any():
-        beside = np.flatnonzero(two[faces].any(1))
-        corner = fans(faces[beside], *paired_sides(faces[beside])).reshape(3, -1)
-        row, place = np.searchsorted(beside, side % len(faces)).clip(max=len(beside) - 1), side // len(faces)
-        first, last = corner[place, row], corner[(place + 1) % 3, row]
-        here, there = np.flatnonzero(two[end]), np.flatnonzero(two[start])
-        here, there = here[np.lexsort((last[here], end[here]))], there[np.lexsort((first[there], start[there]))]
-        pairs.append(np.stack([here, there.reshape(-1, 2)[:, ::-1].reshape(-1)]))
-    for vertex in (start, end):
-        rows = np.flatnonzero(~(one | two)[vertex])
-        pairs.append(np.stack([rows, len(side) + vertex[rows]]))
-    rows, columns = np.concatenate(pairs, axis=1)
-    graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(side) + total,) * 2)
-    label = connected_components(graph, directed=False)[1][: len(side)]
+    once, twice = ((leaving == many) & (arriving == many) for many in (1, 2))
+    links = [links_at_simple_vertices(start, end, once)]
+    if twice.any():
+        links.append(links_across_fans(faces, half_edge, twice))
+    for vertex in (start, end):  # at other vertices all half-edges are linked to the vertex, and so to each other
+        rows = np.flatnonzero(~(once | twice)[vertex])
+        links.append(np.stack([rows, len(half_edge) + vertex[rows]]))
+    rows, columns = np.concatenate(links, axis=1)
+    label = components(len(half_edge) + total, rows, columns)[: len(half_edge)]
     return np.asarray(np.unique(label, return_inverse=True)[1], dtype=np.int64)
 
 
-def count_loops(surface: Surface) -> int:
-    """How many loops of open sides a surface of consistently wound faces has: 0 if it is closed."""
-    side = open_sides(surface.faces, len(surface.vertices))
-    return int(loops_of(surface.faces, side).max()) + 1 if len(side) else 0
+def links_at_simple_vertices(start: IntArray, end: IntArray, simple: BoolArray) -> IntArray:
+    """(2, n) rows of the half-edges, from start (B,) to end (B,), that arrive at a simple vertex, and of those that go on from there.
+
+    simple (V,): one boundary half-edge arrives at the vertex, and one leaves it.
+    """
+    here, there = np.flatnonzero(simple[end]), np.flatnonzero(simple[start])
+    return np.stack([here[np.argsort(end[here])], there[np.argsort(start[there])]])
+
+
+def links_across_fans(faces: IntArray, half_edge: IntArray, double: BoolArray) -> IntArray:
+    """(2, n) the same at the vertices where two boundary half-edges arrive and two leave (V,): the loop goes on at the other fan."""
+    start, end = (part[half_edge] for part in half_edges(faces))
+    beside = np.flatnonzero(double[faces].any(1))
+    fan = fans(faces[beside], *opposite_half_edges(faces[beside])).reshape(3, -1)
+    row, corner = np.searchsorted(beside, half_edge % len(faces)).clip(max=len(beside) - 1), half_edge // len(faces)
+    first, last = fan[corner, row], fan[(corner + 1) % 3, row]
+    here, there = np.flatnonzero(double[end]), np.flatnonzero(double[start])
+    here, there = here[np.lexsort((last[here], end[here]))], there[np.lexsort((first[there], start[there]))]
+    return np.stack([here, there.reshape(-1, 2)[:, ::-1].reshape(-1)])
+
+
+def count_boundary_loops(surface: Surface) -> int:
+    """How many boundary loops a surface of consistently oriented faces has: 0 if it is closed."""
+    half_edge = boundary_half_edges(surface.faces, len(surface.vertices))
+    return int(boundary_loops(surface.faces, half_edge).max()) + 1 if len(half_edge) else 0
+
+
+def split_pinched_vertices(surface: Surface) -> Surface:
+    """The surface with one vertex for each fan of faces where a boundary loop comes through a vertex more than once.
+
+    At such a pinch, a non-manifold vertex, a small piece of surface hangs on to the rest by that vertex alone.
+    """
+    vertices, faces = surface
+    pinched = pinched_vertices(surface)
+    beside = np.flatnonzero(pinched[faces].any(1))
+    if not len(beside):
+        return surface
+    corner = fans(faces[beside], *opposite_half_edges(faces[beside])).reshape(3, -1).T
+    at = pinched[faces[beside]]
+    fan, one, row = np.unique(corner[at], return_index=True, return_inverse=True)
+    old = faces[beside][at][one]  # the vertex of each fan
+    copied = np.ones(len(fan), bool)
+    copied[np.unique(old, return_index=True)[1]] = False  # the first fan of a vertex keeps it
+    number = np.where(copied, len(vertices) + np.cumsum(copied) - 1, old)
+    result, changed = faces.copy(), faces[beside]
+    changed[at] = number[row]
+    result[beside] = changed
+    return Surface(np.concatenate([vertices, vertices[old[copied]]]), result)
+
+
+def pinched_vertices(surface: Surface) -> BoolArray:
+    """(V,) the vertices that a boundary loop comes through more than once."""
+    total = len(surface.vertices)
+    pinched = np.zeros(total, bool)
+    half_edge = boundary_half_edges(surface.faces, total)
+    if len(half_edge):
+        loop = boundary_loops(surface.faces, half_edge)
+        visit, visits = np.unique(loop * total + half_edges(surface.faces)[0][half_edge], return_counts=True)
+        pinched[visit[visits > 1] % total] = True
+    return pinched

@@ -1,4 +1,4 @@
-"""What a mesh will cost: time and memory, by rates that were measured, and whether the memory that is free now suffices."""
+"""What a mesh will cost in time and memory, by measured rates, and whether there is enough free memory."""
 
 from __future__ import annotations
 
@@ -10,20 +10,31 @@ from typing import NamedTuple
 
 log = logging.getLogger("lpdif")
 
-# Measured as CPU time on one core of a server CPU, and as the most memory that the process took: an even sphere of 20,000 points with normals
-# at three resolutions (0.59, 2.4 and 9.4 million faces: 11, 40 and 163 s; 0.55, 1.10 and 3.39 GiB), of 200,000 at the automatic one (1.1
-# million: 28 s, 1.0 GiB), the first two with --watertight (16 and 59 s; 0.68 and 1.41 GiB; with a part of the sphere missing 25 s in place of 8
-# for 0.4 million). Elsewhere it may be half, or double.
-FACE_SECONDS, FACE_BYTES = 19e-6, 390.0  # of a face that the estimate counts, which is .9 of one that is made
-POINT_SECONDS, POINT_BYTES = 40e-6, 1500.0
-BASE_SECONDS, BASE_BYTES = 1.0, 0.36 * 2**30
-CLOSED_SECONDS, CLOSED_BYTES = 2.2, 1.5  # times as much for a face of a mesh that is made watertight
 
-TOLD = 3e6  # faces from which on time and memory are told before the work
+class CostRates(NamedTuple):
+    """Time on one core of a server CPU, and the most memory that the process took; elsewhere it may be half or double.
+
+    Measured on an even sphere of 20,000 points with normals at three resolutions (0.59, 2.4 and 9.4 million faces: 11, 40 and 163 s; 0.55,
+    1.10 and 3.39 GiB) and of 200,000 points at the automatic one (1.1 million faces: 28 s, 1.0 GiB); the first two with --watertight too (16
+    and 59 s; 0.68 and 1.41 GiB; with a part of the sphere missing 25 s in place of 8 for 0.4 million faces).
+    """
+
+    face_seconds: float = 19e-6  # For each face of the estimate, which counts 0.9 of the faces that are made.
+    face_bytes: float = 390.0  # For the same.
+    point_seconds: float = 40e-6  # For each point.
+    point_bytes: float = 1500.0  # For each point.
+    base_seconds: float = 1.0  # For any mesh.
+    base_bytes: float = 0.36 * 2**30  # For any mesh.
+    watertight_seconds: float = 2.2  # A face of a watertight mesh takes so many times the time,
+    watertight_bytes: float = 1.5  # and so many times the memory.
+
+
+RATES = CostRates()
+REPORTED_FACES = 3e6  # A mesh of so many faces or more is large: its cost is reported before the work.
 
 
 class Cost(NamedTuple):
-    """Faces that are made on the way, before any are simplified away; seconds on one core; bytes of memory at most."""
+    """Faces before simplifying, seconds on one core, and the most memory in bytes."""
 
     faces: float
     seconds: float
@@ -31,23 +42,23 @@ class Cost(NamedTuple):
 
 
 def cost(faces: float, points: int, watertight: bool) -> Cost:
-    """About what it takes to make a mesh of so many faces of so many points."""
-    slower, larger = (CLOSED_SECONDS, CLOSED_BYTES) if watertight else (1.0, 1.0)
+    """About what it takes to make a mesh of so many faces from so many points."""
+    slower, larger = (RATES.watertight_seconds, RATES.watertight_bytes) if watertight else (1.0, 1.0)
     return Cost(
         faces,
-        BASE_SECONDS + POINT_SECONDS * points + slower * FACE_SECONDS * faces,
-        BASE_BYTES + POINT_BYTES * points + larger * FACE_BYTES * faces,
+        RATES.base_seconds + RATES.point_seconds * points + slower * RATES.face_seconds * faces,
+        RATES.base_bytes + RATES.point_bytes * points + larger * RATES.face_bytes * faces,
     )
 
 
 def free_memory() -> float | None:
-    """Bytes that this process may take now; None where the system does not say."""
-    found = [value for value in (available(), group_left(), address_space_left()) if value is not None]
+    """Bytes that this process can take now; None where the system does not tell."""
+    found = [value for value in (available_memory(), control_group_left(), address_space_left()) if value is not None]
     return min(found, default=None)
 
 
-def available() -> float | None:
-    """Bytes that are free on the machine, or can be freed at once."""
+def available_memory() -> float | None:
+    """Bytes that are free on the machine or can be freed at once; None where the system does not tell."""
     if sys.platform == "win32":
         return _available_on_windows()
     try:
@@ -68,50 +79,50 @@ def _available_on_windows() -> float | None:
     return float(status.b) if found else None  # ullAvailPhys
 
 
-def group_left(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """Bytes that are left of what the control group, as of a container, may take."""
+def control_group_left(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
+    """Bytes that are left of the limit of the control group, such as a container's; None where there is no limit."""
     try:
         name = next((line.partition("::")[2] for line in own.read_text().splitlines() if line.startswith("0::")), "/")
         folder = root / name.lstrip("/")
-        most, taken = (folder / "memory.max").read_text().strip(), float((folder / "memory.current").read_text())
-        return None if most == "max" else max(0.0, float(most) - taken)
+        limit, taken = (folder / "memory.max").read_text().strip(), float((folder / "memory.current").read_text())
+        return None if limit == "max" else max(0.0, float(limit) - taken)
     except (OSError, ValueError):  # no such group, or none that is limited
         return None
 
 
 def address_space_left() -> float | None:
-    """Bytes that are left of the limit of `ulimit -v`."""
+    """Bytes that are left of the limit of `ulimit -v`; None where there is no limit."""
     if sys.platform == "win32":
         return None
     import resource
 
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if most == resource.RLIM_INFINITY:
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
         return None
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:  # not Linux: what is taken is not known
-        return float(most)
-    return max(0.0, float(most) - pages * os.sysconf("SC_PAGE_SIZE"))
+        return float(limit)
+    return max(0.0, float(limit) - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
-def tell(price: Cost, name: str, many: float) -> None:
-    """Say what a large mesh will take; warn of `many` faces, and where more memory is needed than is free now."""
-    said = f"{name}: about {price.faces / 1e6:.2g} million faces: {words(price.seconds, price.memory)}"
+def report_cost(price: Cost, name: str, many: float) -> None:
+    """Log what a large mesh will take; with a warning above `many` faces, or if more memory is needed than is free now."""
+    message = f"{name}: about {price.faces / 1e6:.2g} million faces: {cost_in_words(price.seconds, price.memory)}"
     free = free_memory()
     if free is not None and price.memory > free:
-        log.warning("%s, but only %s are free now: give a larger --resolution, or close other programs", said, gigabytes(free))
-    elif price.faces >= TOLD:
-        log.log(logging.WARNING if price.faces > many else logging.INFO, "%s", said)
+        log.warning("%s, but only %s are free now: give a larger --resolution, or close other programs", message, gigabytes(free))
+    elif price.faces >= REPORTED_FACES:
+        log.log(logging.WARNING if price.faces > many else logging.INFO, "%s", message)
 
 
-def words(seconds: float, memory: float) -> str:
-    """Of a cost, for people: "some 4 min on one core and 4.5 GB of memory"."""
+def cost_in_words(seconds: float, memory: float) -> str:
+    """A cost in words: "some 4 min on one core and 4.5 GB of memory"."""
     minutes = seconds / 60
     time = f"{seconds:.0f} s" if minutes < 1.5 else f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.0f} h"
     return f"some {time} on one core and {gigabytes(memory)} of memory"
 
 
 def gigabytes(count: float) -> str:
-    """Bytes for people, to about two digits."""
+    """A number of bytes in GB, to about two digits."""
     return f"{count / 1e9:.{1 if count < 10e9 else 0}f} GB"

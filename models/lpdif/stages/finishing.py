@@ -1,6 +1,11 @@
-"""The end of a reconstruction: trim to the data, fill holes, close, simplify, carry colours, back to world coordinates."""
+"""The end of a reconstruction: trim to the data, fill holes, close, simplify, carry attributes, back to world coordinates.
+
+Letters: V vertices. "Spacing" is that of the points around a vertex, unless it says otherwise.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,92 +19,128 @@ from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
 from lpdif.mesh.simplify import simplify
-from lpdif.mesh.topology import without_pinches
-from lpdif.mesh.trim import large_parts, opposing, trim
-from lpdif.mesh.watertight import close
+from lpdif.mesh.topology import TETRAHEDRON_FACES, split_pinched_vertices
+from lpdif.mesh.trim import faces_away, large_components, trim
+from lpdif.mesh.watertight import make_watertight
 from lpdif.points.cloud import Cloud
-from lpdif.points.coverage import Coverage
+from lpdif.points.coverage import Coverage, NearestPoints
 from lpdif.points.neighbours import query
-from lpdif.stages.resolution import FEWEST, Choice
+from lpdif.stages.resolution import Choice
 from lpdif.types import Mesh, Scan
 
-FAR = 1.6  # and kept within this many,
-OFF = 0.6  # from so many on only where it looks the way of one of the points around
-PAST = 0.15  # of which what is more than this many past the border of the points is cut off
-HOLE = 40.0  # larger gaps between points, in squared spacings, stay open
-BRIDGED = 24.0  # spacings from the points up to which a watertight mesh goes on as the surface does around a gap
-LEAST_POINTS = 16.0  # parts that stand for fewer points are dropped
+
+class FinishingSettings(NamedTuple):
+    """Which part of the zero surface becomes the mesh. Lengths are in spacings, areas in squared spacings."""
+
+    support_distance: float = 1.6  # Surface is kept up to this distance from the points.
+    unconditional_distance: float = 0.6  # From this distance on, it must face the way of one of the points around as well.
+    boundary_limit: float = 0.15  # Surface that goes farther past the border of the points is cut off there.
+    largest_hole: float = 40.0  # Larger gaps between points stay open.
+    watertight_bridge: float = 24.0  # NearestPoints a gap, the surface of a watertight mesh is carried on up to this distance from the points.
+    min_points: float = 16.0  # A connected component whose area stands for fewer points is dropped.
 
 
-def spanned(ready: Cloud, config: ReconstructConfig) -> float:
-    """How far from the points the surface is carried on across gaps, 0 for not at all."""
-    return config.max_distance or (BRIDGED * ready.spacing if config.watertight else 0.0)
+FINISHING = FinishingSettings()
+
+
+def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cover: Coverage, config: ReconstructConfig) -> Mesh:
+    """The mesh of the scan, from the zero surface of its field."""
+    surface = trimmed(surface, choice.ready, scan.name, cover, config, choice.step)
+    if config.watertight:
+        surface = make_watertight(surface, choice.ready.spacing, choice.step, cover.threads)
+        surface = without_small_components(surface, cover.around(surface.vertices).spacing)[0]
+    surface = simplified(surface, choice, cover, config)
+    return with_attributes(surface, choice.ready, scan, field, cover)
+
+
+def bridge_distance(ready: Cloud, config: ReconstructConfig) -> float:
+    """How far from the points the surface is carried on across gaps, in world units; 0 for not at all."""
+    return config.max_distance or (FINISHING.watertight_bridge * ready.spacing if config.watertight else 0.0)
 
 
 def remedy(config: ReconstructConfig) -> str:
-    """What to do where no surface came out: the lengths that were given are the first to doubt."""
+    """What to do where no surface came out. Lengths that the user gave are the most likely cause."""
     given = [f"--{name.replace('_', '-')}" for name in ("resolution", "region_size") if getattr(config, name) is not None]
     return (
         f"leave out {' and '.join(given)}: lengths are then chosen from the scan" if given else "give a denser scan, or a larger --region-size"
     )
 
 
-def without_small_components(surface: Surface, spacing: FloatArray, of: IntArray | None = None) -> tuple[Surface, IntArray]:
-    """The surface without the parts that stand for fewer than CRUMB points, by the spacing (V,) of the points around each vertex; and the
-    old number of each vertex that is left. of (V,): if parts are pieces of something, of what; the largest piece of each stays."""
-    stands_for = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
-    return keep_faces(surface, large_parts(surface, stands_for, LEAST_POINTS, of))
-
-
 def trimmed(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: ReconstructConfig, step: float) -> Surface:
-    """The surface where there is data, and across gaps that it spans, without crumbs, up to an even rim.
+    """The surface where there are points, and across gaps that it bridges, up to a smooth boundary and without small components.
 
-    A maximum distance shorter than what is kept anyway decides alone.
+    A maximum distance below the support distance alone decides where the surface ends. Raises InputError where nothing is left.
     """
-    tree, threads = cover.tree, cover.threads
-    far = config.max_distance
-    if far is not None:
-        near = query(tree, surface.vertices, threads=threads)[0] <= far
-        surface = keep_faces(surface, np.asarray(near[surface.faces].all(1)))[0]
-        if len(surface.faces) == 0:
-            raise InputError(f"{name}: no surface within the maximum distance of its points", "give a larger --max-distance")
+    if config.max_distance is not None:
+        surface = within_distance(surface, name, cover, config.max_distance)
+        if config.max_distance < FINISHING.support_distance * ready.spacing:
+            return without_small_components(surface, represented_spacing(cover.around(surface.vertices)))[0]
+    surface, largest_hole = supported_surface(surface, ready, name, cover, config)
+    clipped = smooth_boundary(surface, cover, FINISHING.boundary_limit, largest_hole)
+    if len(clipped.faces) == 0:
+        raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
+    whole = clipped if config.watertight else split_pinched_vertices(clipped)
+    if whole is not surface:  # the cut may have left small components of what lay beyond the border
+        whole = without_small_components(whole, cover.around(whole.vertices).spacing)[0]
+    return whole if config.watertight else fill_holes(whole, cover, FINISHING.largest_hole, ready.spacing)
+
+
+def within_distance(surface: Surface, name: str, cover: Coverage, most: float) -> Surface:
+    """The faces whose vertices are at most so far from the points, in world units. Raises InputError if there are none."""
+    near = query(cover.tree, surface.vertices, threads=cover.threads)[0] <= most
+    surface = keep_faces(surface, np.asarray(near[surface.faces].all(1)))[0]
+    if len(surface.faces) == 0:
+        raise InputError(f"{name}: no surface within the maximum distance of its points", "give a larger --max-distance")
+    return surface
+
+
+def supported_surface(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: ReconstructConfig) -> tuple[Surface, FloatArray]:
+    """The surface that the points support, without small components; and (V,) the largest area that a hole is covered up to.
+
+    Raises InputError if the points support nothing.
+    """
     around = cover.around(surface.vertices)
-    off = around.distance / around.spacing
-    stands_for = np.where(off <= FAR, around.spacing, np.inf)  # what is farther stands for no point
-    if far is not None and far < FAR * ready.spacing:
-        return without_small_components(surface, stands_for)[0]
-    supported, doubtful = off <= FAR, np.flatnonzero((off > OFF) & (off <= FAR))
-    supported[doubtful] = ~opposing(surface, doubtful, tree, ready.normals, threads)
-    largest = np.maximum(HOLE * np.square(np.maximum(around.spacing, ready.spacing)), (2 * spanned(ready, config)) ** 2)
-    kept = trim(surface, supported, largest)
+    distance = around.distance / around.spacing
+    supported = distance <= FINISHING.support_distance
+    doubtful = np.flatnonzero((distance > FINISHING.unconditional_distance) & supported)
+    supported[doubtful] = ~faces_away(surface, doubtful, cover.tree, ready.normals, cover.threads)
+    largest_hole = FINISHING.largest_hole * np.square(np.maximum(around.spacing, ready.spacing))
+    largest_hole = np.maximum(largest_hole, (2 * bridge_distance(ready, config)) ** 2)
+    kept = trim(surface, supported, largest_hole)
     if not kept.any():
         raise InputError(f"{name}: no surface near its points", remedy(config))
     surface, used = keep_faces(surface, kept)
-    largest, stands_for = largest[used], stands_for[used]
-    surface, used = without_small_components(surface, stands_for)
-    cut = smooth_boundary(surface, cover, PAST, largest[used])
-    if len(cut.faces) == 0:
-        raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
-    whole = cut if config.watertight else without_pinches(cut)
-    if whole is not surface:  # which leaves crumbs of what lay beyond the rim
-        whole = without_small_components(whole, cover.around(whole.vertices).spacing)[0]
-    return whole if config.watertight else fill_holes(whole, cover, HOLE, ready.spacing)
+    surface, still_used = without_small_components(surface, represented_spacing(around)[used])
+    return surface, largest_hole[used][still_used]
 
 
-def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cover: Coverage, config: ReconstructConfig) -> Mesh:
-    """Trim to the data, close and simplify if asked, carry attributes, go back to world coordinates."""
-    ready, step = choice.ready, choice.step
-    surface = trimmed(surface, ready, scan.name, cover, config, step)
-    if config.watertight:
-        surface = close(surface, ready.spacing, step, cover.threads)
-        surface = without_small_components(surface, cover.around(surface.vertices).spacing)[0]
-    coarse = choice.faces(float(face_areas(surface).sum())) if choice.resolution > step else np.inf
-    most = min(config.faces or np.inf, max(FEWEST, coarse))
-    if most < len(surface.faces):
-        surface, part = simplify(surface, int(most))
-        surface = without_small_components(surface, cover.around(surface.vertices).spacing, part)[
-            0
-        ]  # what came off where a neck thinned to nothing
+def represented_spacing(around: NearestPoints) -> FloatArray:
+    """(V,) spacing of the points that the surface at a vertex stands for; infinite, so for no point, beyond the support distance."""
+    return np.where(around.distance / around.spacing <= FINISHING.support_distance, around.spacing, np.inf)
+
+
+def without_small_components(surface: Surface, spacing: FloatArray, origin: IntArray | None = None) -> tuple[Surface, IntArray]:
+    """The surface without connected components that stand for too few points, and the old number of each vertex that is left.
+
+    spacing (V,): of the points around each vertex. origin (V,): as in `large_components`; of each the largest component stays.
+    """
+    points = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
+    return keep_faces(surface, large_components(surface, points, FINISHING.min_points, origin))
+
+
+def simplified(surface: Surface, choice: Choice, cover: Coverage, config: ReconstructConfig) -> Surface:
+    """The surface with no more faces than the settings ask for, and than the resolution does where it is coarser than the lattice."""
+    coarse = choice.faces(float(face_areas(surface).sum())) if choice.resolution > choice.step else np.inf
+    most = min(config.faces or np.inf, max(TETRAHEDRON_FACES, coarse))
+    if most >= len(surface.faces):
+        return surface
+    surface, origin = simplify(surface, int(most))
+    # Small components came off where a neck thinned to nothing.
+    return without_small_components(surface, cover.around(surface.vertices).spacing, origin)[0]
+
+
+def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, cover: Coverage) -> Mesh:
+    """The mesh in world coordinates, with normals, confidence and patterns, and with the colours and values of the nearest points."""
     around = cover.around(surface.vertices)
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]

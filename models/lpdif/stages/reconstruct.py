@@ -19,12 +19,12 @@ from lpdif.core.regions import RegionLattice, between_points, region_lattices
 from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
-from lpdif.mesh.topology import count_loops
+from lpdif.mesh.topology import count_boundary_loops
 from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
 from lpdif.points.validity import check_scan
-from lpdif.stages.finishing import finish, remedy, spanned
-from lpdif.stages.resolution import HIGHEST, Choice, choose, lattice_stride
+from lpdif.stages.finishing import bridge_distance, finish, remedy
+from lpdif.stages.resolution import RESOLUTION, Choice, choose, lattice_stride
 from lpdif.storage.models import load_model
 from lpdif.surface.isosurface import extract
 from lpdif.types import Mesh, Progress, Scan, silent
@@ -94,7 +94,7 @@ def regions_of(choice: Choice, coverage: Coverage, config: ReconstructConfig) ->
     lattices = lattices_around(ready, coverage, size, level)
     seen = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
     count = sum(len(lattice.keys) for lattice in lattices)
-    across = gap_regions(ready.points, size, level, spanned(ready, config), count)
+    across = gap_regions(ready.points, size, level, bridge_distance(ready, config), count)
     return [*zip(lattices, seen, strict=True), *across]
 
 
@@ -105,7 +105,7 @@ def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArr
     rows = np.r_[np.arange(len(level)), wide]
     between = between_points(ready.points[rows], ready.normals[rows], PLACEMENT.beside * np.r_[ready.local_spacing, coverage.spacing[wide]])
     places = np.concatenate([ready.points[rows], between])
-    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, HIGHEST)], 9))
+    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, RESOLUTION.highest_level)], 9))
 
 
 def encode_scan(
@@ -125,7 +125,7 @@ def zero_surface(field: LocalField, choice: Choice, coverage: Coverage, config: 
     """The zero surface of the field around the points, and across gaps that are to be closed. Raises InputError if there is none."""
     ready, size = choice.ready, choice.size
     reach = PLACEMENT.band * coverage.spacing
-    far = spanned(ready, config)
+    far = bridge_distance(ready, config)
     if far:  # but no region speaks farther from its points than this
         own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0**choice.level
         reach = np.minimum(far, np.maximum(own, furthest(field.lattices[-1].size)))
@@ -154,6 +154,6 @@ def facts_of(choice: Choice, field: LocalField, mesh: Mesh) -> dict[str, float |
         "regions": len(field.codes.center),
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
-        "open_loops": count_loops(Surface(mesh.vertices, mesh.faces)),
+        "open_loops": count_boundary_loops(Surface(mesh.vertices, mesh.faces)),
         **choice.ready.facts,
     }

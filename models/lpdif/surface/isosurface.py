@@ -7,6 +7,7 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,19 @@ from lpdif.arrays import FloatArray, IntArray
 from lpdif.device import single_threaded_pool
 from lpdif.geometry import Surface
 from lpdif.surface.marching_cubes import marching_cubes
-from lpdif.surface.narrow_band import Field, PointIndex, Seeds, margin, narrow_band, seeds_by_reach
+from lpdif.surface.narrow_band import Field, PointIndex, Seeds, influence_margin, narrow_band, seeds_by_reach
 
-TILE = 64
-STEEP = 0.2  # vertices move where the field rises at least by this share of its mean slope along their edge
-MARGIN = 0.005  # no vertex lies nearer to a lattice point than this, where several would be taken for one
+TILE = 64  # Cells of a tile along each axis.
+
+
+class VertexSettings(NamedTuple):
+    """How vertices are moved from the chord of the field along a lattice edge to its zero."""
+
+    min_slope: float = 0.2  # The slope at the vertex must be at least this share of the mean slope along the edge.
+    margin: float = 0.005  # A vertex keeps this distance, in lattice steps, from the ends of its edge; else several could be taken for one.
+
+
+VERTICES = VertexSettings()
 
 
 def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) -> IntArray:
@@ -43,22 +52,23 @@ def extract(
 ) -> Surface:
     """Zero surface of `field` within about `reach`, one or (N,), of the points (N, 3), on the lattice of step h.
 
-    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. stride, one or (N,), a power of two: around
-    a point the field is asked on every so many-th lattice point and interpolated between. Tiles are computed in `threads` threads and
-    joined in their order, so the result does not depend on the number of threads.
+    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. stride: one power of two or (N,):
+    around a point the field is evaluated on every so many-th lattice point and interpolated between. Tiles are computed in `threads`
+    threads and joined in their order, so the result does not depend on the number of threads. tick: called with the number of tiles that
+    are done, and of all.
     """
     classes = seeds_by_reach(points, reach, stride, step, tile)
-    further = margin(classes, step)
+    further = influence_margin(classes, step)
     indices = [(PointIndex(seeds.points, step * tile, seeds.reach + further), seeds) for seeds in classes]
     tiles = np.unique(np.concatenate([tiles_near(s.points, step, s.reach, tile) for s in classes] or [np.zeros((0, 3), np.int64)]), axis=0)
     parts: list[Surface] = []
 
-    def work(corner: IntArray) -> tuple[FloatArray, IntArray]:
+    def surface_at(corner: IntArray) -> tuple[FloatArray, IntArray]:
         near = [seeds._replace(points=index.near(corner)) for index, seeds in indices]
         return tile_surface(near, field, corner * tile, step, tile)
 
     with single_threaded_pool(threads) as pool:
-        for number, part in enumerate(pool.map(work, tiles), 1):
+        for number, part in enumerate(pool.map(surface_at, tiles), 1):
             if len(part[1]):
                 parts.append(Surface(*part))
             if tick:
@@ -79,22 +89,21 @@ def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float,
     vertices, faces = marching_cubes(np.where(known, values, 1.0).astype(np.float64))
     if len(faces) == 0:
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    # a triangle lies in one cell, which its centroid names; triangles of cells with an unknown corner are no surface
+    # A triangle lies in the cell that holds its centroid; triangles in cells with an unknown corner are no surface.
     home = np.clip(np.floor(vertices[faces].mean(1)).astype(np.int64), 0, tile - 1)
     faces = faces[whole[tuple(home.T)]]
     used = np.zeros(len(vertices), bool)
     used[faces] = True
-    vertices = on_curve(vertices[used], values, exact, lambda local: field((local + corner) * step))
+    vertices = refined_vertices(vertices[used], values, exact, lambda local: field((local + corner) * step))
     return vertices + corner, (np.cumsum(used) - 1)[faces]
 
 
-def on_curve(vertices: FloatArray, values: NDArray[np.float32], exact: NDArray[np.bool_], field: Field) -> FloatArray:
-    """Vertices (V, 3) of marching cubes on the lattice edges of a tile, moved along these to where the field is zero, not its chord.
+def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: NDArray[np.bool_], field: Field) -> FloatArray:
+    """Vertices (V, 3) of marching cubes, moved along their lattice edges to where the field is zero, not its chord.
 
-    values, exact (T+1, T+1, T+1): of the field at the lattice points, and where it is the field's own; `field` gives it at other places, all
-    in lattice units. Where both ends of an edge are exact, one Newton step is made from the vertex, on the parabola through the field there and
-    at the ends; it stays between the vertex and the end of the other sign. All vertices keep MARGIN from the ends, but for those on a
-    lattice point.
+    values, exact (T+1, T+1, T+1): as in `Band`. field: the field at other places. All places are in lattice units. Where both ends of an edge
+    are exact, one Newton step is made from the vertex, on the parabola through the field there and at the ends; it stays between the vertex
+    and the end of the other sign. All vertices keep a margin from the ends, but for those on a lattice point.
     """
     low = np.floor(vertices).astype(np.int64)
     share = vertices - low
@@ -103,37 +112,37 @@ def on_curve(vertices: FloatArray, values: NDArray[np.float32], exact: NDArray[n
     row = np.flatnonzero(share.any(axis=1))
     low, high, axis = low[row], high[row], axis[row]
     t = share[row, axis]
-    able = np.flatnonzero(exact[tuple(low.T)] & exact[tuple(high.T)])
-    if len(able):
-        first, last = (values[tuple(end[able].T)].astype(np.float64) for end in (low, high))
-        here, before = field(vertices[row[able]]).astype(np.float64), t[able]
+    movable = np.flatnonzero(exact[tuple(low.T)] & exact[tuple(high.T)])
+    if len(movable):
+        first, last = (values[tuple(end[movable].T)].astype(np.float64) for end in (low, high))
+        here, before = field(vertices[row[movable]]).astype(np.float64), t[movable]
         slope = (here - first) / before + (last - here) / (1 - before) - (last - first)
         with np.errstate(divide="ignore", invalid="ignore"):
             better = before - here / slope
         back = here * first < 0
         better = np.clip(better, np.where(back, 0, before), np.where(back, before, 1))
-        sound = np.isfinite(better) & (slope * (last - first) > STEEP * np.square(last - first))
-        t[able[sound]] = better[sound]
+        sound = np.isfinite(better) & (slope * (last - first) > VERTICES.min_slope * np.square(last - first))
+        t[movable[sound]] = better[sound]
     moved = vertices.copy()
-    moved[row, axis] = low[np.arange(len(row)), axis] + np.clip(t, MARGIN, 1 - MARGIN)
+    moved[row, axis] = low[np.arange(len(row)), axis] + np.clip(t, VERTICES.margin, 1 - VERTICES.margin)
     return moved
 
 
 def weld(parts: list[Surface]) -> Surface:
-    """One surface of the tiles' (in lattice units): vertices on the same lattice edge become one."""
+    """One surface from those of the tiles, in lattice units: vertices on the same lattice edge become one."""
     if not parts:
         return Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
     offsets = np.cumsum([0] + [len(part.vertices) for part in parts])
     vertices = np.concatenate([part.vertices for part in parts])
     faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=False)])
-    # a vertex on an edge has two whole coordinates; doubled and rounded to half steps it names the edge, or the lattice point
+    # A vertex on an edge has two whole coordinates. In half steps, rounded, its coordinates are unique to the edge or lattice point.
     low = np.floor(vertices)
     key = (2 * low + (vertices > low)).astype(np.int64)
     key -= key.min(0)
     extent = key.max(0) + 1
     packed = (key[:, 0] * extent[1] + key[:, 1]) * extent[2] + key[:, 2]
     _, first, merged = np.unique(packed, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")  # vertices keep the order in which the tiles brought them
+    order = np.argsort(first, kind="stable")  # vertices keep the order of the tiles
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     joined = rank[merged][faces]

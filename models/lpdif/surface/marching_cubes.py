@@ -1,7 +1,7 @@
 """Marching cubes: the triangles of the zero surface between values on a lattice.
 
-By PyMCubes where it is installed. It has no wheel for Python 3.13 and newer, nor for Linux on ARM; there numpy does it, by the same table of
-cases, in the same order and rounded alike: a mesh is the same to the byte whatever is installed.
+PyMCubes does it where it is installed. It has no wheel for Python 3.13 and newer, nor for Linux on ARM; there numpy does it, with the same
+table of cases, in the same order and with the same rounding. So a mesh is the same to the byte whatever is installed.
 
 Corner 4i + 2j + k of a cell lies at (i, j, k) of it, i, j, k 0 or 1. The case of a cell is the sum of 2^c over its corners c inside, that
 is, of values not above zero. A vertex lies on an edge between an inner and an outer corner.
@@ -22,7 +22,7 @@ try:
 except ImportError:
     by_pymcubes = None
 
-# the edges a to l of a cell: axis, where it begins, and whether the vertex is reckoned from its other end (that decides the last bit)
+# The edges a to l of a cell: axis, where it begins, and whether the vertex is computed from its other end, which decides the last bit.
 EDGES = (
     (0, (0, 1, 1), True),
     (1, (1, 0, 1), False),
@@ -38,7 +38,7 @@ EDGES = (
     (2, (0, 1, 0), False),
 )
 
-# the triangles of each case from 0 to 255, three edges each, counter-clockwise seen from outside
+# The triangles of each case from 0 to 255, three edges each, counter-clockwise seen from outside.
 CASES = """
     - gjd jih dghhgi flg flddlj ihjflg ihlhflhdf
     lai jdgail hjaajl lagadgahd gfiifa jdidaidfa gfjfhjfah fhdfah
@@ -74,14 +74,15 @@ CASES = """
     hilfhldhf hilfhlhgjhfg lfdldj lfg gdhghi ijh jgd -
 """
 
-AXIS = np.array([axis for axis, _, _ in EDGES])
-BEGIN = np.array([begin for _, begin, _ in EDGES])
-BACKWARD = np.array([backward for _, _, backward in EDGES])
-NUMBER = np.full((3, 2, 2, 2), -1)  # of an edge, by its axis and where it begins
-NUMBER[AXIS, *BEGIN.T] = np.arange(len(EDGES))
-COUNT = np.array([len(word.strip("-")) // 3 for word in CASES.split()])  # triangles of a case
-FIRST = np.cumsum(COUNT) - COUNT  # of these in SIDES
-SIDES = np.array(["abcdefghijkl".index(letter) for word in CASES.split() for letter in word.strip("-")]).reshape(-1, 3)
+EDGE_AXIS = np.array([axis for axis, _, _ in EDGES])
+EDGE_BEGIN = np.array([begin for _, begin, _ in EDGES])
+EDGE_BACKWARD = np.array([backward for _, _, backward in EDGES])
+EDGE_NUMBER = np.full((3, 2, 2, 2), -1)  # number of an edge, by its axis and where it begins
+EDGE_NUMBER[EDGE_AXIS, *EDGE_BEGIN.T] = np.arange(len(EDGES))
+CASE_COUNT = np.array([len(word.strip("-")) // 3 for word in CASES.split()])  # how many triangles a case has
+CASE_FIRST = np.cumsum(CASE_COUNT) - CASE_COUNT  # row of its first triangle in CASE_EDGES
+# the three edges of each triangle
+CASE_EDGES = np.array(["abcdefghijkl".index(letter) for word in CASES.split() for letter in word.strip("-")]).reshape(-1, 3)
 
 
 def marching_cubes(values: FloatArray) -> tuple[FloatArray, IntArray]:
@@ -101,43 +102,43 @@ def library() -> str:
 
 
 def by_numpy(values: FloatArray) -> tuple[FloatArray, IntArray]:
-    """What PyMCubes gives. It goes from cell to cell, z fastest; each adds its triangles, and those of its vertices that are new."""
+    """The same as PyMCubes, which goes from cell to cell, z fastest, and adds the triangles of each and its new vertices."""
     if min(values.shape) < 2:
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     inside = values <= 0
     case = inside.view(np.uint8)
     for axis, bits in ((2, 1), (1, 2), (0, 4)):
-        low, high = ends(case, axis)
+        low, high = edge_ends(case, axis)
         case = low | high << bits
     cell = np.flatnonzero((case != 0) & (case != 255))
-    corner = places(cell, case.shape) @ steps(values.shape)
+    corner = coordinates(cell, case.shape) @ strides(values.shape)
     case = case.reshape(-1)[cell]
-    count = COUNT[case]
-    triangle = np.arange(count.sum()) + np.repeat(FIRST[case] - (np.cumsum(count) - count), count)
+    count = CASE_COUNT[case]
+    triangle = np.arange(count.sum()) + np.repeat(CASE_FIRST[case] - (np.cumsum(count) - count), count)
     vertices, number = cut_edges(values, inside)
-    shift = AXIS * values.size + BEGIN @ steps(values.shape)
-    return vertices, number[np.repeat(corner, count)[:, None] + shift[SIDES[triangle]]]
+    shift = EDGE_AXIS * values.size + EDGE_BEGIN @ strides(values.shape)
+    return vertices, number[np.repeat(corner, count)[:, None] + shift[CASE_EDGES[triangle]]]
 
 
 def cut_edges(values: FloatArray, inside: BoolArray) -> tuple[FloatArray, IntArray]:
-    """Vertices (V, 3), and (3 X Y Z,) the number of each, by axis and first point of its lattice edge; undefined where there is none."""
-    step = steps(values.shape)
+    """Vertices (V, 3), and (3 X Y Z,) the number of each, by axis and first point of its lattice edge; undefined where an edge has none."""
+    step = strides(values.shape)
     begins, keys = [], []
     for axis in range(3):
-        low, high = ends(inside, axis)
-        begin = places(np.flatnonzero(low != high), low.shape)
+        low, high = edge_ends(inside, axis)
+        begin = coordinates(np.flatnonzero(low != high), low.shape)
         home = np.maximum(begin - 1, 0)  # the first cell that has the edge
         home[:, axis] = begin[:, axis]
         begins.append(begin)
-        keys.append((home @ steps([n - 1 for n in values.shape])) * len(EDGES) + NUMBER[axis, *(begin - home).T])
+        keys.append((home @ strides([n - 1 for n in values.shape])) * len(EDGES) + EDGE_NUMBER[axis, *(begin - home).T])
     key = np.concatenate(keys)
     order = np.argsort(key)
     begin, edge = np.concatenate(begins)[order], key[order] % len(EDGES)
-    axis, point = AXIS[edge], begin @ step
+    axis, point = EDGE_AXIS[edge], begin @ step
     number = np.empty(3 * values.size, np.int64)
     number[axis * values.size + point] = np.arange(len(order))
-    # as PyMCubes rounds it: along the edge from the end where it starts, to the other
-    back = BACKWARD[edge]
+    # Rounded as by PyMCubes: along the edge from the end where it starts to the other.
+    back = EDGE_BACKWARD[edge]
     flat = values.reshape(-1)
     first, last = flat[point], flat[point + step[axis]]
     near, far = np.where(back, last, first), np.where(back, first, last)
@@ -147,17 +148,17 @@ def cut_edges(values: FloatArray, inside: BoolArray) -> tuple[FloatArray, IntArr
     return vertices, number
 
 
-def ends(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def edge_ends(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Views of the values at the first and at the second end of each lattice edge along an axis."""
     values = np.moveaxis(values, axis, 0)
     return np.moveaxis(values[:-1], 0, axis), np.moveaxis(values[1:], 0, axis)
 
 
-def steps(shape: Sequence[int]) -> IntArray:
-    """(3,) how far points are apart along each axis when those of a lattice are counted one by one."""
+def strides(shape: Sequence[int]) -> IntArray:
+    """(3,) difference of the numbers of neighbouring lattice points along each axis; the last axis counts fastest."""
     return np.array([shape[1] * shape[2], shape[2], 1])
 
 
-def places(numbers: IntArray, shape: tuple[int, ...]) -> IntArray:
-    """(n, 3) coordinates of the points (n,) counted so."""
+def coordinates(numbers: IntArray, shape: tuple[int, ...]) -> IntArray:
+    """(n, 3) coordinates of the lattice points with these numbers (n,)."""
     return np.stack(np.unravel_index(numbers, shape), axis=-1)

@@ -1,10 +1,10 @@
 """The narrow band of a tile: the lattice points at which the field must be known, found from coarse to fine.
 
-Letters: h lattice step, T cells of a tile along each axis, S stride: cells of stride S have an edge of S lattice steps.
+Letters: h lattice step, T cells of a tile along each axis. Cells of stride S have an edge of S lattice steps.
 
-Where the points are sparse and regions large, the field is smooth on the scale of h. There it is computed on every S-th lattice point
-only, as far apart as the regions allow, and interpolated between. Which lattice points are computed depends on the seeds around them
-alone, so tiles that share a plane of the lattice agree on every value there, and the surface has no seam.
+Where the points are sparse and regions large, the field is smooth on the scale of h. There it is evaluated on every S-th lattice point
+only, S being the sampling stride, and interpolated between. Which lattice points are evaluated depends only on the seeds around them. So
+tiles that share a plane of the lattice agree on every value there, and the surface has no seam.
 """
 
 from __future__ import annotations
@@ -13,60 +13,64 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from lpdif.arrays import BoolArray, FloatArray, IntArray
+from lpdif.arrays import BoolArray, Float32Array, FloatArray, IntArray
 
-Field = Callable[[FloatArray], NDArray[np.float32]]
+Field = Callable[[FloatArray], Float32Array]
 
-COARSEST = 2  # the band is found on every second lattice point first, and on still fewer
-WIDEST = 2.5  # where it reaches more than this many of their steps from a point
-SPARSEST = 8  # and computed on every so many-th lattice point at least
-SURE = 0.87  # sqrt(3) / 2: no point of a cell is farther from its nearest corner, in edge lengths
-ON_THE_WHOLE = 0.95  # a surface in the cell is nearer than this to its corners on average
+
+class BandSettings(NamedTuple):
+    """How the narrow band is found. Distances of a surface from the corners of its cell are in edges of the cell."""
+
+    first_stride: int = 2  # The search for the band starts at this stride, or at larger ones where the reach is long.
+    max_reach: float = 2.5  # The reach is at most so many edges of the cells that the search starts with.
+    max_sampling: int = 8  # The field is evaluated on every 8th lattice point at least.
+    nearest_bound: float = 0.87  # A surface in a cell is nearer to the nearest corner: sqrt(3) / 2.
+    mean_bound: float = 0.95  # A surface in a cell is nearer to the corners on average.
+    unknown_bound: float = 1.2  # A surface in a cell is nearer to the nearest known corner where some corners are unknown.
+
+
+BAND = BandSettings()
 
 
 class Seeds(NamedTuple):
-    """Points (n, 3) near which surface is sought: within reach, on every stride-th lattice point first.
+    """Points near which the surface is searched for."""
 
-    own: the stride, at most `stride`, on which the field around them is computed; what lies between is interpolated.
-    """
-
-    points: FloatArray
-    reach: float
-    stride: int
-    own: int
+    points: FloatArray  # (n, 3)
+    reach: float  # how far from a point
+    stride: int  # of the cells that the search starts with
+    sampling: int  # stride, at most the same, on which the field is evaluated; between these places it is interpolated
 
 
-def seeds_by_reach(points: FloatArray, reach: float | FloatArray, own: int | IntArray, step: float, tile: int) -> list[Seeds]:
-    """Points (N, 3) gathered by reach, in classes of a factor of two, and by own stride, powers of two; each class has the stride that suits.
+def seeds_by_reach(points: FloatArray, reach: float | FloatArray, sampling: int | IntArray, step: float, tile: int) -> list[Seeds]:
+    """Points (N, 3) in classes of equal sampling stride and of about equal reach, within a factor of two.
 
-    reach: one length or (N,), in the unit of the points, as is the lattice step; own: one stride or (N,), in lattice steps; tile: T.
+    reach: one length or (N,), in the unit of the points, as is the lattice step. sampling: one power of two or (N,), in lattice steps. tile: T.
     """
     if len(points) == 0:
         return []
     each = np.broadcast_to(np.asarray(reach, dtype=np.float64), len(points))
-    stride_of = np.broadcast_to(np.asarray(own, dtype=np.int64), len(points))
+    strides = np.broadcast_to(np.asarray(sampling, dtype=np.int64), len(points))
     number = np.floor(np.log2(each / each.min()) + 1e-9).astype(np.int64)
     found = []
-    for k, mine in np.unique(np.stack([number, stride_of], 1), axis=0):
-        chosen = (number == k) & (stride_of == mine)
-        far = float(each[number == k].max())
-        stride = COARSEST
-        while far / (step * stride) > WIDEST and stride < tile // 2:
+    for k, mine in np.unique(np.stack([number, strides], 1), axis=0):
+        chosen = (number == k) & (strides == mine)
+        longest = float(each[number == k].max())
+        stride = BAND.first_stride
+        while longest / (step * stride) > BAND.max_reach and stride < tile // 2:
             stride *= 2
-        found.append(Seeds(points[chosen], far, stride, min(int(mine), stride, SPARSEST)))
+        found.append(Seeds(points[chosen], longest, stride, min(int(mine), stride, BAND.max_sampling)))
     return found
 
 
-def margin(seeds: list[Seeds], step: float) -> float:
-    """How far beyond their reach seeds still have a say in which lattice points of a tile are computed."""
-    return 3 * step * max(s.stride for s in seeds) if any(s.own > 1 for s in seeds) else 0.0
+def influence_margin(seeds: list[Seeds], step: float) -> float:
+    """How far beyond their reach seeds can decide which lattice points of a tile are evaluated."""
+    return 3 * step * max(s.stride for s in seeds) if any(s.sampling > 1 for s in seeds) else 0.0
 
 
 class PointIndex:
-    """Points sorted by tile, so that those near a tile are found without a look at the others."""
+    """Points sorted by tile, to find those near a tile without a search through all."""
 
     def __init__(self, points: FloatArray, edge: float, reach: float) -> None:
         self.edge, self.reach = edge, reach
@@ -89,21 +93,20 @@ class PointIndex:
 
 
 class Band(NamedTuple):
-    """values (T+1, T+1, T+1) of the field at the corners of all cells that may hold surface, NaN elsewhere; exact, of the same shape:
-    whether the field was asked there, and not interpolated."""
+    """The field at the lattice points of a tile."""
 
-    values: NDArray[np.float32]
-    exact: BoolArray
+    values: Float32Array  # (T+1, T+1, T+1) at the corners of all cells that may hold surface, NaN elsewhere
+    exact: BoolArray  # (T+1, T+1, T+1) whether the field was evaluated there, not interpolated
 
 
 def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> Band:
-    """The band of the tile whose first lattice point is `corner`.
+    """The band of the tile whose first lattice point is `corner` (3,).
 
-    From coarse to fine: cells within reach of the seeds, of their stride; of these and then of their halves only those in which the
-    field changes sign or comes nearer to zero than their size allows to exclude. A lattice point that no cell of the stride before
-    touches whose seeds are of a finer own stride is interpolated.
+    The search starts with the cells within reach of the seeds. Of these, and then of their children of half the edge, those are kept that
+    may hold surface by the field at their corners. A lattice point is interpolated if it touches no cell of twice the edge near seeds with
+    a smaller sampling stride.
     """
-    stride = max((seeds.stride for seeds in near), default=COARSEST)
+    stride = max((seeds.stride for seeds in near), default=BAND.first_stride)
     cells = np.zeros((tile // stride,) * 3, bool)
     values = np.full((tile + 1,) * 3, np.nan, np.float32)
     exact = np.zeros(values.shape, bool)
@@ -111,28 +114,28 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
         for seeds in near:
             if seeds.stride == stride:
                 cells |= cells_near(seeds.points, corner, step, seeds.reach, tile, stride)
-        asked = marked_corners(cells)
-        index = np.argwhere(asked) * stride
+        corners = marked_corners(cells)
+        index = np.argwhere(corners) * stride
         index = index[np.isnan(values[tuple(index.T)])]
         values[tuple(index.T)] = field(np.asarray((index + corner) * step, dtype=np.float64))
         exact[tuple(index.T)] = True
         if stride == 1:
-            return Band(np.where(asked, values, np.nan), exact)
+            return Band(np.where(corners, values, np.nan), exact)
         cells &= may_hold_surface(values[::stride, ::stride, ::stride], stride * step)
-        smooth = ~computed(near, corner, step, tile, stride) if any(seeds.own >= stride for seeds in near) else None
-        cells = halved(cells)
+        smooth = ~evaluated_points(near, corner, step, tile, stride) if any(seeds.sampling >= stride for seeds in near) else None
+        cells = children(cells)
         if smooth is not None:
-            half = values[:: stride // 2, :: stride // 2, :: stride // 2]  # a view: what is put here is put into values
+            half = values[:: stride // 2, :: stride // 2, :: stride // 2]  # a view into values
             smooth &= marked_corners(cells) & np.isnan(half)
-            half[smooth] = between(values[::stride, ::stride, ::stride])[smooth]
+            half[smooth] = upsampled(values[::stride, ::stride, ::stride])[smooth]
         stride //= 2
 
 
-def cells_near(points: FloatArray, corner: IntArray, step: float, reach: float, tile: int, stride: int, rim: int = 0) -> BoolArray:
-    """Cells of `stride` lattice steps in the tile, and `rim` cells around it, that lie within reach of a point (by whole cells)."""
-    count = tile // stride + 2 * rim
+def cells_near(points: FloatArray, corner: IntArray, step: float, reach: float, tile: int, stride: int, margin: int = 0) -> BoolArray:
+    """Cells of `stride` lattice steps in the tile, and `margin` cells around it, within reach of a point (in whole cells)."""
+    count = tile // stride + 2 * margin
     wide = int(np.ceil(reach / (step * stride)))
-    home = np.floor(points / (step * stride)).astype(np.int64) - corner // stride + wide + rim
+    home = np.floor(points / (step * stride)).astype(np.int64) - corner // stride + wide + margin
     padded = np.zeros((count + 2 * wide,) * 3, bool)
     home = home[np.all((home >= 0) & (home < count + 2 * wide), axis=1)]
     padded[tuple(home.T)] = True
@@ -140,46 +143,47 @@ def cells_near(points: FloatArray, corner: IntArray, step: float, reach: float, 
     return np.asarray(spread[wide : wide + count, wide : wide + count, wide : wide + count])
 
 
-def computed(near: list[Seeds], corner: IntArray, step: float, tile: int, stride: int) -> BoolArray:
-    """Of the lattice points of half the stride, those that touch a cell of the stride, in the tile or beside it, near seeds of a finer own
-    stride."""
+def evaluated_points(near: list[Seeds], corner: IntArray, step: float, tile: int, stride: int) -> BoolArray:
+    """(n, n, n) of the lattice points of half the stride, those at which the field is evaluated.
+
+    They touch a cell of the stride, in the tile or beside it, near seeds with a smaller sampling stride.
+    """
     fine = np.zeros((tile // stride + 2,) * 3, bool)
     for seeds in near:
-        if seeds.own < stride and len(seeds.points):
-            fine |= cells_near(seeds.points, corner, step, seeds.reach, tile, stride, rim=1)
-    return marked_corners(halved(fine))[2:-2, 2:-2, 2:-2]
+        if seeds.sampling < stride and len(seeds.points):
+            fine |= cells_near(seeds.points, corner, step, seeds.reach, tile, stride, margin=1)
+    return marked_corners(children(fine))[2:-2, 2:-2, 2:-2]
 
 
-def halved(cells: BoolArray) -> BoolArray:
-    """(2n, 2n, 2n): cells of half the edge in place of the marked ones (n, n, n)."""
+def children(cells: BoolArray) -> BoolArray:
+    """(2n, 2n, 2n) the cells of half the edge in the marked cells (n, n, n)."""
     return cells.repeat(2, 0).repeat(2, 1).repeat(2, 2)
 
 
-def between(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(2n+1, 2n+1, 2n+1): values (n+1, n+1, n+1) and their trilinear interpolation half-way."""
+def upsampled(values: Float32Array) -> Float32Array:
+    """(2n+1, 2n+1, 2n+1) the values (n+1, n+1, n+1), and between them their trilinear interpolation."""
     for axis in range(3):
         first = np.moveaxis(values, axis, 0)
-        wide = np.empty((2 * len(first) - 1, *first.shape[1:]), np.float32)
-        wide[::2] = first
-        wide[1::2] = 0.5 * (first[1:] + first[:-1])
-        values = np.moveaxis(wide, 0, axis)
+        finer = np.empty((2 * len(first) - 1, *first.shape[1:]), np.float32)
+        finer[::2] = first
+        finer[1::2] = 0.5 * (first[1:] + first[:-1])
+        values = np.moveaxis(finer, 0, axis)
     return values
 
 
-def marked_corners(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(n+1, n+1, n+1): lattice points that are a corner of a marked cell (n, n, n)."""
+def marked_corners(cells: BoolArray) -> BoolArray:
+    """(n+1, n+1, n+1) lattice points that are a corner of a marked cell (n, n, n)."""
     marked = np.zeros(tuple(n + 1 for n in cells.shape), bool)
     for shift in np.ndindex(2, 2, 2):
         marked[tuple(slice(s, s + n) for s, n in zip(shift, cells.shape, strict=True))] |= cells
     return marked
 
 
-def may_hold_surface(values: NDArray[np.float32], edge: float) -> NDArray[np.bool_]:
-    """(n, n, n): cells that the zero surface may cross, by their corner values (n+1, n+1, n+1).
+def may_hold_surface(values: Float32Array, edge: float) -> BoolArray:
+    """(n, n, n) cells that the zero surface may cross, by their corner values (n+1, n+1, n+1) and their edge.
 
-    Those in which the sign changes; and those near zero: a surface in the cell is within sqrt(3)/2 of an edge length of the nearest corner,
-    and about as near to the corners on the whole. Where some corners are unknown, the nearest may be among them, and more is
-    allowed; a cell without a known corner holds nothing.
+    Those are the cells in which the sign changes, and those whose values are so near zero that a surface can lie between the corners. Where
+    some corners are unknown, the nearest may be among them, and the bound is wider. A cell without a known corner holds nothing.
     """
     count = len(values) - 1
     lowest = np.full((count,) * 3, np.inf, np.float32)
@@ -192,5 +196,6 @@ def may_hold_surface(values: NDArray[np.float32], edge: float) -> NDArray[np.boo
         away = np.abs(corner)
         np.fmin(nearest, away, out=nearest)
         total += away
-    near = np.where(np.isnan(total), nearest < 1.2 * edge, (nearest < SURE * edge) & (total < 8 * ON_THE_WHOLE * edge))
+    near = (nearest < BAND.nearest_bound * edge) & (total < 8 * BAND.mean_bound * edge)
+    near = np.where(np.isnan(total), nearest < BAND.unknown_bound * edge, near)
     return np.asarray(near | ((lowest <= 0) & (highest > 0)))
