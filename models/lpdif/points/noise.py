@@ -1,6 +1,6 @@
-"""Noise: how far points lie off smooth pieces of surface through their neighbours, for a whole scan and around each point.
+"""Noise: how far points lie off smooth surface through their neighbours, overall and locally.
 
-It differs over a scan where a depth camera errs more far away, or photogrammetry where there is no texture. N points, M sampled places,
+Noise differs over a scan where a depth camera errs more far away, or photogrammetry where there is no texture. N points, M sampled places,
 k neighbours of each.
 """
 
@@ -35,7 +35,10 @@ class NoiseSettings(NamedTuple):
 
 
 class LocalNoiseSettings(NamedTuple):
-    """When the noise around a point is taken to differ from that of the scan. Noise is compared at sampled places."""
+    """When the noise around a point is taken to differ from that of the scan.
+
+    Both are compared at sampled places.
+    """
 
     places: int = 3000  # Local noise is measured at this many places.
     first_neighbours: int = 12  # Shape shows where the second of `NOISE.neighbours` sees clearly more than this many nearest points.
@@ -130,7 +133,10 @@ def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: Flo
 
 
 def pooled(places: FloatArray, residual: FloatArray, freedom: FloatArray) -> FloatArray:
-    """(M,) noise around each place (M, 3), pooled from residuals (M,) of so many degrees of freedom (M,); NaN if too few have enough."""
+    """(M,) noise around each place (M, 3), pooled from those nearby; NaN if too few are sure.
+
+    residual (M,) at each place, of so many degrees of freedom (M,).
+    """
     sure = np.flatnonzero(freedom >= 3)
     if len(sure) < LOCAL_NOISE.pooled:
         return np.full(len(places), np.nan)
@@ -152,8 +158,9 @@ class Scatter(NamedTuple):
 
 
 def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> Scatter:
-    """Residuals of the quadrics through the k nearest of the points `rows`; where two clean sheets are near, of the place's own.
+    """How far points scatter about quadrics through the k nearest of the points `rows`.
 
+    Where two clean sheets are near, the quadric goes through the place's own.
     Two sheets that face the same way, with none between them that faces the other way, are one sheet, scanned twice and badly registered:
     of two real ones the one in front would hide the other. Normals, where known, tell this.
     """
@@ -186,7 +193,7 @@ def quantile_of_one(freedom: FloatArray) -> FloatArray:
 
 
 def _noise_at_scale(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
-    """Noise by quadrics over k neighbours; the median radius of these neighbourhoods; and the axes (M, 3) of their planes."""
+    """Noise by quadrics over k neighbours; their median radius; the axes (M, 3) of their planes."""
     k = min(k, len(points) - 1)
     rows = even_rows(len(points), min(NOISE.places, NOISE.most_fitted // k))
     found = residual_scatter(points, rows, tree, normals, k, threads)
@@ -198,7 +205,10 @@ def _noise_at_scale(points: FloatArray, tree: cKDTree, normals: FloatArray | Non
 
 
 def coordinate_steps(points: FloatArray) -> FloatArray:
-    """(3,) typical step in which each coordinate of points (N, 3) comes, or 0 where it takes too many values to come in steps."""
+    """(3,) typical step in which each coordinate of points (N, 3) comes, or 0.
+
+    It is 0 where a coordinate takes too many values to come in steps.
+    """
     some = points[even_rows(len(points), NOISE.step_places)]
     steps = np.zeros(3)
     for axis in range(3):
@@ -216,8 +226,9 @@ def _moment(values: FloatArray, weights: FloatArray, order: int) -> FloatArray:
 
 
 def quadric_residuals(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Heights (M, k) of points (M, k, 3) over the quadric fitted to them, and the axes (M, 3) along which these are measured.
+    """Heights (M, k) of points (M, k, 3) over the quadric fitted to them, and its axes (M, 3).
 
+    Heights are measured along the axes.
     weights (M, k) >= 0: points of weight 0 are not fitted, but get their residual too. Coordinates should be of the
     order of 1. Where fewer points than terms count, a faint ridge (1e-9) makes the fit an exact one.
     """

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class OutlierSettings(NamedTuple):
-    """When a point is an outlier. A local mean is the median, over the neighbours of a point, of their own mean distance."""
+    """When a point is an outlier.
+
+    A local mean is the median, over the neighbours of a point, of their own mean distance.
+    """
 
     neighbours: int = 12  # A point is judged by this many nearest points; a group of fewer, far from all others, is an outlier as a whole.
     mean_distance: float = 1.30  # The mean distance of that many neighbours is this many spacings, of points in a plane.
@@ -120,7 +123,10 @@ def _outliers(
 
 
 def _suspects(points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, sparse: float) -> tuple[BoolArray, FloatArray]:
-    """(R,) which of the points `rows` may be outliers, and the median (R,) over their neighbours of the mean distance of these."""
+    """(R,) which of the points `rows` may be outliers, and the local mean (R,) around each.
+
+    See `OutlierSettings` for the local mean.
+    """
     k = indices.shape[1]
     around = np.empty(len(rows))
     suspect = np.empty(len(rows), dtype=np.bool_)
@@ -134,15 +140,15 @@ def _suspects(points: FloatArray, rows: IntArray, indices: IndexArray, mean: Flo
 
 
 def _neither_sheet_nor_line(near: FloatArray) -> BoolArray:
-    """(M,) whether the neighbours (M, k, 3) of a point at the origin form neither a sheet nor a line with it."""
+    """(M,) whether the neighbours (M, k, 3) of the origin form neither a sheet nor a line with it."""
     extents = np.sqrt(np.maximum(np.linalg.eigvalsh(np.swapaxes(near, 1, 2) @ near), 0))
     return np.asarray((extents[:, 0] >= OUTLIERS.sheet * extents[:, 1]) & (extents[:, 1] >= OUTLIERS.line * extents[:, 2]))
 
 
 def intrinsic_dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1) -> FloatArray:
-    """(R,) intrinsic dimension around points `rows`: the number of points grows with this power of the distance.
+    """(R,) intrinsic dimension around points `rows`.
 
-    It is 1 on a line, 2 on a surface, 3 in space. tree: of N points; mean (N,): mean distances of their neighbours. For one point it is a
+    The number of points grows with this power of the distance: it is 1 on a line, 2 on a surface, 3 in space. tree: of N points; mean (N,): mean distances of their neighbours. For one point it is a
     guess, from the ratio of two of its distances (Pettis et al. 1979); so it is averaged over the 2 `OUTLIERS.crowd` points around, of those
     of about the same density. It is infinite where fewer than `OUTLIERS.crowd` of these are (or all there are): too few to be a surface.
     """
@@ -163,7 +169,7 @@ def intrinsic_dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads
 
 
 def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance (M,) of the origin from the best plane through each of M sets of points (M, k, 3), and their scatter about it."""
+    """Distance (M,) of the origin from the best plane through points (M, k, 3), and their scatter."""
     centre = near.mean(axis=1)
     centred = near - centre[:, None]
     values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred / near.shape[1])
@@ -171,8 +177,9 @@ def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _in_fragment(points: FloatArray, neighbours: Neighbours, inlier: BoolArray) -> BoolArray:
-    """(N,) True for the points of groups that lie far from all others: fewer than `OUTLIERS.neighbours` points, beyond a gap.
+    """(N,) True for points of small groups that lie far from all other points.
 
+    A small group has fewer than `OUTLIERS.neighbours` points, and lies beyond a gap of `OUTLIERS.fragment_gap`.
     The finer of two points sets the scale, but never below the typical one: so a knot of outliers beside a sparse
     surface stands apart, and a sparse region does not fall to pieces.
     """

@@ -1,4 +1,4 @@
-"""Whether points are a scan: rows without a position, marks for no data, duplicates, absurd extents, lines and single points.
+"""Whether points are a scan: no-data marks, duplicates, absurd extents, lines, single points.
 
 Each check raises one InputError that names the scan, or drops rows and logs how many. N points.
 """
@@ -41,18 +41,19 @@ VALIDITY = ValiditySettings()
 
 
 def finite_rows(points: FloatArray) -> IntArray:
-    """Numbers of the rows of (N, 3) without NaN, infinity and numbers beyond any length, as 3.4e38, which stand for these.
+    """Numbers of the rows of (N, 3) without NaN, infinity and numbers beyond any length.
 
-    The latter stay where fewer than MINIMUM_POINTS others are left: then it is the unit that is wrong.
+    Such numbers, as 3.4e38, stand for a missing coordinate. They stay where fewer than MINIMUM_POINTS other rows are left: then it is the
+    unit that is wrong.
     """
     rows = np.flatnonzero(((points <= VALIDITY.longest) & (points >= -VALIDITY.longest)).all(axis=1))
     return rows if len(rows) >= MINIMUM_POINTS else np.flatnonzero(np.isfinite(points).all(axis=1))
 
 
 def distinct_rows(points: FloatArray) -> IntArray:
-    """Row numbers of (N, 3) finite points, one for each distinct point (the first of it), sorted by x, then y, then z.
+    """Row numbers of (N, 3) finite points, the first of each distinct point.
 
-    The order depends on the points alone, not on the order they came in.
+    They are sorted by x, then y, then z, so that their order depends on the points alone, not on the order they came in.
     """
     order = np.lexsort((points[:, 2], points[:, 1], points[:, 0]))
     in_order = points[order]
@@ -78,8 +79,9 @@ def no_data_rows(points: FloatArray) -> IntArray:
 
 @np.errstate(over="ignore", invalid="ignore")  # of coordinates near the largest number there is
 def far_rows(points: FloatArray, most: int = OUTLIERS.neighbours) -> IntArray:
-    """Numbers of the rows of (N, 3) finite points that lie `VALIDITY.far_out` times as far out as all others: fewer than `most`, or none.
+    """Numbers of the few rows of (N, 3) finite points that lie absurdly far out, or none.
 
+    They are `VALIDITY.far_out` times as far out as all others, and fewer than `most`.
     So small a group far from all others is what `inlier_rows` takes for outliers; but beside it the others have too few digits to be measured.
     """
     none = np.zeros(0, dtype=np.int64)
@@ -98,7 +100,10 @@ def far_rows(points: FloatArray, most: int = OUTLIERS.neighbours) -> IntArray:
 
 
 def without_far_rows(points: FloatArray, rows: IntArray) -> IntArray:
-    """Those of `rows` of (N, 3) whose points do not lie far out among them (see `far_rows`); all where too few would be left."""
+    """Those of `rows` of (N, 3) whose points do not lie far out among them (see `far_rows`).
+
+    All are kept where too few would be left.
+    """
     far = far_rows(points[rows])
     return np.delete(rows, far) if len(far) and len(rows) - len(far) >= MINIMUM_POINTS else rows
 
@@ -114,14 +119,20 @@ def _distance_along_axes(points: FloatArray, middle: FloatArray) -> FloatArray:
 
 
 def far_out_ratio(points: FloatArray, far: IntArray) -> float:
-    """How many times farther out the nearest of the points `far` of (N, 3) lies than the farthest of all others."""
+    """How many times farther out the points `far` of (N, 3) lie than all others.
+
+    It compares the nearest of them with the farthest of the others.
+    """
     out = _distance_along_axes(points, _median_point(points))
     rest = float(np.delete(out, far).max(initial=0.0))
     return float(out[far].min()) / rest if rest > 0 else np.inf
 
 
 def check_extent(points: FloatArray, name: str) -> None:
-    """Refuse (InputError) distinct points (N, 3) that are too few, or of no usable extent: one spot, one line, no scale."""
+    """Raises InputError for distinct points (N, 3) that are too few or of no usable extent.
+
+    They are one spot, one line, or of a size beyond any unit.
+    """
     low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(3), np.zeros(3))
     largest = float(max(np.abs(low).max(), np.abs(high).max()))
     if largest > VALIDITY.longest:
@@ -174,8 +185,9 @@ def collinear(points: FloatArray) -> bool:
 
 
 def check_scan(scan: Scan, keep_outliers: bool = False, sized: bool = False) -> None:
-    """Raises at once the InputError that `measure` would raise for degenerate points, or faces without area.
+    """Raises at once the InputError that `measure` would raise for a degenerate scan.
 
+    Its points are degenerate, or its faces have no area.
     It also raises one for an extent that is far too large for the spacing, unless the size of regions is given (`sized`).
 
     Of a large scan only a sample is looked at, unless that looks degenerate.
@@ -199,9 +211,10 @@ def check_scan(scan: Scan, keep_outliers: bool = False, sized: bool = False) -> 
 
 
 def check_units(points: FloatArray, name: str) -> None:
-    """Raises InputError where the extent of distinct points (N, 3), some of all, is too large for their spacing.
+    """Raises InputError where the extent of points (N, 3) is too large for their spacing.
 
-    No lattice of regions can then number them: as a rule some are in another unit, or in other coordinates.
+    No lattice of regions can then number them: as a rule some are in another unit, or in other coordinates. The points are distinct, and a
+    sample is enough.
     """
     from scipy.spatial import cKDTree
 
