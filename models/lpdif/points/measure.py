@@ -15,7 +15,7 @@ import numpy as np
 from lpdif.arrays import BoolArray, FloatArray, IntArray
 from lpdif.points.cloud import Cloud
 from lpdif.points.mesh_points import points_of_mesh
-from lpdif.points.neighbours import Neighbours, nearest, neighbours_of_kept, search_tree
+from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, nearest, neighbours_of_kept, search_tree
 from lpdif.points.noise import local_noise, noise_sigma
 from lpdif.points.normals import unit_normals
 from lpdif.points.outliers import OUTLIERS, inlier_rows
@@ -111,8 +111,8 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
 def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
     """Origin (3,) and unit to compute in: about the middle of the bounding box and the extent.
 
-    The unit is a power of two, and the origin is rounded to a short binary number. A scan shifted by a number as short has an origin shifted by just that,
-    and so the very same points.
+    The unit is a power of two, and the origin is rounded to a short binary number. A scan shifted by a number as short has an origin shifted
+    by just that, and so the very same points.
     """
     low, high = world.min(axis=0), world.max(axis=0)
     unit = 2.0 ** np.ceil(np.log2((high - low).max()))
@@ -132,7 +132,7 @@ def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatAr
 def sampled(rows: IntArray, points: FloatArray, normals: FloatArray, usable: BoolArray, threads: int) -> Sample:
     """Points (N, 3) with their search tree, nearest neighbours and noise."""
     tree = search_tree(points)
-    near = nearest(tree, points, OUTLIERS.neighbours, threads)
+    near = nearest(tree, points, NEIGHBOURHOOD, threads)
     return Sample(rows, points, tree, normals, usable, near, noise_sigma(points, tree, normals if usable.all() else None, threads))
 
 

@@ -19,6 +19,8 @@ from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
+NEIGHBOURHOOD = 12  # This many nearest points form the neighbourhood of a point.
+SAMPLE_PLACES = 2000  # What holds for a whole scan is judged at this many places.
 QUERY_ROWS = 8192  # At most this many rows are asked for at once, which takes a tenth of a second or less.
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lpdif.arrays import FloatArray, IntArray
-from lpdif.points.neighbours import even_rows, query, search_tree
+from lpdif.points.neighbours import NEIGHBOURHOOD, SAMPLE_PLACES, even_rows, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -22,7 +22,6 @@ QUADRIC_TERMS = 6
 class NoiseSettings(NamedTuple):
     """How noise is measured."""
 
-    places: int = 2000  # The noise of a scan is measured at this many places at most.
     most_fitted: int = 128_000  # At most this many neighbours are fitted in all, so that wide neighbourhoods are tried at fewer places.
     neighbours: tuple[int, ...] = (16, 32, 96, 288)  # These numbers are tried in turn, until the neighbourhood is wide against the noise.
     wide_enough: float = 0.2  # It is wide enough where the noise is at most this share of its radius.
@@ -41,8 +40,7 @@ class LocalNoiseSettings(NamedTuple):
     """
 
     places: int = 3000  # Local noise is measured at this many places.
-    first_neighbours: int = 12  # Shape shows where the second of `NOISE.neighbours` sees clearly more than this many nearest points.
-    shape_growth: float = 1.3  # It sees clearly more from this ratio on.
+    shape_growth: float = 1.3  # Noise that grows by this factor from a point's neighbourhood to the next wider one is shape.
     pooled: int = 48  # The values of this many nearest places are pooled.
     clear_ratio: float = 1.6  # Noise differs clearly from that of the scan by this factor; less may be chance, or shape.
     mistaken: float = 0.8  # A median below this share of the scan's noise shows that this was shape; it is 0.9 to 1.1 of true noise.
@@ -60,7 +58,7 @@ def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = 
     points   (N, 3), in an order such that `even_rows` spreads over the surface
     normals  (N, 3), if known: only neighbours on the same side of a sheet are then taken together
 
-    A quadric is fitted to the neighbours of up to `NOISE.places` points; its residuals, freed of the degrees of freedom,
+    A quadric is fitted to the neighbours of up to `SAMPLE_PLACES` points; its residuals, freed of the degrees of freedom,
     give one value a place, and a quantile just below the median is the answer, so that edges, creases and outliers in
     less than half of the places do not count. The neighbourhood grows until it is wide against the noise, since a ball
     of the nearest points cuts off the tails of a noise as large as itself; but not where the value jumps, which is shape.
@@ -117,7 +115,7 @@ def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: Flo
     It is a quantile of the values around, so that edges and creases, which only ever add, do not count.
     """
     second, *larger = NOISE.neighbours[1:]
-    first, found = (residual_scatter(points, rows, tree, normals, k, threads) for k in (LOCAL_NOISE.first_neighbours, second))
+    first, found = (residual_scatter(points, rows, tree, normals, k, threads) for k in (NEIGHBOURHOOD, second))
     value, freedom = found.residual.copy(), found.freedom.copy()
     large = np.flatnonzero(value > NOISE.wide_enough * found.radius)
     for k in larger:
@@ -195,7 +193,7 @@ def quantile_of_one(freedom: FloatArray) -> FloatArray:
 def _noise_at_scale(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
     """Noise by quadrics over k neighbours; their median radius; the axes (M, 3) of their planes."""
     k = min(k, len(points) - 1)
-    rows = even_rows(len(points), min(NOISE.places, NOISE.most_fitted // k))
+    rows = even_rows(len(points), min(SAMPLE_PLACES, NOISE.most_fitted // k))
     found = residual_scatter(points, rows, tree, normals, k, threads)
     sure = found.freedom >= 3
     if not sure.any():

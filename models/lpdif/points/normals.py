@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
+from lpdif.points.neighbours import NEIGHBOURHOOD
 
 
 class NormalSettings(NamedTuple):
@@ -30,8 +31,7 @@ class NormalSettings(NamedTuple):
 
     # Which scale suits a point
     axis_error: float = 4.5  # The error of an axis, in radians, is this many times noise / (spacing * neighbours), as measured on spheres.
-    agreeing: float = 1.5  # Two scales agree if their axes differ, on average, by less than this many variances of the smaller scale's axis.
-    averaged_neighbours: int = 12  # That difference is averaged over a point and this many of its neighbours.
+    agreeing: float = 1.5  # Scales agree if their axes differ by less than this many variances of the smaller one's, on average around.
 
     # Weights of a robust plane fit
     window: float = 0.5  # The Gaussian weight by distance has this share of the neighbourhood's radius for its standard deviation.
@@ -98,7 +98,7 @@ def estimate_axes(
     typical = float(np.median(np.minimum(high_noise / local_spacing, 1)))
     chosen = np.zeros(len(points), np.int64)
     suits = np.ones(len(points), np.bool_)
-    around = indices[:, : NORMALS.averaged_neighbours]
+    around = indices[:, :NEIGHBOURHOOD]
     for number, scale in enumerate(scales):
         # where points are sparser than usual, noise is less in spacings, and fewer neighbours do: the window is narrower
         share = 1.0 if len(scales) == 1 else scale / (NORMALS.clean_neighbours + NORMALS.noisy_neighbours * typical)
@@ -190,9 +190,10 @@ def along_one_sheet(
 ) -> FloatArray:
     """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several.
 
-    Neighbours in a ball lie on both sides of a thin wall. The support of an axis at a point is the weight, under a Gaussian of width (N,), of those neighbours (N, k) that are near the plane through
-    it, to the tolerance (N,). An axis with more support is taken from the plane through the nearest few points, then from neighbours, so that
-    right ones spread over a wall (as matches do in Barnes et al. 2009); but only if a gap parts this plane from what is off it.
+    Neighbours in a ball lie on both sides of a thin wall. The support of an axis at a point is the weight, under a Gaussian of width (N,), of
+    those neighbours (N, k) that are near the plane through it, to the tolerance (N,). An axis with more support is taken from the plane
+    through the nearest few points, then from neighbours, so that right ones spread over a wall (as matches do in Barnes et al. 2009); but only
+    if a gap parts this plane from what is off it.
     """
     result = axes.copy()
     rows = np.arange(len(points))

@@ -15,7 +15,7 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray
 from lpdif.lattice_keys import pack_keys
-from lpdif.points.neighbours import Neighbours, even_rows, nearest, query, search_tree
+from lpdif.points.neighbours import SAMPLE_PLACES, Neighbours, even_rows, nearest, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -27,7 +27,6 @@ class ThinningSettings(NamedTuple):
     The k-th neighbour is the farthest of those that a point is judged by.
     """
 
-    places: int = 2000  # Copies and lines are looked for at this many places.
     wide_neighbours: int = 100  # Distances of near neighbours are compared with that of this nearest point.
     copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
     halfway: float = 1.6  # Copies end at this many times the geometric mean of their distance and that of true neighbours.
@@ -80,7 +79,7 @@ def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, thread
 
     The scan is even where no point needs to go.
     """
-    places = even_rows(len(points), THINNING.places)
+    places = even_rows(len(points), SAMPLE_PLACES)
     narrow, wide = near.indices.shape[1], min(THINNING.wide_neighbours, len(points) - 1)
     nearest_, kth, far = query(tree, points[places], [2, narrow + 1, wide + 1], threads)[0].T
     if np.median(kth / far) < THINNING.copies:  # even the k-th neighbour is a copy

@@ -13,8 +13,7 @@ import numpy as np
 from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.errors import InputError
 from lpdif.points.mesh_points import solid_faces, without_positions
-from lpdif.points.neighbours import even_rows
-from lpdif.points.outliers import OUTLIERS
+from lpdif.points.neighbours import NEIGHBOURHOOD, even_rows
 from lpdif.text import counted
 from lpdif.types import MINIMUM_POINTS, Facts, Scan
 
@@ -24,8 +23,7 @@ log = logging.getLogger("lpdif")
 class ValiditySettings(NamedTuple):
     """When points are no points of a scan, or a scan is none."""
 
-    longest: float = 1e30  # Extents and coordinates beyond this overflow when they are squared and cubed.
-    shortest: float = 1e-30  # Extents below this vanish when they are squared and cubed.
+    longest: float = 1e30  # Beyond this, extents and coordinates overflow when they are squared and cubed; extents below its inverse vanish.
     # These coordinates stand for a missing one in rasters and depth images.
     no_data: tuple[float, ...] = (-9999.0, -99999.0, -999999.0, -32768.0, -32767.0, 9999.0, 99999.0)
     sample: int = 10_000  # This many points, evenly chosen, are looked at before all are.
@@ -78,7 +76,7 @@ def no_data_rows(points: FloatArray) -> IntArray:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # of coordinates near the largest number there is
-def far_rows(points: FloatArray, most: int = OUTLIERS.neighbours) -> IntArray:
+def far_rows(points: FloatArray, most: int = NEIGHBOURHOOD) -> IntArray:
     """Numbers of the few rows of (N, 3) finite points that lie absurdly far out, or none.
 
     They are `VALIDITY.far_out` times as far out as all others, and fewer than `most`.
@@ -138,7 +136,7 @@ def check_extent(points: FloatArray, name: str) -> None:
     if largest > VALIDITY.longest:
         raise InputError(f"{name}: coordinates up to {largest:.3g} are beyond any unit of length", "check the file's columns and scale")
     extent = float((high - low).max())
-    if 0 < extent < VALIDITY.shortest and len(points) >= MINIMUM_POINTS:
+    if 0 < extent < 1 / VALIDITY.longest and len(points) >= MINIMUM_POINTS:
         raise InputError(f"{name}: an extent of {extent:.3g} is below any unit of length", "check the file's columns and scale")
     if len(points) < MINIMUM_POINTS or extent == 0:
         distinct = len(points) if extent else min(1, len(points))
