@@ -45,7 +45,7 @@ for pause in np.linspace(0.01, 0.3, 8):
 def test_as_the_tree_gives_them_for_every_number_of_threads(count: int, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(count)
     tree, places = cKDTree(rng.random((300, 3))), rng.random((count, 3))
-    monkeypatch.setattr(neighbours, "BLOCK", 512)
+    monkeypatch.setattr(neighbours, "QUERY_ROWS", 512)
     wanted = tree.query(places, **more)
     for threads in (1, 2, 3):
         for found, expected in zip(query(tree, places, threads=threads, **more), wanted, strict=True):

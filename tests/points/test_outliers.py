@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shapes import rotation
 
 from lpdif.errors import InputError
-from lpdif.points.neighbours import nearest, search_tree
+from lpdif.points.neighbours import NEIGHBOURHOOD, nearest, search_tree
 from lpdif.points.noise import noise_sigma
 from lpdif.points.outliers import OUTLIERS, inlier_rows, intrinsic_dimension, plane_offset
 from lpdif.points.validity import check_extent, collinear, distinct_rows, far_rows, finite_rows, no_data_rows
@@ -28,7 +28,7 @@ def broken(count: int, share: float, seed: int = 0) -> FloatArray:
 
 def inliers(points: FloatArray, threads: int = 1) -> NDArray[np.bool_]:
     tree = search_tree(points)
-    return inlier_rows(points, tree, nearest(tree, points, OUTLIERS.neighbours), noise_sigma(points, tree), threads)
+    return inlier_rows(points, tree, nearest(tree, points, NEIGHBOURHOOD), noise_sigma(points, tree), threads)
 
 
 def with_strays(points: FloatArray, strays: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -118,7 +118,7 @@ def test_points_far_out_are_found_whatever_the_unit(count: int, factor: float) -
     ball = sphere(500).points
     far = 2e4 * (1 + np.arange(count))[:, None] * np.array([1.0, -1.0, 0.5])
     found = far_rows(factor * np.concatenate([far, ball]))
-    assert found.tolist() == (list(range(count)) if count < OUTLIERS.neighbours else [])
+    assert found.tolist() == (list(range(count)) if count < NEIGHBOURHOOD else [])
 
 
 @pytest.mark.parametrize(("factor", "shift"), [(1.0, 0.0), (1e28, 0.0), (1e-30, 0.0), (1.0, 1e8), (1e-3, 1e6)])
@@ -266,10 +266,10 @@ def test_dimension_as_the_slow_twin_has_it(count: int, shape: str) -> None:
     filled, surface = rng.normal(size=(count, 3)), torus(count).points
     points = {"ball": filled, "torus": surface, "both": np.concatenate([4 * filled, surface])}[shape]
     tree = search_tree(points)
-    mean = nearest(tree, points, OUTLIERS.neighbours).mean
+    mean = nearest(tree, points, NEIGHBOURHOOD).mean
     rows = rng.permutation(len(points))[:10]
     crowd = OUTLIERS.crowd
-    expected = [naive.dimension(points, mean, int(row), 2 * crowd, crowd, OUTLIERS.neighbours, OUTLIERS.alike) for row in rows]
+    expected = [naive.dimension(points, mean, int(row), 2 * crowd, crowd, NEIGHBOURHOOD, OUTLIERS.alike) for row in rows]
     found = intrinsic_dimension(tree, mean, rows)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     if count == 400 and shape != "both":

@@ -20,8 +20,9 @@ from lpdif.types import Facts
 
 @dataclass(frozen=True)
 class Cloud:
-    """N clean points in spatial order, which depends on the points alone, with their density, noise and normals.
+    """N clean points of a scan in spatial order, with their density, noise and normals.
 
+    The order depends on the points alone.
     All lengths are in `unit`s of the scan, a power of two, so that changing the unit costs no bit. `measure` takes about the scan's extent
     for the unit; `prepare` returns the scan's own unit, 1.
 
@@ -62,7 +63,10 @@ class Cloud:
 
     @property
     def reach(self) -> FloatArray:
-        """(N,) distance below which noise alone decides the direction between two points, as `orientation.propagation.agreement` takes it."""
+        """(N,) distance below which noise alone decides the direction from one point to another.
+
+        It is what `orientation.propagation.agreement` takes.
+        """
         return mirror_reach(self.spacing, self.local_noise)
 
     @cached_property

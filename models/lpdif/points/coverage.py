@@ -1,4 +1,4 @@
-"""What the points of a scan cover: how far a place lies from them, in the spacing that they have there.
+"""What the points of a scan cover: how far a place lies from them, in their spacing there.
 
 As a rule the nearest point decides. Where the density jumps, as where a detail was scanned closely on top of an overview, places that sparse
 points cover may lie nearer to dense ones, and sparse points beside these have only dense neighbours. So points within the reach of much
@@ -20,7 +20,10 @@ from lpdif.points.thinning import thin_to_lattice
 
 
 class CoverageSettings(NamedTuple):
-    """When the spacing of sparse points counts for the dense ones beside them. All lengths are in spacings of the sparse points."""
+    """When the spacing of sparse points counts for the dense ones beside them.
+
+    All lengths are in spacings of the sparse points.
+    """
 
     densest: float = 0.05  # This quantile of the spacing is that of the densest parts, octave 0.
     sparse_octave: int = 2  # Points may count as sparse from this octave on.
@@ -59,7 +62,7 @@ class NearestPoints(NamedTuple):
 
 
 class Coverage:
-    """Points (N, 3), given by their search tree, with unit normals (N, 3) and the spacing (N,) around each."""
+    """What points cover, given by their search tree, unit normals (N, 3) and local spacing (N,)."""
 
     def __init__(self, tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> None:
         self.tree, self.threads = tree, threads
@@ -90,9 +93,9 @@ def octaves(spacing: FloatArray) -> IntArray:
 
 
 def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:
-    """(N,) spacing around the points of the tree; where much sparser points of the same surface are within reach, that of these.
+    """(N,) spacing around points; that of much sparser ones of the same surface, where in reach.
 
-    normals (N, 3) unit.
+    tree: of the points, which have unit normals (N, 3).
     """
     octave = octaves(spacing)
     rows = np.flatnonzero(octave >= COVERAGE.sparse_octave)

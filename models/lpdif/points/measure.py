@@ -1,4 +1,4 @@
-"""Clean points of a scan, with their density and noise: what every reconstruction, and every report, starts with.
+"""Clean points of a scan, with density and noise: where reconstructions and reports start.
 
 Rows without a position are dropped -> duplicates are merged -> the origin is shifted -> copies and lines are thinned -> outliers go ->
 spacing and noise are measured. Every decision is logged. N points that are left, k neighbours.
@@ -15,7 +15,7 @@ import numpy as np
 from lpdif.arrays import BoolArray, FloatArray, IntArray
 from lpdif.points.cloud import Cloud
 from lpdif.points.mesh_points import points_of_mesh
-from lpdif.points.neighbours import Neighbours, nearest, neighbours_of_kept, search_tree
+from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, nearest, neighbours_of_kept, search_tree
 from lpdif.points.noise import local_noise, noise_sigma
 from lpdif.points.normals import unit_normals
 from lpdif.points.outliers import OUTLIERS, inlier_rows
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lpdif")
 
-ORIGIN_BITS = 20  # the origin is a multiple of a power of two that is about 2^-20 of the extent
-SPACING_FLOOR = 0.05  # local spacings are never below this share of the typical one
+ORIGIN_BITS = 20  # The origin is rounded to this many binary digits of the extent.
+SPACING_FLOOR = 0.05  # A local spacing is at least this share of the typical one.
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
 
 
 def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
-    """Origin (3,) and unit to compute in: the middle of the bounding box and a power of two near the extent.
+    """Origin (3,) and unit to compute in: about the middle of the bounding box and the extent.
 
-    The origin is rounded to a short binary number. A scan shifted by a number as short has an origin shifted by just that,
-    and so the very same points.
+    The unit is a power of two, and the origin is rounded to a short binary number. A scan shifted by a number as short has an origin shifted
+    by just that, and so the very same points.
     """
     low, high = world.min(axis=0), world.max(axis=0)
     unit = 2.0 ** np.ceil(np.log2((high - low).max()))
@@ -121,7 +121,10 @@ def frame_of(world: FloatArray) -> tuple[FloatArray, float]:
 
 
 def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Rows (N,) and points (N, 3) in the order of a search tree's leaves: neighbours lie near in memory, a regular sample is an even one."""
+    """Rows (N,) and points (N, 3) in the order of a search tree's leaves.
+
+    So neighbours lie near each other in memory, and a regular sample of the rows is an even one of the surface.
+    """
     order = search_tree(points).indices
     return rows[order], points[order]
 
@@ -129,12 +132,15 @@ def spatial_order(rows: IntArray, points: FloatArray) -> tuple[IntArray, FloatAr
 def sampled(rows: IntArray, points: FloatArray, normals: FloatArray, usable: BoolArray, threads: int) -> Sample:
     """Points (N, 3) with their search tree, nearest neighbours and noise."""
     tree = search_tree(points)
-    near = nearest(tree, points, OUTLIERS.neighbours, threads)
+    near = nearest(tree, points, NEIGHBOURHOOD, threads)
     return Sample(rows, points, tree, normals, usable, near, noise_sigma(points, tree, normals if usable.all() else None, threads))
 
 
 def thinned(left: Sample, facts: Facts, threads: int) -> Sample:
-    """What is left without copies of points and with lines thinned, so that the neighbours of a point lie around it."""
+    """What is left without copies of points, and with dense lines thinned.
+
+    Then the neighbours of a point lie around it.
+    """
     even = thin_copies_and_lines(left.points, left.tree, left.near, threads)
     if even.kept.all():
         return left
@@ -179,7 +185,7 @@ def spacings(left: Sample) -> tuple[float, FloatArray]:
 
 
 def log_uneven_noise(around: FloatArray, noise: float, unit: float) -> None:
-    """Logs the range of the noise around points (N,) that is not the typical `noise` of the scan, if there is any."""
+    """Logs the range of the local noise (N,) where it differs from the `noise` of the scan."""
     other = around[around != noise]
     if len(other):
         low, high = unit * np.quantile(other, (0.05, 0.95))

@@ -1,5 +1,6 @@
-"""Points of a mesh file that is used as a scan: its own vertices if it is a scan mesh, else points spread over its faces.
+"""Points of a mesh that is used as a scan: its own vertices, or points spread over its faces.
 
+A mesh that is a scan's own triangulation gives its vertices.
 V vertices, F faces, N points.
 """
 
@@ -20,7 +21,7 @@ log = logging.getLogger("lpdif")
 
 
 class MeshPointSettings(NamedTuple):
-    """When the vertices of a mesh are taken for the points of a scan, and how many points are spread over it otherwise."""
+    """When the vertices of a mesh are the points of a scan, and how many are spread otherwise."""
 
     dense: int = 20_000  # A mesh of at least this many vertices may be a scan's own triangulation.
     even: float = 3.0  # Its vertices stand for the surface if the 90th percentile of its edges is at most this many times their median.
@@ -34,8 +35,9 @@ MESH_POINTS = MeshPointSettings()
 
 @dataclass(frozen=True)
 class MeshPoints:
-    """Points (N, 3) of a mesh, normals (N, 3) as wound, and the row of the scan (N,) whose colours and values each takes.
+    """Points (N, 3) of a mesh, normals (N, 3) as wound, and rows (N,) of the scan.
 
+    Each point takes the colours and values of its row.
     spread: whether they were spread over the faces, and so lie on the surface exactly, instead of being its vertices.
     """
 
@@ -54,8 +56,9 @@ def without_positions(name: str, all_of_it: str) -> InputError:
 
 
 def solid_faces(scan: Scan) -> tuple[IntArray, FloatArray, FloatArray]:
-    """The faces (F, 3) of a mesh whose vertices have a position, their corners (F, 3, 3), and twice their areas as vectors (F, 3).
+    """Faces (F, 3) of a mesh, their corners (F, 3, 3), and twice their areas as vectors (F, 3).
 
+    Faces at vertices without a position are left out.
     Raises InputError for faces without area.
     """
     assert scan.faces is not None

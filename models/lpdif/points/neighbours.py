@@ -19,7 +19,9 @@ from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-BLOCK = 8192  # rows at a time, at most: a tenth of a second or less
+NEIGHBOURHOOD = 12  # This many nearest points form the neighbourhood of a point.
+SAMPLE_PLACES = 2000  # What holds for a whole scan is judged at this many places.
+QUERY_ROWS = 8192  # At most this many rows are asked for at once, which takes a tenth of a second or less.
 
 
 def query(
@@ -30,13 +32,14 @@ def query(
     eps: float = 0.0,
     distance_upper_bound: float = np.inf,
 ) -> tuple[FloatArray, IntArray]:
-    """Distances and rows of the nearest in `tree` of points (N, 3), as `cKDTree.query` gives them: (N,) for k = 1, else (N, k).
+    """Distances and rows of the nearest in `tree` of points (N, 3), as `cKDTree.query` gives them.
 
+    Both are (N,) for k = 1, else (N, k).
     The result does not depend on the number of threads.
     """
     shape = (len(points),) if isinstance(k, int) and k == 1 else (len(points), k if isinstance(k, int) else len(k))
     distance, row = np.empty(shape), np.empty(shape, np.int64)
-    size = min(BLOCK, max(1, -(-len(points) // max(1, threads))))
+    size = min(QUERY_ROWS, max(1, -(-len(points) // max(1, threads))))
 
     def work(start: int) -> None:
         part = slice(start, start + size)
@@ -48,7 +51,7 @@ def query(
             work(start)
     else:
         with ThreadPoolExecutor(min(threads, len(starts))) as pool:
-            for _ in pool.map(work, starts):  # which cancels what waits where this is left early
+            for _ in pool.map(work, starts):  # leaving this early cancels the blocks that wait
                 pass
     return distance, row
 
@@ -66,8 +69,9 @@ class Neighbours:
 
 
 def even_rows(count: int, wanted: int) -> IntArray:
-    """At most `wanted` row numbers spread evenly over `range(count)`: a sample that needs no random numbers.
+    """At most `wanted` row numbers spread evenly over `range(count)`.
 
+    A sample that needs no random numbers.
     Even over the surface too, where the rows are in spatial order.
     """
     if count <= wanted:
@@ -83,9 +87,9 @@ def search_tree(points: FloatArray) -> cKDTree:
 
 
 def nearest(tree: cKDTree, points: FloatArray, k: int, threads: int = 1) -> Neighbours:
-    """The k nearest points in `tree` of each of `points` (N, 3), which must all be points of the tree themselves.
+    """The k nearest points in `tree` of each of `points` (N, 3), themselves points of the tree.
 
-    k is cut down to the number of other points. Scratch memory is bounded by CHUNK; the result takes 4 k + 16 bytes a point.
+    k is cut down to the number of other points. Scratch memory is bounded by `arrays.CHUNK`; the result takes 4 k + 16 bytes a point.
     """
     k = min(k, tree.n - 1)
     indices = np.empty((len(points), k), dtype=np.int32)

@@ -1,6 +1,6 @@
-"""Noise: how far points lie off smooth pieces of surface through their neighbours, for a whole scan and around each point.
+"""Noise: how far points lie off smooth surface through their neighbours, overall and locally.
 
-It differs over a scan where a depth camera errs more far away, or photogrammetry where there is no texture. N points, M sampled places,
+Noise differs over a scan where a depth camera errs more far away, or photogrammetry where there is no texture. N points, M sampled places,
 k neighbours of each.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lpdif.arrays import FloatArray, IntArray
-from lpdif.points.neighbours import even_rows, query, search_tree
+from lpdif.points.neighbours import NEIGHBOURHOOD, SAMPLE_PLACES, even_rows, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -22,7 +22,6 @@ QUADRIC_TERMS = 6
 class NoiseSettings(NamedTuple):
     """How noise is measured."""
 
-    places: int = 2000  # The noise of a scan is measured at this many places at most.
     most_fitted: int = 128_000  # At most this many neighbours are fitted in all, so that wide neighbourhoods are tried at fewer places.
     neighbours: tuple[int, ...] = (16, 32, 96, 288)  # These numbers are tried in turn, until the neighbourhood is wide against the noise.
     wide_enough: float = 0.2  # It is wide enough where the noise is at most this share of its radius.
@@ -35,11 +34,13 @@ class NoiseSettings(NamedTuple):
 
 
 class LocalNoiseSettings(NamedTuple):
-    """When the noise around a point is taken to differ from that of the scan. Noise is compared at sampled places."""
+    """When the noise around a point is taken to differ from that of the scan.
+
+    Both are compared at sampled places.
+    """
 
     places: int = 3000  # Local noise is measured at this many places.
-    first_neighbours: int = 12  # Shape shows where the second of `NOISE.neighbours` sees clearly more than this many nearest points.
-    shape_growth: float = 1.3  # It sees clearly more from this ratio on.
+    shape_growth: float = 1.3  # Noise that grows by this factor from a point's neighbourhood to the next wider one is shape.
     pooled: int = 48  # The values of this many nearest places are pooled.
     clear_ratio: float = 1.6  # Noise differs clearly from that of the scan by this factor; less may be chance, or shape.
     mistaken: float = 0.8  # A median below this share of the scan's noise shows that this was shape; it is 0.9 to 1.1 of true noise.
@@ -57,7 +58,7 @@ def noise_sigma(points: FloatArray, tree: cKDTree, normals: FloatArray | None = 
     points   (N, 3), in an order such that `even_rows` spreads over the surface
     normals  (N, 3), if known: only neighbours on the same side of a sheet are then taken together
 
-    A quadric is fitted to the neighbours of up to `NOISE.places` points; its residuals, freed of the degrees of freedom,
+    A quadric is fitted to the neighbours of up to `SAMPLE_PLACES` points; its residuals, freed of the degrees of freedom,
     give one value a place, and a quantile just below the median is the answer, so that edges, creases and outliers in
     less than half of the places do not count. The neighbourhood grows until it is wide against the noise, since a ball
     of the nearest points cuts off the tails of a noise as large as itself; but not where the value jumps, which is shape.
@@ -114,7 +115,7 @@ def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: Flo
     It is a quantile of the values around, so that edges and creases, which only ever add, do not count.
     """
     second, *larger = NOISE.neighbours[1:]
-    first, found = (residual_scatter(points, rows, tree, normals, k, threads) for k in (LOCAL_NOISE.first_neighbours, second))
+    first, found = (residual_scatter(points, rows, tree, normals, k, threads) for k in (NEIGHBOURHOOD, second))
     value, freedom = found.residual.copy(), found.freedom.copy()
     large = np.flatnonzero(value > NOISE.wide_enough * found.radius)
     for k in larger:
@@ -130,7 +131,10 @@ def noise_around(points: FloatArray, rows: IntArray, tree: cKDTree, normals: Flo
 
 
 def pooled(places: FloatArray, residual: FloatArray, freedom: FloatArray) -> FloatArray:
-    """(M,) noise around each place (M, 3), pooled from residuals (M,) of so many degrees of freedom (M,); NaN if too few have enough."""
+    """(M,) noise around each place (M, 3), pooled from those nearby; NaN if too few are sure.
+
+    residual (M,) at each place, of so many degrees of freedom (M,).
+    """
     sure = np.flatnonzero(freedom >= 3)
     if len(sure) < LOCAL_NOISE.pooled:
         return np.full(len(places), np.nan)
@@ -152,8 +156,9 @@ class Scatter(NamedTuple):
 
 
 def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> Scatter:
-    """Residuals of the quadrics through the k nearest of the points `rows`; where two clean sheets are near, of the place's own.
+    """How far points scatter about quadrics through the k nearest of the points `rows`.
 
+    Where two clean sheets are near, the quadric goes through the place's own.
     Two sheets that face the same way, with none between them that faces the other way, are one sheet, scanned twice and badly registered:
     of two real ones the one in front would hide the other. Normals, where known, tell this.
     """
@@ -186,9 +191,9 @@ def quantile_of_one(freedom: FloatArray) -> FloatArray:
 
 
 def _noise_at_scale(points: FloatArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> tuple[float, float, FloatArray]:
-    """Noise by quadrics over k neighbours; the median radius of these neighbourhoods; and the axes (M, 3) of their planes."""
+    """Noise by quadrics over k neighbours; their median radius; the axes (M, 3) of their planes."""
     k = min(k, len(points) - 1)
-    rows = even_rows(len(points), min(NOISE.places, NOISE.most_fitted // k))
+    rows = even_rows(len(points), min(SAMPLE_PLACES, NOISE.most_fitted // k))
     found = residual_scatter(points, rows, tree, normals, k, threads)
     sure = found.freedom >= 3
     if not sure.any():
@@ -198,7 +203,10 @@ def _noise_at_scale(points: FloatArray, tree: cKDTree, normals: FloatArray | Non
 
 
 def coordinate_steps(points: FloatArray) -> FloatArray:
-    """(3,) typical step in which each coordinate of points (N, 3) comes, or 0 where it takes too many values to come in steps."""
+    """(3,) typical step in which each coordinate of points (N, 3) comes, or 0.
+
+    It is 0 where a coordinate takes too many values to come in steps.
+    """
     some = points[even_rows(len(points), NOISE.step_places)]
     steps = np.zeros(3)
     for axis in range(3):
@@ -216,8 +224,9 @@ def _moment(values: FloatArray, weights: FloatArray, order: int) -> FloatArray:
 
 
 def quadric_residuals(near: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Heights (M, k) of points (M, k, 3) over the quadric fitted to them, and the axes (M, 3) along which these are measured.
+    """Heights (M, k) of points (M, k, 3) over the quadric fitted to them, and its axes (M, 3).
 
+    Heights are measured along the axes.
     weights (M, k) >= 0: points of weight 0 are not fitted, but get their residual too. Coordinates should be of the
     order of 1. Where fewer points than terms count, a faint ridge (1e-9) makes the fit an exact one.
     """

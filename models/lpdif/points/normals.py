@@ -11,10 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
+from lpdif.points.neighbours import NEIGHBOURHOOD
 
 
 class NormalSettings(NamedTuple):
-    """How normals are estimated. Noise is the standard deviation of the points about the surface, spacing the local one."""
+    """How normals are estimated.
+
+    Noise is the standard deviation of the points about the surface, spacing the local one.
+    """
 
     # How many neighbours a plane is fitted to
     clean_neighbours: int = 18  # A plane is fitted to this many neighbours where there is no noise.
@@ -27,8 +31,7 @@ class NormalSettings(NamedTuple):
 
     # Which scale suits a point
     axis_error: float = 4.5  # The error of an axis, in radians, is this many times noise / (spacing * neighbours), as measured on spheres.
-    agreeing: float = 1.5  # Two scales agree if their axes differ, on average, by less than this many variances of the smaller scale's axis.
-    averaged_neighbours: int = 12  # That difference is averaged over a point and this many of its neighbours.
+    agreeing: float = 1.5  # Scales agree if their axes differ by less than this many variances of the smaller one's, on average around.
 
     # Weights of a robust plane fit
     window: float = 0.5  # The Gaussian weight by distance has this share of the neighbourhood's radius for its standard deviation.
@@ -50,7 +53,10 @@ NORMALS = NormalSettings()
 
 
 def unit_normals(vectors: FloatArray) -> tuple[FloatArray, BoolArray]:
-    """Vectors (N, 3) made unit, and where that was possible (N,): finite and not zero. The others become zero."""
+    """Vectors (N, 3) made unit, and where that was possible (N,): where finite and not zero.
+
+    The others become zero.
+    """
     usable: BoolArray = np.asarray(np.isfinite(vectors).all(axis=1))
     result = np.where(usable[:, None], vectors, 0.0)
     # Scaled first, so that neither tiny nor huge components are lost when squared
@@ -62,7 +68,10 @@ def unit_normals(vectors: FloatArray) -> tuple[FloatArray, BoolArray]:
 
 
 def axis_neighbours(count: int, spacing: float, noise: float) -> tuple[int, ...]:
-    """To how many neighbours the axes of `count` points should be fitted, at each scale, ascending: the more, the noisier."""
+    """To how many neighbours axes should be fitted, at each scale, ascending.
+
+    The noisier the `count` points are, the more.
+    """
     most = min(NORMALS.most_neighbours, max(NORMALS.clean_neighbours, NORMALS.most_indices // count), count - 1)
     wanted = NORMALS.clean_neighbours + NORMALS.noisy_neighbours * noise / spacing
     if wanted < NORMALS.one_scale_below * NORMALS.clean_neighbours:
@@ -73,8 +82,9 @@ def axis_neighbours(count: int, spacing: float, noise: float) -> tuple[int, ...]
 def estimate_axes(
     points: FloatArray, indices: IndexArray, local_spacing: FloatArray, noise: FloatArray, high_noise: float, scales: Sequence[int]
 ) -> FloatArray:
-    """(N, 3) unit axes: planes fitted to the neighbours, which do not bend around edges, each at the scale that suits its place.
+    """(N, 3) unit axes of planes through the neighbours, each at the scale that suits its place.
 
+    The planes do not bend around edges.
     points (N, 3), indices (N, k) of their nearest neighbours, local_spacing (N,), noise (N,): standard deviation about the surface,
     scales: ascending numbers of neighbours, the last of them k, as `axis_neighbours` has them for the noise `high_noise`.
 
@@ -88,7 +98,7 @@ def estimate_axes(
     typical = float(np.median(np.minimum(high_noise / local_spacing, 1)))
     chosen = np.zeros(len(points), np.int64)
     suits = np.ones(len(points), np.bool_)
-    around = indices[:, : NORMALS.averaged_neighbours]
+    around = indices[:, :NEIGHBOURHOOD]
     for number, scale in enumerate(scales):
         # where points are sparser than usual, noise is less in spacings, and fewer neighbours do: the window is narrower
         share = 1.0 if len(scales) == 1 else scale / (NORMALS.clean_neighbours + NORMALS.noisy_neighbours * typical)
@@ -113,8 +123,9 @@ def fit_axes(
     width: FloatArray,
     start: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Unit axes (N, 3) and centres (N, 3), relative to the points, of planes through the neighbours (N, k) under a Gaussian of width (N,).
+    """Unit axes (N, 3) and centres (N, 3) of planes through the neighbours (N, k).
 
+    Neighbours are weighted by a Gaussian of width (N,); centres are relative to the points.
     A weighted plane fit is repeated, in `NORMALS.passes`, with weights that also fall with the distance from the plane of the last pass
     and with the angle to the neighbour's axis of the last pass: near an edge the face that the point lies on wins, and the other one is
     left out. The idea of robust and bilateral fitting (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured
@@ -154,13 +165,19 @@ def offsets(points: FloatArray, indices: IndexArray, rows: IntArray | slice) -> 
 
 
 def gaussian_exponents(near: FloatArray, width: FloatArray) -> FloatArray:
-    """(M, k) logarithms of the Gaussian weights, of standard deviation `width` (M,), of points (M, k, 3) by their distance from the origin."""
+    """(M, k) logarithms of Gaussian weights of points (M, k, 3) by their distance from the origin.
+
+    width: their standard deviation (M,).
+    """
     return np.asarray(-0.5 * np.einsum("mki,mki->mk", near, near) / width[:, None] ** 2)
 
 
 class Doubtful(NamedTuple):
-    """M points whose axis has too little support: rows (M,); where their neighbours lie (M, k, 3), seen from them, and the Gaussian weights of
-    these (M, k); and the support (M,) of the present axis."""
+    """M points whose axis has too little support.
+
+    rows (M,) of the points    near (M, k, 3) their neighbours, relative to them    weights (M, k) Gaussian weights of these
+    support (M,) of the present axis
+    """
 
     rows: IntArray
     near: FloatArray
@@ -171,11 +188,12 @@ class Doubtful(NamedTuple):
 def along_one_sheet(
     points: FloatArray, indices: IndexArray, axes: FloatArray, local_spacing: FloatArray, tolerance: FloatArray, width: FloatArray
 ) -> FloatArray:
-    """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several: a ball shows both sides of a thin wall.
+    """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several.
 
-    The support of an axis at a point is the weight, under a Gaussian of width (N,), of those neighbours (N, k) that are near the plane through
-    it, to the tolerance (N,). An axis with more support is taken from the plane through the nearest few points, then from neighbours, so that
-    right ones spread over a wall (as matches do in Barnes et al. 2009); but only if a gap parts this plane from what is off it.
+    Neighbours in a ball lie on both sides of a thin wall. The support of an axis at a point is the weight, under a Gaussian of width (N,), of
+    those neighbours (N, k) that are near the plane through it, to the tolerance (N,). An axis with more support is taken from the plane
+    through the nearest few points, then from neighbours, so that right ones spread over a wall (as matches do in Barnes et al. 2009); but only
+    if a gap parts this plane from what is off it.
     """
     result = axes.copy()
     rows = np.arange(len(points))
@@ -198,7 +216,10 @@ def along_one_sheet(
 def doubtful_axes(
     points: FloatArray, indices: IndexArray, rows: IntArray, axes: FloatArray, tolerance: FloatArray, width: FloatArray
 ) -> Doubtful:
-    """Those of the points `rows` whose axis, of `axes` (N, 3), is supported by too small a share of the neighbours (N, k)."""
+    """Those of the points `rows` whose axis, of `axes` (N, 3), has too little support.
+
+    That is, too small a share of the weight of the neighbours (N, k).
+    """
     near = offsets(points, indices, rows)
     weights = np.exp(gaussian_exponents(near, width[rows]))
     own = support(near, weights, axes[rows][:, None], tolerance[rows])[:, 0]
@@ -207,7 +228,10 @@ def doubtful_axes(
 
 
 def best_supported(some: Doubtful, axes: FloatArray, tolerance: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Of the axes (M, c, 3) offered to each of M points the one with the most support (M, 3), and that support (M,). tolerance: (N,)."""
+    """Of axes (M, c, 3) offered to M points the one with the most support (M, 3), and that (M,).
+
+    tolerance: of all points (N,).
+    """
     found = support(some.near, some.weights, axes, tolerance[some.rows])
     best = found.argmax(axis=1)
     row = np.arange(len(axes))
@@ -215,13 +239,19 @@ def best_supported(some: Doubtful, axes: FloatArray, tolerance: FloatArray) -> t
 
 
 def support(near: FloatArray, weights: FloatArray, axes: FloatArray, tolerance: FloatArray) -> FloatArray:
-    """(M, c) sums over points (M, k, 3): weight (M, k) times exp(-(height / tolerance (M,))^2 / 2) above planes of axes (M, c, 3)."""
+    """(M, c) support that axes (M, c, 3) have from points (M, k, 3) around the origin.
+
+    It sums weight (M, k) times exp(-(height / tolerance (M,))^2 / 2), with the heights over the planes of the axes.
+    """
     heights = np.swapaxes(axes @ np.swapaxes(near, 1, 2), 1, 2) / tolerance[:, None, None]
     return np.asarray(np.einsum("mk,mkc->mc", weights, np.exp(-0.5 * heights**2)))
 
 
 def largest_gap(near: FloatArray, axes: FloatArray) -> FloatArray:
-    """(M,) largest gap between the heights, without sign, of points (M, k, 3) over planes of axes (M, 3), with three or more on both sides."""
+    """(M,) largest gap between the heights of points (M, k, 3) over planes of axes (M, 3).
+
+    Heights are without sign, and a gap has three points or more on both sides.
+    """
     heights = np.sort(np.abs(np.einsum("mki,mi->mk", near, axes)), axis=1)
     between = np.diff(heights, axis=1)[:, 3:-2]
     return np.asarray(between.max(axis=1, initial=0))

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
-from lpdif.points.neighbours import Neighbours, nearest, query, search_tree
+from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, nearest, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 
 class OutlierSettings(NamedTuple):
-    """When a point is an outlier. A local mean is the median, over the neighbours of a point, of their own mean distance."""
+    """When a point is an outlier.
 
-    neighbours: int = 12  # A point is judged by this many nearest points; a group of fewer, far from all others, is an outlier as a whole.
-    mean_distance: float = 1.30  # The mean distance of that many neighbours is this many spacings, of points in a plane.
+    A local mean is the median, over the neighbours of a point, of their own mean distance.
+    """
+
+    mean_distance: float = 1.30  # The mean distance of the neighbours of a point is this many spacings, of points in a plane.
     rounds: int = 3  # Points are judged again at most this many times, as outliers hide behind each other.
     most_share: float = 0.3  # If more than this share of a scan seem to be outliers, none is taken for one.
 
@@ -41,11 +43,11 @@ class OutlierSettings(NamedTuple):
     sheet: float = 0.4  # Neighbours form a sheet with the point if their least extent is below this share of the middle one.
     line: float = 0.2  # They form a line with it if their middle extent is below this share of the largest.
     lonely: float = 0.25  # A sparse, scattered point may be of a mist if at least this share of its neighbours is so, too.
-    crowd: int = 48  # How fast the number of points grows with distance is seen between the `neighbours`-th and this nearest point.
+    crowd: int = 48  # The growth of the number of points is measured from the `NEIGHBOURHOOD`-th to this nearest point.
     alike: float = 0.5  # Points around whose neighbours are nearer than this share of one's own belong to something else.
     fills_space: float = 2.55  # Points whose number grows with a higher power of the distance than this fill space, and lie on no surface.
 
-    fragment_gap: float = 4.0  # A group of outliers is farther than this many spacings from all other points.
+    fragment_gap: float = 4.0  # A group of fewer than `NEIGHBOURHOOD` points is an outlier if this many spacings part it from all others.
 
 
 OUTLIERS = OutlierSettings()
@@ -55,7 +57,7 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
     """(N,) True where a point belongs to a surface.
 
     points      (N, 3) distinct, with their search tree
-    neighbours  their `OUTLIERS.neighbours` nearest (fewer only in a scan of fewer points)
+    neighbours  their `NEIGHBOURHOOD` nearest (fewer only in a scan of fewer points)
     noise       standard deviation of the points about the surface
 
     A point is an outlier if, against its k nearest,
@@ -65,7 +67,7 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
     - it is sparse against the whole scan, its neighbours form neither a sheet nor a line with it, many of them are the
       same, and together they fill space: a mist of outliers, which is not detached from itself, and unlike the bars
       and corners of a thing that was only scanned from farther away; or
-    - it belongs to a group of fewer than `OUTLIERS.neighbours` points far from all others.
+    - it belongs to a group of fewer than `NEIGHBOURHOOD` points far from all others.
     Points are judged again, against the points still there, when one of their neighbours was an outlier.
     """
     k = neighbours.indices.shape[1]
@@ -120,7 +122,10 @@ def _outliers(
 
 
 def _suspects(points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, sparse: float) -> tuple[BoolArray, FloatArray]:
-    """(R,) which of the points `rows` may be outliers, and the median (R,) over their neighbours of the mean distance of these."""
+    """(R,) which of the points `rows` may be outliers, and the local mean (R,) around each.
+
+    See `OutlierSettings` for the local mean.
+    """
     k = indices.shape[1]
     around = np.empty(len(rows))
     suspect = np.empty(len(rows), dtype=np.bool_)
@@ -134,21 +139,22 @@ def _suspects(points: FloatArray, rows: IntArray, indices: IndexArray, mean: Flo
 
 
 def _neither_sheet_nor_line(near: FloatArray) -> BoolArray:
-    """(M,) whether the neighbours (M, k, 3) of a point at the origin form neither a sheet nor a line with it."""
+    """(M,) whether the neighbours (M, k, 3) of the origin form neither a sheet nor a line with it."""
     extents = np.sqrt(np.maximum(np.linalg.eigvalsh(np.swapaxes(near, 1, 2) @ near), 0))
     return np.asarray((extents[:, 0] >= OUTLIERS.sheet * extents[:, 1]) & (extents[:, 1] >= OUTLIERS.line * extents[:, 2]))
 
 
 def intrinsic_dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1) -> FloatArray:
-    """(R,) intrinsic dimension around points `rows`: the number of points grows with this power of the distance.
+    """(R,) intrinsic dimension around points `rows`.
 
-    It is 1 on a line, 2 on a surface, 3 in space. tree: of N points; mean (N,): mean distances of their neighbours. For one point it is a
-    guess, from the ratio of two of its distances (Pettis et al. 1979); so it is averaged over the 2 `OUTLIERS.crowd` points around, of those
-    of about the same density. It is infinite where fewer than `OUTLIERS.crowd` of these are (or all there are): too few to be a surface.
+    The number of points grows with this power of the distance: it is 1 on a line, 2 on a surface, 3 in space. tree: of N points; mean (N,):
+    mean distances of their neighbours. For one point it is a guess, from the ratio of two of its distances (Pettis et al. 1979); so it is
+    averaged over the 2 `OUTLIERS.crowd` points around, of those of about the same density. It is infinite where fewer than `OUTLIERS.crowd`
+    of these are (or all there are): too few to be a surface.
     """
     growth = np.full(tree.n, np.nan)
     crowd = min(OUTLIERS.crowd, tree.n - 1)
-    near = min(OUTLIERS.neighbours, crowd)
+    near = min(NEIGHBOURHOOD, crowd)
     found = np.empty(len(rows))
     for part in chunks(len(rows)):
         around = query(tree, tree.data[rows[part]], min(2 * OUTLIERS.crowd, tree.n - 1) + 1, threads)[1]
@@ -163,7 +169,7 @@ def intrinsic_dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads
 
 
 def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance (M,) of the origin from the best plane through each of M sets of points (M, k, 3), and their scatter about it."""
+    """Distance (M,) of the origin from the best plane through points (M, k, 3), and their scatter."""
     centre = near.mean(axis=1)
     centred = near - centre[:, None]
     values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred / near.shape[1])
@@ -171,8 +177,9 @@ def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _in_fragment(points: FloatArray, neighbours: Neighbours, inlier: BoolArray) -> BoolArray:
-    """(N,) True for the points of groups that lie far from all others: fewer than `OUTLIERS.neighbours` points, beyond a gap.
+    """(N,) True for points of small groups that lie far from all other points.
 
+    A small group has fewer than `NEIGHBOURHOOD` points, and lies beyond a gap of `OUTLIERS.fragment_gap`.
     The finer of two points sets the scale, but never below the typical one: so a knot of outliers beside a sparse
     surface stands apart, and a sparse region does not fall to pieces.
     """
@@ -181,7 +188,7 @@ def _in_fragment(points: FloatArray, neighbours: Neighbours, inlier: BoolArray) 
 
     fragment = np.zeros(len(points), dtype=np.bool_)
     typical = float(np.median(neighbours.mean))
-    if neighbours.indices.shape[1] < OUTLIERS.neighbours:
+    if neighbours.indices.shape[1] < NEIGHBOURHOOD:
         return fragment
     # A point of such a group has not all its neighbours in the group, and so at least one beyond the gap
     rows = np.flatnonzero(inlier & (neighbours.reach > OUTLIERS.fragment_gap / OUTLIERS.mean_distance * typical))
@@ -196,6 +203,6 @@ def _in_fragment(points: FloatArray, neighbours: Neighbours, inlier: BoolArray) 
     graph = csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(len(rows) + 1, len(rows) + 1))
     _, group = connected_components(graph, directed=False)
     size = np.bincount(group[:-1], minlength=group.max() + 1)
-    size[group[-1]] = OUTLIERS.neighbours
-    fragment[rows] = size[group[:-1]] < OUTLIERS.neighbours
+    size[group[-1]] = NEIGHBOURHOOD
+    fragment[rows] = size[group[:-1]] < NEIGHBOURHOOD
     return fragment

@@ -1,4 +1,4 @@
-"""Spacing: the square root of the area that a point stands for, typical of a scan and around each point."""
+"""Spacing: square root of the area that a point stands for, in a scan and around each point."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lpdif.arrays import FloatArray
 
 
 def local_spacing(reach: FloatArray, k: int, noise: float = 0.0) -> FloatArray:
-    """(N,) square root of the area per point around each point, from the distances (N,) of its k-th neighbour.
+    """(N,) square root of the area per point around each, from the distance (N,) of its k-th.
 
     For points spread at random over a plane, one in each h x h on average, pi reach^2 has the mean k h^2. Noise lifts
     points out of the surface and so out of the ball of radius r = reach: with the height d between two points normal of

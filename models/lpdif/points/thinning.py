@@ -1,5 +1,6 @@
-"""Scans that are no even sample of a surface: copies of points a hair apart, and lines far denser along than across.
+"""Scans that sample no surface evenly: copies of points a hair apart, and dense lines.
 
+Such lines are far denser along than across.
 The nearest neighbours of a point are then its copies, or lie on a line, and show no surface. Such scans are thinned until neighbours lie
 around a point. All others, and that is nearly every scan, are left as they are.
 
@@ -14,16 +15,18 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray
 from lpdif.lattice_keys import pack_keys
-from lpdif.points.neighbours import Neighbours, even_rows, nearest, query, search_tree
+from lpdif.points.neighbours import SAMPLE_PLACES, Neighbours, even_rows, nearest, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 
 class ThinningSettings(NamedTuple):
-    """When a scan is thinned, and how far. The k-th neighbour is the farthest of those that a point is judged by."""
+    """When a scan is thinned, and how far.
 
-    places: int = 2000  # Copies and lines are looked for at this many places.
+    The k-th neighbour is the farthest of those that a point is judged by.
+    """
+
     wide_neighbours: int = 100  # Distances of near neighbours are compared with that of this nearest point.
     copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
     halfway: float = 1.6  # Copies end at this many times the geometric mean of their distance and that of true neighbours.
@@ -46,7 +49,10 @@ class Thinned(NamedTuple):
 
 
 def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> Thinned:
-    """Which points (N, 3) to keep so that the neighbours of a point lie around it; all, where that is impossible, as along one curve."""
+    """Which points (N, 3) to keep so that the neighbours of each lie around it.
+
+    All are kept where that is impossible, as of points along one curve. tree, near: their search tree and neighbours.
+    """
     row = np.arange(len(points))
     out = {True: 0, False: 0}
     for _ in range(THINNING.rounds):
@@ -69,8 +75,11 @@ def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, t
 
 
 def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> tuple[FloatArray, bool] | None:
-    """Radius (N,) around each point within which there should be no other, and whether these are copies; None where the scan is even."""
-    places = even_rows(len(points), THINNING.places)
+    """Radius (N,) around each point without others, and whether they are copies; None if even.
+
+    The scan is even where no point needs to go.
+    """
+    places = even_rows(len(points), SAMPLE_PLACES)
     narrow, wide = near.indices.shape[1], min(THINNING.wide_neighbours, len(points) - 1)
     nearest_, kth, far = query(tree, points[places], [2, narrow + 1, wide + 1], threads)[0].T
     if np.median(kth / far) < THINNING.copies:  # even the k-th neighbour is a copy
@@ -102,8 +111,9 @@ def on_line(points: FloatArray, indices: IndexArray, places: IntArray) -> BoolAr
 
 
 def independent_set(indices: IndexArray, close: BoolArray) -> BoolArray:
-    """(N,) a maximal independent set: no two of its points are close, and each of the others is close to one of them.
+    """(N,) a maximal independent set of points, none close to another.
 
+    Each of the other points is close to one of the set.
     indices, close (N, k): neighbours of each point, and which of them are close to it; closeness in one direction counts in both.
     In rounds (Luby 1986): of the points that are open, those whose number, drawn at random, is the lowest around are kept, and the points
     close to them go.

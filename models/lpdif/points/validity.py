@@ -1,4 +1,4 @@
-"""Whether points are a scan: rows without a position, marks for no data, duplicates, absurd extents, lines and single points.
+"""Whether points are a scan: no-data marks, duplicates, absurd extents, lines, single points.
 
 Each check raises one InputError that names the scan, or drops rows and logs how many. N points.
 """
@@ -13,8 +13,7 @@ import numpy as np
 from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.errors import InputError
 from lpdif.points.mesh_points import solid_faces, without_positions
-from lpdif.points.neighbours import even_rows
-from lpdif.points.outliers import OUTLIERS
+from lpdif.points.neighbours import NEIGHBOURHOOD, even_rows
 from lpdif.text import counted
 from lpdif.types import MINIMUM_POINTS, Facts, Scan
 
@@ -24,8 +23,7 @@ log = logging.getLogger("lpdif")
 class ValiditySettings(NamedTuple):
     """When points are no points of a scan, or a scan is none."""
 
-    longest: float = 1e30  # Extents and coordinates beyond this overflow when they are squared and cubed.
-    shortest: float = 1e-30  # Extents below this vanish when they are squared and cubed.
+    longest: float = 1e30  # Beyond this, extents and coordinates overflow when they are squared and cubed; extents below its inverse vanish.
     # These coordinates stand for a missing one in rasters and depth images.
     no_data: tuple[float, ...] = (-9999.0, -99999.0, -999999.0, -32768.0, -32767.0, 9999.0, 99999.0)
     sample: int = 10_000  # This many points, evenly chosen, are looked at before all are.
@@ -41,18 +39,19 @@ VALIDITY = ValiditySettings()
 
 
 def finite_rows(points: FloatArray) -> IntArray:
-    """Numbers of the rows of (N, 3) without NaN, infinity and numbers beyond any length, as 3.4e38, which stand for these.
+    """Numbers of the rows of (N, 3) without NaN, infinity and numbers beyond any length.
 
-    The latter stay where fewer than MINIMUM_POINTS others are left: then it is the unit that is wrong.
+    Such numbers, as 3.4e38, stand for a missing coordinate. They stay where fewer than MINIMUM_POINTS other rows are left: then it is the
+    unit that is wrong.
     """
     rows = np.flatnonzero(((points <= VALIDITY.longest) & (points >= -VALIDITY.longest)).all(axis=1))
     return rows if len(rows) >= MINIMUM_POINTS else np.flatnonzero(np.isfinite(points).all(axis=1))
 
 
 def distinct_rows(points: FloatArray) -> IntArray:
-    """Row numbers of (N, 3) finite points, one for each distinct point (the first of it), sorted by x, then y, then z.
+    """Row numbers of (N, 3) finite points, the first of each distinct point.
 
-    The order depends on the points alone, not on the order they came in.
+    They are sorted by x, then y, then z, so that their order depends on the points alone, not on the order they came in.
     """
     order = np.lexsort((points[:, 2], points[:, 1], points[:, 0]))
     in_order = points[order]
@@ -77,9 +76,10 @@ def no_data_rows(points: FloatArray) -> IntArray:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # of coordinates near the largest number there is
-def far_rows(points: FloatArray, most: int = OUTLIERS.neighbours) -> IntArray:
-    """Numbers of the rows of (N, 3) finite points that lie `VALIDITY.far_out` times as far out as all others: fewer than `most`, or none.
+def far_rows(points: FloatArray, most: int = NEIGHBOURHOOD) -> IntArray:
+    """Numbers of the few rows of (N, 3) finite points that lie absurdly far out, or none.
 
+    They are `VALIDITY.far_out` times as far out as all others, and fewer than `most`.
     So small a group far from all others is what `inlier_rows` takes for outliers; but beside it the others have too few digits to be measured.
     """
     none = np.zeros(0, dtype=np.int64)
@@ -98,7 +98,10 @@ def far_rows(points: FloatArray, most: int = OUTLIERS.neighbours) -> IntArray:
 
 
 def without_far_rows(points: FloatArray, rows: IntArray) -> IntArray:
-    """Those of `rows` of (N, 3) whose points do not lie far out among them (see `far_rows`); all where too few would be left."""
+    """Those of `rows` of (N, 3) whose points do not lie far out among them (see `far_rows`).
+
+    All are kept where too few would be left.
+    """
     far = far_rows(points[rows])
     return np.delete(rows, far) if len(far) and len(rows) - len(far) >= MINIMUM_POINTS else rows
 
@@ -114,20 +117,26 @@ def _distance_along_axes(points: FloatArray, middle: FloatArray) -> FloatArray:
 
 
 def far_out_ratio(points: FloatArray, far: IntArray) -> float:
-    """How many times farther out the nearest of the points `far` of (N, 3) lies than the farthest of all others."""
+    """How many times farther out the points `far` of (N, 3) lie than all others.
+
+    It compares the nearest of them with the farthest of the others.
+    """
     out = _distance_along_axes(points, _median_point(points))
     rest = float(np.delete(out, far).max(initial=0.0))
     return float(out[far].min()) / rest if rest > 0 else np.inf
 
 
 def check_extent(points: FloatArray, name: str) -> None:
-    """Refuse (InputError) distinct points (N, 3) that are too few, or of no usable extent: one spot, one line, no scale."""
+    """Raises InputError for distinct points (N, 3) that are too few or of no usable extent.
+
+    They are one spot, one line, or of a size beyond any unit.
+    """
     low, high = (points.min(axis=0), points.max(axis=0)) if len(points) else (np.zeros(3), np.zeros(3))
     largest = float(max(np.abs(low).max(), np.abs(high).max()))
     if largest > VALIDITY.longest:
         raise InputError(f"{name}: coordinates up to {largest:.3g} are beyond any unit of length", "check the file's columns and scale")
     extent = float((high - low).max())
-    if 0 < extent < VALIDITY.shortest and len(points) >= MINIMUM_POINTS:
+    if 0 < extent < 1 / VALIDITY.longest and len(points) >= MINIMUM_POINTS:
         raise InputError(f"{name}: an extent of {extent:.3g} is below any unit of length", "check the file's columns and scale")
     if len(points) < MINIMUM_POINTS or extent == 0:
         distinct = len(points) if extent else min(1, len(points))
@@ -174,8 +183,9 @@ def collinear(points: FloatArray) -> bool:
 
 
 def check_scan(scan: Scan, keep_outliers: bool = False, sized: bool = False) -> None:
-    """Raises at once the InputError that `measure` would raise for degenerate points, or faces without area.
+    """Raises at once the InputError that `measure` would raise for a degenerate scan.
 
+    Its points are degenerate, or its faces have no area.
     It also raises one for an extent that is far too large for the spacing, unless the size of regions is given (`sized`).
 
     Of a large scan only a sample is looked at, unless that looks degenerate.
@@ -199,9 +209,10 @@ def check_scan(scan: Scan, keep_outliers: bool = False, sized: bool = False) -> 
 
 
 def check_units(points: FloatArray, name: str) -> None:
-    """Raises InputError where the extent of distinct points (N, 3), some of all, is too large for their spacing.
+    """Raises InputError where the extent of points (N, 3) is too large for their spacing.
 
-    No lattice of regions can then number them: as a rule some are in another unit, or in other coordinates.
+    No lattice of regions can then number them: as a rule some are in another unit, or in other coordinates. The points are distinct, and a
+    sample is enough.
     """
     from scipy.spatial import cKDTree
 
