@@ -1,4 +1,4 @@
-"""Small blocks of points that keep their relative signs, each of one sheet, and the pairs of neighbouring blocks.
+"""Small blocks of points, each of one sheet, that keep their relative signs, and pairs of these.
 
 N points, k neighbours, M blocks, P pairs of blocks. The consistency of two neighbours is their `agreement` times both signs.
 """
@@ -54,12 +54,15 @@ class Blocks:
 
 
 def block_extent(count: int, wanted: int) -> float:
-    """The side of a block in spacings with which `count` points of a surface form about as many blocks as wanted."""
+    """Side of a block, in spacings, with which `count` points form about as many blocks as wanted."""
     return max(BLOCKS.least_extent, float(np.sqrt(count / wanted)))
 
 
 def make_blocks(points: FloatArray, indices: IndexArray, consistency: Float32Array, extent: FloatArray) -> Blocks:
-    """Blocks of points (N, 3) with neighbours indices (N, k) of consistency (N, k), in cubes of side extent (N,)."""
+    """Blocks of points (N, 3), in cubes of side extent (N,), and their pairs.
+
+    indices (N, k) of the neighbours, with consistency (N, k).
+    """
     number, count = _largest_blocks(gather_blocks(points, indices, consistency, extent))
     extents = np.ones(count)
     taking_part = number >= 0
@@ -89,7 +92,7 @@ def gather_blocks(points: FloatArray, indices: IndexArray, consistency: Float32A
 
 
 def _largest_blocks(block: IntArray) -> tuple[IntArray, int]:
-    """(N,) numbers from 0 of the blocks large enough to take part, -1 for the points of all others; and how many take part."""
+    """Numbers (N,) from 0 of the blocks large enough to take part, -1 for all others; and their count."""
     sizes = np.bincount(block)
     active = np.argsort(-sizes, kind="stable")[: BLOCKS.most]
     active = active[sizes[active] >= min(BLOCKS.least_points, int(sizes.max()))]
@@ -99,7 +102,7 @@ def _largest_blocks(block: IntArray) -> tuple[IntArray, int]:
 
 
 def _block_pairs(block: IntArray, count: int, indices: IndexArray, consistency: Float32Array) -> tuple[IntArray, IntArray, FloatArray]:
-    """Pairs of neighbouring blocks (P,), (P,), the lower number first, and the sum (P,) of the consistency of their points."""
+    """Pairs of neighbouring blocks (P,), (P,), lower number first; sums (P,) of their points' consistency."""
     key, value = [], []
     for part in chunks(len(block)):
         one = np.broadcast_to(block[part][:, None], indices[part].shape)

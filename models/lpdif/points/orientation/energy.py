@@ -66,7 +66,9 @@ class Energy:
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees over M blocks, numbered so that every branch is a range: the branch of block order[i] is order[i:end[i]].
+    """Trees over M blocks, numbered so that every branch is a range.
+
+    The branch of block order[i] is order[i:end[i]].
 
     order (M,)   blocks, each before its descendants
     end (M,)     end of the branch that begins at each place in `order`
@@ -100,7 +102,7 @@ def rooted(first: NDArray[np.integer], second: NDArray[np.integer], count: int) 
 
 
 def spanning_forest(first: IntArray, second: IntArray, weight: FloatArray, count: int) -> Forest:
-    """The spanning forest of greatest weight over `count` blocks, with pairs (first, second) of weight (P,)."""
+    """The spanning forest of greatest weight over `count` blocks with pairs of weight (P,)."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
@@ -146,10 +148,10 @@ def minimise(energy: Energy) -> FloatArray:
 
 
 def relax(energy: Energy, most_steps: int = 40, tolerance: float = 1e-2) -> FloatArray:
-    """(M,) signs of the real numbers x that minimise the convex relaxation of the energy, by conjugate gradients.
+    """(M,) signs of the real numbers x that minimise the convex relaxation of the energy.
 
-    The relaxation is |fields x - goal|^2 + sum_p |coupling_p| / 2 (x_a - sign_p x_b)^2 - sum_m prior_m x_m. The steps end when the
-    preconditioned residual is below `tolerance` times the first one, because only the signs are used.
+    It is |fields x - goal|^2 + sum_p |coupling_p| / 2 (x_a - sign_p x_b)^2 - sum_m prior_m x_m, minimised by conjugate gradients.
+    Their steps end when the preconditioned residual is below `tolerance` times the first one, because only the signs are used.
     """
     count, first, second, coupling, fields = len(energy.prior), energy.first, energy.second, energy.coupling, energy.fields
     stiffness = summed(first, np.abs(coupling), count) + summed(second, np.abs(coupling), count) + 1e-6

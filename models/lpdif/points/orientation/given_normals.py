@@ -1,4 +1,4 @@
-"""Normals that came with a scan: whether they fit its points, whether their signs can be trusted, and what fills their gaps.
+"""Normals that came with a scan: do they fit its points, can their signs be trusted, what is missing.
 
 N points, M of them as a sample, k neighbours. The plane of a point is the one fitted to its neighbours.
 """
@@ -15,7 +15,7 @@ from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.points.cloud import Cloud
 from lpdif.points.neighbours import even_rows
 from lpdif.points.orientation.blocks import block_extent
-from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL
+from lpdif.points.orientation.priors import JUDGED_PLACES, MAJORITY, NEARLY_ALL
 from lpdif.points.orientation.propagation import PROPAGATION, agreement, all_agreements, follow_neighbours, wall_separations
 from lpdif.points.orientation.winding import WINDING, block_influence
 
@@ -23,10 +23,7 @@ log = logging.getLogger("lpdif")
 
 
 class GivenSettings(NamedTuple):
-    """When given normals fit the points, when their signs are scattered, and when they are those of a solid."""
-
-    # Given normals are judged at about this many places, spread over the scan.
-    places: int = 2000
+    """When given normals fit, when their signs are scattered, and when they are those of a solid."""
 
     # Neighbours lie in a plane, and its axis is known, if their least variance is below this share of the middle one.
     planar: float = 0.1
@@ -85,7 +82,10 @@ class NormalQuality:
 
     @property
     def scattered(self) -> bool:
-        """Whether the signs are scattered. Neighbours contradict each other across walls thinner than the spacing, too."""
+        """Whether the signs are scattered.
+
+        Across walls thinner than the spacing neighbours contradict each other although their signs are right.
+        """
         return self.alone > GIVEN.alone or (self.contradicting > GIVEN.contradicting and self.walls < GIVEN.wall_ratio)
 
     @property
@@ -97,11 +97,12 @@ class NormalQuality:
 def normal_quality(
     points: FloatArray, normals: FloatArray, areas: FloatArray, indices: IndexArray, spacing: float, reach: FloatArray
 ) -> NormalQuality:
-    """Judges unit normals (N, 3) of points (N, 3) with neighbours `indices` (N, k), areas (N,), `reach` (N,) as in `agreement`.
+    """How well unit normals (N, 3) fit points (N, 3).
 
-    All but the winding number is taken at a sample of places, which costs a fraction of finding the neighbours.
+    areas (N,); indices (N, k) of the neighbours; reach (N,) as in `agreement`. All but the winding number is taken at a sample of
+    places, which costs a fraction of finding the neighbours.
     """
-    rows = even_rows(len(points), GIVEN.places)
+    rows = even_rows(len(points), JUDGED_PLACES)
     cosine, planar, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.planar)
     agreeing = np.abs(agreements).mean(axis=1) >= GIVEN.fit
     clear = np.maximum((np.abs(agreements) > PROPAGATION.clear).sum(axis=1), 1)
@@ -119,19 +120,20 @@ def normal_quality(
 
 
 def mean_over_deviation(values: FloatArray, least: float) -> float:
-    """Size of the mean of values (M,) over their standard deviation; 0 where that size is not above `least`."""
+    """Size of the mean of values (M,) over their standard deviation; 0 if the size is at most `least`."""
     mean = float(np.abs(values.mean())) if len(values) else 0.0
     return mean / max(float(values.std()), 1e-300) if mean > least else 0.0
 
 
 def wrong_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, reach: FloatArray) -> BoolArray:
-    """(N,) which unit normals (N, 3) of points (N, 3) with neighbours `indices` (N, k) are not normals of the surface there.
+    """(N,) which unit normals (N, 3) of points (N, 3) are not normals of the surface there.
 
     A wrong normal is far from the axis of the plane, or there is no plane (at edges and in noise); and it neither clearly agrees with
     its neighbours nor clearly contradicts them, because along scan lines the plane alone says nothing. None is wrong where so
-    few are far off that these may be at the edges of a sound scan. reach (N,) is as in `agreement`.
+    few are far off that these may be at the edges of a sound scan. indices (N, k) of the neighbours; reach (N,) as
+    in `agreement`.
     """
-    rows = even_rows(len(points), GIVEN.places)
+    rows = even_rows(len(points), JUDGED_PLACES)
     cosine, flat, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.flat)
     far_off = flat & (cosine < GIVEN.far_off) & (np.abs(agreements).mean(axis=1) < GIVEN.fit)
     if far_off.mean() <= GIVEN.far_off_share:
@@ -162,9 +164,10 @@ def _against_neighbours(
 def surface_winding(
     points: FloatArray, normals: FloatArray, areas: FloatArray, spacing: float, places: int = 400, run: int = 8, blocks: int = 2000
 ) -> FloatArray:
-    """(M,) winding number, the mean of both sides, at `places` spread over the surface, averaged over every `run` of these.
+    """(M,) winding number on the surface at `places` spread over it, averaged over every `run` of these.
 
-    Points should be in spatial order, so that the places of a run are near each other. It is summed over about so many `blocks`.
+    It is the mean of both sides of the surface. Points should be in spatial order, so that the places of a run are near each other.
+    It is summed over about so many `blocks`.
     """
     extent = spacing * block_extent(len(points), blocks)
     lattice = np.floor((points - points.min(axis=0)) / extent).astype(np.int64)
@@ -196,7 +199,7 @@ def find_wrong_normals(cloud: Cloud, normals: FloatArray, usable: BoolArray) -> 
 
 
 def fill_in_normals(cloud: Cloud, given: FloatArray, usable: BoolArray) -> FloatArray:
-    """(N, 3) the given normals (N, 3) where usable (N,); elsewhere estimated axes, with signs that follow the neighbours."""
+    """Given normals (N, 3) where usable (N,); elsewhere estimated axes whose signs follow the neighbours."""
     axes = np.where(usable[:, None], given, cloud.estimated)
     signs = np.ones(len(axes))
     follow_neighbours(signs, usable, cloud.around, all_agreements(cloud.points, axes, cloud.around, cloud.reach))
@@ -204,7 +207,7 @@ def fill_in_normals(cloud: Cloud, given: FloatArray, usable: BoolArray) -> Float
 
 
 def ambiguous_share(cloud: Cloud, normals: FloatArray, places: int = 5000) -> float:
-    """Share of the points whose normal does not clearly agree with its neighbours', from a sample of so many places."""
+    """Share of the points, from a sample, whose normal does not clearly agree with its neighbours'."""
     rows = even_rows(len(normals), places)
     agreements = agreement(cloud.points, normals, rows[:, None], cloud.around[rows], cloud.reach)
     return float((agreements.sum(axis=1) < PROPAGATION.clear * np.abs(agreements).sum(axis=1)).mean())

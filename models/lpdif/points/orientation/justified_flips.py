@@ -1,4 +1,4 @@
-"""Which flips of consistent given normals are kept: those of whole closed parts, and those of inconsistent components.
+"""Which flips of consistent given normals are kept: of whole closed parts, of inconsistent components.
 
 N points with K neighbours each, as of a cloud. A flip anywhere else would make inconsistent what was consistent.
 """
@@ -27,7 +27,7 @@ from lpdif.points.orientation.winding import WINDING
 
 
 class FlipSettings(NamedTuple):
-    """Which neighbours say nothing about whether a flip makes normals consistent, because they are on another sheet or side."""
+    """Which neighbours do not count for consistency, because they are on another sheet or wall."""
 
     # A neighbour with a parallel normal lies in front of a point, not beside it, if the product of the cosines between the normals
     # and the line from one to the other is above this.
@@ -44,10 +44,10 @@ FLIPS = FlipSettings()
 def keep_justified_flips(cloud: Cloud, normals: FloatArray, found: Orientation) -> Orientation:
     """The orientation `found` of consistent normals (N, 3) with only those flips that are justified.
 
-    A part that is flipped nearly as a whole stays so if it is closed: by the winding number on it, and by what it adds itself, because
-    open sheets over each other add up to that of a solid. Flipped components of other parts stay so if they were inconsistent with
-    the points beside them. A sheet in front of another does not count there, because both may face the same way, nor does
-    the other side of a wall.
+    A part that is flipped nearly as a whole stays so if it is closed: by the winding number on it, and by what it adds itself,
+    because open sheets over each other add up to that of a solid. Flipped components of other parts stay so if they were inconsistent
+    with the points beside them. A sheet in front of another does not count there, because both may face the same way, nor does the
+    other side of a wall.
     """
     around, flipped = cloud.around, found.signs < 0
     points_of_part = np.bincount(found.part, minlength=len(found.winding))
@@ -66,7 +66,7 @@ def keep_justified_flips(cloud: Cloud, normals: FloatArray, found: Orientation) 
 
 
 def _agreements_beside(cloud: Cloud, normals: FloatArray, candidates: BoolArray, agreements: Float32Array) -> Float32Array:
-    """(N, K) the agreements, with 0 for neighbours that lie in front of one of the candidates (N,), not beside it."""
+    """Agreements (N, K), with 0 for neighbours in front of one of the candidates (N,), not beside it."""
     around, beside = cloud.around, agreements.copy()
     rows_of = np.flatnonzero(candidates)
     for part in chunks(len(rows_of)):

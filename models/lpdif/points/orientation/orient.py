@@ -1,6 +1,6 @@
-"""Outward normals of a clean scan: given ones are kept, mended or replaced, missing ones are made; every decision is logged.
+"""Outward normals of a clean scan: given ones are kept, mended or replaced, missing ones are made.
 
-N points. All lengths are in the unit of the cloud.
+Every decision is logged. N points. All lengths are in the unit of the cloud.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ log = logging.getLogger("lpdif")
 def outward_normals(cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts) -> tuple[FloatArray, float]:
     """Unit outward normals (N, 3), and the share of points whose side is a guess.
 
-    given (N, 3) unit normals where `usable` (N,); sensor (3,) or (N, 3), or None if unknown.
+    given (N, 3) unit normals where `usable` (N,); sensor (3,) or (N, 3), or None if
+    unknown.
     """
     if usable.mean() >= MAJORITY:
         result = _from_given_normals(cloud, given, usable, sensor, facts)
@@ -51,13 +52,13 @@ def _from_estimated_axes(cloud: Cloud, sensor: FloatArray | None, facts: Facts) 
     facts["normals"] = "estimated"
     found, viewpoint = orient_to_viewpoint(cloud, axes, None, np.zeros(len(axes)), sensor, facts)
     _log_parts(found, viewpoint)
-    return axes * found.signs[:, None], _ambiguous(found)
+    return axes * found.signs[:, None], _share_ambiguous(found)
 
 
 def _from_given_normals(
     cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
 ) -> tuple[FloatArray, float] | None:
-    """The result with given normals (N, 3), as they are or with other signs; None if they are not normals of this surface."""
+    """The result with given normals (N, 3), or None if they are not normals of this surface."""
     filled = given if usable.all() else fill_in_normals(cloud, given, usable)
     wrong = find_wrong_normals(cloud, filled, usable)
     right = usable & ~wrong
@@ -81,14 +82,14 @@ def _from_given_normals(
 
 
 def _all_on_one_side(cloud: Cloud, normals: FloatArray, quality: NormalQuality, sensor: FloatArray | None) -> bool:
-    """Whether nearly all normals face the sensor or, if none is known, are those of a solid, outward or inward."""
+    """Whether nearly all normals face the sensor or, without one, are those of a solid, out or inward."""
     if sensor is not None:
         return float((viewpoint_prior(cloud.points, normals, sensor) > 0).mean()) >= NEARLY_ALL
     return quality.inside_out or quality.outward >= GIVEN.outward
 
 
 def _same_signs(cloud: Cloud, normals: FloatArray, inside_out: bool, some: str, facts: Facts) -> tuple[FloatArray, float]:
-    """(N,) equal signs for given normals (N, 3), -1 if they are `inside_out`, and the share of the points whose side is a guess."""
+    """(N,) equal signs for given normals (N, 3), -1 if `inside_out`, and the share of ambiguous points."""
     log.info("normals: %s, consistent; %s", some, "but inward: turned over" if inside_out else "kept")
     facts["normals"] = "given, turned over" if inside_out else "given"
     return np.full(len(normals), -1.0 if inside_out else 1.0), ambiguous_share(cloud, normals)
@@ -97,7 +98,7 @@ def _same_signs(cloud: Cloud, normals: FloatArray, inside_out: bool, some: str, 
 def _new_signs(
     cloud: Cloud, normals: FloatArray, prior: FloatArray, sensor: FloatArray | None, some: str, facts: Facts
 ) -> tuple[FloatArray, float]:
-    """(N,) signs for given normals (N, 3) whose own are scattered, and the share of the points whose side is a guess.
+    """(N,) signs for given normals (N, 3) whose own are scattered, and the share of ambiguous points.
 
     The signs that were given are only a prior (N,).
     """
@@ -105,13 +106,13 @@ def _new_signs(
     flipped = float((found.signs < 0).mean())
     log.info("normals: %s, but with scattered signs; axes kept, %.3g %% turned over", some, 100 * flipped)
     facts["normals"] = "given, signs made anew"
-    return found.signs, _ambiguous(found)
+    return found.signs, _share_ambiguous(found)
 
 
 def _mended_signs(
     cloud: Cloud, normals: FloatArray, prior: FloatArray, sensor: FloatArray | None, some: str, facts: Facts
 ) -> tuple[FloatArray, float]:
-    """(N,) signs that flip some of the consistent normals (N, 3), and the share of the points whose side is a guess.
+    """(N,) signs that flip some of the consistent normals (N, 3), and the share of ambiguous points.
 
     The signs that were given are the start, and a prior (N,).
     """
@@ -120,11 +121,11 @@ def _mended_signs(
     flipped = float((found.signs < 0).mean())
     log.info("normals: %s, consistent; kept%s", some, f", but {100 * flipped:.3g} % turned over" if flipped else "")
     facts["normals"] = "given, partly turned over" if flipped else "given"
-    return found.signs, _ambiguous(found)
+    return found.signs, _share_ambiguous(found)
 
 
-def _ambiguous(found: Orientation) -> float:
-    """Share of the points whose side is a guess, because they do not clearly agree with their neighbours."""
+def _share_ambiguous(found: Orientation) -> float:
+    """Share of the points that do not clearly agree with their neighbours, so that their side is a guess."""
     return float((found.consistency < PROPAGATION.clear).mean())
 
 
@@ -133,7 +134,7 @@ def _log_parts(found: Orientation, viewpoint: str) -> None:
     sizes = np.bincount(found.part[found.part >= 0], minlength=len(found.winding))
     large = sizes >= max(1, len(found.part) // 1000)
     undecided = int((large & (np.abs(found.winding) < WINDING.undecided)).sum())
-    log.info("normals: oriented, %.2g %% of the points ambiguous, %s", 100 * _ambiguous(found), counted(int(large.sum()), "part"))
+    log.info("normals: oriented, %.2g %% of the points ambiguous, %s", 100 * _share_ambiguous(found), counted(int(large.sum()), "part"))
     closed = int((large & (found.winding > WINDING.closed)).sum())
     if closed and viewpoint != "sensor":
         log.info("normals: %s, taken as seen from outside (a room is seen from within: --sensor X Y Z)", counted(closed, "closed part"))

@@ -92,13 +92,14 @@ def orient_axes(
     signs = spanning_signs(points, axes, indices, agreements, reach) if start is None else start.copy()
     short = signs.astype(np.float32)
     consistency = agreements * short[:, None] * np.take(short, indices)
-    sparse = sparseness(areas, indices, spacing)
-    blocks = make_blocks(points, indices, consistency, sparse * (spacing * block_extent(len(points), BLOCKS.wanted)))
+    local = sparseness(areas, indices, spacing) * spacing
+    blocks = make_blocks(points, indices, consistency, local * block_extent(len(points), BLOCKS.wanted))
 
     inside = np.flatnonzero(blocks.number >= 0)
     targets = inside[np.argsort(blocks.number[inside], kind="stable")]
     targets = targets[even_rows(len(targets), ORIENTATION.targets)]
-    influence = _influence_on(targets, points, axes, signs, areas, indices, blocks, sparse, spacing)
+    represented = areas * _points_represented(blocks.number >= 0, indices)
+    influence = _influence_on(targets, points, axes * signs[:, None], represented, local, blocks)
     block_prior = np.zeros(blocks.count)
     if prior is not None:
         block_prior = summed(blocks.number[inside], (prior * signs)[inside], blocks.count)
@@ -111,31 +112,27 @@ def orient_axes(
 
 
 def _influence_on(
-    targets: IntArray,
-    points: FloatArray,
-    axes: FloatArray,
-    signs: FloatArray,
-    areas: FloatArray,
-    indices: IndexArray,
-    blocks: Blocks,
-    sparse: FloatArray,
-    spacing: float,
+    targets: IntArray, points: FloatArray, normals: FloatArray, areas: FloatArray, local_spacing: FloatArray, blocks: Blocks
 ) -> Float32Array:
-    """(T, M) winding number that each block, with its present signs, adds at the points `targets` (T,).
+    """(T, M) winding number that each block adds at the points `targets` (T,).
 
-    Only some of the points in blocks are summed, each for an even share of the others.
+    points and normals (N, 3), areas (N,), local_spacing (N,). Only some of the points in blocks are summed, each of which stands for
+    an even share of the others.
     """
     inside = np.flatnonzero(blocks.number >= 0)
     sources = inside[even_rows(len(inside), ORIENTATION.sources)]
     thinned = len(inside) / len(sources)
-    area = areas[sources] * _points_stood_for(blocks.number >= 0, indices)[sources] * thinned
-    dipoles = axes[sources] * (signs[sources] * area)[:, None]
-    apart = sparse[sources] * (spacing * float(np.sqrt(thinned)))
-    return block_influence(points[sources], dipoles, area, blocks.number[sources], blocks.count, blocks.extent, apart, points[targets])
+    area = areas[sources] * thinned
+    dipoles = normals[sources] * area[:, None]
+    spacing = local_spacing[sources] * float(np.sqrt(thinned))
+    return block_influence(points[sources], dipoles, area, blocks.number[sources], blocks.count, blocks.extent, spacing, points[targets])
 
 
-def _points_stood_for(in_block: BoolArray, indices: IndexArray) -> FloatArray:
-    """(N,) how many points each one stands for: itself and an even share of every neighbour in no block; 0 if in none itself."""
+def _points_represented(in_block: BoolArray, indices: IndexArray) -> FloatArray:
+    """(N,) how many points each one stands for in the winding number: 0 outside blocks.
+
+    A point in a block stands for itself and an even share of each of its neighbours outside blocks.
+    """
     absent = np.flatnonzero(~in_block)
     near = indices[absent].astype(np.int64)
     present = np.take(in_block, near)
@@ -146,9 +143,9 @@ def _points_stood_for(in_block: BoolArray, indices: IndexArray) -> FloatArray:
 def _block_signs(influence: Float32Array, blocks: Blocks, of_target: IntArray, points: int, prior: FloatArray, solid: bool) -> FloatArray:
     """(M,) signs of the blocks that minimise the energy.
 
-    influence (T, M), on targets in the blocks `of_target` (T,) that stand for so many `points`; prior (M,); solid as in `orient_axes`.
-    Where a scan is open, targets on an open surface count little in a second run, so that their winding number does not make the
-    surface inconsistent.
+    influence (T, M) on targets that lie in the blocks `of_target` (T,) and together stand for this many `points`; prior (M,);
+    solid as in `orient_axes`. Where the scan is open, it is minimised again with targets on an open surface counting little, so that
+    their winding number does not make the surface inconsistent.
     """
 
     def signs_for(weight: FloatArray) -> FloatArray:
@@ -170,7 +167,7 @@ def _winding(influence: Float32Array, signs: FloatArray) -> FloatArray:
 
 
 def _mean_around(values: FloatArray, of_target: IntArray, blocks: Blocks) -> FloatArray:
-    """(M,) means of values (T,) at targets of the blocks `of_target` (T,), over each block and all its neighbours."""
+    """(M,) means of values (T,) at targets in blocks `of_target` (T,), over each block and its neighbours."""
     count, first, second = blocks.count, blocks.first, blocks.second
     total, number = summed(of_target, values, count), summed(of_target, np.ones(len(values)), count)
     totals, numbers = (x + summed(first, x[second], count) + summed(second, x[first], count) for x in (total, number))
@@ -181,7 +178,7 @@ def _mean_around(values: FloatArray, of_target: IntArray, blocks: Blocks) -> Flo
 def _parts(
     influence: Float32Array, signs: FloatArray, blocks: Blocks, targets: IntArray, indices: IndexArray
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """(N,) part of each point; the mean winding number (parts,) on each part, and (parts,) what the part itself adds to it."""
+    """Part (N,) of each point, mean winding number (parts,) on each, and what the part itself adds to it."""
     forest = spanning_forest(blocks.first, blocks.second, np.abs(blocks.consistency), blocks.count)
     tree = np.empty(blocks.count, dtype=np.int64)
     tree[forest.order] = forest.tree
@@ -194,7 +191,7 @@ def _parts(
 
 
 def _spread_parts(part: IntArray, indices: IndexArray) -> IntArray:
-    """(N,) part numbers in which each -1 is replaced by the part of a neighbour, or by 0 for points far from any."""
+    """(N,) part numbers with each -1 replaced by the part of a neighbour, or by 0 where all are far."""
     part = part.copy()
     for _ in range(PROPAGATION.sweeps):
         open_rows = np.flatnonzero(part < 0)

@@ -1,4 +1,4 @@
-"""Which way normals face where the viewpoint tells: towards a known sensor, or towards where a scan was likely seen from.
+"""Which way normals face where a viewpoint decides: a known sensor, or a likely viewpoint of the scan.
 
 N points. `towards` (N,) is which side of each axis faces the viewpoint, as `viewpoint_prior` gives it.
 """
@@ -41,11 +41,14 @@ VIEWING = ViewingSettings()
 def orient_to_viewpoint(
     cloud: Cloud, axes: FloatArray, start: FloatArray | None, prior: FloatArray, sensor: FloatArray | None, facts: Facts
 ) -> tuple[Orientation, str]:
-    """Signs for axes (N, 3), and which viewpoint decided: "sensor", "origin", "above", "ground", or "" where shape alone did.
+    """Signs for axes (N, 3), and which viewpoint decided.
 
-    A known sensor decides. Else, unless there are consistent signs `start`, shape alone decides on a thin body, which shows two sheets.
-    Else the first likely viewpoint decides that most of the scan can face. Where none does and the scan is open, its ground, if it has
-    any, is seen from above. prior (N,): of given normals, for the sign of each axis.
+    It is "sensor", "origin", "above", "ground", or "" where shape alone decided:
+    - a known sensor decides, if it can have seen the scan;
+    - else shape alone decides where the signs `start` (N,) are already consistent, and on a thin body, which shows two sheets;
+    - else the first likely viewpoint decides that most of the scan can face;
+    - else, where the scan is open and has ground, the ground is seen from above.
+    prior (N,): of given normals, for the sign of each axis.
     """
     if sensor is not None:
         return _orient_to_sensor(cloud, axes, start, prior, sensor, facts)
@@ -72,9 +75,10 @@ def orient_to_viewpoint(
 def _orient_to_sensor(
     cloud: Cloud, axes: FloatArray, start: FloatArray | None, prior: FloatArray, sensor: FloatArray, facts: Facts
 ) -> tuple[Orientation, str]:
-    """Signs for axes (N, 3) that face the sensor, unless most of the surface is closed and the sensor cannot have seen it.
+    """Signs for axes (N, 3) that face the sensor, if it can have seen them.
 
-    The sensor did not see it where much of it faces away and the sensor was not inside: from inside nearly all faces away at first.
+    It cannot if most of the surface is closed, much of it faces away, and the sensor was not inside. (Of a room seen from inside
+    nearly all faces away at first, because closed parts are taken as seen from outside.)
     """
     towards = viewpoint_prior(cloud.points, axes, sensor)
     found = _orient(cloud, axes, start, prior)
@@ -92,9 +96,9 @@ def _orient_to_sensor(
 
 
 def winding_at_sensor(cloud: Cloud, normals: FloatArray, sensor: FloatArray, most: int = 50) -> float:
-    """Mean winding number of points with normals (N, 3) at the sensor: about 1 in a closed room, 0 outside a solid.
+    """Mean winding number at the sensor: about 1 in a closed room, about 0 outside a solid.
 
-    sensor (3,) or (N, 3), of which at most about so many places are taken.
+    normals (N, 3); sensor (3,) or (N, 3), of which `most` places are taken at most.
     """
     places = np.atleast_2d(sensor)
     places = np.unique(places[even_rows(len(places), most)], axis=0)
@@ -103,7 +107,7 @@ def winding_at_sensor(cloud: Cloud, normals: FloatArray, sensor: FloatArray, mos
 
 
 def facing_share(found: Orientation, towards: FloatArray) -> float:
-    """Share of the points seen at more than a grazing angle, from either side, whose normals face the viewpoint."""
+    """Share of the points seen at more than a grazing angle whose normals face the viewpoint."""
     clear = np.abs(towards) == 1
     return float((found.signs * towards > 0)[clear].mean()) if clear.any() else 0.0
 
@@ -121,7 +125,7 @@ def _face_viewpoint(cloud: Cloud, axes: FloatArray, found: Orientation, towards:
 
 
 def _face_viewpoint_where_inconsistent(cloud: Cloud, axes: FloatArray, found: Orientation, towards: FloatArray) -> Orientation:
-    """The same orientation with those components facing the viewpoint that face away and are inconsistent with their surroundings.
+    """The same orientation with inconsistent components that face away from the viewpoint flipped.
 
     Above need not be the only viewpoint: what another one saw behind the silhouette continues smoothly what faces this one.
     """

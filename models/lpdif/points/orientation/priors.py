@@ -15,6 +15,7 @@ from lpdif.points.orientation.propagation import PROPAGATION
 
 MAJORITY = 0.5  # share that a rule about most of the points, places or columns asks for
 NEARLY_ALL = 0.9  # share that a rule about nearly all of them asks for
+JUDGED_PLACES = 2000  # places, spread over a scan, from which such a rule about the whole scan is judged
 
 
 class PriorSettings(NamedTuple):
@@ -40,14 +41,17 @@ PRIORS = PriorSettings()
 
 
 def viewpoint_prior(points: FloatArray, axes: FloatArray, viewpoint: FloatArray) -> FloatArray:
-    """(N,) which side of the axes (N, 3) faces the viewpoint, (3,) or (N, 3): -1 to 1, of size 1 unless seen at a grazing angle."""
+    """(N,) which side of the axes (N, 3) faces the viewpoint, (3,) or (N, 3), -1 to 1.
+
+    The size is 1 where a point is seen at more than a grazing angle.
+    """
     sight = viewpoint - points
     cosine = np.einsum("ni,ni->n", axes, sight) / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)
     return np.asarray(np.clip(cosine / PRIORS.grazing, -1, 1))
 
 
 def ground_prior(points: FloatArray, axes: FloatArray) -> FloatArray:
-    """(N,) which side of the axes (N, 3) of level ground faces up along z: -1 or 1, and 0 for all other points.
+    """(N,) which side of the axes (N, 3) of level ground faces up along z, -1 or 1; 0 for other points.
 
     Ground is what lies lowest in its column, and level, where it is found in most columns of a scene that is wide and low. What
     stands on the ground or hangs above it gets no prior. All is 0 where a scan has no ground.

@@ -1,4 +1,4 @@
-"""Signs of normals from neighbour to neighbour: agreement, spanning trees, inconsistent components, separation of walls.
+"""Signs of normals from neighbour to neighbour: agreement, spanning trees, components, walls.
 
 N points, k neighbours. An axis is a unit normal whose sign is not known yet.
 """
@@ -39,12 +39,14 @@ def mirror_reach(spacing: float, noise: FloatArray) -> FloatArray:
 
 
 def agreement(points: FloatArray, axes: FloatArray, first: NDArray[np.integer], second: NDArray[np.integer], reach: FloatArray) -> FloatArray:
-    """How surely the axes of the points `first` and `second` (row numbers that broadcast) point to the same side, -1 to 1.
+    """How surely the axes of two points point to the same side, -1 to 1.
 
-    For unit axes m, n at the ends of an offset d it is m.n - 2 (m.d)(n.d) / (d^2 + reach^2): the scalar product after a
-    reflection in the plane half way between both ends. On any circular arc this is exactly 1 (Koenig and Gumhold 2009), also around
-    sharp edges and for the two faces of a thin sheet, where m.n alone is wrong. `reach` (N,), the mean square of both ends, leaves
-    the reflection out for points so near each other that noise alone gave d its direction.
+    For unit axes m, n at the ends of an offset d it is
+        m.n - 2 (m.d)(n.d) / (d^2 + reach^2),
+    the scalar product after a reflection in the plane half way between both ends. On any circular arc this is exactly 1 (Koenig and
+    Gumhold 2009), also around sharp edges and for the two faces of a thin sheet, where m.n alone is wrong.
+    first, second: row numbers of the points, which broadcast. reach (N,): a length for each point, of which the mean square of both
+    ends is taken; the reflection fades for points nearer than that, where noise alone gave d its direction.
     """
     offset = np.take(points, second, axis=0) - np.take(points, first, axis=0)
     one, other = np.take(axes, first, axis=0), np.take(axes, second, axis=0)
@@ -95,7 +97,7 @@ def sparseness(areas: FloatArray, indices: IndexArray, spacing: float) -> FloatA
 
 
 def follow_neighbours(signs: FloatArray, decided: BoolArray, indices: IndexArray, agreements: Float32Array) -> None:
-    """Sets, in place, the signs (N,) of the points that are not `decided` (N,) by the weighted majority of their neighbours.
+    """Sets, in place, the signs (N,) of points not `decided` (N,) by the majority of their neighbours.
 
     Rings of points take their signs from the rings before them, starting at the decided points. Then all of them take the majority
     of all their neighbours, several times. indices (N, k) with agreements (N, k).
@@ -126,7 +128,7 @@ def follow_neighbours(signs: FloatArray, decided: BoolArray, indices: IndexArray
 
 
 def components_of(chosen: BoolArray, indices: IndexArray) -> IntArray:
-    """(N,) number of the connected component of each chosen point (N,), linked by chosen neighbours of indices (N, k)."""
+    """(N,) number of the connected component of each chosen point (N,), linked by neighbours (N, k)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -140,7 +142,7 @@ def components_of(chosen: BoolArray, indices: IndexArray) -> IntArray:
 def inconsistent_components(
     chosen: BoolArray, component: IntArray, signs: FloatArray, indices: IndexArray, agreements: Float32Array
 ) -> BoolArray:
-    """(N,) the chosen points of those components (N,) that, on the whole, contradict their neighbours outside.
+    """(N,) chosen points of those components (N,) that, on the whole, contradict their neighbours outside.
 
     indices, agreements (N, k), with signs (N,). A component without neighbours outside counts as inconsistent.
     """
@@ -154,7 +156,7 @@ def inconsistent_components(
 
 
 def wall_separations(points: FloatArray, normals: FloatArray, rows: IntArray, indices: IndexArray) -> tuple[FloatArray, BoolArray]:
-    """(M, k) distances along the normals between points `rows` (M,) and their neighbours (M, k), and which neighbours face away.
+    """(M, k) distances along the normals from points `rows` (M,) to their neighbours, and which face away.
 
     The distance is the mean of how far the neighbour lies in front of the point and the point in front of the neighbour. Where both
     sides of a wall are right, it is minus its thickness; where one of two normals is flipped by mistake, it is 0 but for noise.
@@ -165,7 +167,7 @@ def wall_separations(points: FloatArray, normals: FloatArray, rows: IntArray, in
 
 
 def neighbour_consistency(signs: FloatArray, indices: IndexArray, agreements: Float32Array) -> FloatArray:
-    """(N,) sum of each point's agreements with its neighbours, times both signs, over the sum of their sizes: -1 to 1."""
+    """(N,) sum of a point's agreements with its neighbours, times both signs, over their sizes: -1 to 1."""
     result, short = np.empty(len(signs)), signs.astype(np.float32)
     for part in chunks(len(signs)):
         pull = agreements[part] * short[part][:, None] * np.take(short, indices[part])

@@ -12,7 +12,7 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
 from lpdif.points.neighbours import even_rows
-from lpdif.points.orientation.priors import MAJORITY
+from lpdif.points.orientation.priors import JUDGED_PLACES, MAJORITY
 
 
 class ViewpointSettings(NamedTuple):
@@ -20,8 +20,6 @@ class ViewpointSettings(NamedTuple):
 
     # An image is made of about this many points.
     points: int = 50_000
-    # It is judged at about this many places, spread over the scan.
-    places: int = 2000
     # At each place it is judged by this many neighbours in the image.
     neighbours: int = 16
     # A scan seen from its origin lies within a cone around the middle of the view whose half angle has this cosine.
@@ -58,12 +56,12 @@ class Viewpoint(NamedTuple):
     two_sheets: bool
 
     def position(self, points: FloatArray) -> FloatArray:
-        """The viewpoint (3,), or for each of the points (N, 3) a place (N, 3) in the direction of a viewpoint that is far away."""
+        """The viewpoint (3,); for one far away, places (N, 3) in its direction from the points (N, 3)."""
         return self.place if self.name == "origin" else points + self.place
 
 
 class Image(NamedTuple):
-    """What is seen of N points: coordinates (N, 2) in the image and depths (N,), from a place or direction (3,) of this name."""
+    """What is seen of N points from a named place or direction (3,): coordinates (N, 2), depths (N,)."""
 
     place: FloatArray
     name: str
@@ -75,9 +73,9 @@ def likely_viewpoints(points: FloatArray, origin: FloatArray) -> list[Viewpoint]
     """The viewpoints from which a scan without normals may have been seen, the likeliest first.
 
     points (N, 3) in coordinates in which the file's own origin is at -origin. Range images are often stored in the scanner's
-    frame ("origin"); range images of some scanners, and aerial scans, have z up ("above"). A scan that shows a single surface from both
-    counts as seen from the origin, because a camera may look up, unless clearly more overlaps from there: the origin of a
-    turntable's frame lies inside the object on it.
+    frame ("origin"); range images of some scanners, and aerial scans, have z up ("above"). Of a scan that shows a single surface from
+    both, the origin is likelier, because a camera may look up, unless clearly more overlaps from there: the origin of a turntable's
+    frame lies inside the object on it.
     """
     some = points[even_rows(len(points), VIEWPOINTS.points)]
     from_origin = _image_from(some, -origin)
@@ -93,7 +91,7 @@ def likely_viewpoints(points: FloatArray, origin: FloatArray) -> list[Viewpoint]
 
 
 def _image_from(points: FloatArray, eye: FloatArray) -> Image | None:
-    """The perspective image of points (N, 3) from the place `eye` (3,), or None if they do not all lie in the cone of one view."""
+    """The image of points (N, 3) from the place `eye` (3,), or None if they are not all in one cone."""
     sight = points - eye
     distance = np.linalg.norm(sight, axis=1)
     middle = (sight / np.maximum(distance, 1e-300)[:, None]).mean(axis=0)
@@ -106,13 +104,13 @@ def _image_from(points: FloatArray, eye: FloatArray) -> Image | None:
 
 
 def overlap_share(image: FloatArray, points: FloatArray) -> float:
-    """Share of places, spread over points (N, 3), where one surface is seen through another in their image (N, 2).
+    """Share of places where one surface of points (N, 3) is seen through another in their image (N, 2).
 
     At such a place near and far points are mixed. At a silhouette, which every image of a scanner has, a line parts them.
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(points), VIEWPOINTS.places)
+    rows = even_rows(len(points), JUDGED_PLACES)
     _, near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours + 1, len(points)))
     nearest, _ = cKDTree(points).query(points[rows], k=min(5, len(points)))
     limit = VIEWPOINTS.far * np.maximum(nearest[:, -1:], np.median(nearest[:, -1]))
@@ -123,14 +121,14 @@ def overlap_share(image: FloatArray, points: FloatArray) -> float:
 
 
 def double_sheet_share(image: FloatArray, depth: FloatArray) -> float:
-    """Share of places, spread over an image (N, 2) with depths (N,), where one sheet lies close behind another, as of a thin body.
+    """Share of places in an image (N, 2) with depths (N,) where one sheet lies close behind another.
 
-    Around such a place the depths lie close to two parallel planes, compared with the gap between these, and the points of both
-    are mixed.
+    It does where both sides of a thin body are seen. Around such a place the depths lie close to two parallel planes, compared with
+    the gap between these, and the points of both are mixed.
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(image), VIEWPOINTS.places)
+    rows = even_rows(len(image), JUDGED_PLACES)
     near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours, len(image)))[1]
     offset, depths = image[near] - image[rows][:, None], depth[near] - depth[rows][:, None]
     radius = np.maximum(np.linalg.norm(offset, axis=2).max(axis=1), 1e-300)
@@ -141,10 +139,10 @@ def double_sheet_share(image: FloatArray, depth: FloatArray) -> float:
 
 
 def _two_parallel_planes(offset: FloatArray, depths: FloatArray, rounds: int = 4) -> tuple[BoolArray, FloatArray, FloatArray]:
-    """Fits two parallel planes to depths (M, k) over offsets (M, k, 2) in an image, by two groups that are formed anew in each round.
+    """Fits two parallel planes to depths (M, k) over offsets (M, k, 2) in an image.
 
-    Returns which points (M, k) belong to the farther plane, the gap (M,) between the planes, and the standard deviation (M,) of the
-    depths from their planes.
+    In each round the points are divided into two groups by the planes so far, and the planes are fitted to these. Returns which
+    points (M, k) belong to the farther plane, the gap (M,) between the planes, and the standard deviation (M,) of the depths from them.
     """
     plane = np.concatenate([np.ones_like(offset[..., :1]), offset], axis=2)
     coefficients = (np.linalg.pinv(plane) @ depths[..., None])[..., 0]
@@ -159,9 +157,10 @@ def _two_parallel_planes(offset: FloatArray, depths: FloatArray, rounds: int = 4
 
 
 def _mixed(offset: FloatArray, chosen: BoolArray, radius: FloatArray) -> BoolArray:
-    """(M,) whether the chosen (M, k) of the offsets (M, k, 2), of largest size radius (M,), lie among the others in the image.
+    """(M,) whether the chosen (M, k) of the offsets (M, k, 2) in an image lie among the others.
 
-    They count as mixed also where all lie in one place, as on a grid that is seen along one of its axes.
+    radius (M,): the largest size of the offsets. They count as mixed also where all lie in one place, as on a grid that is seen along
+    one of its axes.
     """
     means = [np.einsum("mki,mk->mi", offset, some) / np.maximum(some.sum(axis=1), 1)[:, None] for some in (chosen, ~chosen)]
     return np.asarray(np.linalg.norm(means[0] - means[1], axis=1) <= VIEWPOINTS.mixed * radius)

@@ -16,7 +16,7 @@ from lpdif.arrays import Float32Array, FloatArray, IntArray, chunks
 
 
 class WindingSettings(NamedTuple):
-    """How the winding number is summed, and what its mean over a surface or a part of it, 1/2 on a solid, is taken to say."""
+    """How the winding number is summed, and what its mean on a part says, which is 1/2 on a solid."""
 
     # A block whose centre is nearer to the target than this many block sizes is summed point by point.
     near_field: float = 1.5
@@ -83,7 +83,7 @@ def block_influence(
 
 
 def _near_pairs(targets: FloatArray, centres: FloatArray, limit: FloatArray) -> tuple[NDArray[np.int32], IntArray]:
-    """(P,), (P,) all pairs of a target and a block whose centre is nearer to it than the block's own limit (M,)."""
+    """(P,), (P,) pairs of a target and a block whose centre is nearer than the block's own limit (M,)."""
     from scipy.spatial import cKDTree
 
     tree, found = cKDTree(targets), []
@@ -96,14 +96,14 @@ def _near_pairs(targets: FloatArray, centres: FloatArray, limit: FloatArray) -> 
 
 
 def dipole_field(offsets: FloatArray, dipoles: FloatArray, softening: FloatArray | float) -> FloatArray:
-    """(...) winding number that dipoles (..., 3) add at a target; offsets (..., 3) are dipole position minus target position."""
+    """(...) winding number that dipoles (..., 3) add at a target, at offsets (..., 3) from it."""
     squared = np.einsum("...i,...i->...", offsets, offsets) + softening**2
     field: FloatArray = np.einsum("...i,...i->...", offsets, dipoles) / (4 * np.pi * squared * np.sqrt(squared))
     return field
 
 
 def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray, softening: FloatArray, rows: int = 256) -> Float32Array:
-    """(T, M) winding number of each dipole at each target, `rows` targets at a time; in float32, as 1e-4 is exact enough."""
+    """(T, M) winding number of each dipole at each target, `rows` at a time; float32 is exact enough."""
     middle = centres.mean(axis=0)
     places = np.ascontiguousarray((centres - middle).T, dtype=np.float32)
     moments = np.ascontiguousarray(dipoles.T / (4 * np.pi), dtype=np.float32)
@@ -121,7 +121,7 @@ def _far_influence(centres: FloatArray, dipoles: FloatArray, targets: FloatArray
 
 
 def _ranges(starts: IntArray, sizes: IntArray) -> tuple[IntArray, IntArray]:
-    """The numbers starts[i] .. starts[i] + sizes[i] - 1 of every i, one range after the other, and the i of each number."""
+    """The numbers starts[i] .. starts[i] + sizes[i] - 1 of every i in order, and the i of each number."""
     owner = np.repeat(np.arange(len(sizes)), sizes)
     first = np.cumsum(sizes) - sizes
     return np.arange(len(owner)) - first[owner] + starts[owner], owner
