@@ -1,4 +1,4 @@
-"""Pictures of meshes: one ray a pixel, lit from the camera; enough to see seams, holes and noise without a graphics card."""
+"""Pictures of meshes: one ray for each pixel, lit from the camera; enough to see seams, holes and noise without a graphics card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BACKGROUND = np.array([255.0, 255.0, 255.0])
 FRONT = np.array([188.0, 200.0, 214.0])
-BACK = np.array([226.0, 150.0, 110.0])  # the inside shows in another colour: holes and flipped faces are seen at once
+BACK = np.array([226.0, 150.0, 110.0])  # another colour than the front, so that holes and flipped faces show
 INK = np.array([40.0, 70.0, 120.0])
 
 
@@ -43,7 +43,7 @@ def draw_mesh(
     pixels: int,
     colors: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """(pixels, pixels, 3) picture of a mesh by parallel rays; colors (F, 3) of its faces, else FRONT and BACK by side."""
+    """(pixels, pixels, 3) picture of a mesh by parallel rays; colors (F, 3) of its faces, else FRONT; BACK from inside."""
     axis = (np.arange(pixels) + 0.5) / pixels * 2 - 1
     u, v = np.meshgrid(axis * half, -axis * half)
     depth = float(np.abs((vertices - center) @ axes[2]).max(initial=1.0)) + half
@@ -79,7 +79,7 @@ def draw_points(
 
 
 def sheet(rows: list[tuple[str, list[NDArray[np.uint8]]]], margin: int = 190) -> Image:
-    """Pictures of equal size in rows, the row's words to their left."""
+    """One picture of pictures of equal size in rows, with the words of each row to their left."""
     from PIL import Image, ImageDraw
 
     pixels = rows[0][1][0].shape[0]
