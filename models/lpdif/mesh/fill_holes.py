@@ -1,4 +1,4 @@
-"""Small holes: where the surface lacks a few cells, at a crease or in a thin part, a fan of faces closes the boundary loop.
+"""Small holes are closed by fans of faces, where the surface lacks a few cells.
 
 Letters: V vertices, F faces, B boundary half-edges, L boundary loops.
 
@@ -22,7 +22,10 @@ from lpdif.points.coverage import Around, Coverage
 
 
 class HoleSettings(NamedTuple):
-    """Which boundary loops are holes. The area of a loop is that of a circle of its length; u is defined in lpdif.mesh.boundary."""
+    """Which boundary loops are holes.
+
+    The area of a loop is that of a circle of its length. u is the distance past the border of the points, as in lpdif.mesh.boundary.
+    """
 
     min_agreement: float = 0.5  # The mean cosine between the fan's faces and those around it is at least this in a hole.
     tiny_area: float = 2.0  # A loop of at most so many squared spacings is a hole anywhere: the end of a pipe of six points is larger.
@@ -72,7 +75,7 @@ class Loops(NamedTuple):
 
 
 def fill_holes(surface: Surface, cover: Coverage, largest: float, spacing: float) -> Surface:
-    """The surface with its small holes closed, each by a fan of faces around a new vertex in the middle of the loop.
+    """The surface with its small holes closed, each by a fan of faces around a new vertex in its middle.
 
     A loop may be a hole if it comes through each vertex once and its area is at most `largest` squared spacings: the typical spacing of the
     scan, or where points are sparser their own. It is one if its fan faces the way of the faces around it (at the boundary of a scrap the fan
@@ -136,7 +139,10 @@ def inside_data(surface: Surface, cover: Coverage, loops: Loops, around: Around,
 
 
 def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tuple[BoolArray, BoolArray]:
-    """(L,) whether loops lie amid surface, and (L,) whether that is one sheet, flat or creased; by their middle (L, 3) and length (L,)."""
+    """(L,) whether loops lie amid surface, and (L,) whether that is one sheet, flat or creased.
+
+    middle (L, 3), length (L,): of the loops.
+    """
     if not len(middle):
         return np.zeros(0, bool), np.zeros(0, bool)
     reach = length / 2
@@ -157,7 +163,10 @@ def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tu
 
 
 def on_nearly_closed_component(surface: Surface, loops: Loops, hole: BoolArray, small: BoolArray) -> BoolArray:
-    """(L,) whether all loops of a loop's connected component are holes (L,) or small ones (L,), and the small ones make up little area."""
+    """(L,) whether the connected component of a loop is closed but for holes and small loops.
+
+    hole (L,), small (L,): these loops. The small ones must make up little of the component's area.
+    """
     component = vertex_components(surface)
     number = int(component.max()) + 1
     at = component[loops.start[np.unique(loops.loop, return_index=True)[1]]]
@@ -168,7 +177,7 @@ def on_nearly_closed_component(surface: Surface, loops: Loops, hole: BoolArray, 
 
 
 def closed_by_fans(surface: Surface, loops: Loops, hole: BoolArray) -> Surface:
-    """The surface with a fan of faces, around a new vertex in the middle, in each loop that is a hole (L,)."""
+    """The surface with a fan of faces around a new vertex in each loop that is a hole (L,)."""
     rows = np.flatnonzero(hole[loops.loop])
     fresh = len(surface.vertices) + (np.cumsum(hole) - 1)[loops.loop[rows]]
     added = np.stack([loops.end[rows], loops.start[rows], fresh], 1)

@@ -1,10 +1,11 @@
-"""Fewer faces: quadric edge collapse (Garland and Heckbert, 1997), by fast-simplification, and repair of what it makes non-manifold.
+"""Fewer faces: quadric edge collapse (Garland and Heckbert, 1997) by fast-simplification, and repair.
 
 A collapse may bring sheets together at an edge, which then has four half-edges or more, but always as many in one direction as in the other.
 So its half-edges can be paired: each with the one across the solid between them. Cut along what is not paired, the surface is a closed
 manifold again.
 
-Letters: V vertices, F faces. Half-edge i of face f runs from its corner i to corner i + 1 and has the number f + i F, as in topology.
+Letters: V vertices, F faces. A source of a vertex is a vertex of the given surface that it stands for. Half-edge i of face f runs from its
+corner i to corner i + 1 and has the number f + i F, as in topology.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ SIMPLIFY = SimplifySettings()
 
 
 def simplify(surface: Surface, most: int) -> tuple[Surface, IntArray]:
-    """The surface with at most `most` faces, and the number of the connected component, over vertices, that each of its vertices is of.
+    """The surface with at most `most` faces, and (V,) the connected component that each vertex is of.
 
-    A surface that has no more faces comes back as it is. No component vanishes, boundaries keep their place, and a closed manifold stays
-    one: where so few faces do not allow that there are more, with a warning. A component that thins to nothing somewhere may come apart.
+    Components are connected over vertices. A surface with no more faces comes back as it is. No component vanishes, boundaries keep their
+    place, and a closed manifold stays one: where so few faces do not allow that there are more, with a warning. A component that thins to
+    nothing somewhere may come apart.
     """
     component = vertex_components(surface)
     if len(surface.faces) <= most:
@@ -66,7 +68,7 @@ def simplify(surface: Surface, most: int) -> tuple[Surface, IntArray]:
 def collapsed_by_component(surface: Surface, component: IntArray, most: int, closed: bool) -> tuple[Surface, IntArray]:
     """The surface with about `most` faces, repaired if it is closed, and a source of each of its vertices.
 
-    The source is a vertex of the given surface that the vertex stands for. component (V,): of the given surface. Small components, which would vanish first, keep a few faces each.
+    component (V,): of the given surface. Small components, which would vanish first, keep a few faces each.
     """
     found, source = collapsed_and_repaired(surface, most, closed)
     of_face = component[surface.faces[:, 0]]
@@ -88,7 +90,7 @@ def collapsed_by_component(surface: Surface, component: IntArray, most: int, clo
 
 
 def smallest_form(component: Surface, closed: bool) -> tuple[Surface, IntArray]:
-    """A component with the fewest faces, or so many more that it does not vanish; and a source of each of its vertices."""
+    """A component with as few faces as are possible, and a source of each of its vertices."""
     most = SIMPLIFY.min_faces
     while most < len(component.faces):
         found, source = collapsed_and_repaired(component, most, closed)
@@ -99,7 +101,7 @@ def smallest_form(component: Surface, closed: bool) -> tuple[Surface, IntArray]:
 
 
 def collapsed_and_repaired(surface: Surface, most: int, closed: bool) -> tuple[Surface, IntArray]:
-    """The surface collapsed to at most `most` faces, then repaired if it is closed, and a source of each of its vertices."""
+    """The surface with at most `most` faces, repaired if it is closed, and a source of each vertex."""
     found, source = collapsed(surface, most)
     if not closed:
         return found, source
@@ -108,7 +110,7 @@ def collapsed_and_repaired(surface: Surface, most: int, closed: bool) -> tuple[S
 
 
 def collapsed(surface: Surface, most: int) -> tuple[Surface, IntArray]:
-    """The surface with at most `most` faces, which may meet at edges and vertices; and a source of each of its vertices."""
+    """The surface with at most `most` faces, maybe not manifold, and a source of each of its vertices."""
     center = surface.vertices.mean(0)
     vertices, faces, history = fast_simplification.simplify(surface.vertices - center, surface.faces, target_count=most, return_collapses=True)
     into = np.arange(len(surface.vertices))  # each row of the history is a vertex and one that went into it, and never comes again
@@ -121,7 +123,7 @@ def collapsed(surface: Surface, most: int) -> tuple[Surface, IntArray]:
 
 
 def repaired(surface: Surface) -> tuple[Surface, IntArray]:
-    """The surface as a closed manifold, cut apart where sheets of it meet, and a source of each of its vertices.
+    """The surface as a closed manifold, cut where sheets of it meet, and a source of each of its vertices.
 
     Every edge must have as many half-edges in one direction as in the other. Pairs of faces that lie on each other go. If the rounds are
     not enough, the result is not manifold.
@@ -145,7 +147,7 @@ def repaired(surface: Surface) -> tuple[Surface, IntArray]:
 
 
 def without_opposite_faces(surface: Surface) -> tuple[Surface, IntArray]:
-    """The surface without pairs of faces that lie on each other, back to back; and the old number of each vertex that is left."""
+    """The surface without pairs of faces back to back, and the old number of each vertex that is left."""
     faces = surface.faces
     turned = np.take_along_axis(faces, (np.argmin(faces, axis=1)[:, None] + np.arange(3)) % 3, axis=1)  # the lowest vertex first
     sign = np.where(turned[:, 1] < turned[:, 2], 1, -1)
@@ -160,7 +162,10 @@ def without_opposite_faces(surface: Surface) -> tuple[Surface, IntArray]:
 
 
 def paired_half_edges(surface: Surface) -> tuple[IntArray, IntArray]:
-    """The half-edges, each once, that belong together: the two of an edge, or of more those with the least solid between them."""
+    """The pairs of half-edges that belong together, as two arrays.
+
+    They are the two of an edge, or of more those with the least solid between them.
+    """
     first, second = opposite_half_edges(surface.faces)
     number, count = edge_numbers(surface.faces)
     start, end = half_edges(surface.faces)
@@ -186,9 +191,10 @@ def angles_around(axis: FloatArray, directions: FloatArray) -> FloatArray:
 
 
 def with_split_edges(surface: Surface, first: IntArray, second: IntArray) -> tuple[Surface, IntArray]:
-    """The surface with a new vertex, after the others, in the middle of some edges, and the vertices at which these edges begin.
+    """The surface with a new vertex in the middle of some edges, and the vertices where these begin.
 
-    The edges are those of the pairs of half-edges first and second (P,), without a second pair of an edge or of a face.
+    New vertices come after the others. The edges are those of the pairs of half-edges first and second (P,), without a second pair of an
+    edge or of a face.
     """
     total, faces = len(surface.faces), surface.faces
     start, end = half_edges(faces)

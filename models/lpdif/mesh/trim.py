@@ -1,4 +1,4 @@
-"""Surface only where there is data: what lies too far from the points goes, pinholes between them stay closed, small components go.
+"""Trimming: surface far from the points and small components go, pinholes between points stay closed.
 
 Letters: V vertices, F faces.
 """
@@ -77,9 +77,10 @@ def pinholes(surface: Surface, chosen: BoolArray, largest: FloatArray) -> BoolAr
 
 
 def large_components(surface: Surface, weight: FloatArray, least: float, origin: IntArray | None = None) -> BoolArray:
-    """(F,) faces of connected components, over vertices, whose summed weight (F,) is at least `least`; the heaviest always stays.
+    """(F,) faces of connected components whose summed weight (F,) is at least `least`.
 
-    origin (V,): where components came off larger ones, the number of the component that each vertex was of; the heaviest of each stays.
+    Components are connected over vertices. The heaviest always stays. origin (V,): where components came off larger ones, the number of the
+    component that each vertex was of; the heaviest of each stays.
     """
     vertex = surface.faces[:, 0]
     component = vertex_components(surface)[vertex]

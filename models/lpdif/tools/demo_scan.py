@@ -22,28 +22,16 @@ class DemoSettings(NamedTuple):
     points: int = 20_000  # How many points it has by default.
     noise: float = 0.08  # Standard deviation of the positions, in mm.
     tilt: float = 0.05  # Standard deviation of the normals, in radians.
-    layer: float = 0.8  # Points are drawn from a layer of this half-width around the surface, in mm.
-    gradient_step: float = 1e-3  # Step of the central differences, in mm.
-
-
-class ShellShape(NamedTuple):
-    """The shell: a tube along a logarithmic spiral."""
-
-    growth: float = 0.115  # The tube shrinks by a factor of exp(-growth) for each radian.
-    mouth: float = math.radians(-62)  # Where the outermost turn ends, in the plane of the spiral.
-    turns: int = 3
 
 
 DEMO = DemoSettings()
-SHELL = ShellShape()
 _LOW, _HIGH = np.array([-50.0, -24.0, -1.0]), np.array([56.0, 24.0, 62.0])  # the box around the snail
-_SHELL_CENTER = np.array([-8.0, 0.0, 31.0])
 _CREAM, _BROWN = np.array([236.0, 205.0, 150.0]), np.array([139.0, 78.0, 40.0])
 _OLIVE, _DARK = np.array([150.0, 148.0, 96.0]), np.array([40.0, 34.0, 30.0])
 
 
 def make_demo_scan(points: int = DEMO.points, seed: int = 0) -> Scan:
-    """A scan of the snail: `points` positions with noise, normals with noise, colours; the same seed gives the same scan."""
+    """A scan of the snail: noisy positions and normals, colours. The same seed gives the same scan."""
     rng = np.random.default_rng(seed)
     surface = _draw_surface(points, rng)
     normals = unit_rows(_gradient(surface))
@@ -74,13 +62,19 @@ def _body(x: FloatArray) -> FloatArray:
 
 
 def _shell(x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance (N,) to the shell, a tube along a logarithmic spiral, and the place (N,) along it, in radians from its mouth."""
-    local = x - _SHELL_CENTER
+    """Distance (N,) to the shell, and the place (N,) along it in radians from its mouth.
+
+    The shell is a tube along a logarithmic spiral.
+    """
+    center, turns = np.array([-8.0, 0.0, 31.0]), 3
+    growth = 0.115  # the tube shrinks by a factor of exp(-growth) for each radian
+    mouth = math.radians(-62)  # where the outermost turn ends, in the plane of the spiral
+    local = x - center
     radius = np.hypot(local[:, 0], local[:, 2])
     angle = np.arctan2(local[:, 2], local[:, 0])
     # Every turn passes once at this angle; the nearest turn counts.
-    along = np.mod(angle[:, None] - SHELL.mouth, 2 * math.pi) + 2 * math.pi * np.arange(SHELL.turns)
-    size = np.exp(-SHELL.growth * along)
+    along = np.mod(angle[:, None] - mouth, 2 * math.pi) + 2 * math.pi * np.arange(turns)
+    size = np.exp(-growth * along)
     ridges = 1 + 0.04 * np.cos(26 * along)  # growth lines
     sideways = np.maximum(np.abs(local[:, 1:2]) - 8.5 * (1 - size), 0)  # inner turns stand out on both sides
     distance = np.hypot(radius[:, None] - 19.0 * size, 0.8 * sideways) - 10.4 * size * ridges
@@ -103,16 +97,19 @@ def _colors(surface: FloatArray) -> NDArray[np.uint8]:
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
-def _draw_surface(points: int, rng: np.random.Generator) -> FloatArray:
-    """(points, 3) places on the snail, uniform by area: drawn uniformly from a thin layer around it, then moved onto it."""
+def _draw_surface(points: int, rng: np.random.Generator, layer: float = 0.8) -> FloatArray:
+    """(points, 3) places on the snail, uniform by area.
+
+    They are drawn from a layer of half-width `layer`, in mm, around the surface, and then moved onto it.
+    """
     found = np.empty((0, 3))
     while len(found) < points:
         x = rng.uniform(_LOW, _HIGH, (6 * points, 3))
         field = snail(x)
-        near = np.abs(field) < 2 * DEMO.layer
+        near = np.abs(field) < 2 * layer
         x, field = x[near], field[near]
         slope = _gradient(x)
-        near = np.abs(field) < DEMO.layer * np.linalg.norm(slope, axis=1)
+        near = np.abs(field) < layer * np.linalg.norm(slope, axis=1)
         x, field, slope = x[near], field[near], slope[near]
         for _ in range(3):  # Newton steps along the gradient
             x = x - slope * (field / np.maximum(np.einsum("nd,nd->n", slope, slope), 1e-9))[:, None]
@@ -121,10 +118,10 @@ def _draw_surface(points: int, rng: np.random.Generator) -> FloatArray:
     return found[:points]
 
 
-def _gradient(x: FloatArray) -> FloatArray:
-    """(N, 3) gradient of the snail's field by central differences."""
-    shifts = DEMO.gradient_step * np.eye(3)
-    return np.stack([(snail(x + shift) - snail(x - shift)) / (2 * DEMO.gradient_step) for shift in shifts], axis=1)
+def _gradient(x: FloatArray, step: float = 1e-3) -> FloatArray:
+    """(N, 3) gradient of the snail's field by central differences over `step`, in mm."""
+    shifts = step * np.eye(3)
+    return np.stack([(snail(x + shift) - snail(x - shift)) / (2 * step) for shift in shifts], axis=1)
 
 
 def _smooth_union(a: FloatArray, b: FloatArray, width: float) -> FloatArray:

@@ -53,9 +53,9 @@ class Figures:
 
 
 def evaluate(mesh: Mesh, truth: Mesh, samples: int = SAMPLES_OF_EACH, seed: int = 0) -> Figures:
-    """Figures of `mesh` against `truth`, from `samples` area-uniform points of each; the same seed gives the same figures.
+    """Figures of `mesh` against `truth`, from `samples` area-uniform points of each.
 
-    Raises InputError if either has no faces, no area, or coordinates that are not finite.
+    The same seed gives the same figures. Raises InputError if either has no faces, no area, or coordinates that are not finite.
     """
     rng = np.random.default_rng(seed)
     for name, surface in (("mesh", mesh), ("true mesh", truth)):
