@@ -1,4 +1,4 @@
-"""Small holes are closed by fans of faces, where the surface lacks a few cells.
+"""Small holes, where the surface lacks a few cells at a crease or thin part, are closed by fans.
 
 Letters: V vertices, F faces, B boundary half-edges, L boundary loops.
 
@@ -122,17 +122,17 @@ def fan_agrees(surface: Surface, loops: Loops) -> BoolArray:
     return np.asarray((sums[0] * sums[1]).sum(1) > HOLES.min_agreement * areas[0] * areas[1])
 
 
-def inside_data(surface: Surface, cover: Coverage, loops: Loops, around: Around, asked: BoolArray, small: BoolArray) -> BoolArray:
-    """(L,) of the loops asked for, those that are tiny, or lie amid points or amid surface.
+def inside_data(surface: Surface, cover: Coverage, loops: Loops, around: Around, doubtful: BoolArray, small: BoolArray) -> BoolArray:
+    """(L,) of the doubtful loops (L,), those that are tiny, or lie amid points or amid surface.
 
     around: what the points cover at the first vertex of every half-edge. small (L,): the small loops.
     """
     tiny = loops.within(HOLES.tiny_area, loops.sums(around.spacing) / loops.size)
-    rows = np.flatnonzero(asked[loops.loop])
+    rows = np.flatnonzero(doubtful[loops.loop])
     past = border_distance(surface.vertices[loops.start[rows]], cover, around.at(rows))
-    past = np.bincount(loops.loop[rows], past, len(loops.size)) / loops.size  # the mean over each loop, 0 for those not asked for
-    found = asked & (tiny | (past < HOLES.inland_distance) | (small & (past < 0)))
-    rest = np.flatnonzero(asked & ~found & (past < HOLES.uncut_distance))
+    past = np.bincount(loops.loop[rows], past, len(loops.size)) / loops.size  # the mean over each loop, 0 for the others
+    found = doubtful & (tiny | (past < HOLES.inland_distance) | (small & (past < 0)))
+    rest = np.flatnonzero(doubtful & ~found & (past < HOLES.uncut_distance))
     surrounded, one_sheet = surroundings(surface, loops.middle[rest], loops.length[rest])
     found[rest] = surrounded & (one_sheet | small[rest])
     return found
