@@ -1,4 +1,4 @@
-"""Even rims: the mesh ends where its points end, along one line, and nowhere else."""
+"""Smooth boundaries: the mesh ends where its points end, along one line, and nowhere else."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Points(NamedTuple):
     normals: FloatArray
     spacing: float
 
-    def rimmed(self, surface: Surface, largest_hole: float = HOLE, threads: int = 1) -> Surface:
-        """The surface with an even rim."""
+    def smoothed(self, surface: Surface, largest_hole: float = HOLE, threads: int = 1) -> Surface:
+        """The surface with a smooth boundary."""
         return smooth_boundary(surface, self.cover(threads), PAST, np.full(len(surface.vertices), largest_hole * self.spacing**2))
 
     def past(self, places: FloatArray, threads: int = 1) -> FloatArray:
@@ -157,26 +157,26 @@ def length(loop: FloatArray) -> float:
 
 @pytest.mark.parametrize(("spacing", "step"), [(0.01, 0.9), (1.0, 0.5), (30.0, 0.7)])
 def test_a_sheet_ends_where_its_points_end(spacing: float, step: float) -> None:
-    found = sheet_points(spacing).rimmed(sheet_mesh(spacing, step=step))
-    (rim,) = loops(found)
-    across = np.abs(rim / spacing).max(1) - HALF  # beyond the square's sides
-    corner = np.linalg.norm(np.abs(rim[:, :2] / spacing) - HALF, axis=1) < 2
+    found = sheet_points(spacing).smoothed(sheet_mesh(spacing, step=step))
+    (boundary,) = loops(found)
+    across = np.abs(boundary / spacing).max(1) - HALF  # beyond the square's sides
+    corner = np.linalg.norm(np.abs(boundary[:, :2] / spacing) - HALF, axis=1) < 2
     assert np.abs(across[~corner]).max() < 0.5
     assert across.max() < 0.5
-    assert length(rim) == pytest.approx(8 * HALF * spacing, rel=0.08)
+    assert length(boundary) == pytest.approx(8 * HALF * spacing, rel=0.08)
     assert face_areas(found).sum() == pytest.approx((2 * HALF * spacing) ** 2, rel=0.08)
 
 
-@pytest.mark.parametrize(("thin", "largest", "rims"), [(0.0, HOLE, 1), (1.6, HOLE, 1), (5.0, 4 * HOLE, 1), (5.0, 1.0, 2)])
-def test_thin_spots_stay_and_large_holes_go(thin: float, largest: float, rims: int) -> None:
+@pytest.mark.parametrize(("thin", "largest", "boundaries"), [(0.0, HOLE, 1), (1.6, HOLE, 1), (5.0, 4 * HOLE, 1), (5.0, 1.0, 2)])
+def test_thin_spots_stay_and_large_holes_go(thin: float, largest: float, boundaries: int) -> None:
     """Within reach of the border: a hole of radius 5 amid points that reach 12."""
     cloud, mesh = sheet_points(0.1, thin), sheet_mesh(0.1)
     far = np.linalg.norm(mesh.vertices, axis=1) > 0.15  # a pinhole amid the hole is a border of the mesh: it is looked at too
-    mesh = Surface(mesh.vertices, mesh.faces[far[mesh.faces].all(1)]) if rims == 2 else mesh
-    found = sorted(loops(cloud.rimmed(mesh, largest)), key=length)
-    assert len(found) == rims
+    mesh = Surface(mesh.vertices, mesh.faces[far[mesh.faces].all(1)]) if boundaries == 2 else mesh
+    found = sorted(loops(cloud.smoothed(mesh, largest)), key=length)
+    assert len(found) == boundaries
     assert length(found[-1]) == pytest.approx(8 * HALF * 0.1, rel=0.08)
-    if rims == 2:
+    if boundaries == 2:
         off = np.linalg.norm(found[0], axis=1)
         assert np.abs(off - 0.1 * thin).max() < 0.1
 
@@ -204,13 +204,13 @@ def test_a_closed_surface_comes_back_as_it_is() -> None:
     ball = trimesh.creation.icosphere(subdivisions=3)
     surface = Surface(np.asarray(ball.vertices, dtype=np.float64), np.asarray(ball.faces, dtype=np.int64))
     half = surface.vertices[surface.vertices[:, 2] > 0]
-    assert Points(half, half, 0.15).rimmed(surface) is surface
+    assert Points(half, half, 0.15).smoothed(surface) is surface
 
 
 def test_threads_change_nothing() -> None:
     cloud, mesh = sheet_points(0.1), sheet_mesh(0.1)
     assert cloud.past(mesh.vertices).tobytes() == cloud.past(mesh.vertices, threads=3).tobytes()
-    for one, other in zip(cloud.rimmed(mesh), cloud.rimmed(mesh, threads=3), strict=True):
+    for one, other in zip(cloud.smoothed(mesh), cloud.smoothed(mesh, threads=3), strict=True):
         assert one.dtype == other.dtype
         assert one.tobytes() == other.tobytes()
 

@@ -1,4 +1,4 @@
-"""Confidence: high amid points that lie on the surface, low at rims, in gaps and amid scatter."""
+"""Confidence: high amid points that lie on the surface, low at boundaries, in gaps and amid scatter."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def at(places: np.ndarray, points: np.ndarray, spacing: float = 0.04, noise: flo
     return confidence(places, np.tile(UP, (len(places), 1)), cKDTree(points), np.full(len(places), spacing), np.full(len(places), noise))
 
 
-def test_high_on_the_data_and_falling_beyond_the_rim() -> None:
+def test_high_on_the_data_and_falling_beyond_the_boundary() -> None:
     points = plane()
     inside = at(plane(300, seed=1) * 0.8, points)
     assert inside.mean() > 0.7

@@ -1,4 +1,4 @@
-"""Small holes are closed, rims and large holes stay open."""
+"""Small holes are closed, boundaries and large holes stay open."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def test_only_holes_up_to_the_largest_are_closed() -> None:
     assert fill_holes(surface, 1e-4) is surface
 
 
-def test_the_rim_of_a_patch_is_no_hole() -> None:
+def test_the_boundary_of_a_patch_is_no_hole() -> None:
     """However small it is: faces over it would look back."""
     surface = ball()
     cap = keep_faces(surface, surface.vertices[surface.faces][:, :, 2].min(1) > 0.9)[0]
     assert fill_holes(cap, 10.0) is cap
 
 
-def test_a_hole_in_a_patch_is_closed_and_its_rim_stays() -> None:
+def test_a_hole_in_a_patch_is_closed_and_its_boundary_stays() -> None:
     surface = without(ball(4), np.eye(3)[2:], 0.15)
     cap = keep_faces(surface, surface.vertices[surface.faces][:, :, 2].min(1) > 0.6)[0]
     assert len(shape_of(cap).outline().entities) == 2
@@ -109,11 +109,11 @@ def test_holes_that_meet_in_a_vertex_become_one_where_it_is_cut() -> None:
     assert is_closed_manifold(filled.faces)
 
 
-def test_a_flap_that_hangs_on_by_a_vertex_is_cut_off() -> None:
+def test_a_piece_that_hangs_on_by_a_vertex_is_cut_off() -> None:
     surface = ball()
-    flap = surface.faces[0]
-    ring = (np.isin(surface.faces, flap).sum(1) > 0) & ~(surface.faces == flap).all(1)
-    ring &= ~(surface.faces == flap[0]).any(1) | (np.isin(surface.faces, flap).sum(1) == 2)
+    piece = surface.faces[0]
+    ring = (np.isin(surface.faces, piece).sum(1) > 0) & ~(surface.faces == piece).all(1)
+    ring &= ~(surface.faces == piece[0]).any(1) | (np.isin(surface.faces, piece).sum(1) == 2)
     opened = keep_faces(surface, ~ring)[0]
     assert shape_of(split_pinched_vertices(opened)).body_count == 2
     assert len(split_pinched_vertices(opened).vertices) == len(opened.vertices) + 1
@@ -217,15 +217,15 @@ def loops(surface: Surface) -> list[NDArray[np.int64]]:
 
 def crumpled(surface: Surface, far: float) -> Surface:
     """The surface with the sides of its holes pulled in, so that what would close them looks away from what is around."""
-    rim = np.unique(np.concatenate(loops(surface)))
+    boundary = np.unique(np.concatenate(loops(surface)))
     vertices = surface.vertices.copy()
     for _ in range(2):
-        vertices[rim] *= 1 - far
+        vertices[boundary] *= 1 - far
     return Surface(vertices, surface.faces)
 
 
 def test_a_hole_amid_the_points_is_closed_whatever_is_around_it() -> None:
-    """Where the surface was seen all around, a loop is no rim; where its points end there, it may be one."""
+    """Where the surface was seen all around, a loop is no boundary; where its points end there, it may be one."""
     whole = without(ball(4), -np.eye(3)[:1], 0.5)
     torn = crumpled(without(whole, np.eye(3)[:1], 0.12), 0.3)
     assert len(loops(fill_holes(torn, 0.3, scanned=whole, spacing=0.08))) == len(loops(torn)) - 1 == 1
@@ -243,7 +243,7 @@ def test_a_tiny_hole_is_closed_whatever_is_around_it() -> None:
 @pytest.mark.parametrize("corner", [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0), (1.0, 0.0, 0.0)])
 @pytest.mark.parametrize("size", [0.2, 0.35])
 def test_a_hole_at_a_crease_is_closed(corner: tuple[float, float, float], size: float) -> None:
-    """What is torn there curls, and next to an edge the points around lie to one side, as at a rim."""
+    """What is torn there curls, and next to an edge the points around lie to one side, as at a boundary."""
     whole = trimesh.creation.box((2.0, 2.0, 2.0))
     while len(whole.faces) < 30_000:
         whole = whole.subdivide()

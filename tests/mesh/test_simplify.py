@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from lpdif.geometry import Surface
-from lpdif.mesh.simplify import collapsed, mended, simplify
+from lpdif.mesh.simplify import collapsed, repaired, simplify
 from lpdif.mesh.topology import is_closed_manifold
 
 
@@ -90,7 +90,7 @@ def test_these_surfaces_are_pinched_by_the_collapse(shape: Callable[[], Surface]
 def test_vertices_at_one_place_move_apart() -> None:
     places = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float)
     vertices = np.concatenate([places, -places + 1e-12])  # their tips touch, to rounding
-    found, _ = mended(Surface(vertices, np.array(tetrahedron(0, 1, 2, 3) + tetrahedron(4, 6, 5, 7), dtype=np.int64)))
+    found, _ = repaired(Surface(vertices, np.array(tetrahedron(0, 1, 2, 3) + tetrahedron(4, 6, 5, 7), dtype=np.int64)))
     moved = found.vertices[~(found.vertices[:, None] == vertices).all(2).any(1)]
     assert len(moved) == 2
     assert 1e-3 < np.linalg.norm(moved[0] - moved[1]) < 0.1
@@ -106,7 +106,7 @@ def tetrahedron(a: int, b: int, c: int, d: int) -> list[tuple[int, int, int]]:
 
 def test_solids_that_share_an_edge_come_apart() -> None:
     places = np.array([[0, 0, 0], [0, 0, 1], [1, 0.3, 0], [1, -0.3, 0], [-1, 0.3, 0], [-1, -0.3, 0]], dtype=float)
-    found, _ = mended(Surface(places, np.array(tetrahedron(0, 3, 2, 1) + tetrahedron(0, 4, 5, 1), dtype=np.int64)))
+    found, _ = repaired(Surface(places, np.array(tetrahedron(0, 3, 2, 1) + tetrahedron(0, 4, 5, 1), dtype=np.int64)))
     assert is_closed_manifold(found.faces)
     assert len(found.faces) == 8
     bodies = trimesh.Trimesh(found.vertices, found.faces).split()
@@ -115,10 +115,10 @@ def test_solids_that_share_an_edge_come_apart() -> None:
 
 def test_back_to_back_faces_go() -> None:
     whole = tetrahedron(0, 1, 2, 3)
-    found, _ = mended(corners(*whole, (4, 5, 6), (5, 4, 6), (4, 6, 7), (6, 4, 7)))
+    found, _ = repaired(corners(*whole, (4, 5, 6), (5, 4, 6), (4, 6, 7), (6, 4, 7)))
     assert len(found.faces) == len(whole)
     assert is_closed_manifold(found.faces)
-    assert len(mended(corners((4, 5, 6), (5, 4, 6)))[0].faces) == 0
+    assert len(repaired(corners((4, 5, 6), (5, 4, 6)))[0].faces) == 0
 
 
 def boxes(*filled: tuple[int, int, int]) -> Surface:
@@ -143,7 +143,7 @@ def pinched() -> Surface:
 def test_an_edge_that_cannot_be_cut_is_divided() -> None:
     surface = pinched()
     assert not is_closed_manifold(surface.faces)
-    found, of = mended(surface)
+    found, of = repaired(surface)
     assert is_closed_manifold(found.faces)
     assert len(found.faces) == len(surface.faces) + 2
     assert np.linalg.norm(found.vertices - surface.vertices[of], axis=1).max() <= 0.55  # half an edge, and what was moved apart

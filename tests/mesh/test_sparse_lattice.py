@@ -248,8 +248,8 @@ def test_noise_gives_a_closed_manifold(seed: int, share: float) -> None:
     place = unpack_keys(corners)
     rng = np.random.default_rng(seed)
     value = np.where(rng.random(len(corners)) < share, -1.0, 1.0) * rng.uniform(0.1, 1, len(corners))
-    rim = ((place <= TILE - 7) | (place >= TILE + 7)).any(1)
-    value[rim] = np.abs(value[rim])
+    boundary = ((place <= TILE - 7) | (place >= TILE + 7)).any(1)
+    value[boundary] = np.abs(value[boundary])
     surface = zero_surface(SparseLattice(cells, corners, value, value, value))
     assert len(surface.faces) > 1000
     assert is_closed_manifold(surface.faces)

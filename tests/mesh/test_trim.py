@@ -1,4 +1,4 @@
-"""Trimming: the surface ends where the data does, small gaps in the data do not become holes, crumbs go."""
+"""Trimming: the surface ends where the data does, small gaps in the data do not become holes, small components go."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ def test_trimming_next_to_nothing(faces: int) -> None:
     assert trim(surface, np.array([True, False, True]), np.full(len(surface.vertices), 1.0)).tolist() == [False] * faces
 
 
-def test_pinholes_stay_closed_and_rims_go() -> None:
+def test_pinholes_stay_closed_and_boundaries_go() -> None:
     surface = grid(20)
     middle = np.linalg.norm(surface.vertices[:, :2] - 0.5, axis=1) < 0.08
-    rim = surface.vertices[:, 0] > 0.9
-    kept = trim(surface, ~(middle | rim), np.full(len(surface.vertices), 0.1))
+    boundary = surface.vertices[:, 0] > 0.9
+    kept = trim(surface, ~(middle | boundary), np.full(len(surface.vertices), 0.1))
     centre = surface.vertices[surface.faces].mean(1)
     assert kept[centre[:, 0] < 0.85].all()
     assert not kept[centre[:, 0] > 0.9].any()
-    smaller = trim(surface, ~(middle | rim), np.full(len(surface.vertices), 0.005))
+    smaller = trim(surface, ~(middle | boundary), np.full(len(surface.vertices), 0.005))
     assert not smaller[np.linalg.norm(centre[:, :2] - 0.5, axis=1) < 0.05].any()
 
 
@@ -136,9 +136,9 @@ def together(*surfaces: Surface) -> Surface:
     return Surface(np.concatenate([s.vertices for s in surfaces]), np.concatenate(faces))
 
 
-def test_crumbs_are_dropped_and_the_heaviest_stays() -> None:
-    crumb = Surface(np.eye(3), np.array([[0, 1, 2]]))
-    surface = together(crumb, grid(4), crumb, grid(3), crumb)
+def test_small_components_are_dropped_and_the_heaviest_stays() -> None:
+    small = Surface(np.eye(3), np.array([[0, 1, 2]]))
+    surface = together(small, grid(4), small, grid(3), small)
     weight = np.ones(len(surface.faces))
     size = np.repeat([1, 32, 1, 18, 1], [1, 32, 1, 18, 1])
     np.testing.assert_array_equal(large_components(surface, weight, 18), size >= 18)
@@ -148,8 +148,8 @@ def test_crumbs_are_dropped_and_the_heaviest_stays() -> None:
 
 
 def test_of_the_pieces_of_each_thing_the_heaviest_stays() -> None:
-    crumb = Surface(np.eye(3), np.array([[0, 1, 2]]))
-    surface = together(crumb, grid(4), crumb, grid(3), crumb)  # a thing in three pieces, and one in two
+    small = Surface(np.eye(3), np.array([[0, 1, 2]]))
+    surface = together(small, grid(4), small, grid(3), small)  # a thing in three pieces, and one in two
     of = np.repeat([7, 7, 2, 2, 7], [3, 25, 3, 16, 3])
     kept = large_components(surface, np.ones(len(surface.faces)), 1000, of)
     np.testing.assert_array_equal(kept, np.repeat([False, True, False, True, False], [1, 32, 1, 18, 1]))

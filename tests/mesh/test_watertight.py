@@ -81,7 +81,7 @@ def assert_closed(surface: Surface) -> trimesh.Trimesh:
 
 
 def inland(surface: Surface, spacings: float) -> FloatArray:
-    """Vertices farther than this from the rim, but for those next to a lattice point."""
+    """Vertices farther than this from the boundary, but for those next to a lattice point."""
     off = cKDTree(surface.vertices[boundary_vertices(surface)]).query(surface.vertices)[0]
     part = np.abs(surface.vertices / STEP - np.rint(surface.vertices / STEP))
     return surface.vertices[(off > spacings * SPACING) & ((part < 1e-6) | (part > 2e-3)).all(1)]

@@ -55,7 +55,7 @@ def test_a_ring_keeps_its_hole(models: dict[str, Model], name: str) -> None:
 
 @both_models
 def test_an_open_shape_stays_open(models: dict[str, Model], name: str) -> None:
-    """Half a ball: nothing is made up below its rim, and nothing of it is lost."""
+    """Half a ball: nothing is made up below its boundary, and nothing of it is lost."""
     whole = ball(4000)
     upper = whole.points[:, 2] > 0
     assert whole.normals is not None
@@ -65,7 +65,7 @@ def test_an_open_shape_stays_open(models: dict[str, Model], name: str) -> None:
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.02
     shape = shape_of(mesh)
     assert not shape.is_watertight
-    assert len(shape.outline().entities) == 1  # one rim, no loop beside it, no pinhole
+    assert len(shape.outline().entities) == 1  # one boundary, no loop beside it, no pinhole
     assert shape.outline().length < 2 * np.pi * 1.05  # without teeth
     assert shape.area == pytest.approx(2 * np.pi, rel=0.02)
 
@@ -191,7 +191,7 @@ def test_any_unit_will_do(models: dict[str, Model]) -> None:
 # --- what comes with the mesh ---------------------------------------------------------------------------------------------------
 
 
-def test_a_watertight_mesh_has_no_rim(models: dict[str, Model]) -> None:
+def test_a_watertight_mesh_has_no_boundary(models: dict[str, Model]) -> None:
     whole = ball(1500)
     upper = whole.points[:, 2] > 0
     assert whole.normals is not None

@@ -105,7 +105,7 @@ def holed(height: float) -> Scan:
 
 @pytest.mark.parametrize(("distance", "closed"), [(0.2, False), (0.4, False), (0.7, True)])
 def test_a_larger_maximum_distance_carries_the_surface_across_a_gap(distance: float, closed: bool) -> None:
-    """Or leaves it to the rim, where it does not reach across."""
+    """Or leaves it to the boundary, where it does not reach across."""
     shape = shape_of(run(holed(0.8), load_model(), max_distance=distance).mesh)
     assert shape.is_watertight == closed
     assert np.abs(np.linalg.norm(shape.vertices, axis=1) - 1).max() < (0.06 if closed else 0.01)
@@ -235,7 +235,7 @@ def touching_balls(gap: float = 1.9, count: int = 600) -> Scan:
 
 
 @pytest.mark.slow
-def test_no_crumb_comes_off_a_simplified_mesh() -> None:
+def test_no_small_component_comes_off_a_simplified_mesh() -> None:
     """As it does where a neck thins to nothing."""
     shape = shape_of(run(touching_balls(), load_model(), watertight=True, faces=600).mesh)
     assert shape.is_watertight

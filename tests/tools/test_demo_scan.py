@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lpdif.tools.demo_scan import NOISE, make_demo_scan, snail
+from lpdif.tools.demo_scan import DEMO, make_demo_scan, snail
 
 
 def test_points_lie_on_the_snail_but_for_the_noise() -> None:
     scan = make_demo_scan(5000)
     assert scan.points.shape == (5000, 3)
-    assert np.abs(snail(scan.points)).mean() < 1.2 * NOISE
+    assert np.abs(snail(scan.points)).mean() < 1.2 * DEMO.noise
     assert np.allclose(np.linalg.norm(scan.normals, axis=1), 1)
     assert scan.colors is not None
     assert scan.colors.shape == (5000, 3)

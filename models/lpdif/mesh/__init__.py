@@ -1,1 +1,1 @@
-"""What is done to a triangle mesh: topology, trimming to the data, holes, watertight closing, simplification, confidence."""
+"""Operations on triangle meshes: topology, trimming, holes, closing, simplification, confidence."""

@@ -1,4 +1,4 @@
-"""Smooth boundaries: an open surface ends along a smooth line where its points end, not face by face somewhere beyond them.
+"""Smooth boundaries: an open surface ends along a smooth line where its points end.
 
 Letters: V vertices, F faces, K nearest points of a vertex, s local spacing, u signed distance of a place past the border of the points, in the
 surface and in spacings (negative where there are points all around).
@@ -38,7 +38,7 @@ MILLS_RATIOS = np.exp(-0.5 * MILLS_ARGUMENTS**2 - log_ndtr(-MILLS_ARGUMENTS)) / 
 
 
 def smooth_boundary(surface: Surface, cover: Coverage, limit: float, largest_hole: FloatArray) -> Surface:
-    """The surface cut off where it reaches `limit` local spacings past the border of the points that cover it.
+    """The surface, cut off where it is `limit` local spacings or more past the border of the points.
 
     Only what is connected with the surface's own boundary is cut, or has an area above `largest_hole` (V,), world units squared: a place with
     few points that has others all around is no border.
@@ -79,7 +79,7 @@ def border_distance_at_level(vertices: FloatArray, level: DensityLevel, spacing:
 
 
 def in_pinholes(surface: Surface, past: BoolArray, largest_hole: FloatArray) -> BoolArray:
-    """(V,) of the vertices past the limit (V,), those whose faces form a small component that does not reach the boundary."""
+    """(V,) the vertices past the limit, as past (V,) tells, all of whose faces past it are pinholes."""
     chosen = np.asarray(past[surface.faces].any(1))
     faces, small = surface.faces[chosen], pinholes(surface, chosen, largest_hole)
     found, others = np.zeros((2, len(past)), bool)

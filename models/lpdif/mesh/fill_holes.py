@@ -1,4 +1,4 @@
-"""Small holes: where the surface lacks a few cells, at a crease or in a thin part, a fan of faces closes the boundary loop.
+"""Small holes, where the surface lacks a few cells at a crease or thin part, are closed by fans.
 
 Letters: V vertices, F faces, B boundary half-edges, L boundary loops.
 
@@ -22,7 +22,10 @@ from lpdif.points.coverage import Coverage, NearestPoints
 
 
 class HoleSettings(NamedTuple):
-    """Which boundary loops are holes. The area of a loop is that of a circle of its length; u is defined in lpdif.mesh.boundary."""
+    """Which boundary loops are holes.
+
+    The area of a loop is that of a circle of its length. u is the distance past the border of the points, as in lpdif.mesh.boundary.
+    """
 
     min_agreement: float = 0.5  # The mean cosine between the fan's faces and those around it is at least this in a hole.
     tiny_area: float = 2.0  # A loop of at most so many squared spacings is a hole anywhere: the end of a pipe of six points is larger.
@@ -72,7 +75,7 @@ class Loops(NamedTuple):
 
 
 def fill_holes(surface: Surface, cover: Coverage, largest: float, spacing: float) -> Surface:
-    """The surface with its small holes closed, each by a fan of faces around a new vertex in the middle of the loop.
+    """The surface with its small holes closed, each by a fan of faces around a new vertex in its middle.
 
     A loop may be a hole if it comes through each vertex once and its area is at most `largest` squared spacings: the typical spacing of the
     scan, or where points are sparser their own. It is one if its fan faces the way of the faces around it (at the boundary of a scrap the fan
@@ -119,24 +122,27 @@ def fan_agrees(surface: Surface, loops: Loops) -> BoolArray:
     return np.asarray((sums[0] * sums[1]).sum(1) > HOLES.min_agreement * areas[0] * areas[1])
 
 
-def inside_data(surface: Surface, cover: Coverage, loops: Loops, around: NearestPoints, asked: BoolArray, small: BoolArray) -> BoolArray:
-    """(L,) of the loops asked for, those that are tiny, or lie amid points or amid surface.
+def inside_data(surface: Surface, cover: Coverage, loops: Loops, around: NearestPoints, doubtful: BoolArray, small: BoolArray) -> BoolArray:
+    """(L,) of the doubtful loops (L,), those that are tiny, or lie amid points or amid surface.
 
     around: what the points cover at the first vertex of every half-edge. small (L,): the small loops.
     """
     tiny = loops.within(HOLES.tiny_area, loops.sums(around.spacing) / loops.size)
-    rows = np.flatnonzero(asked[loops.loop])
+    rows = np.flatnonzero(doubtful[loops.loop])
     past = border_distance(surface.vertices[loops.start[rows]], cover, around.at(rows))
-    past = np.bincount(loops.loop[rows], past, len(loops.size)) / loops.size  # the mean over each loop, 0 for those not asked for
-    found = asked & (tiny | (past < HOLES.inland_distance) | (small & (past < 0)))
-    rest = np.flatnonzero(asked & ~found & (past < HOLES.uncut_distance))
+    past = np.bincount(loops.loop[rows], past, len(loops.size)) / loops.size  # the mean over each loop, 0 for the others
+    found = doubtful & (tiny | (past < HOLES.inland_distance) | (small & (past < 0)))
+    rest = np.flatnonzero(doubtful & ~found & (past < HOLES.uncut_distance))
     surrounded, one_sheet = surroundings(surface, loops.middle[rest], loops.length[rest])
     found[rest] = surrounded & (one_sheet | small[rest])
     return found
 
 
 def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tuple[BoolArray, BoolArray]:
-    """(L,) whether loops lie amid surface, and (L,) whether that is one sheet, flat or creased; by their middle (L, 3) and length (L,)."""
+    """(L,) whether loops lie amid surface, and (L,) whether that is one sheet, flat or creased.
+
+    middle (L, 3), length (L,): of the loops.
+    """
     if not len(middle):
         return np.zeros(0, bool), np.zeros(0, bool)
     reach = length / 2
@@ -157,7 +163,10 @@ def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tu
 
 
 def on_nearly_closed_component(surface: Surface, loops: Loops, hole: BoolArray, small: BoolArray) -> BoolArray:
-    """(L,) whether all loops of a loop's connected component are holes (L,) or small ones (L,), and the small ones make up little area."""
+    """(L,) whether the connected component of a loop is closed but for holes and small loops.
+
+    hole (L,), small (L,): these loops. The small ones must make up little of the component's area.
+    """
     component = vertex_components(surface)
     number = int(component.max()) + 1
     at = component[loops.start[np.unique(loops.loop, return_index=True)[1]]]
@@ -168,7 +177,7 @@ def on_nearly_closed_component(surface: Surface, loops: Loops, hole: BoolArray, 
 
 
 def closed_by_fans(surface: Surface, loops: Loops, hole: BoolArray) -> Surface:
-    """The surface with a fan of faces, around a new vertex in the middle, in each loop that is a hole (L,)."""
+    """The surface with a fan of faces around a new vertex in each loop that is a hole (L,)."""
     rows = np.flatnonzero(hole[loops.loop])
     fresh = len(surface.vertices) + (np.cumsum(hole) - 1)[loops.loop[rows]]
     added = np.stack([loops.end[rows], loops.start[rows], fresh], 1)

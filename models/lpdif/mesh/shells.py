@@ -1,4 +1,4 @@
-"""Shells: the closed connected components of a surface, which way they face, and which of them bound one solid.
+"""Shells, the closed connected components of a surface: which way they face, which bound one solid.
 
 Letters: F faces, P shells. The winding number of all faces is 1 inside a solid and 0 outside (Jacobson et al. 2013).
 """
@@ -19,7 +19,10 @@ def shells(surface: Surface) -> IntArray:
 
 
 def is_outward(surface: Surface, offset: float) -> bool:
-    """Whether the winding number of a closed surface is 1 just inside each shell and 0 just outside; `offset`: how far is just."""
+    """Whether the winding number of a closed surface is 1 just inside each shell and 0 just outside.
+
+    offset: the distance from the shell at which it is asked for.
+    """
     shell = shells(surface)
     normals = face_normals(surface)
     area = np.linalg.norm(normals, axis=1)
@@ -33,7 +36,9 @@ def is_outward(surface: Surface, offset: float) -> bool:
 
 
 def outer_shells(solid: Surface, shell: IntArray) -> IntArray:
-    """(P,) the outer shell of the solid that each shell bounds: for a void the innermost outward shell around it, else itself.
+    """(P,) the outer shell of the solid that each shell bounds.
+
+    For a void, that is the innermost outward shell around it, else the shell itself.
 
     solid: shells that do not meet and, from the outside in, face outward and inward by turns. shell (F,): the shell of each face.
     """

@@ -1,4 +1,4 @@
-"""A sparse lattice: some cells of a lattice, values at their corners, and the closed zero surface that runs through them.
+"""A sparse lattice: some cells, values at their corners, and the zero surface that runs through them.
 
 Letters: C cells, K corners. A cell is named by its lowest corner; cells and corners are sorted packed keys, and keys add like the
 coordinates they stand for.
@@ -85,7 +85,10 @@ def merged(a: SparseLattice, b: SparseLattice) -> SparseLattice:
 
 
 def crossed_cells(lattice: SparseLattice) -> tuple[IntArray, IntArray]:
-    """Keys (n,) of the cells whose corners differ in sign, and (m,) of the cells beyond those of their faces whose corners do."""
+    """Keys (n,) of the cells that the zero surface crosses, and (m,) of those that it leads to.
+
+    The corners of a crossed cell differ in sign. The surface leads on where the corners of a face of the cell do.
+    """
     found, beyond = [], []
     for part, value in lattice.corner_values(lattice.value):
         inside = value < 0
@@ -100,7 +103,7 @@ def crossed_cells(lattice: SparseLattice) -> tuple[IntArray, IntArray]:
 
 
 def follow_surface(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, high: IntArray) -> SparseLattice:
-    """All cells that the zero surface runs through, of those given and of those that can be reached from them along it.
+    """All cells that the zero surface runs through and that it can be followed to from those given.
 
     evaluate: sorted cells -> the lattice of them; it is called for no cell twice. low, high (3,): only cells from low to below high are
     visited; the values at the corners of this box must be positive. The zero surface of the result has no boundary.
@@ -123,10 +126,10 @@ def follow_surface(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, hi
 
 
 def zero_surface(lattice: SparseLattice) -> Surface:
-    """Zero surface in the cells, vertices in lattice units, faces outward where values are negative inside; no value may be zero.
+    """Zero surface in the cells, vertices in lattice units; no value may be zero.
 
-    Each lattice edge has at most one vertex, and each face of a cell is cut in the same way from both sides. So where no cell is missing,
-    the surface is a closed 2-manifold. No cells give no faces.
+    Faces are outward where values are negative inside. Each lattice edge has at most one vertex, and each face of a cell is cut in the same
+    way from both sides. So where no cell is missing, the surface is a closed 2-manifold. No cells give no faces.
     """
     if len(lattice.cells) == 0:
         return weld([])

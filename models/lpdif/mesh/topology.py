@@ -1,4 +1,4 @@
-"""Half-edges, boundary loops and connected components of a triangle mesh; whether it is closed and manifold.
+"""Half-edges, boundary loops and connected components of triangle meshes; closed manifolds.
 
 Letters: V vertices, F faces, B boundary half-edges. Half-edge i of face f runs from its corner i to corner i + 1 and has the number f + i F;
 corner i of face f has the same number. A half-edge is on the boundary if no other face has its edge.
@@ -76,7 +76,10 @@ def half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def opposite_half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
-    """Numbers (n,) and (n,) of the half-edges that are opposite to each other, of all edges with one in each direction and no more."""
+    """Numbers (n,) and (n,) of half-edges that are opposite to each other.
+
+    They are those of the edges with one half-edge in each direction and no more.
+    """
     number, count = edge_numbers(faces)
     start, end = half_edges(faces)
     two = np.flatnonzero(count[number] == 2)
@@ -87,7 +90,10 @@ def opposite_half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def fans(faces: IntArray, first: IntArray, second: IntArray) -> IntArray:
-    """(3F,) number of the fan of faces around a vertex that each corner belongs to, if half-edge first[j] meets half-edge second[j]."""
+    """(3F,) number of the fan of faces around a vertex that each corner belongs to.
+
+    Faces are joined where half-edge first[j] meets half-edge second[j].
+    """
     total = len(faces)
     # A half-edge starts at the corner of its number, and ends at the next corner of the face.
     after = np.roll(np.arange(3 * total).reshape(3, total), -1, axis=0).reshape(-1)
@@ -108,7 +114,10 @@ def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def components(count: int, rows: IntArray, columns: IntArray) -> IntArray:
-    """(count,) number of the connected component of each node of a graph, whose edges join rows[j] and columns[j]."""
+    """(count,) number of the connected component of each node of a graph.
+
+    Its edges join the nodes rows[j] and columns[j].
+    """
     graph = coo_matrix((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
@@ -155,16 +164,19 @@ def boundary_loops(faces: IntArray, half_edge: IntArray) -> IntArray:
 
 
 def links_at_simple_vertices(start: IntArray, end: IntArray, simple: BoolArray) -> IntArray:
-    """(2, n) rows of the half-edges, from start (B,) to end (B,), that arrive at a simple vertex, and of those that go on from there.
+    """(2, n) rows of half-edges that arrive at a simple vertex, and of those that go on from there.
 
-    simple (V,): one boundary half-edge arrives at the vertex, and one leaves it.
+    start (B,), end (B,): of the boundary half-edges. simple (V,): one boundary half-edge arrives at the vertex, and one leaves it.
     """
     here, there = np.flatnonzero(simple[end]), np.flatnonzero(simple[start])
     return np.stack([here[np.argsort(end[here])], there[np.argsort(start[there])]])
 
 
 def links_across_fans(faces: IntArray, half_edge: IntArray, double: BoolArray) -> IntArray:
-    """(2, n) the same at the vertices where two boundary half-edges arrive and two leave (V,): the loop goes on at the other fan."""
+    """(2, n) the same at double vertices, where the loop goes on at the other fan.
+
+    double (V,): two boundary half-edges arrive at the vertex, and two leave it.
+    """
     start, end = (part[half_edge] for part in half_edges(faces))
     beside = np.flatnonzero(double[faces].any(1))
     fan = fans(faces[beside], *opposite_half_edges(faces[beside])).reshape(3, -1)
@@ -182,7 +194,7 @@ def count_boundary_loops(surface: Surface) -> int:
 
 
 def split_pinched_vertices(surface: Surface) -> Surface:
-    """The surface with one vertex for each fan of faces where a boundary loop comes through a vertex more than once.
+    """The surface with a vertex for each fan of faces where a boundary loop visits a vertex repeatedly.
 
     At such a pinch, a non-manifold vertex, a small piece of surface hangs on to the rest by that vertex alone.
     """

@@ -1,4 +1,4 @@
-"""Surface only where there is data: what lies too far from the points goes, pinholes between them stay closed, small components go.
+"""Trimming: surface far from the points and small components go, pinholes between points stay closed.
 
 Letters: V vertices, F faces.
 """
@@ -16,14 +16,14 @@ from lpdif.mesh.topology import edge_numbers, face_components, vertex_components
 from lpdif.points.neighbours import query
 
 
-class FacingSettings(NamedTuple):
-    """When a vertex faces as the points around it do."""
+class TrimSettings(NamedTuple):
+    """When a vertex faces the way of the points around it."""
 
     neighbours: int = 12  # The normals of so many nearest points are compared with the vertex's.
     min_cosine: float = 0.2  # One of them at least must have this cosine with it.
 
 
-FACING = FacingSettings()
+TRIM = TrimSettings()
 
 
 def trim(surface: Surface, supported: BoolArray, largest_hole: FloatArray) -> BoolArray:
@@ -48,8 +48,8 @@ def faces_away(surface: Surface, vertex: IntArray, tree: cKDTree, normals: Float
     facing = vertex_normals(surface)[vertex]
     found = np.empty(len(vertex), bool)
     for part in chunks(len(vertex)):
-        near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(FACING.neighbours, tree.n) + 1), threads)[1]
-        found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < FACING.min_cosine
+        near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(TRIM.neighbours, tree.n) + 1), threads)[1]
+        found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < TRIM.min_cosine
     return found
 
 
@@ -77,9 +77,10 @@ def pinholes(surface: Surface, chosen: BoolArray, largest: FloatArray) -> BoolAr
 
 
 def large_components(surface: Surface, weight: FloatArray, least: float, origin: IntArray | None = None) -> BoolArray:
-    """(F,) faces of connected components, over vertices, whose summed weight (F,) is at least `least`; the heaviest always stays.
+    """(F,) faces of connected components whose summed weight (F,) is at least `least`.
 
-    origin (V,): where components came off larger ones, the number of the component that each vertex was of; the heaviest of each stays.
+    Components are connected over vertices. The heaviest always stays. origin (V,): where components came off larger ones, the number of the
+    component that each vertex was of; the heaviest of each stays.
     """
     vertex = surface.faces[:, 0]
     component = vertex_components(surface)[vertex]

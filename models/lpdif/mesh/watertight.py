@@ -1,4 +1,4 @@
-"""A closed surface from an open one: gaps are filled where the surface turns around them, sheets become thin plates.
+"""A closed surface from an open one: gaps are filled, sheets become thin plates.
 
 Letters: V vertices, F faces, Q positions, h lattice step, d distance to the nearest vertex, p height over its tangent plane,
 w generalized winding number of the faces (Jacobson et al. 2013; fast form of Barill et al. 2018).
@@ -39,12 +39,9 @@ log = logging.getLogger("lpdif")
 
 
 class WatertightSettings(NamedTuple):
-    """How an open surface is closed. A "spacing" is the typical distance of the points that the surface was made from."""
+    """How an open surface is closed. A "spacing" is the typical one of the points it was made from."""
 
-    blend_start: float = 2.0  # Behind a sheet, b rises from 0 at this distance, in spacings,
-    blend_end: float = 4.0  # to 1 at this one: the sheet becomes a plate about so thick.
-    boundary_blend_end: float = 1.0  # At the boundary of a sheet, b rises from 0 at distance 0 to 1 at so many spacings.
-    bevel: float = 8.0  # The plate has its full thickness so many spacings from the boundary.
+    plate: float = 4.0  # A sheet becomes a plate at most so many spacings thick: behind it, b rises from 0 at half of that to 1.
     smoothing_rounds: int = 5  # The normals used beyond a boundary are averaged with their neighbours so many times.
     coarse_cells: int = 32  # The first lattice has at most so many cells along its longest axis.
     zero_bound: float = 0.35  # A cell of edge e whose corners all have |f| > 0.35 e and one sign is not refined; following finds it if needed.
@@ -97,7 +94,10 @@ def check_faces(surface: Surface, longest: float) -> None:
 
 
 def supported_solids(solid: Surface, surface: Surface, edge: float) -> Surface:
-    """The solids, each with all its voids, that share a lattice cell of this edge with the surface; no other stands for scanned points."""
+    """The solids, each with all its voids, that share a lattice cell of this edge with the surface.
+
+    No other solid stands for scanned points.
+    """
     cells = pack_keys(np.floor(solid.vertices[solid.faces].mean(1) / edge).astype(np.int64))
     shell = shells(solid)
     outer = outer_shells(solid, shell)[shell]
@@ -111,14 +111,14 @@ def surface_cells(surface: Surface, edge: float) -> IntArray:
 
 
 class Crossings(NamedTuple):
-    """Vertices (n,) on the lattice edges of one direction, and the packed lattice point (n,), sorted, at which each edge begins."""
+    """Vertices on the lattice edges of one direction, sorted by edge."""
 
-    edge: IntArray
-    vertex: IntArray
+    edge: IntArray  # (n,) packed lattice point at which each edge begins
+    vertex: IntArray  # (n,)
 
 
 def crossings(surface: Surface, step: float) -> list[Crossings]:
-    """For each of the three directions, the vertices that lie on one lattice edge, and not too near an end of it."""
+    """For each of the three directions, the vertices on its lattice edges, but not near an end of these."""
     place = surface.vertices / step
     point = np.rint(place)
     whole = np.abs(place - point) < 1e-6
@@ -135,7 +135,10 @@ def crossings(surface: Surface, step: float) -> list[Crossings]:
 
 
 def known_signs(surface: Surface, normals: FloatArray, step: float) -> tuple[IntArray, FloatArray]:
-    """Packed lattice points (n,), sorted, at the ends of crossed lattice edges, and the sign (n,) that f must have there; 0 if unclear."""
+    """Packed lattice points (n,) at the ends of crossed edges, and the sign (n,) of f there.
+
+    The points are sorted. The sign is 0 where it is unclear.
+    """
     points, signs = [], []
     for axis, (edge, vertex) in enumerate(crossings(surface, step)):
         begin = unpack_keys(edge)
@@ -147,7 +150,7 @@ def known_signs(surface: Surface, normals: FloatArray, step: float) -> tuple[Int
 
 
 def smoothing_matrix(faces: IntArray, count: int) -> csr_array:
-    """(V, V) matrix that gives each of `count` vertices half of its value and half of the mean of its neighbours' values."""
+    """(V, V) matrix of one round of smoothing: half of a vertex's value, half of its neighbours' mean."""
     start, end = half_edges(faces)
     ones = np.ones(2 * len(start))
     beside = coo_matrix((ones, (np.concatenate([start, end]), np.concatenate([end, start]))), shape=(count, count)).tocsr()
@@ -168,13 +171,13 @@ class OpenSurface:
         for _ in range(WATERTIGHT.smoothing_rounds):
             smooth = matrix @ smooth
         self.normals[boundary] = unit_rows(smooth)[boundary]
-        bevel = WATERTIGHT.bevel * spacing
+        self.thickness = WATERTIGHT.plate * spacing
+        bevel = 2 * self.thickness  # so far from its boundary a plate has its full thickness
         inward = query(cKDTree(surface.vertices[boundary]), surface.vertices, threads=threads, distance_upper_bound=bevel)[0]
-        share = np.minimum(inward / bevel, 1.0)  # of the plate's thickness: it is thinner at its boundary
-        self.blend_start = spacing * (share * WATERTIGHT.blend_start)
-        thickest = WATERTIGHT.blend_end - WATERTIGHT.boundary_blend_end
-        self.blend_end = spacing * (WATERTIGHT.boundary_blend_end + share * thickest)
-        self.thickness = WATERTIGHT.blend_end * spacing
+        share = np.minimum(inward / bevel, 1.0)
+        # b rises between these distances: at the boundary from 0 to 1 spacing.
+        self.blend_start = spacing * (share * (WATERTIGHT.plate / 2))
+        self.blend_end = spacing * (1 + share * (WATERTIGHT.plate - 1))
 
     def near_field(self, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """d, p and b (Q,) at positions (Q, 3)."""
@@ -194,7 +197,7 @@ def smoothstep(x: FloatArray) -> FloatArray:
 
 
 def find_cells(open_surface: OpenSurface, step: float) -> tuple[SparseLattice, int]:
-    """All cells that the zero surface of f runs through, and their edge in h: 1, unless there would be too many of them."""
+    """All cells that the zero surface of f runs through, and their edge in h: 1, unless they are too many."""
     reach = open_surface.thickness
     low, high = open_surface.surface.vertices.min(0) - reach, open_surface.surface.vertices.max(0) + reach
     stride = 1
@@ -215,7 +218,10 @@ def find_cells(open_surface: OpenSurface, step: float) -> tuple[SparseLattice, i
 
 
 def may_hold_zero(lattice: SparseLattice, edge: float, reach: float) -> BoolArray:
-    """(C,) cells to refine: where f changes sign or is near zero, and all near the surface while they are too large to resolve a plate."""
+    """(C,) cells to refine: those in which f changes sign or is near zero.
+
+    While cells are too large to resolve a plate, all near the surface are refined.
+    """
     found = np.zeros(len(lattice.cells), bool)
     for part, value in lattice.corner_values(lattice.value):
         found[part] = (np.abs(value).min(1) < WATERTIGHT.zero_bound * edge) | ((value < 0).any(1) & (value >= 0).any(1))

@@ -1,4 +1,4 @@
-"""What a mesh will cost in time and memory, by measured rates, and whether there is enough free memory."""
+"""What a mesh will cost in time and memory by measured rates, and how much memory is free."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from typing import NamedTuple
 log = logging.getLogger("lpdif")
 
 
+class Rate(NamedTuple):
+    """Seconds on one core of a server CPU, and bytes of memory; elsewhere they may be half or double."""
+
+    seconds: float
+    memory: float
+
+
 class CostRates(NamedTuple):
-    """Time on one core of a server CPU, and the most memory that the process took; elsewhere it may be half or double.
+    """What parts of the work add to the time and to the most memory that the process takes.
 
     Measured on an even sphere of 20,000 points with normals at three resolutions (0.59, 2.4 and 9.4 million faces: 11, 40 and 163 s; 0.55,
     1.10 and 3.39 GiB) and of 200,000 points at the automatic one (1.1 million faces: 28 s, 1.0 GiB); the first two with --watertight too (16
     and 59 s; 0.68 and 1.41 GiB; with a part of the sphere missing 25 s in place of 8 for 0.4 million faces).
     """
 
-    face_seconds: float = 19e-6  # For each face of the estimate, which counts 0.9 of the faces that are made.
-    face_bytes: float = 390.0  # For the same.
-    point_seconds: float = 40e-6  # For each point.
-    point_bytes: float = 1500.0  # For each point.
-    base_seconds: float = 1.0  # For any mesh.
-    base_bytes: float = 0.36 * 2**30  # For any mesh.
-    watertight_seconds: float = 2.2  # A face of a watertight mesh takes so many times the time,
-    watertight_bytes: float = 1.5  # and so many times the memory.
+    base: Rate = Rate(1.0, 0.36 * 2**30)  # For any mesh.
+    point: Rate = Rate(40e-6, 1500.0)  # For each point.
+    face: Rate = Rate(19e-6, 390.0)  # For each face of the estimate, which counts 0.9 of the faces that are made.
+    watertight: Rate = Rate(2.2, 1.5)  # A face of a watertight mesh takes so many times as much.
 
 
 RATES = CostRates()
@@ -43,11 +46,11 @@ class Cost(NamedTuple):
 
 def cost(faces: float, points: int, watertight: bool) -> Cost:
     """About what it takes to make a mesh of so many faces from so many points."""
-    slower, larger = (RATES.watertight_seconds, RATES.watertight_bytes) if watertight else (1.0, 1.0)
+    slower, larger = RATES.watertight if watertight else (1.0, 1.0)
     return Cost(
         faces,
-        RATES.base_seconds + RATES.point_seconds * points + slower * RATES.face_seconds * faces,
-        RATES.base_bytes + RATES.point_bytes * points + larger * RATES.face_bytes * faces,
+        RATES.base.seconds + RATES.point.seconds * points + slower * RATES.face.seconds * faces,
+        RATES.base.memory + RATES.point.memory * points + larger * RATES.face.memory * faces,
     )
 
 
@@ -80,7 +83,7 @@ def _available_on_windows() -> float | None:
 
 
 def control_group_left(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """Bytes that are left of the limit of the control group, such as a container's; None where there is no limit."""
+    """Bytes that are left of the limit of the control group (a container); None where there is no limit."""
     try:
         name = next((line.partition("::")[2] for line in own.read_text().splitlines() if line.startswith("0::")), "/")
         folder = root / name.lstrip("/")
@@ -107,7 +110,10 @@ def address_space_left() -> float | None:
 
 
 def report_cost(price: Cost, name: str, many: float) -> None:
-    """Log what a large mesh will take; with a warning above `many` faces, or if more memory is needed than is free now."""
+    """Log what a large mesh will take.
+
+    With a warning above `many` faces, or if more memory is needed than is free now.
+    """
     message = f"{name}: about {price.faces / 1e6:.2g} million faces: {cost_in_words(price.seconds, price.memory)}"
     free = free_memory()
     if free is not None and price.memory > free:

@@ -1,4 +1,4 @@
-"""The end of a reconstruction: trim to the data, fill holes, close, simplify, carry attributes, back to world coordinates.
+"""The end of a reconstruction: trim, fill holes, close, simplify, carry attributes.
 
 Letters: V vertices. "Spacing" is that of the points around a vertex, unless it says otherwise.
 """
@@ -67,9 +67,10 @@ def remedy(config: ReconstructConfig) -> str:
 
 
 def trimmed(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: ReconstructConfig, step: float) -> Surface:
-    """The surface where there are points, and across gaps that it bridges, up to a smooth boundary and without small components.
+    """The surface where there are points, and across gaps that it bridges, up to a smooth boundary.
 
-    A maximum distance below the support distance alone decides where the surface ends. Raises InputError where nothing is left.
+    Small components go. A maximum distance below the support distance alone decides where the surface ends. Raises InputError where nothing
+    is left.
     """
     if config.max_distance is not None:
         surface = within_distance(surface, name, cover, config.max_distance)
@@ -86,7 +87,10 @@ def trimmed(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: 
 
 
 def within_distance(surface: Surface, name: str, cover: Coverage, most: float) -> Surface:
-    """The faces whose vertices are at most so far from the points, in world units. Raises InputError if there are none."""
+    """The faces whose vertices are at most so far from the points, in world units.
+
+    Raises InputError if there are none.
+    """
     near = query(cover.tree, surface.vertices, threads=cover.threads)[0] <= most
     surface = keep_faces(surface, np.asarray(near[surface.faces].all(1)))[0]
     if len(surface.faces) == 0:
@@ -95,9 +99,9 @@ def within_distance(surface: Surface, name: str, cover: Coverage, most: float) -
 
 
 def supported_surface(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: ReconstructConfig) -> tuple[Surface, FloatArray]:
-    """The surface that the points support, without small components; and (V,) the largest area that a hole is covered up to.
+    """The surface that the points support, and (V,) the area of the largest hole that is covered.
 
-    Raises InputError if the points support nothing.
+    Small components go. Raises InputError if the points support nothing.
     """
     around = cover.around(surface.vertices)
     distance = around.distance / around.spacing
@@ -115,12 +119,15 @@ def supported_surface(surface: Surface, ready: Cloud, name: str, cover: Coverage
 
 
 def represented_spacing(around: NearestPoints) -> FloatArray:
-    """(V,) spacing of the points that the surface at a vertex stands for; infinite, so for no point, beyond the support distance."""
+    """(V,) spacing of the points that the surface at each vertex stands for.
+
+    Beyond the support distance it is infinite: the surface there stands for no point.
+    """
     return np.where(around.distance / around.spacing <= FINISHING.support_distance, around.spacing, np.inf)
 
 
 def without_small_components(surface: Surface, spacing: FloatArray, origin: IntArray | None = None) -> tuple[Surface, IntArray]:
-    """The surface without connected components that stand for too few points, and the old number of each vertex that is left.
+    """The surface without components that stand for few points, and the old number of each vertex left.
 
     spacing (V,): of the points around each vertex. origin (V,): as in `large_components`; of each the largest component stays.
     """
@@ -129,7 +136,10 @@ def without_small_components(surface: Surface, spacing: FloatArray, origin: IntA
 
 
 def simplified(surface: Surface, choice: Choice, cover: Coverage, config: ReconstructConfig) -> Surface:
-    """The surface with no more faces than the settings ask for, and than the resolution does where it is coarser than the lattice."""
+    """The surface with no more faces than the settings ask for.
+
+    They ask for a number of faces, or for a resolution that is coarser than the lattice.
+    """
     coarse = choice.faces(float(face_areas(surface).sum())) if choice.resolution > choice.step else np.inf
     most = min(config.faces or np.inf, max(TETRAHEDRON_FACES, coarse))
     if most >= len(surface.faces):
@@ -140,7 +150,10 @@ def simplified(surface: Surface, choice: Choice, cover: Coverage, config: Recons
 
 
 def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, cover: Coverage) -> Mesh:
-    """The mesh in world coordinates, with normals, confidence and patterns, and with the colours and values of the nearest points."""
+    """The mesh in world coordinates, with its attributes.
+
+    These are normals, confidence, patterns, and the colours and values of the nearest points.
+    """
     around = cover.around(surface.vertices)
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]

@@ -1,4 +1,4 @@
-"""What reconstruct decides before the first region is encoded: sizes of regions and triangles, from the points or from the settings.
+"""What reconstruct decides first: sizes of regions and triangles, from the points or the settings.
 
 Letters: N points.
 """
@@ -38,8 +38,7 @@ class ResolutionSettings(NamedTuple):
     faces_per_cell: float = 2.6  # A lattice of step h cuts a surface of area A into about so many times A / h^2 faces.
     faces_per_point: float = 4.6  # The automatic step leaves at most so many faces for each point,
     extra_faces: int = 100_000  # and so many more, which even a small scan may have,
-    many_faces: float = 2e7  # and at most so many in all. A finer --resolution that makes more gets a warning.
-    max_faces: float = 2e8  # More faces are an error.
+    many_faces: float = 2e7  # and at most so many in all. A finer --resolution that makes more gets a warning; 10 times as many are an error.
     max_spacings: float = 32.0  # A point stands for no more area than a square of so many typical spacings: it may be a stray one.
 
 
@@ -83,9 +82,9 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
 
 
 def check_faces(scan: Scan, choice: Choice) -> None:
-    """Raises InputError if the resolution that was asked for makes too many faces, UsageError if it leaves too few."""
+    """Raises InputError if the given resolution makes too many faces, UsageError if it leaves too few."""
     area = covered_area(choice.ready)
-    if choice.faces(area) > RESOLUTION.max_faces:
+    if choice.faces(area) > 10 * RESOLUTION.many_faces:
         enough = 1.05 * np.sqrt(RESOLUTION.faces_per_cell * area / RESOLUTION.many_faces)
         raise InputError(
             f"{scan.name}: resolution {choice.resolution:.3g} would make some {choice.faces(area) / 1e6:,.0f} million faces",
@@ -99,7 +98,7 @@ def check_faces(scan: Scan, choice: Choice) -> None:
 
 
 def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0) -> dict[str, float | int | str]:
-    """What `reconstruct` would choose for a scan, and about how many faces it would make, without making them.
+    """What `reconstruct` would choose for a scan, and about how many faces it would make.
 
     Among the values are what the mesh would take, cpu_seconds on one core and memory_bytes, and, on Linux and Windows, the
     free_memory_bytes there are now.
@@ -129,7 +128,10 @@ def rounded(value: float) -> int:
 
 
 def covered_area(ready: Cloud) -> float:
-    """About the area of the surface: the sum of the squared spacings of the points, each limited, because it may be a stray one."""
+    """About the area of the surface: the sum of the squared spacings of the points.
+
+    Each spacing is limited, because the point may be a stray one.
+    """
     return float(np.square(np.minimum(ready.local_spacing, RESOLUTION.max_spacings * ready.spacing)).sum())
 
 
@@ -150,25 +152,28 @@ def region_levels(ready: Cloud, config: ReconstructConfig) -> tuple[float, IntAr
 
 
 def mesh_step(ready: Cloud, size: float) -> float:
-    """Lattice step of the mesh in world units: a share of the region size, but so large that the number of faces suits that of the points.
+    """Lattice step of the mesh in world units: a share of the region size, unless that makes many faces.
 
-    Without this limit, a few sparse points that stand for most of the area would make the mesh large.
+    Without a limit that goes by the number of points, a few sparse points that stand for most of the area would make the mesh large.
     """
     most = min(RESOLUTION.faces_per_point * len(ready.points) + RESOLUTION.extra_faces, RESOLUTION.many_faces)
     return max(size * RESOLUTION.step, float(np.sqrt(RESOLUTION.faces_per_cell * covered_area(ready) / most)))
 
 
 def lattice_stride(level: IntArray, steps: float) -> IntArray:
-    """(N,) power of two: how many lattice steps apart the field is evaluated in the regions of each level (N,).
+    """(N,) how many lattice steps apart the field is evaluated in regions of each level (N,).
 
-    steps: the lattice step in finest region sizes. Evaluated are so many places a region as in the finest ones, and more where
-    --resolution asks for more.
+    The result is a power of two. steps: the lattice step in finest region sizes. Evaluated are so many places a region as in the finest
+    ones, and more where --resolution asks for more.
     """
     return np.asarray(2 ** np.floor(np.maximum(0, level - np.log2(max(1.0, steps / RESOLUTION.step)) + 1e-9)).astype(np.int64))
 
 
 def check_numbering(scan: Scan, ready: Cloud, size: float, step: float) -> None:
-    """Raises InputError where the scan spans more regions than a lattice can number: a wrong unit, or a stray point far away."""
+    """Raises InputError where the scan spans more regions than a lattice can number.
+
+    The cause is a wrong unit, or a stray point far away.
+    """
     extent = float(np.ptp(ready.points, axis=0).max())
     small = {name: length for name, length in (("region size", size), ("resolution", step)) if extent / length > HALF}
     if small:

@@ -1,1 +1,1 @@
-"""The zero surface of a field: a narrow band of lattice cells near the points, and marching cubes in it."""
+"""The zero surface of a field: a narrow band of lattice cells near the points, and marching cubes."""

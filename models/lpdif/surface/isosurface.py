@@ -1,4 +1,4 @@
-"""The mesh of a field: coarse-to-fine narrow band and marching cubes, tile by tile on one global integer lattice.
+"""The mesh of a field: narrow band and marching cubes, tile by tile on one global integer lattice.
 
 Letters: h lattice step, T cells of a tile along each axis. Lattice point (i, j, k) lies at h * (i, j, k). A vertex lies on one
 lattice edge, and tiles that share a plane of the lattice compute the same values there; welding by edge makes one mesh of them.
@@ -50,12 +50,12 @@ def extract(
     stride: int | IntArray = 1,
     tick: Callable[[int, int], None] | None = None,
 ) -> Surface:
-    """Zero surface of `field` within about `reach`, one or (N,), of the points (N, 3), on the lattice of step h.
+    """Zero surface of `field` near the points (N, 3), on the lattice of step h.
 
-    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. stride: one power of two or (N,):
-    around a point the field is evaluated on every so many-th lattice point and interpolated between. Tiles are computed in `threads`
-    threads and joined in their order, so the result does not depend on the number of threads. tick: called with the number of tiles that
-    are done, and of all.
+    reach: about how far from a point, one length or (N,). field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where
+    undefined. stride: one power of two or (N,): around a point the field is evaluated on every so many-th lattice point and interpolated
+    between. Tiles are computed in `threads` threads and joined in their order, so the result does not depend on the number of threads.
+    tick: called with the number of tiles that are done, and of all.
     """
     classes = seeds_by_reach(points, reach, stride, step, tile)
     further = influence_margin(classes, step)
@@ -99,7 +99,7 @@ def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float,
 
 
 def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: NDArray[np.bool_], field: Field) -> FloatArray:
-    """Vertices (V, 3) of marching cubes, moved along their lattice edges to where the field is zero, not its chord.
+    """Vertices (V, 3), moved along their lattice edges to where the field is zero and not its chord.
 
     values, exact (T+1, T+1, T+1): as in `Band`. field: the field at other places. All places are in lattice units. Where both ends of an edge
     are exact, one Newton step is made from the vertex, on the parabola through the field there and at the ends; it stays between the vertex

@@ -86,9 +86,9 @@ CASE_EDGES = np.array(["abcdefghijkl".index(letter) for word in CASES.split() fo
 
 
 def marching_cubes(values: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Vertices (V, 3) in lattice units and faces (F, 3) of the zero surface of values (X, Y, Z), negative inside, float64.
+    """Vertices (V, 3) in lattice units and faces (F, 3) of the zero surface of values (X, Y, Z).
 
-    Faces are counter-clockwise from outside. A value of zero counts as inside.
+    Values are float64 and negative inside. Faces are counter-clockwise from outside. A value of zero counts as inside.
     """
     if by_pymcubes is None:
         return by_numpy(values)
@@ -102,7 +102,10 @@ def library() -> str:
 
 
 def by_numpy(values: FloatArray) -> tuple[FloatArray, IntArray]:
-    """The same as PyMCubes, which goes from cell to cell, z fastest, and adds the triangles of each and its new vertices."""
+    """The same as PyMCubes, to the byte.
+
+    PyMCubes goes from cell to cell, z fastest, and adds the triangles of each and its new vertices.
+    """
     if min(values.shape) < 2:
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     inside = values <= 0
@@ -121,7 +124,10 @@ def by_numpy(values: FloatArray) -> tuple[FloatArray, IntArray]:
 
 
 def cut_edges(values: FloatArray, inside: BoolArray) -> tuple[FloatArray, IntArray]:
-    """Vertices (V, 3), and (3 X Y Z,) the number of each, by axis and first point of its lattice edge; undefined where an edge has none."""
+    """Vertices (V, 3), and (3 X Y Z,) the number of the vertex on each lattice edge.
+
+    Edges go by axis, then by their first point. The number is undefined where an edge has no vertex.
+    """
     step = strides(values.shape)
     begins, keys = [], []
     for axis in range(3):
@@ -155,7 +161,7 @@ def edge_ends(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[An
 
 
 def strides(shape: Sequence[int]) -> IntArray:
-    """(3,) difference of the numbers of neighbouring lattice points along each axis; the last axis counts fastest."""
+    """(3,) difference of the numbers of neighbouring lattice points along each axis, z fastest."""
     return np.array([shape[1] * shape[2], shape[2], 1])
 
 

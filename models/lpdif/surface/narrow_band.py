@@ -1,4 +1,4 @@
-"""The narrow band of a tile: the lattice points at which the field must be known, found from coarse to fine.
+"""The narrow band of a tile: lattice points where the field must be known, found from coarse to fine.
 
 Letters: h lattice step, T cells of a tile along each axis. Cells of stride S have an edge of S lattice steps.
 
@@ -21,10 +21,9 @@ Field = Callable[[FloatArray], Float32Array]
 
 
 class BandSettings(NamedTuple):
-    """How the narrow band is found. Distances of a surface from the corners of its cell are in edges of the cell."""
+    """How the narrow band is found. Bounds are distances of a surface from corners, in edges of a cell."""
 
-    first_stride: int = 2  # The search for the band starts at this stride, or at larger ones where the reach is long.
-    max_reach: float = 2.5  # The reach is at most so many edges of the cells that the search starts with.
+    max_reach: float = 2.5  # The search for the band starts with cells so large that the reach is at most so many of their edges.
     max_sampling: int = 8  # The field is evaluated on every 8th lattice point at least.
     nearest_bound: float = 0.87  # A surface in a cell is nearer to the nearest corner: sqrt(3) / 2.
     mean_bound: float = 0.95  # A surface in a cell is nearer to the corners on average.
@@ -57,7 +56,7 @@ def seeds_by_reach(points: FloatArray, reach: float | FloatArray, sampling: int 
     for k, mine in np.unique(np.stack([number, strides], 1), axis=0):
         chosen = (number == k) & (strides == mine)
         longest = float(each[number == k].max())
-        stride = BAND.first_stride
+        stride = 2
         while longest / (step * stride) > BAND.max_reach and stride < tile // 2:
             stride *= 2
         found.append(Seeds(points[chosen], longest, stride, min(int(mine), stride, BAND.max_sampling)))
@@ -106,7 +105,7 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
     may hold surface by the field at their corners. A lattice point is interpolated if it touches no cell of twice the edge near seeds with
     a smaller sampling stride.
     """
-    stride = max((seeds.stride for seeds in near), default=BAND.first_stride)
+    stride = max((seeds.stride for seeds in near), default=1)
     cells = np.zeros((tile // stride,) * 3, bool)
     values = np.full((tile + 1,) * 3, np.nan, np.float32)
     exact = np.zeros(values.shape, bool)
@@ -132,7 +131,10 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
 
 
 def cells_near(points: FloatArray, corner: IntArray, step: float, reach: float, tile: int, stride: int, margin: int = 0) -> BoolArray:
-    """Cells of `stride` lattice steps in the tile, and `margin` cells around it, within reach of a point (in whole cells)."""
+    """Cells of `stride` lattice steps in the tile that are within reach of a point, in whole cells.
+
+    margin: so many cells around the tile are added on each side.
+    """
     count = tile // stride + 2 * margin
     wide = int(np.ceil(reach / (step * stride)))
     home = np.floor(points / (step * stride)).astype(np.int64) - corner // stride + wide + margin
@@ -180,7 +182,7 @@ def marked_corners(cells: BoolArray) -> BoolArray:
 
 
 def may_hold_surface(values: Float32Array, edge: float) -> BoolArray:
-    """(n, n, n) cells that the zero surface may cross, by their corner values (n+1, n+1, n+1) and their edge.
+    """(n, n, n) cells that the zero surface may cross, by the values (n+1, n+1, n+1) at corners.
 
     Those are the cells in which the sign changes, and those whose values are so near zero that a surface can lie between the corners. Where
     some corners are unknown, the nearest may be among them, and the bound is wider. A cell without a known corner holds nothing.

@@ -1,12 +1,13 @@
 """A small scan made by code: a snail, so that the first command works anywhere.
 
 It has what tests a reconstruction: a smooth body, growth lines on the shell, the seam between the turns, thin stalks, and a sole
-with a sharp edge. Lengths are in millimetres; the figure is negative inside.
+with a sharp edge. Lengths are in millimetres; signed distances are negative inside.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,37 +15,36 @@ from numpy.typing import NDArray
 from lpdif.arrays import FloatArray, unit_rows
 from lpdif.types import Scan
 
-POINTS = 20_000
-NOISE = 0.08  # standard deviation of the positions, mm
-TILT = 0.05  # standard deviation of the normals, rad
 
-_LOW, _HIGH = np.array([-50.0, -24.0, -1.0]), np.array([56.0, 24.0, 62.0])  # the box around the figure
-_SKIN = 0.8  # points are drawn from a layer of this half-width around the surface, mm
-_STEP = 1e-3  # of the central differences, mm
+class DemoSettings(NamedTuple):
+    """How the demo scan samples the snail."""
 
-_SHELL_CENTER = np.array([-8.0, 0.0, 31.0])
-_GROWTH = 0.115  # the shell's radius shrinks by exp(-_GROWTH) a radian
-_MOUTH = math.radians(-62)  # where the shell's outermost turn ends, in the plane of the spiral
-_TURNS = 3
+    points: int = 20_000  # How many points it has by default.
+    noise: float = 0.08  # Standard deviation of the positions, in mm.
+    tilt: float = 0.05  # Standard deviation of the normals, in radians.
+
+
+DEMO = DemoSettings()
+_LOW, _HIGH = np.array([-50.0, -24.0, -1.0]), np.array([56.0, 24.0, 62.0])  # the box around the snail
 _CREAM, _BROWN = np.array([236.0, 205.0, 150.0]), np.array([139.0, 78.0, 40.0])
 _OLIVE, _DARK = np.array([150.0, 148.0, 96.0]), np.array([40.0, 34.0, 30.0])
 
 
-def make_demo_scan(points: int = POINTS, seed: int = 0) -> Scan:
-    """A scan of the snail: `points` positions with noise, normals with noise, colours; the same seed gives the same scan."""
+def make_demo_scan(points: int = DEMO.points, seed: int = 0) -> Scan:
+    """A scan of the snail: noisy positions and normals, colours. The same seed gives the same scan."""
     rng = np.random.default_rng(seed)
     surface = _draw_surface(points, rng)
     normals = unit_rows(_gradient(surface))
     colors = _colors(surface)
-    positions = surface + NOISE * rng.normal(size=surface.shape)
-    tilted = unit_rows(normals + TILT * rng.normal(size=normals.shape))
+    positions = surface + DEMO.noise * rng.normal(size=surface.shape)
+    tilted = unit_rows(normals + DEMO.tilt * rng.normal(size=normals.shape))
     return Scan(points=positions, normals=tilted, colors=colors, name="demo")
 
 
 def snail(x: FloatArray) -> FloatArray:
-    """(N,) nearly the signed distance of points (N, 3) to the snail, mm; exact at 0, negative inside."""
-    figure = _smooth_union(_body(x), _shell(x)[0], 1.2)
-    return np.maximum(figure, -x[:, 2])  # the sole is flat
+    """(N,) about the signed distance of points (N, 3) to the snail, in mm; exact at 0, negative inside."""
+    distance = _smooth_union(_body(x), _shell(x)[0], 1.2)
+    return np.maximum(distance, -x[:, 2])  # the sole is flat
 
 
 def _body(x: FloatArray) -> FloatArray:
@@ -62,13 +62,19 @@ def _body(x: FloatArray) -> FloatArray:
 
 
 def _shell(x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance (N,) to the shell, a tube along a logarithmic spiral, and the place (N,) along it, in radians from its mouth."""
-    local = x - _SHELL_CENTER
+    """Distance (N,) to the shell, and the place (N,) along it in radians from its mouth.
+
+    The shell is a tube along a logarithmic spiral.
+    """
+    center, turns = np.array([-8.0, 0.0, 31.0]), 3
+    growth = 0.115  # the tube shrinks by a factor of exp(-growth) for each radian
+    mouth = math.radians(-62)  # where the outermost turn ends, in the plane of the spiral
+    local = x - center
     radius = np.hypot(local[:, 0], local[:, 2])
     angle = np.arctan2(local[:, 2], local[:, 0])
     # Every turn passes once at this angle; the nearest turn counts.
-    along = np.mod(angle[:, None] - _MOUTH, 2 * math.pi) + 2 * math.pi * np.arange(_TURNS)
-    size = np.exp(-_GROWTH * along)
+    along = np.mod(angle[:, None] - mouth, 2 * math.pi) + 2 * math.pi * np.arange(turns)
+    size = np.exp(-growth * along)
     ridges = 1 + 0.04 * np.cos(26 * along)  # growth lines
     sideways = np.maximum(np.abs(local[:, 1:2]) - 8.5 * (1 - size), 0)  # inner turns stand out on both sides
     distance = np.hypot(radius[:, None] - 19.0 * size, 0.8 * sideways) - 10.4 * size * ridges
@@ -91,28 +97,31 @@ def _colors(surface: FloatArray) -> NDArray[np.uint8]:
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 
 
-def _draw_surface(points: int, rng: np.random.Generator) -> FloatArray:
-    """(points, 3) places on the snail, uniform by area: uniform in a thin layer around it, then moved onto it."""
+def _draw_surface(points: int, rng: np.random.Generator, layer: float = 0.8) -> FloatArray:
+    """(points, 3) places on the snail, uniform by area.
+
+    They are drawn from a layer of half-width `layer`, in mm, around the surface, and then moved onto it.
+    """
     found = np.empty((0, 3))
     while len(found) < points:
         x = rng.uniform(_LOW, _HIGH, (6 * points, 3))
         field = snail(x)
-        near = np.abs(field) < 2 * _SKIN
+        near = np.abs(field) < 2 * layer
         x, field = x[near], field[near]
         slope = _gradient(x)
-        near = np.abs(field) < _SKIN * np.linalg.norm(slope, axis=1)
+        near = np.abs(field) < layer * np.linalg.norm(slope, axis=1)
         x, field, slope = x[near], field[near], slope[near]
-        for _ in range(3):  # Newton's steps along the gradient
+        for _ in range(3):  # Newton steps along the gradient
             x = x - slope * (field / np.maximum(np.einsum("nd,nd->n", slope, slope), 1e-9))[:, None]
             field, slope = snail(x), _gradient(x)
         found = np.concatenate([found, x[np.abs(field) < 1e-3]])
     return found[:points]
 
 
-def _gradient(x: FloatArray) -> FloatArray:
-    """(N, 3) gradient of the snail's field by central differences."""
-    shifts = _STEP * np.eye(3)
-    return np.stack([(snail(x + shift) - snail(x - shift)) / (2 * _STEP) for shift in shifts], axis=1)
+def _gradient(x: FloatArray, step: float = 1e-3) -> FloatArray:
+    """(N, 3) gradient of the snail's field by central differences over `step`, in mm."""
+    shifts = step * np.eye(3)
+    return np.stack([(snail(x + shift) - snail(x - shift)) / (2 * step) for shift in shifts], axis=1)
 
 
 def _smooth_union(a: FloatArray, b: FloatArray, width: float) -> FloatArray:

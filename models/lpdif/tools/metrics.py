@@ -1,7 +1,7 @@
 """How far a mesh is from the true surface.
 
-Letters: A the mesh judged, T the true mesh, n samples a side. Distances go from samples of one surface to the nearest point of
-the other *surface* (not to samples of it): a Chamfer distance between two point samplings measures the sampling.
+Letters: A the mesh that is judged, T the true mesh, n samples of each. Distances go from samples of one surface to the nearest point of
+the other *surface*, not to samples of it: a Chamfer distance between two samplings would measure the sampling.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from lpdif.geometry import Surface, face_normals, surface_points
 from lpdif.mesh_queries import closest_points
 from lpdif.types import Mesh
 
-SAMPLES = 100_000  # a side
-F_SCORE_SHARE = 1e-3  # F-score threshold, as a share of the true mesh's longest side
+SAMPLES_OF_EACH = 100_000  # How many points are sampled from each of the two meshes.
+F_SCORE_SHARE = 1e-3  # The threshold of the F-score, as a share of the longest side of the true mesh's bounding box.
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Figures:
     f_score             harmonic mean of precision and recall
     threshold           F-score threshold: a thousandth of `longest_side`
     longest_side        longest side of T's bounding box
-    samples             samples a side
+    samples             samples of each mesh
     """
 
     accuracy: float
@@ -52,16 +52,16 @@ class Figures:
     samples: int
 
 
-def evaluate(mesh: Mesh, truth: Mesh, samples: int = SAMPLES, seed: int = 0) -> Figures:
-    """Figures of `mesh` against `truth`, from `samples` area-uniform points a side; the same seed gives the same figures.
+def evaluate(mesh: Mesh, truth: Mesh, samples: int = SAMPLES_OF_EACH, seed: int = 0) -> Figures:
+    """Figures of `mesh` against `truth`, from `samples` area-uniform points of each.
 
-    Raises InputError if either has no faces, no area, or coordinates that are not finite.
+    The same seed gives the same figures. Raises InputError if either has no faces, no area, or coordinates that are not finite.
     """
     rng = np.random.default_rng(seed)
     for name, surface in (("mesh", mesh), ("true mesh", truth)):
         _check(name, surface)
     center, side = _frame(truth.vertices)
-    # Both go into the unit cube around the true mesh: geographic coordinates would cost digits.
+    # Both are moved into the unit cube around the true mesh: digits would be lost with geographic coordinates.
     a, t = ((m.vertices - center) / side for m in (mesh, truth))
     a_points, a_normals = _samples("mesh", a, mesh.faces, samples, rng)
     t_points, t_normals = _samples("true mesh", t, truth.faces, samples, rng)

@@ -1,4 +1,4 @@
-"""Pictures of meshes: one ray a pixel, lit from the camera; enough to see seams, holes and noise without a graphics card."""
+"""Pictures of meshes by one ray for each pixel: enough to see seams, holes and noise, without a GPU."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 BACKGROUND = np.array([255.0, 255.0, 255.0])
 FRONT = np.array([188.0, 200.0, 214.0])
-BACK = np.array([226.0, 150.0, 110.0])  # the inside shows in another colour: holes and flipped faces are seen at once
+BACK = np.array([226.0, 150.0, 110.0])  # another colour than the front, so that holes and flipped faces show
 INK = np.array([40.0, 70.0, 120.0])
 
 
 def view_axes(azimuth: float, elevation: float) -> FloatArray:
-    """(3, 3) rows right, up and towards the camera, for angles in degrees around the z axis and above the horizon."""
+    """(3, 3) rows right, up and towards the camera.
+
+    azimuth, elevation: angles in degrees around the z axis and above the horizon.
+    """
     a, e = np.radians([azimuth, elevation])
     back = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
     right = np.array([-np.sin(a), np.cos(a), 0.0])
@@ -43,7 +46,10 @@ def draw_mesh(
     pixels: int,
     colors: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """(pixels, pixels, 3) picture of a mesh by parallel rays; colors (F, 3) of its faces, else FRONT and BACK by side."""
+    """(pixels, pixels, 3) picture of a mesh by parallel rays.
+
+    center, half: middle and half-width of the view. colors (F, 3): of the faces, else FRONT; the inside shows BACK.
+    """
     axis = (np.arange(pixels) + 0.5) / pixels * 2 - 1
     u, v = np.meshgrid(axis * half, -axis * half)
     depth = float(np.abs((vertices - center) @ axes[2]).max(initial=1.0)) + half
@@ -65,7 +71,10 @@ def draw_mesh(
 def draw_points(
     points: FloatArray, axes: FloatArray, center: FloatArray, half: float, pixels: int, colors: NDArray[np.uint8] | None = None
 ) -> NDArray[np.uint8]:
-    """(pixels, pixels, 3) picture of points (N, 3), the nearer in front; colors (N, 3), else INK, paler with distance."""
+    """(pixels, pixels, 3) picture of points (N, 3), the nearer in front.
+
+    center, half: middle and half-width of the view. colors (N, 3): else INK, paler with distance.
+    """
     seen = (points - center) @ axes.T
     at = np.floor((np.stack([seen[:, 0], -seen[:, 1]], 1) / half + 1) * 0.5 * pixels).astype(np.int64)
     inside = np.all((at >= 0) & (at < pixels), axis=1)
@@ -79,7 +88,7 @@ def draw_points(
 
 
 def sheet(rows: list[tuple[str, list[NDArray[np.uint8]]]], margin: int = 190) -> Image:
-    """Pictures of equal size in rows, the row's words to their left."""
+    """One picture of pictures of equal size in rows, with the words of each row to their left."""
     from PIL import Image, ImageDraw
 
     pixels = rows[0][1][0].shape[0]
