@@ -61,12 +61,12 @@ import lpdif, lpdif.io.sandbox as child
 from lpdif.io.source import Source
 begin = child.subprocess.Popen
 def begun(words, **more):
-    process = begin([*words[:2], "import time; time.sleep(60)"], **more)
+    process = begin([*words[:3], "import time; time.sleep(60)"], **more)
     print(process.pid, file=sys.stderr, flush=True)
     return process
 def load_scan(path):
     child.subprocess.Popen = begun
-    child._received = lambda stream: at_work() or stream.read()
+    child._receive = lambda stream: at_work() or stream.read()
     child.arrays_from_child(Source("stdin", b"data"), "las", 10)
 vars(lpdif).update(load_scan=load_scan)
 """
