@@ -1,4 +1,4 @@
-"""`lpdif evaluate`: a mesh against the truth."""
+"""`lpdif evaluate`: measures a mesh against the true one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def evaluate(
 
 
 def _surface(path: Path) -> lpdif.Mesh:
-    """The mesh in a file."""
+    """The mesh in a file. Raises InputError where it has no faces."""
     scan = lpdif.load_scan(path)
     if scan.faces is None or len(scan.faces) == 0:
         raise InputError(f"{path}: points without faces", f"make a mesh of them first: lpdif reconstruct {path}")

@@ -1,7 +1,8 @@
-"""Settings: flag > LPDIF_* variable > lpdif.toml > default. The names are those of lpdif.config, in all three places.
+"""Reads settings: a flag counts before an LPDIF_* variable, that before lpdif.toml, and that before the default.
 
 `[fit] patterns = 8` in the file is `LPDIF_FIT_PATTERNS=8` in the environment and, where there is one, the flag `--patterns 8`.
-Keys of no stage stand at the top of the file: workspace, device, threads, and seed, which counts for every stage that has none.
+The names are those of `lpdif.config`. Keys without a stage are at the top of the file: workspace, device, threads, and seed, which counts
+for every stage that has none of its own.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ _STAGES: dict[str, type] = {
     "cluster": stages.ClusterConfig,
     "reconstruct": stages.ReconstructConfig,
 }
-_NOT_SETTINGS = {"fit.resume"}  # acts of one run, given by a flag alone
+_NOT_SETTINGS = {"fit.resume"}  # given by a flag alone
 
-# how the one setting that is a place is written
+# the hint for the setting sensor
 THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or under [reconstruct] in lpdif.toml: sensor = [0, 0, 1.5]"
 
 Value = object
@@ -48,7 +49,7 @@ _Fail = Callable[[str, str], LpdifError]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run goes by: the config, the seed and model chosen for it, and where each value that is no default came from."""
+    """The settings of a run: its config, seed and model, and for each value that is no default where it comes from."""
 
     config: stages.Config
     seed: int
@@ -62,9 +63,9 @@ def resolve(
     config_file: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings of a run of `stage` (None: a command that is no stage). `flags` maps dotted keys to what was typed; None
-    stands for "not given".
+    """The settings of a run of `stage`; None for a command that is no stage.
 
+    flags: the text given for each dotted key, or None; environment: the variables, by default those of the process.
     Raises UsageError for a bad flag, ModelError for a bad file or variable.
     """
     environment = os.environ if environment is None else environment
@@ -74,7 +75,7 @@ def resolve(
     for source in (_from_file(config_file, environment, keys), _from_environment(environment, keys), _from_flags(flags, keys)):
         for key, (value, where) in source.items():
             values[key], origins[key] = value, where
-            if key == "seed":  # the common seed of a stronger source outweighs the stage's own seed of a weaker one
+            if key == "seed":  # it replaces the seeds of stages that come from weaker sources
                 for other in [k for k in values if k.endswith(".seed") and k not in source]:
                     del values[other], origins[other]
     for key, where in origins.items():
@@ -83,7 +84,7 @@ def resolve(
 
 
 def describe_keys(stage: str) -> str:
-    """The keys of a stage with their defaults, wrapped, for the end of its --help."""
+    """The keys of a stage with their defaults, for the end of its --help."""
     pairs = [
         f"{field.name} {_show(field.default)}" for field in dataclasses.fields(_STAGES[stage]) if f"{stage}.{field.name}" not in _NOT_SETTINGS
     ]
@@ -98,20 +99,20 @@ def describe_keys(stage: str) -> str:
 
 
 def workspace_words(place: Path) -> tuple[str, ...]:
-    """What to add to a suggested command so that it finds a workspace."""
+    """The options that a suggested command needs for this workspace."""
     return () if place == Path(stages.Config.workspace) else ("--workspace", str(place))
 
 
 def same_place(settings: Settings, config_file: Path | None = None) -> tuple[str, ...]:
-    """What to add to a suggested command so that it finds the workspace of this run, and the settings file that was named."""
+    """The options that a suggested command needs for the workspace and the settings file of this run."""
     place = Path(settings.config.workspace)
-    named = settings.origins.get("workspace") == "--workspace"  # that of a settings file may be another one, were it not named again
+    named = settings.origins.get("workspace") == "--workspace"  # a settings file may name another one
     where = ("--workspace", str(place)) if named else workspace_words(place)
     return (*where, *given("--config", config_file))
 
 
 def given(flag: str, value: Value) -> tuple[str, ...]:
-    """A flag of this run, if it was given, for a suggested command."""
+    """A flag for a suggested command, where it was given in this run."""
     return () if value is None else (flag, str(value))
 
 
@@ -181,7 +182,7 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
 
 
 def settings_text(data: bytes, path: Path) -> str:
-    """The text of a settings file; a byte order mark, which editors on Windows write, is dropped. Raises ModelError for UTF-16 and UTF-32."""
+    """The text of a settings file without a byte order mark, as editors on Windows write. Raises ModelError for UTF-16 and UTF-32."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
         raise ModelError(f"{path}: saved as UTF-16 or UTF-32, TOML is UTF-8", "save it again, with the encoding UTF-8")
     return data.decode("utf-8-sig")
@@ -194,7 +195,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def _read(value: Value, kind: type, key: str, where: str, fail: _Fail) -> Value:
-    """`value` (text, or what TOML made of it) as `kind`. `where` names its place in errors made by `fail`."""
+    """A value (text, or a value of TOML) as `kind`. where: names its place in errors, which `fail` makes."""
     name = key.rpartition(".")[2]
     if key == "device":
         if not isinstance(value, str):
@@ -251,7 +252,7 @@ def _read_switch(value: Value, where: str, fail: _Fail) -> bool:
 
 
 def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, fail: _Fail) -> tuple[Value, ...]:
-    """A tuple of whole numbers of any length (K, ...) or of as many coordinates as `kinds` has."""
+    """A tuple of any number of whole numbers (kinds: int, ...), or of as many coordinates as there are kinds."""
     parts = re.split(r"[,\s]+", value.strip(", ")) if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
         raise fail(f"{where}: {shown(value)} is not a list of numbers", "write them with commas")
@@ -272,7 +273,7 @@ def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, f
 
 
 def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[str, str]) -> Settings:
-    """Values over defaults."""
+    """The settings made of these values, and of defaults for the others."""
     tables: dict[str, typing.Any] = {}
     for name, kind in _STAGES.items():
         own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(name + ".")}
@@ -295,12 +296,12 @@ def shown(value: Value) -> str:
     """A value for a message; text in quotes."""
     try:
         return excerpt(repr(value))
-    except ValueError:  # Python writes no number of more than 4300 digits
+    except ValueError:  # Python does not write numbers of more than 4300 digits
         return "a number of thousands of digits"
 
 
 def _show(value: Value) -> str:
-    """A default as it would be written in the file."""
+    """A default as it is written in a settings file."""
     if value is None:
         return "auto"
     if isinstance(value, bool):
