@@ -1,4 +1,7 @@
-"""Reconstructs several scans into a folder of meshes: a bad scan does not stop the others, and meshes that are up to date are kept."""
+"""Reconstructs several scans into a folder of meshes.
+
+A bad scan does not stop the others, and meshes that are up to date are kept.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from typing import TYPE_CHECKING
 import lpdif
 from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
 from lpdif.text import counted
-from lpdif_cli.console import Console, command_line, duration, table
+from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
 from lpdif_cli.records import RECORD_NAME, Recipe, Record, stamp
+from lpdif_cli.wording import command_line, duration, table
 
 if TYPE_CHECKING:
     from lpdif.io.folders import Skipped
@@ -56,10 +60,10 @@ def reconstruct_many(
     overwrite: bool,
     dry_run: bool,
 ) -> None:
-    """Reconstructs every scan that `arguments` mean into the folder `output`, and writes failed.jsonl and made.json there.
+    """Reconstructs every scan that `arguments` mean into the folder `output`.
 
-    A mesh that exists is kept; where it was not made from the same scan by the same recipe, its scan counts as failed. Raises BatchError
-    where a scan failed.
+    Writes failed.jsonl and made.json there. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its scan
+    counts as failed. Raises BatchError where a scan failed.
     """
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
@@ -142,9 +146,10 @@ def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
 
 
 def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
-    """The mesh file of each scan. Where two scans would have the same, its name keeps the ending of the scan: a.ply, a.obj.ply.
+    """The mesh file of each scan.
 
-    Raises UsageError where two scans have the same even so.
+    Where two scans would have the same, its name keeps the ending of the scan: a.ply, a.obj.ply. Raises UsageError where two scans have the
+    same even so.
     """
     stems = [source.below.with_suffix("") for source in sources]
     jobs: dict[Path, Path] = {}
@@ -200,7 +205,10 @@ def attempt(
 
 
 def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped: Sequence[Skipped] = ()) -> None:
-    """Prints the table and the result, with the files that were skipped. Raises BatchError where a scan failed."""
+    """Prints the table and the result, with the files that were skipped.
+
+    Raises BatchError where a scan failed.
+    """
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     for line in table([["scan", "state", "faces", "time"], *(row(outcome) for outcome in outcomes)], right=[2, 3]):
         console.say(line)

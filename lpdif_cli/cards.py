@@ -1,4 +1,7 @@
-"""Reads the headers of files that lpdif has written: their kind and card, and how far a fit has come. Loads neither torch nor tensors."""
+"""Reads the headers of files that lpdif has written: their kind and card, and how far a fit has come.
+
+Loads neither torch nor tensors.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ class FitState:
 
 
 def read_card(path: Path, within: Path | None = None) -> FileHeader:
-    """The header of a file of lpdif. Raises ModelError where it is damaged, of another program, or outside of `within`."""
+    """The header of a file of lpdif.
+
+    Raises ModelError where it is damaged, of another program, or outside of `within`.
+    """
     try:
         return read_header(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
     except FileNotFoundError:
@@ -35,7 +41,10 @@ def read_card(path: Path, within: Path | None = None) -> FileHeader:
 
 
 def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:
-    """How far the fit of this snapshot has come. Raises ModelError where it is missing, damaged, or outside of `within`."""
+    """How far the fit of this snapshot has come.
+
+    Raises ModelError where it is missing, damaged, or outside of `within`.
+    """
     if not snapshot.exists():
         raise ModelError(f"{snapshot}: nothing to resume", "start without --resume")
     hint = "it is damaged; start anew: lpdif fit --overwrite"

@@ -14,9 +14,10 @@ from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.cards import read_fit_state, resume_words
-from lpdif_cli.console import Console, duration, figure, table
+from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import resolve, same_place
+from lpdif_cli.wording import duration, figure, table
 
 
 def cluster(

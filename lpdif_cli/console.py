@@ -1,15 +1,16 @@
-"""All output: the result on stdout, everything else on stderr; colour and progress bars on terminals alone."""
+"""All output: the result on stdout, everything else on stderr.
+
+Colour and progress bars are for terminals alone.
+"""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
-import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from lpdif.errors import UsageError
 from lpdif.storage.strict_json import dump
 from lpdif.text import printable
 from lpdif_cli.interrupts import Interrupts
+from lpdif_cli.wording import command_line, duration, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -125,7 +127,10 @@ class Console:
         self._line(text, "warning: ", "yellow")
 
     def failure(self, message: str, hint: str, code: int) -> None:
-        """Writes an error with its hint; with --json also as a document on stdout, unless the result has been printed."""
+        """Writes an error with its hint.
+
+        With --json also writes it as a document on stdout, unless the result has been printed.
+        """
         self.stop_bar()
         self._line(message, "error: ", "bold red")
         if hint:
@@ -146,7 +151,10 @@ class Console:
             self.err.writelines(printable(line) + "\n" for line in lines)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Shows the progress that library calls report: on a terminal as a bar, elsewhere as lines now and then, with the time left."""
+        """Shows the progress that library calls report, with the time left.
+
+        On a terminal it is a bar, elsewhere lines now and then.
+        """
         now = time.monotonic()
         work = self._work.get(what)
         if work is None or done < work.done:  # the same work has begun again
@@ -265,44 +273,3 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if self.console.verbose:
             self.console.say(record.getMessage())
-
-
-def one_line(text: str) -> str:
-    """A text, which may hold names of files, on one line and without control characters."""
-    lines = text.splitlines()
-    joined = text if len(lines) < 2 else " ".join(line.strip() for line in lines if line.strip())
-    return printable(joined)
-
-
-def command_line(*words: str) -> str:
-    """An lpdif command, ready to paste into a shell."""
-    return shlex.join(["lpdif", *words])
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a duration: "5.0 s", "2 min 5 s", "3 h 20 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def figure(value: float, digits: int) -> str:
-    """A number with so many decimal places; "-" where it is not finite."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
-
-
-def size(count: float) -> str:
-    """A number of bytes in a fitting unit: "5.0 MB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of text as lines with aligned columns; those in `right` are aligned to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    cells = [[c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows]
-    return ["  ".join(row).rstrip() for row in cells]

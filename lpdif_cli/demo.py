@@ -10,8 +10,9 @@ import typer
 import lpdif
 from lpdif.errors import UsageError
 from lpdif_cli import options
-from lpdif_cli.console import Console, duration, size
+from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve
+from lpdif_cli.wording import duration, size
 
 DEFAULT = Path("demo-scan.ply")
 

@@ -19,8 +19,9 @@ import lpdif
 from lpdif.errors import LpdifError, ResourceError
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.console import Console, size, table
+from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve
+from lpdif_cli.wording import size, table
 
 # each package and the module in it
 NEEDED = {
@@ -172,7 +173,10 @@ def bundled_model() -> str:
 
 
 def writable(what: str, folder: Path) -> Finding:
-    """Whether files can be written in a folder, or the nearest one above it that exists, and whether there is room."""
+    """Whether files can be written in a folder, and whether there is room.
+
+    A folder that does not exist stands for the nearest one above it.
+    """
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=there):

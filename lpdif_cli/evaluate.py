@@ -11,8 +11,9 @@ import typer
 import lpdif
 from lpdif.errors import InputError
 from lpdif_cli import options
-from lpdif_cli.console import Console, table
+from lpdif_cli.console import Console
 from lpdif_cli.settings import resolve
+from lpdif_cli.wording import table
 
 MEANINGS = {
     "cd": "mean of accuracy and completeness",

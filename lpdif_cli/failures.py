@@ -16,7 +16,7 @@ import typer
 
 from lpdif.errors import DISK_FULL, InputError, LpdifError, ResourceError, UsageError
 from lpdif.storage.atomic_write import FILE_SIZE_HINT, file_size_limit
-from lpdif_cli.settings import THREE_NUMBERS
+from lpdif_cli.setting_values import THREE_NUMBERS
 
 # the hint where memory runs out, by command
 NO_MEMORY_HINTS = {

@@ -12,9 +12,10 @@ from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.cards import read_fit_state
-from lpdif_cli.console import Console, command_line, duration, figure, table
+from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import given, resolve, same_place
+from lpdif_cli.wording import command_line, duration, figure, table
 
 STOPPING = "stopping after this step, with a snapshot; press Ctrl-C again to stop at once"
 
@@ -132,7 +133,7 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
 
 
 def warn_about_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:
-    """Warns where the codes of the snapshot are grouped into another number of patterns than was asked for."""
+    """Warns where the snapshot has another number of patterns than was asked for."""
     state = read_fit_state(place.snapshot, place.root)
     if state.grouped and state.patterns != wanted:
         anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *console.where)

@@ -39,7 +39,10 @@ def _write(command: Command | Group, ctx: Any, formatter: Any) -> None:
 
 
 def fitted(text: str, width: int) -> str:
-    """The text with no line longer than `width`, except for longer words. A paragraph with longer lines is wrapped as one."""
+    """The text with no line longer than `width`, except for longer words.
+
+    A paragraph with longer lines is wrapped as one.
+    """
     paragraphs = text.split("\n\n")
     for n, paragraph in enumerate(paragraphs):
         lines = paragraph.splitlines()

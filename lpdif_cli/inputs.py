@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A scan to read, and its path below the folder that was named; its bare name where the scan itself was named."""
+    """A scan to read, and its path below the folder that was named.
+
+    That is its bare name where the scan itself was named.
+    """
 
     path: Path
     below: Path

@@ -14,8 +14,9 @@ from lpdif.storage.run_log import read_metrics
 from lpdif.text import counted, excerpt
 from lpdif_cli import options
 from lpdif_cli.cards import FitState, read_card, read_fit_state, resume_words
-from lpdif_cli.console import Console, command_line, size, table
+from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve, workspace_words
+from lpdif_cli.wording import command_line, size, table
 
 LONGEST_FACT = 200  # letters
 
@@ -67,7 +68,10 @@ def look(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
 
 
 def workspace_of(path: Path) -> Path | None:
-    """The workspace to which a file belongs that is its manifest or its gallery of patterns; None for other files."""
+    """The workspace of a file that is its manifest or its gallery of patterns.
+
+    None for other files.
+    """
     for root in (path.absolute().parent, path.absolute().parent.parent):
         place = lpdif.Workspace(root)
         known = any(file.exists() for file in (place.manifest, place.snapshot, place.model))
@@ -125,7 +129,10 @@ def shape(scan: lpdif.Scan) -> Facts:
 
 
 def tensors(path: Path, within: Path | None = None) -> tuple[Facts, list[str]]:
-    """The facts of a safetensors file of lpdif, from its header. within: the folder in which it has to lie."""
+    """The facts of a safetensors file of lpdif, from its header.
+
+    within: the folder in which it has to lie.
+    """
     head = read_card(path, within)
     kind = head.kind.removeprefix("lpdif-")
     facts: Facts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}

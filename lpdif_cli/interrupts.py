@@ -40,7 +40,10 @@ class Interrupts:
         return f"stopped by {signal.Signals(self.caught or signal.SIGINT).name}"
 
     def watch(self) -> None:
-        """From now on signals end the process, except those that are ignored, as under nohup. Call it in the main thread, once a process."""
+        """From now on signals end the process, except those that are ignored, as under nohup.
+
+        Call it in the main thread, once a process.
+        """
         handle_signals(NUMBERS, self._heard)
 
     def over(self) -> None:

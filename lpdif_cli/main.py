@@ -65,7 +65,10 @@ class _ReaderGone(Exception):
 
 
 def check_here() -> None:
-    """Raises UsageError where the current folder has been removed: relative paths lead nowhere then, and torch does not load."""
+    """Raises UsageError where the current folder has been removed.
+
+    Relative paths lead nowhere then, and torch does not load.
+    """
     try:
         Path.cwd()
     except FileNotFoundError:

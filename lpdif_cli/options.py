@@ -1,4 +1,7 @@
-"""The options that several commands share. Their values are text, which settings.py reads, so that errors have one wording."""
+"""The options that several commands share.
+
+Their values are text, which settings.py reads, so that errors have one wording.
+"""
 
 from __future__ import annotations
 

@@ -14,9 +14,10 @@ from lpdif.storage.lock import check_not_locked
 from lpdif.storage.workspace import Shard
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.console import Console, duration
+from lpdif_cli.console import Console
 from lpdif_cli.inputs import as_rows, expand
 from lpdif_cli.settings import resolve, same_place
+from lpdif_cli.wording import duration
 
 
 def preprocess(
@@ -75,9 +76,9 @@ def preprocess(
 
 
 def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> None:
-    """Raises UsageError where samples of scans that are not among `paths` would be dropped, and BusyError where another run is at work.
+    """Raises UsageError where samples of scans that are not among `paths` would be dropped.
 
-    Where the manifest is damaged, it warns: the manifest is made anew.
+    Raises BusyError where another run is at work. Where the manifest is damaged, it warns: the manifest is made anew.
     """
     check_not_locked(place.root)
     if not place.manifest.exists():

@@ -18,12 +18,13 @@ from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
-from lpdif_cli.console import Console, duration, size
+from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
 from lpdif_cli.outputs import check_mesh_output
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings, resolve, same_place
+from lpdif_cli.wording import duration, size
 
 BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
 STREAM = "-"
@@ -119,7 +120,10 @@ class Work:
         )
 
     def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
-        """The expected size and cost of a reconstruction. Raises the errors that it would raise before it begins."""
+        """The expected size and cost of a reconstruction.
+
+        Raises the errors that it would raise before it begins.
+        """
         self.check(scan)
         lpdif.load_model(self.model_path)
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
@@ -137,7 +141,10 @@ class Work:
 
     @functools.cached_property
     def model_path(self) -> Path | None:
-        """The model file to use; None for the bundled one. The model of the workspace comes first, with a message."""
+        """The model file to use; None for the bundled one.
+
+        The model of the workspace comes first, with a message.
+        """
         if self.settings.model == BUNDLED:
             return None
         if self.settings.model is not None:
@@ -208,7 +215,10 @@ def report_open_loops(made: lpdif.Reconstruction, console: Console) -> None:
 
 
 def output_path(source: Path | None, output: str | None) -> Path | None:
-    """The file of the mesh; None for stdout. Without -o it is beside the scan; in a folder it has the name of the scan."""
+    """The file of the mesh; None for stdout.
+
+    Without -o it is beside the scan; in a folder it has the name of the scan.
+    """
     if output == STREAM:
         return None
     if output is not None:

@@ -1,4 +1,7 @@
-"""Records what the meshes in a folder were made from, in a small file beside them: a later run keeps those that are up to date."""
+"""Records what the meshes in a folder were made from, in a small file beside them.
+
+A later run keeps those that are up to date.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,20 @@ RECORD_ROW: Shape = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a mesh depends on besides its scan: the settings as JSON has them, and the digest of the model file."""
+    """What a mesh depends on besides its scan.
+
+    That is the settings, as JSON has them, and the digest of the model file.
+    """
 
     settings: dict[str, Any]
     model: str
 
 
 def recipe(settings: ReconstructConfig, model: Path) -> Recipe:
-    """The recipe of a run. A model file that cannot be read has an empty digest: loading it gives the reason."""
+    """The recipe of a run.
+
+    A model file that cannot be read has an empty digest: loading it gives the reason.
+    """
     return Recipe(json.loads(json.dumps(asdict(settings))), known_content(model))
 
 

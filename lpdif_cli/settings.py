@@ -1,8 +1,8 @@
-"""Reads settings: a flag counts before an LPDIF_* variable, that before lpdif.toml, and that before the default.
+"""Reads settings from flags, LPDIF_* variables and lpdif.toml.
 
-`[fit] patterns = 8` in the file is `LPDIF_FIT_PATTERNS=8` in the environment and, where there is one, the flag `--patterns 8`.
-The names are those of `lpdif.config`. Keys without a stage are at the top of the file: workspace, device, threads, and seed, which counts
-for every stage that has none of its own.
+A flag counts before a variable, that before the file, and that before the default. `[fit] patterns = 8` in the file is `LPDIF_FIT_PATTERNS=8`
+in the environment and, where there is one, the flag `--patterns 8`. The names are those of `lpdif.config`. Keys without a stage are at the top
+of the file: workspace, device, threads, and seed, which counts for every stage that has none of its own.
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ import codecs
 import dataclasses
 import difflib
 import logging
-import math
 import os
-import re
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lpdif import config as stages
-from lpdif.config import LIMITS, MOST_COUNT, limits
-from lpdif.device import check_device_name
-from lpdif.errors import LpdifError, ModelError, UsageError
+from lpdif.errors import ModelError, UsageError
 from lpdif.storage.safe_open import read_regular
 from lpdif.storage.strict_json import check_depth
 from lpdif.text import excerpt
+from lpdif_cli.setting_values import Value, read_value
 
 log = logging.getLogger("lpdif")
 
@@ -40,16 +37,13 @@ _STAGES: dict[str, type] = {
 }
 _NOT_SETTINGS = {"fit.resume"}  # given by a flag alone
 
-# the hint for the setting sensor
-THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or under [reconstruct] in lpdif.toml: sensor = [0, 0, 1.5]"
-
-Value = object
-_Fail = Callable[[str, str], LpdifError]
-
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a run: its config, seed and model, and for each value that is no default where it comes from."""
+    """The settings of a run: its config, seed and model.
+
+    origins: where each value that is no default comes from.
+    """
 
     config: stages.Config
     seed: int
@@ -131,7 +125,7 @@ def _from_flags(flags: Mapping[str, Value], keys: Mapping[str, type]) -> dict[st
     for key, value in flags.items():
         if value is not None:
             flag = "--" + key.rpartition(".")[2].replace("_", "-")
-            found[key] = (_read(value, keys[key], key, flag, UsageError), flag)
+            found[key] = (read_value(value, keys[key], key, flag, UsageError), flag)
     return found
 
 
@@ -143,7 +137,7 @@ def _from_environment(environment: Mapping[str, str], keys: Mapping[str, type]) 
             continue
         if name not in names:
             raise ModelError(f"environment: unknown variable {excerpt(name)}", _nearest(name, [*names, "LPDIF_CONFIG"]))
-        found[names[name]] = (_read(text, keys[names[name]], names[name], name, ModelError), name)
+        found[names[name]] = (read_value(text, keys[names[name]], names[name], name, ModelError), name)
     return found
 
 
@@ -177,12 +171,15 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
                 siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == stage]
                 place = f" in [{stage}]" if stage else ""
                 raise ModelError(f"{path}: unknown key '{excerpt(last)}'{place}", _nearest(last, siblings))
-            found[key] = (_read(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
+            found[key] = (read_value(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
     return found
 
 
 def settings_text(data: bytes, path: Path) -> str:
-    """The text of a settings file without a byte order mark, as editors on Windows write. Raises ModelError for UTF-16 and UTF-32."""
+    """The text of a settings file without a byte order mark, as editors on Windows write.
+
+    Raises ModelError for UTF-16 and UTF-32.
+    """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
         raise ModelError(f"{path}: saved as UTF-16 or UTF-32, TOML is UTF-8", "save it again, with the encoding UTF-8")
     return data.decode("utf-8-sig")
@@ -192,84 +189,6 @@ def _nearest(name: str, known: list[str]) -> str:
     """The hint for a misspelt name."""
     close = difflib.get_close_matches(name, known, 1, 0.6)
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(sorted(known))
-
-
-def _read(value: Value, kind: type, key: str, where: str, fail: _Fail) -> Value:
-    """A value (text, or a value of TOML) as `kind`. where: names its place in errors, which `fail` makes."""
-    name = key.rpartition(".")[2]
-    if key == "device":
-        if not isinstance(value, str):
-            raise fail(f"{where}: {shown(value)} is not a device", "use auto, cpu, cuda or cuda:N")
-        try:
-            check_device_name(value, where)
-        except UsageError as error:
-            raise fail(error.message, error.hint) from None
-        return value
-    arguments = typing.get_args(kind)
-    if type(None) in arguments:
-        if value == "auto":
-            return None
-        kind = arguments[0]
-        arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is tuple:
-        return _read_list(value, arguments, name, where, fail)
-    if kind is bool:
-        return _read_switch(value, where, fail)
-    if kind is str:
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise fail(f"{where}: {shown(value)} is not text", 'write it in quotes: "..."')
-        return value
-    return _read_number(value, kind, name, where, fail)
-
-
-def _read_number(value: Value, kind: type, name: str, where: str, fail: _Fail) -> float | int:
-    what = "a whole number" if kind is int else "a number"
-    auto = " or auto" if name in {"resolution", "region_size", "max_distance", "faces"} else ""
-    number: float | int
-    try:
-        if isinstance(value, bool) or not isinstance(value, (str, int, float) if kind is float else (str, int)):
-            raise ValueError
-        number = int(value) if kind is int else float(value)
-    except ValueError:
-        raise fail(f"{where}: {shown(value)} is not {what}", f"write {what}{auto}") from None
-    except OverflowError:
-        number = math.inf
-    low, high = limits(name, kind is int)
-    positive = kind is float and name not in LIMITS
-    if not (low <= number <= high and number != math.inf) or (positive and number == 0):
-        unlimited = high in (math.inf, MOST_COUNT)
-        bound = "above 0" if positive else f"at least {low:g}" if unlimited else f"from {low:g} to {high:g}"
-        raise fail(f"{where}: {excerpt(value) if isinstance(value, str) else shown(value)} is out of range", f"write {what} {bound}{auto}")
-    return number
-
-
-def _read_switch(value: Value, where: str, fail: _Fail) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
-        return value.lower() in {"1", "true", "yes", "on"}
-    raise fail(f"{where}: {shown(value)} is neither true nor false", "write true or false")
-
-
-def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, fail: _Fail) -> tuple[Value, ...]:
-    """A tuple of any number of whole numbers (kinds: int, ...), or of as many coordinates as there are kinds."""
-    parts = re.split(r"[,\s]+", value.strip(", ")) if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)):
-        raise fail(f"{where}: {shown(value)} is not a list of numbers", "write them with commas")
-    if kinds[-1] is Ellipsis:
-        return tuple(_read_number(part, int, name, where, fail) for part in parts if part != "")
-    if len(parts) != len(kinds):
-        raise fail(f"{where}: {len(parts)} numbers instead of {len(kinds)}", THREE_NUMBERS)
-    numbers = []
-    for part in parts:
-        try:
-            number = float(part) if isinstance(part, (str, int, float)) else math.nan
-        except (ValueError, OverflowError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise fail(f"{where}: {shown(part)} is not a number, and three are needed", THREE_NUMBERS)
-        numbers.append(number)
-    return tuple(numbers)
 
 
 def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[str, str]) -> Settings:
@@ -290,14 +209,6 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
     assert isinstance(seed, int)
     assert model is None or isinstance(model, str)
     return Settings(config, seed, model, origins)
-
-
-def shown(value: Value) -> str:
-    """A value for a message; text in quotes."""
-    try:
-        return excerpt(repr(value))
-    except ValueError:  # Python does not write numbers of more than 4300 digits
-        return "a number of thousands of digits"
 
 
 def _show(value: Value) -> str:

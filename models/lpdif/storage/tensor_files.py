@@ -1,4 +1,7 @@
-"""The headers of safetensors files: kind, version, card and shapes, checked against the size of the file. Does not load torch."""
+"""The headers of safetensors files: kind, version, card and shapes.
+
+They are checked against the size of the file. Does not load torch.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ _TENSOR: Shape = {"dtype": Text(8), "shape": [Whole()], "data_offsets": [Whole()
 
 
 class StoredTensor(NamedTuple):
-    """A tensor in a file: its type as safetensors calls it, its shape, and the place of its bytes behind the header."""
+    """A tensor in a file: its type as safetensors calls it, its shape, and the place of its bytes.
+
+    The place is counted from the end of the header.
+    """
 
     dtype: str
     shape: list[int]
@@ -95,7 +101,10 @@ def _header(file: BinaryIO, size: int) -> dict[str, Any]:
 
 
 def _tensors(header: dict[str, Any]) -> dict[str, StoredTensor]:
-    """The tensors of a header. Raises ValueError unless they lie one behind the other and have the sizes of their shapes."""
+    """The tensors of a header.
+
+    Raises ValueError unless they lie one behind the other and have the sizes of their shapes.
+    """
     check(header, Each(_TENSOR), "its head")
     found = {}
     for name, row in header.items():
@@ -114,7 +123,10 @@ def _tensors(header: dict[str, Any]) -> dict[str, StoredTensor]:
 
 
 def _step(file: BinaryIO, size: int, tensors: dict[str, StoredTensor]) -> int:
-    """The value of the tensor "step"; 0 where there is none. Raises ValueError unless the tensors fill the rest of the file."""
+    """The value of the tensor "step"; 0 where there is none.
+
+    Raises ValueError unless the tensors fill the rest of the file.
+    """
     there, end = size - file.tell(), max((tensor.end for tensor in tensors.values()), default=0)
     if end != there:
         raise ValueError(f"its tensors take {end:,} bytes, it has {there:,} for them")
