@@ -1,6 +1,6 @@
-"""Where a process of `lpdif` begins: signals are heard before anything that takes time is imported.
+"""The start of an `lpdif` process: it handles signals before it imports anything that takes time.
 
-`python -m lpdif_cli` is `lpdif`. It imports nothing of the current folder, which Python puts first among the places of modules.
+`python -m lpdif_cli` is `lpdif`. It imports nothing from the current folder, though Python puts that first among the folders of modules.
 """
 
 import os
@@ -17,7 +17,7 @@ import signal
 def main() -> None:
     """Entry point of the console script and of `python -m lpdif_cli`."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it is heard, Ctrl-C ends the process as SIGTERM does, without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until signals are handled, Ctrl-C ends the process without a traceback
     from lpdif_cli.interrupts import Interrupts
 
     interrupts = Interrupts()

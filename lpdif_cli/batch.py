@@ -1,4 +1,7 @@
-"""Several scans to a folder of meshes: a bad one does not stop the rest, and what is done is not done again, if it is the same still."""
+"""Reconstructs several scans into a folder of meshes.
+
+A bad scan does not stop the others, and meshes that are up to date are kept.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,24 @@ from typing import TYPE_CHECKING
 import lpdif
 from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
 from lpdif.text import counted
-from lpdif_cli.console import Console, command_line, duration, table
+from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
 from lpdif_cli.records import RECORD_NAME, Recipe, Record, stamp
+from lpdif_cli.wording import command_line, duration, table
 
 if TYPE_CHECKING:
     from lpdif.io.folders import Skipped
 
 FAILED = "failed.jsonl"
-OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"  # of a mesh made otherwise
+# the hint for a mesh that was made from something else
+HINT_MADE_OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"
 
 
 @dataclass
 class Outcome:
-    """What became of one scan: state is done, kept (done by an earlier run) or failed."""
+    """The result for one scan. state: done, kept (made by an earlier run) or failed."""
 
     scan: Path
     output: Path
@@ -37,7 +42,7 @@ class Outcome:
     failure: Failure | None = None
 
     def document(self) -> dict[str, object]:
-        """For --json and failed.jsonl."""
+        """The outcome as a document, for --json and failed.jsonl."""
         if self.failure is not None:
             error = {"message": self.failure.message, "hint": self.failure.hint, "exit_code": self.failure.code}
             return {"input": str(self.scan), "state": self.state, "error": error}
@@ -55,8 +60,11 @@ def reconstruct_many(
     overwrite: bool,
     dry_run: bool,
 ) -> None:
-    """Reconstruct every scan that `arguments` mean into the folder `output`; tell, keep failed.jsonl and made.json, raise BatchError
-    if any failed. A mesh that is there stays; if it was not made from the same scan, by the same recipe, that is a failure."""
+    """Reconstructs every scan that `arguments` mean into the folder `output`.
+
+    Writes failed.jsonl and made.json there. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its scan
+    counts as failed. Raises BatchError where a scan failed.
+    """
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
     if output is None or output == "-":
@@ -83,7 +91,7 @@ def reconstruct_many(
         console.warn(f"{record.path}: not a list of meshes; what the meshes here were made from is not known")
     waiting = [(scan, target) for scan, target in jobs if overwrite or not target.exists()]
     there = [(scan, target) for scan, target in jobs if not overwrite and target.exists()]
-    earlier = [look(record, scan, target, how) for scan, target in there]
+    earlier = [check_existing(record, scan, target, how) for scan, target in there]
     failed = [outcome for outcome in earlier if outcome.failure is not None]
     if len(earlier) > len(failed):
         kept = len(earlier) - len(failed)
@@ -96,7 +104,7 @@ def reconstruct_many(
         document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
         console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(skipped)}, *(target for _, target in waiting))
         if failed:
-            raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", OTHERWISE)
+            raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", HINT_MADE_OTHERWISE)
         return
     make_folder(folder)
     for name in (FAILED, RECORD_NAME):
@@ -113,22 +121,22 @@ def reconstruct_many(
     finish([*earlier, *done], folder, console, skipped)
 
 
-def look(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:
-    """What there is to say of a mesh that is there."""
+def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:
+    """The outcome for a mesh that exists already."""
     why = record.difference(target, scan, how)
     if not why:
         return Outcome(scan, target, "kept")
-    return Outcome(scan, target, "failed", failure=Failure(f"{target}: exists already, and {why}", OTHERWISE, UsageError.exit_code))
+    return Outcome(scan, target, "failed", failure=Failure(f"{target}: exists already, and {why}", HINT_MADE_OTHERWISE, UsageError.exit_code))
 
 
 def warn(outcome: Outcome, console: Console) -> None:
-    """Tell of a scan that failed."""
+    """Warns about a scan that failed."""
     if outcome.failure is not None:
         console.warn(f"{outcome.scan} failed: {outcome.failure.message}")
 
 
 def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
-    """failed.jsonl as of now: none where nothing has failed."""
+    """Writes failed.jsonl; removes it where no scan has failed."""
     from lpdif.storage.atomic_write import write_bytes
 
     if failed:
@@ -138,9 +146,10 @@ def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
 
 
 def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
-    """Which mesh each scan becomes. Scans that would meet in one mesh keep their ending in its name: a.ply, a.obj.ply.
+    """The mesh file of each scan.
 
-    Raises UsageError if they meet even so.
+    Where two scans would have the same, its name keeps the ending of the scan: a.ply, a.obj.ply. Raises UsageError where two scans have the
+    same even so.
     """
     stems = [source.below.with_suffix("") for source in sources]
     jobs: dict[Path, Path] = {}
@@ -162,8 +171,11 @@ def attempt(
     console: Console,
     overwrite: bool,
 ) -> Outcome:
-    """One scan of a batch, whose meshes stay below the folder of `record`. What goes wrong with it is its own affair, an error of lpdif
-    and a lack of memory included; what would stop every scan (the model, the disk) is raised."""
+    """Reconstructs one scan of a batch, whose meshes lie below the folder of `record`.
+
+    Any error with the scan, also a bug or a lack of memory, makes an outcome. Errors that would stop every scan (of the model or the disk)
+    are raised.
+    """
     from lpdif.io.write import mesh_format
     from lpdif.storage.atomic_write import write_bytes
 
@@ -193,7 +205,10 @@ def attempt(
 
 
 def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped: Sequence[Skipped] = ()) -> None:
-    """Table and result, with the files that were skipped. Raises BatchError if a scan failed."""
+    """Prints the table and the result, with the files that were skipped.
+
+    Raises BatchError where a scan failed.
+    """
     failed = [outcome for outcome in outcomes if outcome.failure is not None]
     for line in table([["scan", "state", "faces", "time"], *(row(outcome) for outcome in outcomes)], right=[2, 3]):
         console.say(line)
@@ -207,13 +222,13 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped:
     console.result(document, *(o.output for o in outcomes if o.failure is None))
     if failed:
         hint = f"the reasons are in {folder / FAILED}" + ("; the others are done" if len(failed) < len(outcomes) else "")
-        if any(outcome.failure is not None and outcome.failure.hint == OTHERWISE for outcome in failed):
-            hint += f"; a mesh made otherwise: {OTHERWISE}"
+        if any(outcome.failure is not None and outcome.failure.hint == HINT_MADE_OTHERWISE for outcome in failed):
+            hint += f"; a mesh made otherwise: {HINT_MADE_OTHERWISE}"
         raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", hint)
 
 
 def row(outcome: Outcome) -> list[str]:
-    """A line of the table."""
+    """A row of the table."""
     faces = f"{outcome.faces:,}" if outcome.state == "done" else ""
-    time = duration(outcome.seconds) if outcome.seconds else ""  # nothing was tried
+    time = duration(outcome.seconds) if outcome.seconds else ""  # 0: it was not tried
     return [str(outcome.scan), outcome.state, faces, time]

@@ -1,4 +1,7 @@
-"""What a file of lpdif says of itself: its kind, its card and the shapes in it. No torch and no big tensor is loaded for that."""
+"""Reads the headers of files that lpdif has written: their kind and card, and how far a fit has come.
+
+Loads neither torch nor tensors.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from lpdif.storage.tensor_files import SNAPSHOT, FileHeader, read_header
 
 @dataclass(frozen=True)
 class FitState:
-    """How far the fit of a snapshot has come: steps done and in all, number of patterns, whether its codes are in them yet, its seed."""
+    """How far the fit of a snapshot has come.
+
+    step, steps: done, and in all; patterns: their number; grouped: whether its codes are grouped into them yet; seed: of the fit.
+    """
 
     step: int
     steps: int
@@ -24,7 +30,10 @@ class FitState:
 
 
 def read_card(path: Path, within: Path | None = None) -> FileHeader:
-    """The head of a file of lpdif, in the folder `within`. Raises ModelError where it is damaged, of another program, or elsewhere."""
+    """The header of a file of lpdif.
+
+    Raises ModelError where it is damaged, of another program, or outside of `within`.
+    """
     try:
         return read_header(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
     except FileNotFoundError:
@@ -32,7 +41,10 @@ def read_card(path: Path, within: Path | None = None) -> FileHeader:
 
 
 def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:
-    """How far the fit of this snapshot, in the folder `within`, has come. Raises ModelError where there is none, or it is damaged."""
+    """How far the fit of this snapshot has come.
+
+    Raises ModelError where it is missing, damaged, or outside of `within`.
+    """
     if not snapshot.exists():
         raise ModelError(f"{snapshot}: nothing to resume", "start without --resume")
     hint = "it is damaged; start anew: lpdif fit --overwrite"
@@ -49,6 +61,6 @@ def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:
 
 
 def resume_words(state: FitState, where: Sequence[str]) -> list[str]:
-    """The command that goes on with a fit; `where` says where that is."""
+    """The words of the command that resumes a fit. where: the options that name its workspace."""
     seed = ["--seed", str(state.seed)] if state.seed != FitConfig.seed else []
     return ["fit", "--resume", "--patterns", str(state.patterns), *seed, *where]

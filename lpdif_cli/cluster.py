@@ -1,4 +1,4 @@
-"""`lpdif cluster`: the codes of a fit -> patterns."""
+"""`lpdif cluster`: groups the codes of a fit into patterns."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.cards import read_fit_state, resume_words
-from lpdif_cli.console import Console, duration, figure, table
+from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import resolve, same_place
+from lpdif_cli.wording import duration, figure, table
 
 
 def cluster(
     context: typer.Context,
     patterns: options.Patterns = None,
-    sweep: Annotated[str | None, typer.Option(metavar="K,K,...", help="Score these numbers of patterns too.")] = None,
+    sweep: Annotated[str | None, typer.Option(metavar="K,K,...", help="Also score these numbers of patterns.")] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
     seed: options.Seed = None,
@@ -37,15 +38,16 @@ def cluster(
     """
     lpdif cluster --patterns 8 --sweep 2,4,8,16
 
-    Groups the codes of a fit into patterns anew, and draws a gallery of their most
-    typical regions. The next `lpdif fit --resume` makes the pattern stage anew
-    from these patterns, that of a finished fit too; until then its model stays.
-    The table says of each: share of the regions, error near the surface in region
-    sizes (- where no held-out region is in it), flatness (1 is a plane), density of
-    its codes: the mean of exp(-d^2 / 2 b^2) over the distances d between two of
-    them, 1 where all are alike; b is the median distance, on average over the
-    patterns. The score of a number of patterns is the silhouette score: 1 is well
-    apart.
+    Groups the codes of a fit into patterns again, and draws a gallery of the most
+    typical regions of each. The next `lpdif fit --resume` repeats the pattern stage
+    with these patterns, also after a finished fit; until then its model stays.
+
+    The table lists for each pattern: its share of the regions, its error near the
+    surface in region sizes (- where it has no held-out region), its flatness (1 is
+    a plane) and the density of its codes: the mean of exp(-d^2 / 2 b^2) over the
+    distances d between two of them, which is 1 where all are equal; b is the median
+    distance, averaged over the patterns. The score of a number of patterns is the
+    silhouette score: 1 means that they are well separated.
 
     Usage: lpdif cluster [OPTIONS]
     """
@@ -84,5 +86,5 @@ def cluster(
 
 
 def _short(value: object) -> str:
-    """A table cell."""
+    """A value as a cell of the table."""
     return figure(value, 3) if isinstance(value, float) else str(value)

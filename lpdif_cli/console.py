@@ -1,15 +1,16 @@
-"""What the user sees: the result on stdout, everything else on stderr; colour and moving bars on a terminal alone."""
+"""All output: the result on stdout, everything else on stderr.
+
+Colour and progress bars are for terminals alone.
+"""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
-import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from lpdif.errors import UsageError
 from lpdif.storage.strict_json import dump
 from lpdif.text import printable
 from lpdif_cli.interrupts import Interrupts
+from lpdif_cli.wording import command_line, duration, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -26,15 +28,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lpdif")
 
-BAR_AFTER = 1.0  # seconds of work before a bar is worth showing
-LINE_AFTER = 10.0  # seconds of work before a plain progress line is; and between two of them where they are watched
-LONGEST_PAUSE = 600.0  # elsewhere the pauses double up to this, so that hours leave no long log
+BAR_AFTER = 1.0  # A progress bar is shown after so many seconds of work.
+LINE_AFTER = 10.0  # A progress line is written after so many seconds of work, and on a terminal after as many again.
+LONGEST_PAUSE = 600.0  # Elsewhere the pause doubles after each line, up to so many seconds, so that the log stays short.
 
 
 @dataclass
 class _Work:
-    """A piece of work: when it began, what was done at its first report (all later ones are measured from there) and at its last,
-    when a line was last written, and how long after it the next one is."""
+    """Work whose progress is shown.
+
+    began: when, in seconds; before, done: the units done at its first and at its last report; told: when the last line was written;
+    pause: seconds from there to the next line.
+    """
 
     began: float
     before: int
@@ -44,7 +49,7 @@ class _Work:
 
 
 class Console:
-    """One run's voice. Made once a process, told by the command what the user asked for, passed around."""
+    """Everything that one run prints. Made once a process; the command sets it up with the user's options."""
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None, interrupts: Interrupts | None = None) -> None:
         self.out = out or sys.stdout
@@ -56,15 +61,15 @@ class Console:
         self.verbose = False
         self.interrupts = interrupts or Interrupts()
         self.interrupts.tell = self._ended
-        self.stop_hint = "nothing half-written is left behind"  # what to do after Ctrl-C
-        self.where: tuple[str, ...] = ()  # what suggested commands need to find the workspace and the settings of this run
+        self.stop_hint = "nothing half-written is left behind"  # the hint after Ctrl-C
+        self.where: tuple[str, ...] = ()  # options that suggested commands need for the same workspace and settings
         self._answered = False
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
         self._work: dict[str, _Work] = {}
 
     def setup(self, command: str, *, as_json: bool, quiet: bool, verbose: bool) -> None:
-        """Take the manners the user asked for."""
+        """Sets the options of output that the user gave."""
         if quiet and verbose:
             raise UsageError("--quiet and --verbose exclude each other", "choose one")
         self.command, self.json, self.quiet, self.verbose = command, as_json, quiet, verbose
@@ -72,7 +77,7 @@ class Console:
 
     @property
     def lively(self) -> bool:
-        """True where colour and moving bars are welcome."""
+        """Whether stderr is a terminal that may show colour and progress bars."""
         dumb = os.environ.get("TERM", "") in {"", "dumb"} and sys.platform != "win32"
         return self.err.isatty() and not dumb and not os.environ.get("NO_COLOR")
 
@@ -81,9 +86,9 @@ class Console:
         return time.monotonic() - self.started
 
     def result(self, document: Mapping[str, object], *lines: str | Path) -> None:
-        """The result: `document` as JSON with --json, else `lines`. Once a run.
+        """Prints the result: `document` as JSON with --json, else `lines`. Once a run.
 
-        Lines of text are for people. A path is for the next command: off a terminal it is written as it is, byte for byte, as `ls` does.
+        Control characters in lines are replaced. A path stays as it is, byte for byte, unless stdout is a terminal, as with `ls`.
         """
         self.stop_bar()
         self._answered = True
@@ -96,33 +101,36 @@ class Console:
         self.out.flush()
 
     def binary_result(self, data: bytes) -> None:
-        """The result where it is a file's content."""
+        """Writes a result that is the content of a file."""
         self.stop_bar()
         self._answered = True
         rest = memoryview(data)
-        while rest:  # where Python is told not to buffer (PYTHONUNBUFFERED), a write may take a part and say nothing of the rest
+        while rest:  # without buffering (PYTHONUNBUFFERED) a write may take only a part
             rest = rest[self.out.buffer.write(rest) :]
         self.out.buffer.flush()
 
     def say(self, text: str) -> None:
-        """A line for the user, unless -q."""
+        """Writes a line for the user, unless -q."""
         if not self.quiet:
             self._line(text)
 
     def acknowledge(self, text: str) -> None:
-        """An answer to a signal, which comes even with -q."""
+        """Writes the answer to a signal, even with -q."""
         self._line(text)
 
     def next(self, *words: str) -> None:
-        """The command that comes next."""
+        """Writes the command to run next."""
         self.say("next: " + command_line(*words))
 
     def warn(self, text: str) -> None:
-        """A line the user should look at."""
+        """Writes a warning."""
         self._line(text, "warning: ", "yellow")
 
     def failure(self, message: str, hint: str, code: int) -> None:
-        """The error form; with --json also a document on stdout, unless the result is already there."""
+        """Writes an error with its hint.
+
+        With --json also writes it as a document on stdout, unless the result has been printed.
+        """
         self.stop_bar()
         self._line(message, "error: ", "bold red")
         if hint:
@@ -131,22 +139,25 @@ class Console:
             self.result({"error": {"message": one_line(message), "hint": one_line(hint), "exit_code": code}})
 
     def _ended(self, message: str) -> None:
-        """A signal ends the process; what the main thread is at has no more to say."""
+        """Reports the signal that ends the process, and silences the main thread."""
         self.quiet = True
         self.failure(message, self.stop_hint, self.interrupts.exit_code)
 
     def trace(self, error: BaseException) -> None:
-        """The traceback, with -v."""
+        """Writes the traceback, with -v."""
         if self.verbose:
             self.stop_bar()
             lines = "".join(traceback.format_exception(error)).splitlines()
             self.err.writelines(printable(line) + "\n" for line in lines)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """The Progress that library calls report to: a bar with the time left on a terminal, a line with it now and then elsewhere."""
+        """Shows the progress that library calls report, with the time left.
+
+        On a terminal it is a bar, elsewhere lines now and then.
+        """
         now = time.monotonic()
         work = self._work.get(what)
-        if work is None or done < work.done:  # the same work once more: the last one was given up
+        if work is None or done < work.done:  # the same work has begun again
             work = self._work[what] = _Work(now, done, done, now)
         work.done = done
         if self.quiet:
@@ -166,7 +177,7 @@ class Console:
             self._line(f"{what}: {done:,} of {total:,}{share}{left}")
 
     def stop_bar(self) -> None:
-        """Take the bar away."""
+        """Removes the progress bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -194,7 +205,7 @@ class Console:
         self._bar.update(self._tasks[what], completed=done, total=total)
 
     def _forget(self, what: str) -> None:
-        """A piece of work is done: its bar goes, and the last one takes the whole display with it."""
+        """Removes the bar of work that is done, and the whole display with the last bar."""
         del self._work[what]
         if self._bar is not None and what in self._tasks:
             self._bar.remove_task(self._tasks.pop(what))
@@ -215,7 +226,7 @@ class Console:
 
 
 class _ToConsole(logging.Handler):
-    """Shows the log records of the library as lines."""
+    """Writes the log messages of the library as lines."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -230,7 +241,7 @@ class _ToConsole(logging.Handler):
 
 @contextmanager
 def listening(console: Console) -> Iterator[None]:
-    """Within this block the library's log goes to `console`, and Python's warnings to its -v lines."""
+    """Sends the library's log to `console` within this block, and Python's warnings too, with -v."""
     handler = _ToConsole(console)
     level, propagate = log.level, log.propagate
     noise = logging.getLogger("py.warnings")
@@ -253,7 +264,7 @@ def listening(console: Console) -> Iterator[None]:
 
 
 class _Warnings(logging.Handler):
-    """Python warnings of the libraries below are for developers: shown with -v alone."""
+    """Writes Python's warnings, which are for developers, with -v alone."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -262,44 +273,3 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if self.console.verbose:
             self.console.say(record.getMessage())
-
-
-def one_line(text: str) -> str:
-    """`text` on one line and without control characters, which file names and messages may hold."""
-    lines = text.splitlines()
-    joined = text if len(lines) < 2 else " ".join(line.strip() for line in lines if line.strip())
-    return printable(joined)
-
-
-def command_line(*words: str) -> str:
-    """A command as one would paste it."""
-    return shlex.join(["lpdif", *words])
-
-
-def duration(seconds: float) -> str:
-    """A time span for people."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def figure(value: float, digits: int) -> str:
-    """A number for people, - where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of text as aligned lines; the columns `right` are flush right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    cells = [[c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))] for row in rows]
-    return ["  ".join(row).rstrip() for row in cells]

@@ -1,4 +1,4 @@
-"""`lpdif demo`: a small scan made by code."""
+"""`lpdif demo`: writes a small scan that is made by code."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 import lpdif
 from lpdif.errors import UsageError
 from lpdif_cli import options
-from lpdif_cli.console import Console, duration, size
+from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve
+from lpdif_cli.wording import duration, size
 
 DEFAULT = Path("demo-scan.ply")
 
@@ -33,8 +34,8 @@ def demo(
     lpdif demo
 
     Writes a scan of a snail, made by code: 20,000 noisy points with normals and
-    colours, 100 mm long. It has what tests a reconstruction: growth lines, thin
-    stalks, the seam between the turns of its shell, a sharp edge around its sole.
+    colours, 100 mm long. It has details that are hard to reconstruct: growth lines,
+    thin stalks, the seam between the turns of the shell, a sharp edge at the sole.
 
     Usage: lpdif demo [-o OUT] [OPTIONS]
     """

@@ -1,4 +1,4 @@
-"""Is the device there? Asked before anything is read."""
+"""Checks that the device exists, before anything is read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ log = logging.getLogger("lpdif")
 
 
 def check_device(name: str) -> None:
-    """Raises ResourceError where the device that was asked for by name is missing. Loads torch for that, but not for cpu and auto."""
+    """Raises ResourceError where a CUDA device is missing. Loads torch for that, but not for cpu and auto."""
     if not name.startswith("cuda"):
         return
     level = log.level
-    log.setLevel(logging.WARNING)  # the run itself names its device
+    log.setLevel(logging.WARNING)  # the run itself logs its device
     try:
         resolve(name)
     finally:

@@ -1,4 +1,4 @@
-"""`lpdif doctor`: is everything in place?"""
+"""`lpdif doctor`: checks that lpdif can run here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ import lpdif
 from lpdif.errors import LpdifError, ResourceError
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.console import Console, size, table
+from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve
+from lpdif_cli.wording import size, table
 
-# distribution -> the module it brings
+# each package and the module in it
 NEEDED = {
     "numpy": "numpy",
     "scipy": "scipy",
@@ -36,12 +37,12 @@ NEEDED = {
     "typer": "typer",
     "rich": "rich",
 }
-LITTLE_SPACE = 1e9  # bytes of disk below which a run is likely to fail
+LITTLE_SPACE = 1e9  # A run is likely to fail with fewer free bytes on the disk.
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `remedy` is empty where all is well."""
+    """The result of one check. remedy: empty where all is well; needed: whether every run needs it."""
 
     what: str
     found: str
@@ -61,16 +62,16 @@ def doctor(
     """
     lpdif doctor
 
-    Looks at everything a run needs: versions, device, threads, memory, the bundled
-    model, extras, and write access to the workspace. What is wrong comes with its
-    remedy, and exit code 5.
+    Checks everything that a run needs: versions, device, threads, memory, the
+    bundled model, extra packages, and whether the workspace can be written. Each
+    problem comes with its remedy, and makes exit code 5.
 
     Usage: lpdif doctor [OPTIONS]
     """
     console: Console = context.obj
     console.setup("doctor", as_json=json, quiet=quiet, verbose=verbose)
     chosen = resolve(None, {"workspace": workspace, "device": device}, config).config
-    findings = list(look(Path(chosen.workspace), chosen.device))
+    findings = list(check_all(Path(chosen.workspace), chosen.device))
     rows = [(mark(f), f.what, f.found) for f in findings]
     bad = [f for f in findings if f.remedy and f.needed]
     console.result({"well": not bad, "findings": [asdict(f) for f in findings]}, *table(rows))
@@ -78,17 +79,17 @@ def doctor(
         if finding.remedy:
             console.say(f"{finding.what}: {finding.remedy}")
     if bad:
-        raise ResourceError(f"{counted(len(bad), 'thing')} to see to, of {len(findings)}: {', '.join(f.what for f in bad)}", bad[0].remedy)
+        raise ResourceError(f"{counted(len(bad), 'problem')} in {len(findings)} checks: {', '.join(f.what for f in bad)}", bad[0].remedy)
     console.next("demo", *given("--config", config))
 
 
 def mark(finding: Finding) -> str:
-    """The first column."""
+    """The first column of the table."""
     return "ok" if not finding.remedy else "BAD" if finding.needed else "-"
 
 
-def look(workspace: Path, device: str) -> Iterator[Finding]:
-    """Everything doctor looks at."""
+def check_all(workspace: Path, device: str) -> Iterator[Finding]:
+    """The results of all checks."""
     from lpdif.io.registry import all_formats
 
     yield Finding("lpdif", f"{lpdif.__version__} in {Path(lpdif.__file__).parent}")
@@ -106,21 +107,21 @@ def look(workspace: Path, device: str) -> Iterator[Finding]:
     yield memory()
     yield guarded("bundled model", bundled_model)
     for what, folder in (("workspace", workspace), ("temporary files", Path(tempfile.gettempdir()))):
-        yield writing(what, folder)
+        yield writable(what, folder)
 
 
 def guarded(what: str, check: Callable[[], str]) -> Finding:
-    """A finding whose error is its remedy."""
+    """The result of a check that may raise: an error is a problem, and its hint the remedy."""
     try:
         return Finding(what, check())
     except LpdifError as error:
         return Finding(what, error.message, error.hint or "see above")
     except ImportError as error:
-        return Finding(what, f"cannot be looked at: {error}", "reinstall the package named")
+        return Finding(what, f"cannot be checked: {error}", "reinstall the package named")
 
 
 def package(name: str, module: str) -> Finding:
-    """A package that every run needs: there, and loadable?"""
+    """Whether a package that every run needs can be loaded."""
     try:
         importlib.import_module(module)
         return Finding(name, metadata.version(name))
@@ -145,7 +146,7 @@ def mesh_queries() -> str:
 
 
 def optional(extra: str, names: tuple[str, ...]) -> Finding:
-    """Packages that only some file formats need."""
+    """Whether the packages that a file format needs are installed."""
     try:
         return Finding(f"[{extra}]", ", ".join(f"{name} {metadata.version(name)}" for name in names), needed=False)
     except metadata.PackageNotFoundError as error:
@@ -153,7 +154,7 @@ def optional(extra: str, names: tuple[str, ...]) -> Finding:
 
 
 def compute_device(name: str) -> str:
-    """The device a run would take."""
+    """The device that a run would use."""
     import torch
 
     from lpdif.device import resolve as resolve_device
@@ -165,7 +166,7 @@ def compute_device(name: str) -> str:
 
 
 def threads() -> Finding:
-    """How many threads there are to compute with."""
+    """The number of threads that a run would use."""
     from lpdif.device import available_threads
 
     limit = os.environ.get("OMP_NUM_THREADS")
@@ -173,7 +174,7 @@ def threads() -> Finding:
 
 
 def memory() -> Finding:
-    """How much memory the machine has."""
+    """The memory of the machine."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return Finding("memory", "this system does not say")
     return Finding("memory", f"{size(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))} in all")
@@ -185,8 +186,11 @@ def bundled_model() -> str:
     return f"{counted(len(model.patterns.centroids), 'pattern')}, {model.card.get('steps', '?')} steps"
 
 
-def writing(what: str, folder: Path) -> Finding:
-    """Can files be made there (in the nearest folder above that exists), and is there room?"""
+def writable(what: str, folder: Path) -> Finding:
+    """Whether files can be written in a folder, and whether there is room.
+
+    A folder that does not exist stands for the nearest one above it.
+    """
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     try:
         with tempfile.TemporaryFile(dir=there):

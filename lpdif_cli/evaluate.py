@@ -1,4 +1,4 @@
-"""`lpdif evaluate`: a mesh against the truth."""
+"""`lpdif evaluate`: measures a mesh against the true one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import typer
 import lpdif
 from lpdif.errors import InputError
 from lpdif_cli import options
-from lpdif_cli.console import Console, table
+from lpdif_cli.console import Console
 from lpdif_cli.settings import resolve
+from lpdif_cli.wording import table
 
 MEANINGS = {
     "cd": "mean of accuracy and completeness",
@@ -60,7 +61,7 @@ def evaluate(
 
 
 def _surface(path: Path) -> lpdif.Mesh:
-    """The mesh in a file."""
+    """The mesh in a file. Raises InputError where it has no faces."""
     scan = lpdif.load_scan(path)
     if scan.faces is None or len(scan.faces) == 0:
         raise InputError(f"{path}: points without faces", f"make a mesh of them first: lpdif reconstruct {path}")

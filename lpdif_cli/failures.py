@@ -1,4 +1,4 @@
-"""Every exception as one error line, a hint and an exit code."""
+"""Turns every exception into one error message, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import typer
 
 from lpdif.errors import DISK_FULL, InputError, LpdifError, ResourceError, UsageError
 from lpdif.storage.atomic_write import FILE_SIZE_HINT, file_size_limit
-from lpdif_cli.settings import THREE_NUMBERS
+from lpdif_cli.setting_values import THREE_NUMBERS
 
-# what to do where memory does not suffice, by command
+# the hint where memory runs out, by command
 NO_MEMORY_HINTS = {
     "reconstruct": "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU",
     "preprocess": "close other programs, or have fewer processes at work: --threads 1",
@@ -27,13 +27,13 @@ NO_MEMORY_HINTS = {
     "cluster": "close other programs; --device cpu if it was the GPU",
 }
 BUG_HINT = "this is a bug in lpdif: run the command again with -v for the traceback, and report it"
-_SUGGESTED = re.compile(r"lpdif (?:preprocess|fit|cluster)(?: SCANS| --overwrite)*")  # commands on a workspace, as the library suggests them
+_SUGGESTED = re.compile(r"lpdif (?:preprocess|fit|cluster)(?: SCANS| --overwrite)*")  # commands in the hints of the library
 _PLACE = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What is said about an error; `bug` if no user could have caused it."""
+    """The message, the hint and the exit code of an error. bug: whether no user could have caused it."""
 
     message: str
     hint: str
@@ -42,7 +42,7 @@ class Failure:
 
 
 def describe(error: BaseException, command: str) -> Failure:
-    """The failure that `error` is in a run of this command."""
+    """The failure that describes an error in a run of this command."""
     if isinstance(error, LpdifError):
         return Failure(error.message, error.hint, error.exit_code)
     if isinstance(error, typer.TyperException):
@@ -60,12 +60,12 @@ def describe(error: BaseException, command: str) -> Failure:
 
 
 def completed(hint: str, where: Sequence[str]) -> str:
-    """A hint of the library, which does not know the command line, with `where` added to the commands in it."""
+    """A hint of the library, with the options `where` added to the commands in it."""
     return _SUGGESTED.sub(lambda found: shlex.join([*found[0].split(), *where]), hint)
 
 
 def _usage(error: typer.TyperException) -> Failure:
-    """A mistake in the command line itself."""
+    """The failure of a mistake in the command line."""
     message = error.format_message().rstrip(".")
     if message == "Option '--sensor' requires 3 arguments":
         return Failure("option '--sensor' needs three numbers", THREE_NUMBERS, UsageError.exit_code)
@@ -73,20 +73,20 @@ def _usage(error: typer.TyperException) -> Failure:
     command = f"{context.command_path} --help" if context is not None else "lpdif --help"
     suggested = re.search(r"(.*?)\.? (?:Did you mean|\(Possible options:) '?([^',?)]+)", message)
     message, close = (suggested[1], suggested[2]) if suggested else (message, "")
-    if message.startswith("No such option") and context is not None:  # typer suggests by the alphabet
+    if message.startswith("No such option") and context is not None:  # better than what typer suggests
         close = nearest_option(getattr(error, "option_name", ""), [name for option in context.command.params for name in option.opts])
     hint = f"did you mean {close}? `{command}` lists what there is" if close else f"see `{command}`"
     return Failure(message[:1].lower() + message[1:], hint, UsageError.exit_code)
 
 
 def nearest_option(name: str, known: list[str]) -> str:
-    """The long option that is spelt most like `name`; "" if none is much like it."""
+    """The long option that is spelt most like `name`; "" where none is similar."""
     words = {option.removeprefix("--"): option for option in known if option.startswith("--")}
     return next((words[word] for word in difflib.get_close_matches(name.lstrip("-"), words, 1)), "")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """True for every way in which memory runs out; torch is asked only if it is loaded."""
+    """Whether an error means that memory ran out, of the CPU or of the GPU. Does not load torch."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     torch = sys.modules.get("torch")
@@ -99,18 +99,18 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _memory_numbers(error: BaseException) -> str:
-    """What was asked for, and what this process has taken so far."""
-    said = str(error) or "an allocation was refused"
+    """The memory that was asked for, and the most that this process has used."""
+    asked = str(error) or "an allocation was refused"
     if sys.platform == "win32":
-        return said
+        return asked
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return f"{said} ({peak / 2**20:,.0f} MiB in use at most)"
+    return f"{asked} ({peak / 2**20:,.0f} MiB in use at most)"
 
 
 def _system(error: OSError) -> Failure:
-    """A refusal by the operating system."""
+    """The failure of an error of the operating system."""
     where = f"{error.filename}: " if error.filename else ""
     what = error.strerror or str(error)
     if error.errno == errno.EFBIG:
@@ -127,12 +127,12 @@ def _system(error: OSError) -> Failure:
 
 
 def _free_space(filename: object) -> str:
-    """How much room is left where `filename` was to go."""
+    """The free space in the folder of a file, for a message; "" where it is not known."""
     if not isinstance(filename, (str, Path)):
         return ""
     folder = Path(filename).absolute().parent
     try:
         free = shutil.disk_usage(folder).free
-    except OSError:  # the folder went away meanwhile: then there is no number to give
+    except OSError:  # the folder is gone
         return ""
     return f" ({free / 1e6:,.1f} MB free in {folder})"

@@ -1,4 +1,4 @@
-"""`lpdif fit`: samples -> model."""
+"""`lpdif fit`: learns a model from samples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.cards import read_fit_state
-from lpdif_cli.console import Console, command_line, duration, figure, table
+from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import given, resolve, same_place
+from lpdif_cli.wording import command_line, duration, figure, table
 
-HEARD = "stopping after this step, with a snapshot; press Ctrl-C again to stop at once"
+STOPPING = "stopping after this step, with a snapshot; press Ctrl-C again to stop at once"
 
 
 def fit(
@@ -37,18 +38,18 @@ def fit(
     """
     lpdif fit --patterns 8
 
-    Learns a model from the samples of the workspace: encoder and one decoder on
-    all regions, then their codes fall into patterns, then a decoder for each
-    pattern, rare regions counting for more. --patterns 1 is the plain
+    Learns a model from the samples of the workspace: first an encoder and one
+    decoder from all regions; then it groups their codes into patterns and learns a
+    decoder for each, with larger weights for rare regions. --patterns 1 is the
     single-decoder baseline.
 
     Usage: lpdif fit [OPTIONS]
 
-    Ctrl-C finishes the step and keeps a snapshot; --resume goes on from it and
-    ends where the straight run would have ended. A finished fit has nothing left
-    to do, unless `lpdif cluster` has grouped its codes anew: then --resume makes
-    the pattern stage once more, with that number of patterns. `lpdif reconstruct`
-    uses the model from then on.
+    Ctrl-C finishes the step and keeps a snapshot; --resume goes on from it, with
+    the same result as a run that was not stopped. After a finished fit --resume
+    does nothing, unless `lpdif cluster` has grouped its codes again: then it
+    repeats the pattern stage with the new patterns. `lpdif reconstruct` uses the
+    model of the workspace.
     """
     console: Console = context.obj
     console.setup("fit", as_json=json, quiet=quiet, verbose=verbose)
@@ -61,7 +62,7 @@ def fit(
     scans = len(place.shards())
     plan = dataclasses.replace(chosen.config.fit, resume=resume)
     if resume and "fit.patterns" in chosen.origins:
-        tell_patterns(place, plan.patterns, console)
+        warn_about_patterns(place, plan.patterns, console)
     if dry_run:
         if resume:
             state = read_fit_state(place.snapshot, place.root)
@@ -78,13 +79,13 @@ def fit(
     def go_on(grouped: str | int | None) -> str:
         return "go on with: " + command_line("fit", "--resume", *console.where, *given("--patterns", grouped), *same)
 
-    def stop() -> bool:  # asked after every step
-        console.interrupts.first(lambda: console.acknowledge(HEARD))
+    def stop() -> bool:  # called after every step
+        console.interrupts.first(lambda: console.acknowledge(STOPPING))
         return console.interrupts.caught is not None
 
     def progress(what: str, done: int, total: int) -> None:
         console.progress(what, done, total)
-        if done == total:  # the last step is kept too: from here on there is nothing to wait for
+        if done == total:  # the last step is saved, so a signal may end the process
             console.stop_hint = go_on(patterns)
             console.interrupts.first(None)
             if console.interrupts.caught is not None:
@@ -113,8 +114,10 @@ def fit(
 
 
 def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
-    """Raises UsageError where a new fit would replace an earlier one unasked, BusyError where that one is still at work, ModelError where
-    there is nothing to go on from."""
+    """Raises UsageError where a fit would replace an earlier one without --overwrite.
+
+    Also BusyError where another run is at work there, and ModelError where there is no snapshot to resume.
+    """
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude each other", "choose one")
     if resume and not place.snapshot.exists():
@@ -129,8 +132,8 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
         raise UsageError(f"{place.snapshot}: an earlier fit was stopped here", remedy)
 
 
-def tell_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:
-    """Say so where another number of patterns was asked for than the codes of the snapshot are grouped into."""
+def warn_about_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:
+    """Warns where the snapshot has another number of patterns than was asked for."""
     state = read_fit_state(place.snapshot, place.root)
     if state.grouped and state.patterns != wanted:
         anew = command_line("cluster", "--patterns", str(wanted), "--overwrite", *console.where)

@@ -1,7 +1,6 @@
-"""How `--help` looks: the text as it was written, first line a command that can be pasted, then the options.
+"""The layout of `--help`: a command to paste, the text of the docstring, then the options.
 
-Plain text of at most 80 columns on purpose: it is the same on a terminal, in a pipe and in the README. A narrower terminal gets the same text
-in shorter lines.
+It is plain text of at most 80 columns, the same on a terminal and in a pipe; on a narrower terminal the lines are shorter.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 WIDEST_HELP = 80  # columns
-NARROWEST_HELP = 50  # where options are no longer folded either
+NARROWEST_HELP = 50  # columns
 
 
 class Command(TyperCommand):
-    """A command whose help is its docstring, then its options, then its settings."""
+    """A command whose help is its docstring, its options and its settings."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         _write(self, ctx, formatter)
@@ -40,7 +39,10 @@ def _write(command: Command | Group, ctx: Any, formatter: Any) -> None:
 
 
 def fitted(text: str, width: int) -> str:
-    """The text with no line wider than `width`, but for words that are: a paragraph that is wider is filled anew, indented as its last line."""
+    """The text with no line longer than `width`, except for longer words.
+
+    A paragraph with longer lines is wrapped as one.
+    """
     paragraphs = text.split("\n\n")
     for n, paragraph in enumerate(paragraphs):
         lines = paragraph.splitlines()

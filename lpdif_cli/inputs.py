@@ -1,4 +1,4 @@
-"""Which scans a command line means: files, folders, globs, and `-` for stdin."""
+"""Finds the scans that the arguments of a command mean: files, folders, globs, and `-` for stdin."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A scan to read, and where it stood below the folder that was named (its bare name if it was named itself)."""
+    """A scan to read, and its path below the folder that was named.
+
+    That is its bare name where the scan itself was named.
+    """
 
     path: Path
     below: Path
 
 
 def is_many(arguments: Sequence[str]) -> bool:
-    """True if the arguments can mean more than one scan, however many it turns out to be."""
+    """Whether the arguments can mean more than one scan."""
     return len(arguments) > 1 or Path(arguments[0]).is_dir() or _is_glob(arguments[0])
 
 
 def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[list[Source], list[Skipped]]:
-    """The scans that `arguments` mean, each once: files as they are (missing ones too: reading them gives the reason), folders
-    with all files of a readable ending below them but for those below `leave_out` and for notes, globs. And what else is in the folders.
+    """The scans that `arguments` mean, each once, and the files in folders that are skipped.
 
-    Raises InputError where a folder holds no scan or a glob matches none.
+    A file means itself, also where it is missing: reading it gives the reason. A folder means all scans below it, except those below the
+    folders `leave_out`. Raises InputError where a folder holds no scan or no file matches a glob.
     """
     from lpdif.io.folders import may_be_read, real, scans_below, tell_skipped
     from lpdif.io.registry import all_endings
@@ -56,16 +59,16 @@ def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[li
             raise InputError(f"{argument}: {what}", f"lpdif reads {', '.join(sorted(all_endings()))}")
         for source in sources:
             found.setdefault(real(source.path), source)
-    left = [other for place, other in skipped.items() if place not in found]  # one that is named by itself too is to be read
+    left = [other for place, other in skipped.items() if place not in found]  # a file that is named by itself too is read
     tell_skipped(left)
     return list(found.values()), left
 
 
 def as_rows(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
-    """The files that were skipped, for --json."""
+    """The skipped files, for --json."""
     return [{"scan": str(file), "reason": reason} for file, reason in skipped]
 
 
 def _is_glob(argument: str) -> bool:
-    """True for a pattern that is not also the name of a file."""
+    """Whether an argument is a glob, and not the name of a file."""
     return glob.has_magic(argument) and not Path(argument).exists()

@@ -1,4 +1,4 @@
-"""`lpdif inspect`: what is this file or folder?"""
+"""`lpdif inspect`: tells what a file or folder is."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lpdif.storage.run_log import read_metrics
 from lpdif.text import counted, excerpt
 from lpdif_cli import options
 from lpdif_cli.cards import FitState, read_card, read_fit_state, resume_words
-from lpdif_cli.console import Console, command_line, size, table
+from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve, workspace_words
+from lpdif_cli.wording import command_line, size, table
 
-LONGEST_FACT = 200  # letters of a fact
+LONGEST_FACT = 200  # letters
 
 Facts = dict[str, object]
 
@@ -34,10 +35,10 @@ def inspect(
     """
     lpdif inspect scan.ply
 
-    Says what a path is: a scan, a mesh, samples, a model, a field, a run or a
-    workspace, and what is in it. The spacing of a scan (square root of the area
-    per point) and its noise are those that `lpdif reconstruct` goes by with the
-    same settings.
+    Tells what a path is (a scan, a mesh, samples, a model, a field, a run or a
+    workspace) and what it holds. The spacing of a scan (square root of the area per
+    point) and its noise are the values that `lpdif reconstruct` uses with the same
+    settings.
 
     Usage: lpdif inspect PATH [OPTIONS]
     """
@@ -51,7 +52,7 @@ def inspect(
 
 
 def look(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
-    """What `path` is, and the command that one would give it to next."""
+    """What `path` is, and the words of the command to run with it next."""
     if path == Path("-") and not path.exists():
         raise InputError("-: inspect takes a file", "save the scan to a file; stdin is read by `lpdif reconstruct`")
     if path.is_dir():
@@ -67,7 +68,10 @@ def look(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
 
 
 def workspace_of(path: Path) -> Path | None:
-    """The workspace of a file that has nothing to say apart from it: its list of samples, and its picture of the patterns."""
+    """The workspace of a file that is its manifest or its gallery of patterns.
+
+    None for other files.
+    """
     for root in (path.absolute().parent, path.absolute().parent.parent):
         place = lpdif.Workspace(root)
         known = any(file.exists() for file in (place.manifest, place.snapshot, place.model))
@@ -78,7 +82,7 @@ def workspace_of(path: Path) -> Path | None:
 
 
 def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
-    """A scan, or a mesh if it has faces."""
+    """The facts of a scan, or of a mesh where it has faces."""
     import numpy as np
 
     from lpdif.points.measure import measure
@@ -107,7 +111,7 @@ def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
 
 
 def shape(scan: lpdif.Scan) -> Facts:
-    """What there is to say of a mesh."""
+    """The facts of a mesh beside its points."""
     import numpy as np
     import trimesh
 
@@ -125,7 +129,10 @@ def shape(scan: lpdif.Scan) -> Facts:
 
 
 def tensors(path: Path, within: Path | None = None) -> tuple[Facts, list[str]]:
-    """A safetensors file, in the folder `within`: one of lpdif's kinds, by its own words."""
+    """The facts of a safetensors file of lpdif, from its header.
+
+    within: the folder in which it has to lie.
+    """
     head = read_card(path, within)
     kind = head.kind.removeprefix("lpdif-")
     facts: Facts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}
@@ -134,27 +141,27 @@ def tensors(path: Path, within: Path | None = None) -> tuple[Facts, list[str]]:
         facts |= progress(state)
         following = resume_words(state, workspace_words(path.parent)) if unfinished(state, path) else []
         return facts | added(flat(head.card), facts), following
-    said = flat({"shape" if kind == "samples" and name == "kind" else name: value for name, value in head.card.items()})
-    return facts | added(said, facts), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if kind == "model" else []
+    stated = flat({"shape" if kind == "samples" and name == "kind" else name: value for name, value in head.card.items()})
+    return facts | added(stated, facts), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if kind == "model" else []
 
 
-def added(said: Facts, known: Facts) -> Facts:
-    """What a card says that is not known better."""
-    return {name: value for name, value in said.items() if name not in known}
+def added(stated: Facts, known: Facts) -> Facts:
+    """The facts stated in a card, without those that are known already."""
+    return {name: value for name, value in stated.items() if name not in known}
 
 
 def progress(state: FitState) -> Facts:
-    """How far a fit has come."""
+    """The facts of how far a fit has come."""
     return {"steps done": state.step, "steps in all": state.steps, "patterns": state.patterns if state.grouped else "none yet"}
 
 
 def unfinished(state: FitState, snapshot: Path) -> bool:
-    """Whether `lpdif fit --resume` has anything left to do."""
+    """Whether `lpdif fit --resume` has something to do."""
     return state.step < state.steps or not lpdif.Workspace(snapshot.parent).model.exists()
 
 
 def run(path: Path, within: Path | None = None) -> Facts:
-    """The log of a fit, in the folder `within`."""
+    """The facts of the log of a fit. within: the folder in which it has to lie."""
     hint = "it has one JSON object a line"
     try:
         rows = read_metrics(path, within)
@@ -170,7 +177,7 @@ def run(path: Path, within: Path | None = None) -> Facts:
 
 
 def folder(path: Path) -> tuple[Facts, list[str]]:
-    """A workspace."""
+    """The facts of a workspace."""
     place = lpdif.Workspace(path)
     words = workspace_words(path)
     facts: Facts = {"kind": "workspace"}
@@ -194,7 +201,7 @@ def folder(path: Path) -> tuple[Facts, list[str]]:
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> Facts:
-    """Nested values by dotted names."""
+    """Nested values as one mapping with dotted names."""
     facts: Facts = {}
     for name, value in values.items():
         facts |= flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
@@ -202,7 +209,7 @@ def flat(values: Mapping[str, Any], above: str = "") -> Facts:
 
 
 def show(value: object) -> str:
-    """A fact for people."""
+    """A fact as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a run at once, whatever it is at, and which one it was decides the exit code."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run at once, whatever it does; the signal decides the exit code."""
 
 from __future__ import annotations
 
@@ -13,59 +13,65 @@ NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 
 def tell_bare(message: str) -> None:
-    """How the end is told before there is a console."""
+    """Writes an error where there is no console yet."""
     if sys.stderr is not None:
         sys.stderr.write(f"error: {message}\n")
         sys.stderr.flush()
 
 
 class Interrupts:
-    """Remembers the signal that ended the run; `tell` says so."""
+    """Handles signals. caught: the signal that came; tell: writes the message when the process ends."""
 
     def __init__(self) -> None:
         self.caught: int | None = None
         self.tell: Callable[[str], None] = tell_bare
         self._acknowledge: Callable[[], None] | None = None
         self._over = False
-        self._lock = threading.Lock()  # of which signal comes first, and whether one comes before the end
+        self._lock = threading.Lock()  # for two signals at once, and a signal at the end of the run
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number; Ctrl-C (130) if it came some other way."""
+        """128 plus the number of the signal; 130, as for Ctrl-C, where none was caught."""
         return 128 + (self.caught or signal.SIGINT)
 
     @property
     def message(self) -> str:
-        """What ended the run, in words."""
+        """The message that the run was stopped."""
         return f"stopped by {signal.Signals(self.caught or signal.SIGINT).name}"
 
     def watch(self) -> None:
-        """From now on signals end the process; those that are ignored, as nohup has it, stay so. In the main thread, once a process."""
+        """From now on signals end the process, except those that are ignored, as under nohup.
+
+        Call it in the main thread, once a process.
+        """
         handle_signals(NUMBERS, self._heard)
 
     def over(self) -> None:
-        """The work is done and told: signals no longer change how this run ends."""
+        """From now on signals are ignored: the work is done, and the result is printed."""
         with self._lock:
             self._over = True
         for number in NUMBERS:
             signal.signal(number, signal.SIG_IGN)
 
     def first(self, acknowledge: Callable[[], None] | None) -> None:
-        """What the first signal does from now on: it is acknowledged and noted in `caught`, to be heeded soon, and the second one ends the
-        process; None: it ends the process."""
+        """Sets what the first signal does from now on.
+
+        With `acknowledge` it is stored in `caught`, `acknowledge` is called, and only a second signal ends the process. With None the first
+        one ends it.
+        """
         with self._lock:
             self._acknowledge = acknowledge
 
     def _heard(self, number: int) -> None:
-        """A signal has come. Not in the main thread."""
+        """Handles a signal. Does not run in the main thread."""
         with self._lock:
             if self._over:
                 return
             if self.caught is None and self._acknowledge is not None:
-                teller = threading.Thread(target=self._acknowledge, daemon=True)  # which may be stuck in its stream, and others are to be heard
+                teller = threading.Thread(target=self._acknowledge, daemon=True)  # it may block in its stream, and other signals may come
                 teller.start()
                 teller.join(1.0)
-                self.caught = number  # what is said of it comes after the answer
+                self.caught = number  # set after the answer, so that messages about it come later
                 return
             self.caught = number
             end_process(self.exit_code, lambda: self.tell(self.message))

@@ -1,4 +1,4 @@
-"""`lpdif`: the commands in one place, and the one place where errors become exit codes."""
+"""`lpdif`: registers the commands, and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lpdif_cli.helptext import Command, Group
 from lpdif_cli.interrupts import Interrupts
 from lpdif_cli.settings import describe_keys
 
-BROKEN_PIPE = 141  # what a shell reports for a writer whose reader went away
+BROKEN_PIPE = 141  # The exit code that a shell reports for a program whose reader is gone.
 
 app = typer.Typer(
     cls=Group,
@@ -39,7 +39,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def lpdif(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """
     lpdif reconstruct scan.ply -o mesh.ply
@@ -47,7 +47,7 @@ def lpdif(
     Turns 3D scans into meshes with local implicit functions, one decoder for each
     pattern of local shape (LP-DIF). No scan at hand? `lpdif demo` makes one.
 
-    Usage: lpdif COMMAND [OPTIONS]      (lpdif COMMAND --help says more)
+    Usage: lpdif COMMAND [OPTIONS]      (lpdif COMMAND --help shows more)
     """
     if version:
         typer.echo(f"lpdif {__version__}")
@@ -65,7 +65,10 @@ class _ReaderGone(Exception):
 
 
 def check_here() -> None:
-    """Raises UsageError where the current folder is gone: nothing given by a bare name is there, and torch does not load."""
+    """Raises UsageError where the current folder has been removed.
+
+    Relative paths lead nowhere then, and torch does not load.
+    """
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -73,7 +76,7 @@ def check_here() -> None:
 
 
 def _add(name: str, function: Callable[..., None], summary: str, epilog: str | None = None) -> None:
-    """Register a command."""
+    """Registers a command."""
 
     @functools.wraps(function)
     def command(*args: object, **kwargs: object) -> None:
@@ -88,20 +91,20 @@ def _add(name: str, function: Callable[..., None], summary: str, epilog: str | N
     app.command(name, cls=Command, short_help=summary, epilog=epilog)(command)
 
 
-_add("reconstruct", reconstruct.reconstruct, "A scan becomes a mesh.", describe_keys("reconstruct"))
-_add("preprocess", preprocess.preprocess, "Scans and meshes become training samples.", describe_keys("preprocess"))
-_add("fit", fit.fit, "Samples become a model.", describe_keys("fit"))
-_add("cluster", cluster.cluster, "The patterns of a fit, anew.", describe_keys("cluster"))
-_add("evaluate", evaluate.evaluate, "How far a mesh is from the truth.")
-_add("inspect", inspect.inspect, "What a file or workspace is.")
-_add("doctor", doctor.doctor, "Is everything in place?")
+_add("reconstruct", reconstruct.reconstruct, "Turn a scan into a mesh.", describe_keys("reconstruct"))
+_add("preprocess", preprocess.preprocess, "Turn scans and meshes into training samples.", describe_keys("preprocess"))
+_add("fit", fit.fit, "Learn a model from samples.", describe_keys("fit"))
+_add("cluster", cluster.cluster, "Group the codes of a fit into patterns again.", describe_keys("cluster"))
+_add("evaluate", evaluate.evaluate, "Measure a mesh against the true one.")
+_add("inspect", inspect.inspect, "Show what a file or workspace is.")
+_add("doctor", doctor.doctor, "Check that lpdif can run here.")
 _add("demo", demo.demo, "Make a small scan to try.")
 
 
 def run(arguments: Sequence[str], console: Console | None = None) -> int:
-    """Run `lpdif` with these arguments and return its exit code. Prints; raises nothing a user can cause."""
+    """Runs `lpdif` with these arguments and returns its exit code. Raises nothing that a user can cause."""
     console = console or Console()
-    console.json = "--json" in arguments  # until the command has parsed it: usage errors come before that
+    console.json = "--json" in arguments  # usage errors come before the command has parsed it
     interrupts = console.interrupts
     with listening(console):
         try:
@@ -113,8 +116,8 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
         except (_Stopped, KeyboardInterrupt):
             console.failure(interrupts.message, console.stop_hint, interrupts.exit_code)
             return interrupts.exit_code
-        except Exception as error:  # the one net: what falls in here is described, never hidden
-            with delay_shutdown():  # a process that is being ended makes errors of its own
+        except Exception as error:  # every error is described, none is hidden
+            with delay_shutdown():  # where the process is ending, wait: its errors are not reported
                 pass
             failure = describe(error, console.command)
             console.trace(error)
@@ -123,7 +126,7 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
 
 
 def main(interrupts: Interrupts | None = None) -> None:
-    """The run of a process; `interrupts` where they are watched already."""
+    """Runs the process. interrupts: where signals are handled already."""
     if interrupts is None:
         interrupts = Interrupts()
         interrupts.watch()
@@ -135,7 +138,7 @@ def main(interrupts: Interrupts | None = None) -> None:
     code = run(sys.argv[1:], console)
     try:
         sys.stdout.flush()
-    except OSError:  # reported already; what is still in the buffer must not fail a second time at exit
+    except OSError:  # reported already; it must not fail again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     interrupts.over()
     sys.exit(code)

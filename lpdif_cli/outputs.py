@@ -1,4 +1,4 @@
-"""What can be wrong with an output is found before any work is done for it."""
+"""Checks outputs before any work is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lpdif.errors import DISK_FULL, UsageError
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of an output, and those above it. Raises UsageError where there can be none, as for a file that cannot be written."""
+    """Makes the folder of an output, and those above it. Raises UsageError where it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -21,15 +21,18 @@ def make_folder(folder: Path) -> None:
 
 
 def check_inside(path: Path, folder: Path) -> None:
-    """Raises UsageError where a link in its folders would lead `path`, which lies below `folder`, out of it."""
+    """Raises UsageError where a link leads `path`, which should lie below `folder`, out of it."""
     if not path.parent.resolve().is_relative_to(folder.resolve()):
         where = path.parent.resolve()
         raise UsageError(f"{path}: a symbolic link leads out of {folder}, to {where}", "remove the link, or name that folder with -o")
 
 
 def check_mesh_output(path: Path, overwrite: bool, source: Path | None) -> None:
-    """Raises UsageError unless a mesh can be written to `path`: a known format, not the scan `source` itself, no link, no file
-    that would be replaced unasked, no folder that is missing or closed."""
+    """Raises UsageError unless a mesh can be written to `path`.
+
+    Reasons are an unknown format, the scan `source` itself, a link, an existing file without --overwrite, and a folder that is missing or
+    cannot be written.
+    """
     from lpdif.io.write import mesh_format
     from lpdif.storage.atomic_write import check_output
 

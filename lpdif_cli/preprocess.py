@@ -1,4 +1,4 @@
-"""`lpdif preprocess`: scans and meshes -> samples in the workspace."""
+"""`lpdif preprocess`: makes training samples of scans and meshes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from lpdif.storage.lock import check_not_locked
 from lpdif.storage.workspace import Shard
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.console import Console, duration
+from lpdif_cli.console import Console
 from lpdif_cli.inputs import as_rows, expand
 from lpdif_cli.settings import resolve, same_place
+from lpdif_cli.wording import duration
 
 
 def preprocess(
@@ -36,9 +37,9 @@ def preprocess(
     lpdif preprocess scans/
 
     Makes training samples of scans and meshes: closed meshes give exact signed
-    distances; open meshes and points are used as scans. A file that cannot be
-    used is left out, with the reason, and does not stop the others; of files with
-    the same content one is used.
+    distances; open meshes and points are used as scans. A file that cannot be used
+    is left out with a message, and does not stop the others. Of files with the same
+    content only one is used.
 
     Usage: lpdif preprocess SCANS... [OPTIONS]
 
@@ -75,8 +76,10 @@ def preprocess(
 
 
 def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> None:
-    """Raises UsageError where samples of scans that are not among `paths` would be dropped, BusyError where another run makes some.
-    A damaged list of samples is told, and no reason to stop: it is made anew."""
+    """Raises UsageError where samples of scans that are not among `paths` would be dropped.
+
+    Raises BusyError where another run is at work. Where the manifest is damaged, it warns: the manifest is made anew.
+    """
     check_not_locked(place.root)
     if not place.manifest.exists():
         return
@@ -95,7 +98,7 @@ def check_kept(place: lpdif.Workspace, paths: list[Path], console: Console) -> N
 
 
 def name_of(shard: Shard) -> str:
-    """Where the scan of a shard lay, seen from here."""
+    """The path of the scan of a shard, relative to the current folder where it lies below that."""
     if not shard.place:
         return shard.source
     path, here = Path(shard.place), Path.cwd()

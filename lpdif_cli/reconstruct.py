@@ -1,4 +1,4 @@
-"""`lpdif reconstruct`: a scan -> a mesh; several scans -> a folder of meshes (batch.py)."""
+"""`lpdif reconstruct`: turns a scan into a mesh, or several scans into a folder of meshes (batch.py)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
-from lpdif_cli.console import Console, duration, size
+from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
 from lpdif_cli.outputs import check_mesh_output
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings, resolve, same_place
+from lpdif_cli.wording import duration, size
 
 BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
 STREAM = "-"
@@ -56,17 +57,17 @@ def reconstruct(
     lpdif reconstruct scan.ply -o mesh.ply
 
     Turns a scan (points with or without normals, or a broken mesh) into a mesh. No
-    other option is needed: what is chosen automatically is printed, with its
-    reason. LENGTHs are in the scan's own unit, or the word auto.
+    other option is needed: all others are chosen from the scan and printed, with
+    the reason. A LENGTH is in the unit of the scan, or the word auto.
 
     Usage: lpdif reconstruct INPUT... [-o OUT] [OPTIONS]
 
     INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB;
     LAS and LAZ with `pip install laspy lazrs`, E57 with pye57. OUT is OBJ, PLY,
     STL, OFF or GLB. `-` is stdin or stdout. Several INPUTs, or a folder, go to the
-    folder OUT: a bad scan does not stop the others. What an earlier run has made
-    there from the same scan, model and settings is kept; a mesh made from anything
-    else stays too, counts as failed, and waits for --overwrite (all anew).
+    folder OUT: a bad scan does not stop the others. A mesh that an earlier run has
+    made there from the same scan, model and settings is kept. A mesh made from
+    anything else is kept too, but counts as failed; --overwrite makes all again.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
@@ -87,7 +88,7 @@ def reconstruct(
     work = Work(resolve("reconstruct", flags, config), console)
     console.where = same_place(work.settings, config)
     check_device(work.settings.config.device)
-    if not inputs:  # asked here, since an option that takes too many words takes the scan's name too: that error is the one to tell
+    if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
         reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
@@ -97,7 +98,7 @@ def reconstruct(
 
 @dataclass
 class Work:
-    """Scans -> meshes with one model, which is loaded when the first scan has been read."""
+    """Reconstructs scans with one model, which is loaded after the first scan has been read."""
 
     settings: Settings
     console: Console
@@ -119,25 +120,31 @@ class Work:
         )
 
     def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
-        """What the reconstruction of a scan would be like. Raises what it would raise before it begins."""
+        """The expected size and cost of a reconstruction.
+
+        Raises the errors that it would raise before it begins.
+        """
         self.check(scan)
         lpdif.load_model(self.model_path)
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
 
     def check(self, scan: lpdif.Scan) -> None:
-        """Raises InputError for a scan of which no mesh can come, before the model loads torch."""
+        """Raises InputError for a scan that cannot become a mesh, before torch is loaded."""
         from lpdif.points.validity import check_scan
 
         chosen = self.settings.config.reconstruct
         check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
 
     def recipe(self) -> Recipe:
-        """What each mesh of this run depends on besides its scan."""
+        """What the meshes of this run depend on besides their scans."""
         return recipe(self.settings.config.reconstruct, self.model_path or BUNDLED_MODEL)
 
     @functools.cached_property
     def model_path(self) -> Path | None:
-        """The model file to use, None for the bundled one; a model of the workspace comes first, aloud."""
+        """The model file to use; None for the bundled one.
+
+        The model of the workspace comes first, with a message.
+        """
         if self.settings.model == BUNDLED:
             return None
         if self.settings.model is not None:
@@ -154,7 +161,7 @@ class Work:
 
 
 def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bool, dry_run: bool) -> None:
-    """One scan to one mesh, or to stdout."""
+    """Reconstructs one scan into one mesh file, or to stdout."""
     console = work.console
     source = None if given == STREAM else Path(given)
     target = output_path(source, output)
@@ -162,7 +169,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         check_stdout(console)
     else:
         check_mesh_output(target, overwrite, source)
-    # Reading comes before the model, so that a bad scan is answered at once.
+    # The scan is read before the model, so that a bad scan is reported at once.
     scan = lpdif.load_scan(source) if source is not None else read_stdin()
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
@@ -179,13 +186,13 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         data = lpdif.encode_mesh(mesh, "ply")
         console.say(f"writing {counted(len(mesh.faces), 'face')}, {size(len(data))} to stdout after {duration(console.elapsed())}")
         console.binary_result(data)
-        tell_open(made, console)
+        report_open_loops(made, console)
         return
     lpdif.write_mesh(target, mesh, overwrite=overwrite)
     written = target.stat().st_size
     counts = f"{counted(len(mesh.vertices), 'vertex', 'vertices')}, {counted(len(mesh.faces), 'face')}, {size(written)}"
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
-    tell_open(made, console)
+    report_open_loops(made, console)
     console.next("inspect", str(target))
     document = {
         "input": given,
@@ -200,15 +207,18 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
     console.result(document, target)
 
 
-def tell_open(made: lpdif.Reconstruction, console: Console) -> None:
-    """Say that the mesh is not closed, if it is not."""
+def report_open_loops(made: lpdif.Reconstruction, console: Console) -> None:
+    """Reports that the mesh is not closed, where it is not."""
     loops = int(made.facts["open_loops"])
     if loops:
         console.say(f"open along {counted(loops, 'loop')}, where the points end or leave a gap (--watertight closes it)")
 
 
 def output_path(source: Path | None, output: str | None) -> Path | None:
-    """Where the mesh goes; None is stdout. Without -o it goes next to the scan; into a folder, under the scan's name."""
+    """The file of the mesh; None for stdout.
+
+    Without -o it is beside the scan; in a folder it has the name of the scan.
+    """
     if output == STREAM:
         return None
     if output is not None:
@@ -223,14 +233,14 @@ def output_path(source: Path | None, output: str | None) -> Path | None:
 
 
 def read_stdin() -> lpdif.Scan:
-    """The scan that is piped in."""
+    """The scan on stdin."""
     if sys.stdin.isatty():
         raise UsageError("no scan is piped into stdin", "pipe one in: cat scan.ply | lpdif reconstruct - -o mesh.ply")
     return lpdif.read_scan(sys.stdin.buffer.read(), "stdin")
 
 
 def check_stdout(console: Console) -> None:
-    """Raises UsageError where a mesh on stdout would do harm."""
+    """Raises UsageError where a mesh cannot go to stdout."""
     if console.json:
         raise UsageError("--json and -o - both want stdout", "write the mesh to a file")
     if console.out.isatty():

@@ -1,4 +1,7 @@
-"""What the meshes in a folder were made from: one small file beside them, by which a later run knows which of them it may keep."""
+"""Records what the meshes in a folder were made from, in a small file beside them.
+
+A later run keeps those that are up to date.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,30 @@ RECORD_ROW: Shape = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a mesh depends on besides its scan: the settings, in the words of JSON, and the content of the model file."""
+    """What a mesh depends on besides its scan.
+
+    That is the settings, as JSON has them, and the digest of the model file.
+    """
 
     settings: dict[str, Any]
     model: str
 
 
 def recipe(settings: ReconstructConfig, model: Path) -> Recipe:
-    """The recipe of a run. A model file that cannot be read has no content: loading it gives the reason."""
+    """The recipe of a run.
+
+    A model file that cannot be read has an empty digest: loading it gives the reason.
+    """
     return Recipe(json.loads(json.dumps(asdict(settings))), known_content(model))
 
 
 def stamp(scan: Path) -> dict[str, object]:
-    """What a scan is known by."""
-    return {**looks(scan), "content": known_content(scan) if size_of(scan) >= 0 else ""}
+    """By what a scan is recognised: its size, its time and its digest."""
+    return {**size_and_time(scan), "content": known_content(scan) if size_of(scan) >= 0 else ""}
 
 
-def looks(scan: Path) -> dict[str, object]:
-    """What can be seen of a scan without reading it."""
+def size_and_time(scan: Path) -> dict[str, object]:
+    """Size and time of a scan, which can be seen without reading it."""
     try:
         about = scan.stat()
     except OSError:  # reading it gives the reason
@@ -50,9 +59,9 @@ def looks(scan: Path) -> dict[str, object]:
 
 
 class Record:
-    """The meshes made in a folder, each with its scan, recipe and content, by its path below the folder.
+    """The meshes made in a folder, by their paths below it, each with its scan, its recipe and its digest.
 
-    A mesh is entered before it is written: what stands in the file is then known by its content alone, whenever a run is killed.
+    A mesh is recorded before it is written. Where the run is killed in between, the digest shows that the mesh is not the recorded one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +79,7 @@ class Record:
             self.damaged = True
 
     def add(self, target: Path, scan: dict[str, object], how: Recipe, data: bytes) -> None:
-        """Enter a mesh, and write the record. Raises as `write_bytes` does."""
+        """Adds a mesh, and writes the record. Raises as `write_bytes` does."""
         from lpdif.storage.atomic_write import write_bytes
 
         self.rows[self._name(target)] = {"mesh": content_of_bytes(data), "scan": scan, **asdict(how)}
@@ -78,7 +87,7 @@ class Record:
         write_bytes(self.path, dump(about).encode(), overwrite=True)
 
     def difference(self, target: Path, scan: Path, how: Recipe) -> str:
-        """In what the mesh that is there differs from the one that would be made; "" if in nothing."""
+        """How an existing mesh differs from the one that would be made; "" where it does not."""
         row = self.rows.get(self._name(target))
         if row is None:
             return "it is not known what it was made from"
@@ -102,15 +111,15 @@ class Record:
 
     @staticmethod
     def _same_scan(before: dict[str, object], scan: Path) -> bool:
-        """A scan that looks as it did is not read again."""
-        now = looks(scan)
+        """Whether a scan is still the same. It is read only where its size or time has changed."""
+        now = size_and_time(scan)
         if now and now == {name: before.get(name) for name in now}:
             return True
         return bool(before["content"]) and size_of(scan) == before.get("bytes") and known_content(scan) == before["content"]
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """The settings that differ: "faces auto -> 1000"."""
+    """The settings that differ, for a message: "faces auto -> 1000"."""
     return ", ".join(
         f"{name} {word(before.get(name))} -> {word(now.get(name))}" for name in sorted(before | now) if before.get(name) != now.get(name)
     )

@@ -1,7 +1,8 @@
-"""Settings: flag > LPDIF_* variable > lpdif.toml > default. The names are those of lpdif.config, in all three places.
+"""Reads settings from flags, LPDIF_* variables and lpdif.toml.
 
-`[fit] patterns = 8` in the file is `LPDIF_FIT_PATTERNS=8` in the environment and, where there is one, the flag `--patterns 8`.
-Keys of no stage stand at the top of the file: workspace, device, threads, and seed, which counts for every stage that has none.
+A flag counts before a variable, that before the file, and that before the default. `[fit] patterns = 8` in the file is `LPDIF_FIT_PATTERNS=8`
+in the environment and, where there is one, the flag `--patterns 8`. The names are those of `lpdif.config`. Keys without a stage are at the top
+of the file: workspace, device, threads, and seed, which counts for every stage that has none of its own.
 """
 
 from __future__ import annotations
@@ -10,22 +11,19 @@ import codecs
 import dataclasses
 import difflib
 import logging
-import math
 import os
-import re
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lpdif import config as stages
-from lpdif.config import LIMITS, MOST_COUNT, limits
-from lpdif.device import check_device_name
-from lpdif.errors import LpdifError, ModelError, UsageError
+from lpdif.errors import ModelError, UsageError
 from lpdif.storage.safe_open import read_regular
 from lpdif.storage.strict_json import check_depth
 from lpdif.text import excerpt
+from lpdif_cli.setting_values import Value, read_value
 
 log = logging.getLogger("lpdif")
 
@@ -37,18 +35,15 @@ _STAGES: dict[str, type] = {
     "cluster": stages.ClusterConfig,
     "reconstruct": stages.ReconstructConfig,
 }
-_NOT_SETTINGS = {"fit.resume"}  # acts of one run, given by a flag alone
-
-# how the one setting that is a place is written
-THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or under [reconstruct] in lpdif.toml: sensor = [0, 0, 1.5]"
-
-Value = object
-_Fail = Callable[[str, str], LpdifError]
+_NOT_SETTINGS = {"fit.resume"}  # given by a flag alone
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run goes by: the config, the seed and model chosen for it, and where each value that is no default came from."""
+    """The settings of a run: its config, seed and model.
+
+    origins: where each value that is no default comes from.
+    """
 
     config: stages.Config
     seed: int
@@ -62,9 +57,9 @@ def resolve(
     config_file: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings of a run of `stage` (None: a command that is no stage). `flags` maps dotted keys to what was typed; None
-    stands for "not given".
+    """The settings of a run of `stage`; None for a command that is no stage.
 
+    flags: the text given for each dotted key, or None; environment: the variables, by default those of the process.
     Raises UsageError for a bad flag, ModelError for a bad file or variable.
     """
     environment = os.environ if environment is None else environment
@@ -74,7 +69,7 @@ def resolve(
     for source in (_from_file(config_file, environment, keys), _from_environment(environment, keys), _from_flags(flags, keys)):
         for key, (value, where) in source.items():
             values[key], origins[key] = value, where
-            if key == "seed":  # the common seed of a stronger source outweighs the stage's own seed of a weaker one
+            if key == "seed":  # it replaces the seeds of stages that come from weaker sources
                 for other in [k for k in values if k.endswith(".seed") and k not in source]:
                     del values[other], origins[other]
     for key, where in origins.items():
@@ -83,7 +78,7 @@ def resolve(
 
 
 def describe_keys(stage: str) -> str:
-    """The keys of a stage with their defaults, wrapped, for the end of its --help."""
+    """The keys of a stage with their defaults, for the end of its --help."""
     pairs = [
         f"{field.name} {_show(field.default)}" for field in dataclasses.fields(_STAGES[stage]) if f"{stage}.{field.name}" not in _NOT_SETTINGS
     ]
@@ -98,20 +93,20 @@ def describe_keys(stage: str) -> str:
 
 
 def workspace_words(place: Path) -> tuple[str, ...]:
-    """What to add to a suggested command so that it finds a workspace."""
+    """The options that a suggested command needs for this workspace."""
     return () if place == Path(stages.Config.workspace) else ("--workspace", str(place))
 
 
 def same_place(settings: Settings, config_file: Path | None = None) -> tuple[str, ...]:
-    """What to add to a suggested command so that it finds the workspace of this run, and the settings file that was named."""
+    """The options that a suggested command needs for the workspace and the settings file of this run."""
     place = Path(settings.config.workspace)
-    named = settings.origins.get("workspace") == "--workspace"  # that of a settings file may be another one, were it not named again
+    named = settings.origins.get("workspace") == "--workspace"  # a settings file may name another one
     where = ("--workspace", str(place)) if named else workspace_words(place)
     return (*where, *given("--config", config_file))
 
 
 def given(flag: str, value: Value) -> tuple[str, ...]:
-    """A flag of this run, if it was given, for a suggested command."""
+    """A flag for a suggested command, where it was given in this run."""
     return () if value is None else (flag, str(value))
 
 
@@ -130,7 +125,7 @@ def _from_flags(flags: Mapping[str, Value], keys: Mapping[str, type]) -> dict[st
     for key, value in flags.items():
         if value is not None:
             flag = "--" + key.rpartition(".")[2].replace("_", "-")
-            found[key] = (_read(value, keys[key], key, flag, UsageError), flag)
+            found[key] = (read_value(value, keys[key], key, flag, UsageError), flag)
     return found
 
 
@@ -142,7 +137,7 @@ def _from_environment(environment: Mapping[str, str], keys: Mapping[str, type]) 
             continue
         if name not in names:
             raise ModelError(f"environment: unknown variable {excerpt(name)}", _nearest(name, [*names, "LPDIF_CONFIG"]))
-        found[names[name]] = (_read(text, keys[names[name]], names[name], name, ModelError), name)
+        found[names[name]] = (read_value(text, keys[names[name]], names[name], name, ModelError), name)
     return found
 
 
@@ -176,12 +171,15 @@ def _from_file(config_file: Path | None, environment: Mapping[str, str], keys: M
                 siblings = [k.rpartition(".")[2] for k in keys if k.rpartition(".")[0] == stage]
                 place = f" in [{stage}]" if stage else ""
                 raise ModelError(f"{path}: unknown key '{excerpt(last)}'{place}", _nearest(last, siblings))
-            found[key] = (_read(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
+            found[key] = (read_value(inner, keys[key], key, f"{path}: {last}", ModelError), str(path))
     return found
 
 
 def settings_text(data: bytes, path: Path) -> str:
-    """The text of a settings file; a byte order mark, which editors on Windows write, is dropped. Raises ModelError for UTF-16 and UTF-32."""
+    """The text of a settings file without a byte order mark, as editors on Windows write.
+
+    Raises ModelError for UTF-16 and UTF-32.
+    """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
         raise ModelError(f"{path}: saved as UTF-16 or UTF-32, TOML is UTF-8", "save it again, with the encoding UTF-8")
     return data.decode("utf-8-sig")
@@ -193,86 +191,8 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else "known: " + ", ".join(sorted(known))
 
 
-def _read(value: Value, kind: type, key: str, where: str, fail: _Fail) -> Value:
-    """`value` (text, or what TOML made of it) as `kind`. `where` names its place in errors made by `fail`."""
-    name = key.rpartition(".")[2]
-    if key == "device":
-        if not isinstance(value, str):
-            raise fail(f"{where}: {shown(value)} is not a device", "use auto, cpu, cuda or cuda:N")
-        try:
-            check_device_name(value, where)
-        except UsageError as error:
-            raise fail(error.message, error.hint) from None
-        return value
-    arguments = typing.get_args(kind)
-    if type(None) in arguments:
-        if value == "auto":
-            return None
-        kind = arguments[0]
-        arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is tuple:
-        return _read_list(value, arguments, name, where, fail)
-    if kind is bool:
-        return _read_switch(value, where, fail)
-    if kind is str:
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise fail(f"{where}: {shown(value)} is not text", 'write it in quotes: "..."')
-        return value
-    return _read_number(value, kind, name, where, fail)
-
-
-def _read_number(value: Value, kind: type, name: str, where: str, fail: _Fail) -> float | int:
-    what = "a whole number" if kind is int else "a number"
-    auto = " or auto" if name in {"resolution", "region_size", "max_distance", "faces"} else ""
-    number: float | int
-    try:
-        if isinstance(value, bool) or not isinstance(value, (str, int, float) if kind is float else (str, int)):
-            raise ValueError
-        number = int(value) if kind is int else float(value)
-    except ValueError:
-        raise fail(f"{where}: {shown(value)} is not {what}", f"write {what}{auto}") from None
-    except OverflowError:
-        number = math.inf
-    low, high = limits(name, kind is int)
-    positive = kind is float and name not in LIMITS
-    if not (low <= number <= high and number != math.inf) or (positive and number == 0):
-        unlimited = high in (math.inf, MOST_COUNT)
-        bound = "above 0" if positive else f"at least {low:g}" if unlimited else f"from {low:g} to {high:g}"
-        raise fail(f"{where}: {excerpt(value) if isinstance(value, str) else shown(value)} is out of range", f"write {what} {bound}{auto}")
-    return number
-
-
-def _read_switch(value: Value, where: str, fail: _Fail) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
-        return value.lower() in {"1", "true", "yes", "on"}
-    raise fail(f"{where}: {shown(value)} is neither true nor false", "write true or false")
-
-
-def _read_list(value: Value, kinds: tuple[object, ...], name: str, where: str, fail: _Fail) -> tuple[Value, ...]:
-    """A tuple of whole numbers of any length (K, ...) or of as many coordinates as `kinds` has."""
-    parts = re.split(r"[,\s]+", value.strip(", ")) if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)):
-        raise fail(f"{where}: {shown(value)} is not a list of numbers", "write them with commas")
-    if kinds[-1] is Ellipsis:
-        return tuple(_read_number(part, int, name, where, fail) for part in parts if part != "")
-    if len(parts) != len(kinds):
-        raise fail(f"{where}: {len(parts)} numbers instead of {len(kinds)}", THREE_NUMBERS)
-    numbers = []
-    for part in parts:
-        try:
-            number = float(part) if isinstance(part, (str, int, float)) else math.nan
-        except (ValueError, OverflowError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise fail(f"{where}: {shown(part)} is not a number, and three are needed", THREE_NUMBERS)
-        numbers.append(number)
-    return tuple(numbers)
-
-
 def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[str, str]) -> Settings:
-    """Values over defaults."""
+    """The settings made of these values, and of defaults for the others."""
     tables: dict[str, typing.Any] = {}
     for name, kind in _STAGES.items():
         own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(name + ".")}
@@ -291,16 +211,8 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
     return Settings(config, seed, model, origins)
 
 
-def shown(value: Value) -> str:
-    """A value for a message; text in quotes."""
-    try:
-        return excerpt(repr(value))
-    except ValueError:  # Python writes no number of more than 4300 digits
-        return "a number of thousands of digits"
-
-
 def _show(value: Value) -> str:
-    """A default as it would be written in the file."""
+    """A default as it is written in a settings file."""
     if value is None:
         return "auto"
     if isinstance(value, bool):

@@ -1,8 +1,8 @@
-"""Ends the process before its work is done: at once, even within a call of native code, and with nothing left behind.
+"""Ends the process before its work is done: at once, and with nothing left behind.
 
-No exception is raised for that. It could leave a call whose threads still write into arrays that are then freed, and it could be swallowed
-while a library is being imported. Whoever makes something that would outlive the process, as a temporary file or a child process, registers
-its cleanup here. When a signal comes, a thread runs all cleanups and ends the process.
+That works even within a call of native code. No exception is raised for that. It could leave a call whose threads still write into arrays that
+are then freed, and it could be swallowed while a library is being imported. Whoever makes something that would outlive the process, as a
+temporary file or a child process, registers its cleanup here. When a signal comes, a thread runs all cleanups and ends the process.
 """
 
 from __future__ import annotations
@@ -23,13 +23,19 @@ _LONGEST_WAIT = 2.0  # seconds that a block of `delay_shutdown`, or writing the 
 
 @contextlib.contextmanager
 def delay_shutdown() -> Iterator[None]:
-    """Delays the end of the process until this block, which must be short, is left. Once the process is ending, no block is entered."""
+    """Delays the end of the process until this block, which must be short, is left.
+
+    Once the process is ending, no block is entered.
+    """
     with _SHUTDOWN_LOCK:
         yield
 
 
 def add_cleanup(thing: Hashable, cleanup: Callable[[], None]) -> None:
-    """Calls `cleanup` where the process ends before `remove_cleanup(thing)`. Make the thing in the same block of `delay_shutdown`."""
+    """Calls `cleanup` where the process ends before `remove_cleanup(thing)`.
+
+    Make the thing in the same block of `delay_shutdown`.
+    """
     with _SHUTDOWN_LOCK:
         _CLEANUPS[thing] = cleanup
 
@@ -41,7 +47,10 @@ def remove_cleanup(thing: Hashable) -> None:
 
 
 def end_process(code: int, tell: Callable[[], None] | None = None) -> NoReturn:
-    """Calls `tell`, runs all cleanups, the latest first, and ends the process with this exit code, whatever its other threads do."""
+    """Calls `tell`, runs all cleanups, the latest first, and ends the process with this exit code.
+
+    Other threads do not prevent it.
+    """
     _SHUTDOWN_LOCK.acquire(timeout=_LONGEST_WAIT)
     if tell is not None:
         teller = threading.Thread(target=tell, daemon=True)  # writing may block where another thread is stuck in the same stream
@@ -54,9 +63,9 @@ def end_process(code: int, tell: Callable[[], None] | None = None) -> NoReturn:
 
 
 def handle_signals(numbers: Iterable[int], handler: Callable[[int], None]) -> None:
-    """From now on calls `handler` with the number of each of these signals that comes, in a thread of its own.
+    """From now on calls `handler` with the number of each of these signals that comes.
 
-    Call it in the main thread, once a process. A signal that is ignored, as nohup has it, stays ignored.
+    It runs in a thread of its own. Call it in the main thread, once a process. A signal that is ignored, as nohup has it, stays ignored.
     """
     wanted = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     ours, theirs = socket.socketpair()  # sockets, because Windows needs them here
@@ -75,4 +84,7 @@ def handle_signals(numbers: Iterable[int], handler: Callable[[int], None]) -> No
 
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
-    """The handler that Python itself runs for a signal: the number goes to the thread of `handle_signals` through a socket."""
+    """The handler that Python itself runs for a signal.
+
+    The number goes to the thread of `handle_signals` through a socket.
+    """

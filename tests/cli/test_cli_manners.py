@@ -17,7 +17,8 @@ from conftest import Cli, process_environment, run_apart
 
 from lpdif import errors
 from lpdif.text import counted
-from lpdif_cli.console import Console, duration, one_line, size, table
+from lpdif_cli.console import Console
+from lpdif_cli.wording import duration, one_line, size, table
 
 
 @pytest.fixture

@@ -358,7 +358,7 @@ def parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_parsers_may_hang_and_crash(name: str, said: str, parser: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "hangs":
-        monkeypatch.setattr(sandbox, "_BASE_SECONDS", 1.0)
+        monkeypatch.setattr(sandbox, "_CHILD_SECONDS", 1.0)
     with pytest.raises(InputError) as caught:
         sandbox.arrays_from_child(Source("a.bin", PLY), name, 1000)
     assert said in caught.value.message

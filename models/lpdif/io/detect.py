@@ -38,7 +38,10 @@ def format_of(source: Source) -> Format:
 
 
 def format_by_content(source: Source) -> Format | None:
-    """The first format that the content of a file matches; None if it matches none. Raises InputError for what is never read."""
+    """The first format that the content of a file matches; None if it matches none.
+
+    Raises InputError for what is never read.
+    """
     for known in registry.MARKED:
         if known.matches(source):
             return known
@@ -47,10 +50,10 @@ def format_by_content(source: Source) -> Format | None:
 
 
 def is_prose(source: Source) -> bool:
-    """Whether a file that is named like a table of points holds words instead: notes, or the images or cameras of COLMAP.
+    """Whether a file that is named like a table of points holds words instead.
 
-    source: at most the first HEAD_BYTES of the file. False for what is empty, damaged, longer, of another format, or a table in another
-    dialect: reading that says what is wrong with it.
+    Such are notes, and the images or cameras of COLMAP. source: at most the first HEAD_BYTES of the file. False for what is empty, damaged,
+    longer, of another format, or a table in another dialect: reading that says what is wrong with it.
     """
     named = format_by_name(source.name)
     if named is None or named.name != TABLE or not source.data.strip():

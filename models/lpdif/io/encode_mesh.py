@@ -45,7 +45,10 @@ def smallest_length(vertices: FloatArray, faces: IntArray | None) -> float:
 
 
 def needs_double(vertices: FloatArray, faces: IntArray | None) -> bool:
-    """Whether single precision would move vertices (V, 3) of faces (F, 3) by more than 1e-4 of the smallest length."""
+    """Whether single precision would move vertices (V, 3) too far for a mesh with faces (F, 3).
+
+    The limit is 1e-4 of the smallest length.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         loss = np.abs(vertices - vertices.astype(np.float32))
     loss = loss[~np.isnan(loss)]
@@ -81,9 +84,9 @@ def vertex_table(
     values: Mapping[str, NDArray[np.generic]],
     double: bool,
 ) -> NDArray[np.void]:
-    """The rows (V,) of a PLY vertex element: points, normals and colours, each (V, 3), and values (V,) by name.
+    """The rows (V,) of a PLY vertex element.
 
-    double: whether positions are in double precision.
+    They hold points, normals and colours, each (V, 3), and values (V,) by name. double: whether positions are in double precision.
     """
     real = "<f8" if double else "<f4"
     kinds = [(name, real) for name in "xyz"]
@@ -111,7 +114,10 @@ def ply_element(name: str, rows: NDArray[np.void]) -> list[str]:
 
 
 def encode_obj(mesh: Mesh) -> bytes:
-    """OBJ with normals, and colours behind the coordinates; with digits enough for a millionth of the median edge."""
+    """OBJ with normals, and colours behind the coordinates.
+
+    It has digits enough for a millionth of the median edge.
+    """
     _log_left_out(mesh, "OBJ", colors=True, normals=True)
     places = f"%.{_significant(mesh)}g"
     parts = [b"# lpdif\n"]
@@ -184,14 +190,20 @@ def _significant(mesh: Mesh) -> int:
 
 
 def _formatted(row: str, table: NDArray[np.generic]) -> list[bytes]:
-    """The rows of a table as lines of text. Many rows are formatted at a time, as one long tuple: that is the fastest way in Python."""
+    """The rows of a table as lines of text.
+
+    Many rows are formatted at a time, as one long tuple: that is the fastest way in Python.
+    """
     form = row.encode("ascii")
     chunks = (table[begin : begin + _ROWS_AT_ONCE] for begin in range(0, len(table), _ROWS_AT_ONCE))
     return [form * len(chunk) % tuple(chunk.reshape(-1).tolist()) for chunk in chunks]
 
 
 def _storable(column: NDArray[np.generic]) -> NDArray[np.generic]:
-    """A column in a little-endian type that PLY has: integers of 64 bits in 32 bits where they fit, else in double precision."""
+    """A column in a little-endian type that PLY has.
+
+    Integers of 64 bits get 32 bits where they fit, else double precision.
+    """
     if column.dtype.kind == "b":
         return column.astype("|u1")
     if column.dtype.kind in "iu" and column.dtype.itemsize == 8:

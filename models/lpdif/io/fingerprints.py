@@ -1,4 +1,7 @@
-"""How source files are told apart: by where they lie, and by a digest of their content. Does not load torch."""
+"""How source files are told apart: by where they lie, and by a digest of their content.
+
+Does not load torch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ DIGEST_LETTERS = 32  # So many letters of a digest (128 bits) are enough to tell
 
 
 def content_of(path: Path, within: Path | None = None) -> str:
-    """A digest of the bytes of a file. Raises OSError where it cannot be read, is no regular file, or lies outside of `within`."""
+    """A digest of the bytes of a file.
+
+    Raises OSError where it cannot be read, is no regular file, or lies outside of `within`.
+    """
     return content_with(path, b"", within)[0]
 
 
@@ -25,7 +31,10 @@ def content_of_bytes(data: bytes) -> str:
 
 
 def content_with(path: Path, more: bytes, within: Path | None = None) -> tuple[str, str]:
-    """The digest of a file as of `content_of`, and the full digest of its bytes with `more` behind them. Raises as `content_of` does."""
+    """The digest of a file as of `content_of`, and the full digest of its bytes with `more` behind them.
+
+    Raises as `content_of` does.
+    """
     with open_regular(path, within) as file:
         digest = hashlib.file_digest(file, "blake2b")
     content = digest.hexdigest()[:DIGEST_LETTERS]
@@ -34,7 +43,7 @@ def content_with(path: Path, more: bytes, within: Path | None = None) -> tuple[s
 
 
 def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
-    """The files without duplicates, and the duplicates, each with the earlier file that holds the same bytes.
+    """The files without duplicates, and the duplicates, each with the earlier file that it repeats.
 
     Only files of the same size are compared. Empty files and files that cannot be read are kept: reading them gives the reason.
     """
@@ -74,7 +83,10 @@ def size_of(file: Path) -> int:
 
 
 def known_content(file: Path, within: Path | None = None) -> str:
-    """The digest of `content_of`; "" for a file that cannot be read, because reading its points gives the reason."""
+    """The digest of `content_of`; "" for a file that cannot be read.
+
+    Reading the points of such a file gives the reason.
+    """
     try:
         return content_of(file, within)
     except OSError:

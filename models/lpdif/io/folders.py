@@ -1,4 +1,4 @@
-"""Scans in folders: the files whose names have a known ending, without notes and other files that are no scans."""
+"""Finds the scans in folders: files whose names have a known ending, without notes and the like."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def scans_below(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path
 
 
 def why_no_scan(file: Path) -> str:
-    """Why something in a folder is no scan; "" for what may be one, for folders that are searched, and for settings files."""
+    """Why something in a folder is no scan.
+
+    "" for what may be one, for folders that are searched, and for settings files.
+    """
     try:
         mode = file.stat().st_mode
     except OSError as error:
@@ -86,7 +89,10 @@ def may_be_read(folder: Path) -> bool:
 
 
 def real(path: Path) -> Path:
-    """Where a path leads when links are followed. Links that go in circles lead to one of them; `Path.resolve` raises RuntimeError there."""
+    """Where a path leads when links are followed.
+
+    Links that go in circles lead to one of them; `Path.resolve` raises RuntimeError there.
+    """
     return Path(os.path.realpath(path))
 
 

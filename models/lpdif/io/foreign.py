@@ -1,4 +1,7 @@
-"""Files that are never read: recognised by their content, so that the error can say what they are and what to do."""
+"""Files that are never read, recognised by their content.
+
+So the error can say what they are and what to do.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ _LONGEST_ANSWER = 1 << 14  # bytes: the error message of a server is shorter
 
 
 def refuse_foreign(source: Source) -> None:
-    """Raises InputError, which says what the file is, for archives, pictures, documents, programs and files of other software."""
+    """Raises InputError for archives, pictures, documents, programs and files of other software.
+
+    The error says what the file is.
+    """
     data = source.data
     names = source.zip_names()
     if names is not None:

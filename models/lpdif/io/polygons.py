@@ -59,7 +59,10 @@ def _fans(corners: IntArray, counts: IntArray, points: FloatArray) -> IntArray:
 
 
 def _best_fans(polygons: IntArray, points: FloatArray) -> IntArray:
-    """The fan of least total area for each of the polygons (G, n), as (G, n - 2, 3). Where triangles overlap, the total area is larger."""
+    """The fan of least total area for each of the polygons (G, n), as (G, n - 2, 3).
+
+    Where triangles overlap, the total area is larger.
+    """
     size = polygons.shape[1]
     best = np.full(len(polygons), np.inf)
     apex = np.zeros(len(polygons), dtype=np.int64)
@@ -75,9 +78,10 @@ def _best_fans(polygons: IntArray, points: FloatArray) -> IntArray:
 
 
 def strips(corners: IntArray, counts: IntArray) -> IntArray:
-    """Triangle strips as triangles (F, 3); every second triangle is turned round, so that all face the same way.
+    """Triangle strips as triangles (F, 3).
 
-    corners (T,), with -1 between two strips of one list; counts (G,) entries of each list of strips.
+    Every second triangle is turned round, so that all face the same way. corners (T,), with -1 between two strips of one list; counts (G,)
+    entries of each list of strips.
     """
     if len(corners) < 3:
         return np.zeros((0, 3), dtype=np.int64)

@@ -23,10 +23,10 @@ log = logging.getLogger("lpdif")
 
 
 def load_scan(path: str | Path) -> Scan:
-    """Reads a scan or mesh: points in float64, with normals, colours, values, faces and sensor positions where the file has them.
+    """Reads a scan or mesh from a file.
 
-    Raises InputError for a file that is missing, unreadable, damaged, empty or no scan, and ResourceError where there is too little
-    memory.
+    Points are in float64, with normals, colours, values, faces and sensor positions where the file has them. Raises InputError for a file that
+    is missing, unreadable, damaged, empty or no scan, and ResourceError where there is too little memory.
     """
     path = Path(path)
     name = path.name or str(path)
@@ -35,7 +35,10 @@ def load_scan(path: str | Path) -> Scan:
 
 
 def read_scan(data: bytes, name: str) -> Scan:
-    """Reads a scan from bytes, as those of standard input. name: of the file, for messages. Raises as load_scan does."""
+    """Reads a scan from bytes, as those of standard input. name: of the file, for messages.
+
+    Raises as load_scan does.
+    """
     return _read(Source(name, data))
 
 
@@ -60,7 +63,10 @@ def _read(source: Source) -> Scan:
 
 
 def _content_of(path: Path, name: str) -> bytes:
-    """The content of a regular file. Raises InputError for a folder, pipe or device, and never waits for one."""
+    """The content of a regular file.
+
+    Raises InputError for a folder, pipe or device, and never waits for one.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:

@@ -28,17 +28,17 @@ from lpdif.shutdown import add_cleanup, delay_shutdown, remove_cleanup
 
 Arrays = dict[str, NDArray[np.generic]]
 
-_BASE_SECONDS = 60.0  # The child may run so long whatever the size of the file,
+_CHILD_SECONDS = 60.0  # The child may run so long whatever the size of the file,
 _SECONDS_PER_MEGABYTE = 1.0  # and so much longer for each megabyte.
-_BASE_MEMORY = 1 << 30  # Bytes of address space for Python, the parser's libraries (0.1 to 0.25 GiB) and their work,
-_COPIES = 3  # and so many times what the file unpacks to: as it is read, as it is returned, and one copy on the way.
+_CHILD_MEMORY = 1 << 30  # Bytes of address space for Python, the parser's libraries (0.1 to 0.25 GiB) and their work,
+_CHILD_COPIES = 3  # and so many times what the file unpacks to: as it is read, as it is returned, and one copy on the way.
 _KEPT_OUTPUT = 1 << 16  # So many last bytes of the child's standard error are kept.
 _REFUSED_CODE = 3  # The exit code of a child that found something wrong with the file,
 _MESSAGE_PREFIX = "lpdif: "  # whose last line then begins so.
 
 
 def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
-    """The arrays that `decode(path)` of the module lpdif.io.formats.MODULE returns for the file, run in a child process.
+    """The arrays that `decode(path)` of lpdif.io.formats.MODULE returns, run in a child process.
 
     unpacked: bytes of all arrays, at most. Raises InputError for a file that the parser refuses, and where the parser crashes or needs too
     much time or memory.
@@ -61,8 +61,8 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
 
 
 def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
-    seconds = _BASE_SECONDS + _SECONDS_PER_MEGABYTE * len(source.data) / 2**20
-    memory = _BASE_MEMORY + len(source.data) + _COPIES * unpacked
+    seconds = _CHILD_SECONDS + _SECONDS_PER_MEGABYTE * len(source.data) / 2**20
+    memory = _CHILD_MEMORY + len(source.data) + _CHILD_COPIES * unpacked
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(_module_folders()))
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # the stack of each thread counts as memory
     command = [sys.executable, "-P", "-c", "from lpdif.io.sandbox import main; main()", module, str(path), str(memory)]
@@ -105,7 +105,10 @@ def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays
 
 
 def _module_folders() -> list[str]:
-    """The folders in which the child looks for modules: without the current one, which holds files of others, unless lpdif lies in it."""
+    """The folders in which the child looks for modules.
+
+    The current one, which holds files of others, is left out, unless lpdif lies in it.
+    """
     own, places = Path(__file__).parents[2], [Path(place) for place in sys.path]
     places = [place for place in places if os.access(place, os.F_OK)]
     return [str(place.absolute()) for place in places if place.samefile(own) or not place.samefile(".")]
@@ -119,7 +122,10 @@ def _read_last(stream: IO[bytes], last: bytearray) -> None:
 
 
 def _send(stream: IO[bytes], arrays: Arrays) -> None:
-    """Writes named arrays to a pipe. Takes each out of `arrays`, so that its memory is free once it is written."""
+    """Writes named arrays to a pipe.
+
+    Takes each out of `arrays`, so that its memory is free once it is written.
+    """
     for name in list(arrays):
         stream.write(name.encode() + b"\n")
         np.lib.format.write_array(
@@ -129,7 +135,10 @@ def _send(stream: IO[bytes], arrays: Arrays) -> None:
 
 
 def _receive(stream: IO[bytes]) -> Iterator[tuple[str, NDArray[np.generic]]]:
-    """The named arrays that `_send` writes. They are fewer where the child ends early, which its exit code tells."""
+    """The named arrays that `_send` writes.
+
+    They are fewer where the child ends early, which its exit code tells.
+    """
     while name := stream.readline().rstrip(b"\n"):
         try:
             yield name.decode(), np.lib.format.read_array(SimpleNamespace(read=stream.read), allow_pickle=False)
@@ -138,7 +147,10 @@ def _receive(stream: IO[bytes]) -> Iterator[tuple[str, NDArray[np.generic]]]:
 
 
 def limit_memory(size: int) -> None:
-    """Limits the address space of this process to `size` bytes, where the system can do that (not on Windows)."""
+    """Limits the address space of this process to `size` bytes, where the system can do that.
+
+    Windows cannot.
+    """
     if sys.platform != "win32":
         import resource
 
@@ -147,7 +159,10 @@ def limit_memory(size: int) -> None:
 
 
 def main() -> None:
-    """What the child process does. Its arguments are the name of the module, the path of the file, and the bytes of memory."""
+    """What the child process does.
+
+    Its arguments are the name of the module, the path of the file, and the bytes of memory.
+    """
     module, path, memory = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the parent ends it
     limit_memory(int(memory))

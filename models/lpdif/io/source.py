@@ -1,4 +1,4 @@
-"""The content of one file, as readers get it; and text files in UTF-8 with line feeds, whatever encoding the file has."""
+"""The content of one file, as readers get it; text in UTF-8 with line feeds."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ class Source:
         return b"\x00" not in self.head.rstrip(b"\x00\x1a\r\n")
 
     def zip_names(self) -> list[str] | None:
-        """The names of the files in a zip archive; None where this is no archive. Raises InputError where it is a damaged one."""
+        """The names of the files in a zip archive; None where this is no archive.
+
+        Raises InputError where it is a damaged one.
+        """
         if not self.data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             return None
         try:
@@ -77,12 +80,18 @@ class Source:
         return self.error(f"holds no points{f' ({why})' if why else ''}, at least {MINIMUM_POINTS} are needed", CHOOSE_ANOTHER)
 
     def cut(self, got: int, count: int, thing: str) -> InputError:
-        """The error of a file that ends early: "ends after 53 of 100 points (header says 100)". thing: the noun, "point" here."""
+        """The error of a file that ends early: "ends after 53 of 100 points (header says 100)".
+
+        thing: the noun, "point" here.
+        """
         return self.error(f"ends after {got:,} of {counted(count, thing)} (header says {count:,})", DOWNLOAD_AGAIN)
 
 
 def printable(words: str) -> str:
-    """Words out of a file for one line of a terminal: characters that cannot be printed are written as their codes."""
+    """Words out of a file for one line of a terminal.
+
+    Characters that cannot be printed are written as their codes.
+    """
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in words)
 
 
@@ -100,7 +109,10 @@ class Text:
     comments: tuple[bytes, ...] = ()
 
     def line_number(self, line: int) -> int:
-        """The number of a line of `data` (from 0) as an editor shows it: from 1, and with continued lines counted one by one."""
+        """The number of a line of `data` (from 0) as an editor shows it.
+
+        It counts from 1, and continued lines one by one.
+        """
         return line + 1 + int(np.searchsorted(self.breaks, line, side="left"))
 
     def error(self, line: int, what: str, hint: str = EXPORT_AGAIN) -> InputError:
@@ -111,7 +123,10 @@ class Text:
 
 
 def as_text(source: Source) -> Text:
-    """The text of a file in UTF-8, without a byte order mark; where only carriage returns end lines, they become line feeds."""
+    """The text of a file in UTF-8, without a byte order mark.
+
+    Where only carriage returns end lines, they become line feeds.
+    """
     data = source.data
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
@@ -145,7 +160,10 @@ def join_continued(text: Text) -> Text:
 
 
 def with_comments(text: Text, *marks: bytes) -> Text:
-    """The text, of which all from one of these marks to the end of its line is a comment when rows are read."""
+    """The text, in which these marks begin comments when rows are read.
+
+    A comment goes to the end of its line.
+    """
     return replace(text, comments=marks)
 
 

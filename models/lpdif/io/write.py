@@ -17,7 +17,10 @@ log = logging.getLogger("lpdif")
 
 
 def encode_glb(mesh: Mesh) -> bytes:
-    """GLB by trimesh, in single precision. Where that is too little, the mesh is moved to its centre, and a node moves it back."""
+    """GLB by trimesh, in single precision.
+
+    Where that is too little, the mesh is moved to its centre, and a node moves it back.
+    """
     import trimesh
     from trimesh.exchange.gltf import export_glb
 
@@ -46,7 +49,10 @@ MESH_FORMATS: dict[str, Callable[[Mesh], bytes]] = {
 
 
 def mesh_format(path: str | Path) -> str:
-    """The format that the ending of a name stands for. Raises UsageError, which lists the formats, where it stands for none."""
+    """The format that the ending of a name stands for.
+
+    Raises UsageError, which lists the formats, where it stands for none.
+    """
     ending = Path(path).suffix.lower().removeprefix(".")
     if ending not in MESH_FORMATS:
         what = f"format {ending!r} is not known" if ending else "the name has no ending, which would tell the format"
@@ -55,7 +61,10 @@ def mesh_format(path: str | Path) -> str:
 
 
 def encode_mesh(mesh: Mesh, kind: str) -> bytes:
-    """The bytes of a mesh file in one of MESH_FORMATS; the same mesh gives the same bytes. Raises UsageError for another format."""
+    """The bytes of a mesh file in one of MESH_FORMATS; the same mesh gives the same bytes.
+
+    Raises UsageError for another format.
+    """
     if kind not in MESH_FORMATS:
         raise UsageError(f"mesh format {kind!r} is not known", f"meshes are written to {', '.join(MESH_FORMATS)}")
     return MESH_FORMATS[kind](mesh)

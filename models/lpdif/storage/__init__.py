@@ -1,1 +1,1 @@
-"""Files of our own: workspaces, models, fields; locks, and writes that leave the old file or the new one."""
+"""Files of our own: workspaces, models, fields, locks, and atomic writes."""

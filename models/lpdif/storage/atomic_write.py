@@ -1,4 +1,7 @@
-"""Atomic writes: a file gets its name when it is complete, or never, and an earlier file of that name stays until then."""
+"""Atomic writes: a file gets its name when it is complete, or never.
+
+An earlier file of that name stays until then.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ _RANDOM_ENDING = r"[0-9a-f]{12}\.tmp"
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> None:
-    """Raises UsageError where a file could not be written, so that the user learns it before the work and not after it.
+    """Raises UsageError where a file could not be written.
 
-    An empty file is made beside it and removed at once, because permissions tell nothing to root and on read-only or virtual file systems.
-    Raises ResourceError where the disk has no room even for that.
+    So the user learns it before the work and not after it. An empty file is made beside it and removed at once, because permissions tell
+    nothing to root and on read-only or virtual file systems. Raises ResourceError where the disk has no room even for that.
     """
     path = Path(path)
     _check_name(path, overwrite)
@@ -65,10 +68,10 @@ def _check_name(path: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, overwrite: bool = False, size: int | None = None) -> Iterator[BinaryIO]:
-    """A binary file to write to, which gets its name when the block ends, and is removed where the block raises.
+    """A binary file to write to, which gets its name when the block ends.
 
-    size: the bytes it will have, if known. Raises UsageError as check_output does, and ResourceError where the disk is full or a file may
-    not be so large.
+    It is removed where the block raises. size: the bytes it will have, if known. Raises UsageError as check_output does, and ResourceError
+    where the disk is full or a file may not be so large.
     """
     path = Path(path)
     _check_name(path, overwrite)
@@ -108,7 +111,10 @@ def _rename(temporary: Path, path: Path, overwrite: bool) -> None:
 
 
 def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
-    """Writes a whole file at once. Raises as atomic_write does; where the disk has too little room, before anything is written."""
+    """Writes a whole file at once.
+
+    Raises as atomic_write does; where the disk has too little room, before anything is written.
+    """
     path = Path(path)
     check_output(path, overwrite)
     if shutil.disk_usage(path.parent).free < len(data):
@@ -146,9 +152,10 @@ def append_text(path: str | Path, text: str) -> None:
 
 
 def _create(path: Path) -> tuple[Path, int]:
-    """A new empty file beside `path`, and its handle. Raises UsageError where none can be made, ResourceError where the disk is full.
+    """A new empty file beside `path`, and its handle.
 
-    The handle holds a lock as long as it is open: it shows other processes that the file is being written.
+    Raises UsageError where none can be made, ResourceError where the disk is full. The handle holds a lock as long as it is open: it shows
+    other processes that the file is being written.
     """
     while True:
         temporary = path.with_name(f"{_leftover_prefix(path)}{secrets.token_hex(6)}.tmp")
@@ -246,7 +253,10 @@ def file_size_limit() -> str:
 
 
 def _full(path: Path, error: OSError, what: str) -> ResourceError:
-    """The error of a disk without room for a file, or of a file that is too large. what: the room it needs, or got."""
+    """The error of a disk without room for a file, or of a file that is too large.
+
+    what: the room it needs, or got.
+    """
     if error.errno == errno.EFBIG:
         return ResourceError(f"{path}: {what}, but {file_size_limit()}", FILE_SIZE_HINT)
     free = shutil.disk_usage(path.parent).free

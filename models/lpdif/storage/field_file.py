@@ -25,9 +25,10 @@ CODE_KEYS = ("origin", "axes", "size", "code", "pattern", "support")  # of `Regi
 
 
 def save_field(path: str | Path, field: LocalField, overwrite: bool = False) -> None:
-    """Writes a field as one complete file: its regions, their codes, and the decoders. The file is written whole or not at all.
+    """Writes a field as one complete file: its regions, their codes, and the decoders.
 
-    Raises UsageError for an output that exists already, is a link or cannot be written; ResourceError where the disk is full.
+    The file is written whole or not at all. Raises UsageError for an output that exists already, is a link or cannot be written; ResourceError
+    where the disk is full.
     """
     tensors = field_tensors(field.lattices, field.codes, field.decoder, torch.tensor(field.origin))
     card = {
@@ -55,9 +56,10 @@ def field_tensors(lattices: list[RegionLattice], codes: RegionCodes, decoder: Mu
 
 
 def load_field(path: str | Path, device: str = "auto") -> LocalField:
-    """The field that `save_field` has written. On the same machine and device its `sdf` is the same, bit for bit.
+    """The field that `save_field` has written.
 
-    Raises ModelError, with what was expected and what was found, for a damaged file and for anything else.
+    On the same machine and device its `sdf` is the same, bit for bit. Raises ModelError, with what was expected and what was found, for a
+    damaged file and for anything else.
     """
     path, on = Path(path), resolve(device)
     hint = "the file is damaged; save the field again"
@@ -111,7 +113,10 @@ def field_lattices(state: dict[str, Tensor]) -> list[RegionLattice]:
 
 
 def impossible_field_values(state: dict[str, Tensor], region_sizes: list[float], patterns: int) -> Iterator[tuple[str, str]]:
-    """The names of tensors whose numbers no field can have, and what was expected of each. Each check relies on those before it."""
+    """The names of tensors whose numbers no field can have, and what was expected of each.
+
+    Each check relies on those before it.
+    """
     size, first, count, keys = (state[f"lattices.{name}"] for name in ("size", "first", "count", "keys"))
     regions = len(state["codes.center"])
     if bool((size <= 0).any()) or not region_sizes == size.tolist() == sorted(size.tolist()):

@@ -1,4 +1,7 @@
-"""One run at a time in a workspace: a lock that the operating system releases when its process ends, however it ends."""
+"""One run at a time in a workspace, by a lock.
+
+The operating system releases it when its process ends, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ else:
     import fcntl
 
     def take_lock(descriptor: int) -> bool:
-        """Lock an open file until it is closed. False if another one has the lock; raises OSError where files cannot be locked."""
+        """Lock an open file until it is closed.
+
+        False if another one has the lock; raises OSError where files cannot be locked.
+        """
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -100,7 +106,10 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
 
 
 def _open(path: Path, create: int = 0) -> int:
-    """Opens the lock file. Raises RefusedFile for something else of that name, and OSError where there can be none."""
+    """Opens the lock file.
+
+    Raises RefusedFile for something else of that name, and OSError where there can be none.
+    """
     with suppress(FileNotFoundError):
         check_regular(path, path.lstat())
     descriptor = os.open(path, os.O_RDWR | create | SAFE_OPEN_FLAGS, 0o644)
@@ -113,7 +122,10 @@ def _open(path: Path, create: int = 0) -> int:
 
 
 def _check_one_name(descriptor: int, path: Path) -> None:
-    """Raises RefusedFile unless the open file is a regular one without another name (hard link), which may belong to somebody else."""
+    """Raises RefusedFile unless the open file is a regular one without another name (hard link).
+
+    Such a file may belong to somebody else.
+    """
     about = os.fstat(descriptor)
     check_regular(path, about)
     if about.st_nlink > 1:
@@ -129,7 +141,10 @@ def _unwritable(workspace: Path, error: OSError) -> ResourceError:
 
 
 def check_not_locked(workspace: Path) -> None:
-    """Raises BusyError, naming process, host and command, where a run holds `workspace` now. Makes no file and holds no lock."""
+    """Raises BusyError, naming process, host and command, where a run holds `workspace` now.
+
+    Makes no file and holds no lock.
+    """
     try:
         descriptor = _open(workspace / LOCK_NAME)
     except OSError:  # there is no lock to hold; `workspace_lock` reports what is wrong with it

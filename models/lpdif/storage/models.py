@@ -28,14 +28,20 @@ CARD_ERRORS = (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError)  
 
 
 def save_tensors(path: Path, kind: str, tensors: dict[str, Tensor], card: dict[str, Any], overwrite: bool = True) -> None:
-    """Writes a safetensors file with its kind, version and card in the header. Atomic: a reader sees the old file or the new one."""
+    """Writes a safetensors file with its kind, version and card in the header.
+
+    Atomic: a reader sees the old file or the new one.
+    """
     about = {"kind": kind, "version": str(VERSION[kind]), "card": dump(card, sort_keys=True)}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, sort_header_keys(save(whole, about)), overwrite)
 
 
 def sort_header_keys(data: bytes) -> bytes:
-    """A safetensors file with the keys of its header sorted: the library writes those of the metadata in random order."""
+    """A safetensors file with the keys of its header sorted.
+
+    The library writes those of the metadata in random order.
+    """
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -43,7 +49,10 @@ def sort_header_keys(data: bytes) -> bytes:
 
 
 def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the card of a file of this kind. Raises ModelError where it is something else, or lies outside of `within`."""
+    """The tensors and the card of a file of this kind.
+
+    Raises ModelError where it is something else, or lies outside of `within`.
+    """
     made = "a field with `lpdif.save_field`" if kind == FIELD else "a model with `lpdif fit`"
     hint = f"lpdif reads only its own safetensors files; make {made}"
     if path.is_dir():
@@ -60,7 +69,10 @@ def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dic
 
 
 def save_model(path: Path, model: Model) -> None:
-    """Writes a model: the tensors of its networks and patterns in float32, and the sizes of the networks in the card."""
+    """Writes a model, with the tensors of its networks and patterns in float32.
+
+    The sizes of the networks are in the card.
+    """
     networks = model.networks
     sizes = {"features": networks.encoder.features, "width": networks.decoder.width, "patterns": networks.decoder.patterns}
     save_tensors(path, MODEL, model_tensors(model), {**model.card, "sizes": sizes})
@@ -72,7 +84,10 @@ def model_tensors(model: Model) -> dict[str, Tensor]:
 
 
 def load_model(path: Path | None = None) -> Model:
-    """The model in a file, or the one that ships with lpdif. Raises ModelError for a damaged file and for anything else."""
+    """The model in a file, or the one that ships with lpdif.
+
+    Raises ModelError for a damaged file and for anything else.
+    """
     path = path or BUNDLED_MODEL
     tensors, card = load_tensors(path, MODEL)
     for name, tensor in tensors.items():
@@ -145,7 +160,7 @@ def impossible_values(state: dict[str, Tensor], patterns: int) -> Iterator[tuple
 
 
 def check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor], hint: str) -> None:
-    """Raises ModelError unless the state has just the expected names, shapes and types, and finite numbers."""
+    """Raises ModelError unless the state has just the expected names, shapes, types and finite numbers."""
     for name in sorted(expected | state):
         wanted, found = shape_and_type(expected.get(name)), shape_and_type(state.get(name))
         if wanted != found:

@@ -42,7 +42,10 @@ def read_metrics(path: Path, within: Path | None = None) -> list[dict[str, Any]]
 
 
 def seconds_spent(path: Path) -> float:
-    """The seconds that a fit has taken so far, from the last row of its metrics.jsonl; 0 where there is none yet."""
+    """The seconds that a fit has taken so far, from the last row of its metrics.jsonl.
+
+    0 where there is none yet.
+    """
     if not path.exists():
         return 0.0
     try:

@@ -1,4 +1,7 @@
-"""Opens files that others may have made: regular files alone, within the folder they belong to, and up to a largest size."""
+"""Opens files that others may have made: regular files alone, and up to a largest size.
+
+They have to lie within the folder they belong to.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
 
 
 def read_regular(path: Path, most: int, within: Path | None = None) -> bytes:
-    """The content of a file of at most so many bytes. Raises as `open_regular` does, and RefusedFile for a larger file."""
+    """The content of a file of at most so many bytes.
+
+    Raises as `open_regular` does, and RefusedFile for a larger file.
+    """
     with open_regular(path, within) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(most + 1) if size <= most else b""

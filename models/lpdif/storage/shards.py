@@ -20,7 +20,10 @@ SAMPLE_KEYS = ("points", "normals", "counts", "queries", "sdf", "sizes")
 
 
 def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
-    """All regions of a workspace and their sizes (N,). Raises InputError where a shard is damaged or lies outside, or there is none."""
+    """All regions of a workspace and their sizes (N,).
+
+    Raises InputError where a shard is damaged or lies outside, or there is none.
+    """
     parts: list[dict[str, Tensor]] = []
     for shard in workspace.shards():
         try:

@@ -1,4 +1,7 @@
-"""Reads JSON that others may have written, and checks it: depth and size, finite numbers, unique keys, and a declared shape."""
+"""Reads JSON that others may have written, and checks it.
+
+Checked are depth and size, finite numbers, unique keys, and a declared shape.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ Shape = Whole | Number | Text | Maybe | Each | list[Any] | dict[str, Any] | tupl
 
 
 def parse(data: bytes | str) -> Any:
-    """The value of a JSON text. Raises ValueError for anything that is wrong with it; the message quotes only numbers and keys."""
+    """The value of a JSON text.
+
+    Raises ValueError for anything that is wrong with it; the message quotes only numbers and keys.
+    """
     text = data.decode() if isinstance(data, bytes) else data
     if text.count("[") + text.count("{") > MOST_NESTED:
         raise ValueError(f"more than {MOST_NESTED:,} lists and objects")
@@ -116,7 +122,10 @@ def dump(document: object, **how: Any) -> str:
 
 
 def plain(value: object) -> object:
-    """A value made of what JSON has: numbers of numpy become those of Python, and numbers that are not finite become None."""
+    """A value made of what JSON has.
+
+    Numbers of numpy become those of Python, and numbers that are not finite become None.
+    """
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

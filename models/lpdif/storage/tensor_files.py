@@ -1,4 +1,7 @@
-"""The headers of safetensors files: kind, version, card and shapes, checked against the size of the file. Does not load torch."""
+"""The headers of safetensors files: kind, version, card and shapes.
+
+They are checked against the size of the file. Does not load torch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from lpdif.text import excerpt
 MODEL, SNAPSHOT, SAMPLES, FIELD = "lpdif-model", "lpdif-snapshot", "lpdif-samples", "lpdif-field"
 VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 1}
 MOST_BYTES = {MODEL: 1 << 30, SNAPSHOT: 1 << 33, SAMPLES: 1 << 31, FIELD: 1 << 36}  # of a file
-LONGEST_HEADER = 1 << 20  # bytes
+LONGEST_TENSOR_HEADER = 1 << 20  # bytes
 MOST_PATTERNS = 4096
 MOST_AXES = 8  # of a tensor
 
@@ -32,7 +35,10 @@ _TENSOR: Shape = {"dtype": Text(8), "shape": [Whole()], "data_offsets": [Whole()
 
 
 class StoredTensor(NamedTuple):
-    """A tensor in a file: its type as safetensors calls it, its shape, and the place of its bytes behind the header."""
+    """A tensor in a file: its type as safetensors calls it, its shape, and the place of its bytes.
+
+    The place is counted from the end of the header.
+    """
 
     dtype: str
     shape: list[int]
@@ -60,7 +66,7 @@ def read_header(path: Path, hint: str, kind: str = "", within: Path | None = Non
             size = os.fstat(file.fileno()).st_size
             header = _header(file, size)
             about = header.pop("__metadata__", {})
-            check(about, Each(Text(LONGEST_HEADER)), "its metadata")
+            check(about, Each(Text(LONGEST_TENSOR_HEADER)), "its metadata")
             found, version = about.get("kind", ""), about.get("version", "?")
             if found not in VERSION or (kind and found != kind):
                 what = excerpt(found) or "a safetensors file of another program"
@@ -87,7 +93,7 @@ def _header(file: BinaryIO, size: int) -> dict[str, Any]:
     length = int.from_bytes(file.read(8), "little")
     if size < 8:
         raise ValueError(f"it has {size} bytes")
-    if length > min(size - 8, LONGEST_HEADER):
+    if length > min(size - 8, LONGEST_TENSOR_HEADER):
         raise ValueError(f"its first 8 bytes announce a head of {length:,} bytes, in a file of {size:,}")
     header = parse(file.read(length))
     check(header, {}, "its head")
@@ -95,7 +101,10 @@ def _header(file: BinaryIO, size: int) -> dict[str, Any]:
 
 
 def _tensors(header: dict[str, Any]) -> dict[str, StoredTensor]:
-    """The tensors of a header. Raises ValueError unless they lie one behind the other and have the sizes of their shapes."""
+    """The tensors of a header.
+
+    Raises ValueError unless they lie one behind the other and have the sizes of their shapes.
+    """
     check(header, Each(_TENSOR), "its head")
     found = {}
     for name, row in header.items():
@@ -114,7 +123,10 @@ def _tensors(header: dict[str, Any]) -> dict[str, StoredTensor]:
 
 
 def _step(file: BinaryIO, size: int, tensors: dict[str, StoredTensor]) -> int:
-    """The value of the tensor "step"; 0 where there is none. Raises ValueError unless the tensors fill the rest of the file."""
+    """The value of the tensor "step"; 0 where there is none.
+
+    Raises ValueError unless the tensors fill the rest of the file.
+    """
     there, end = size - file.tell(), max((tensor.end for tensor in tensors.values()), default=0)
     if end != there:
         raise ValueError(f"its tensors take {end:,} bytes, it has {there:,} for them")

@@ -78,7 +78,10 @@ class Workspace:
         raise InputError(f"{self.manifest}: not a list of samples ({why})", "run `lpdif preprocess` again")
 
     def _shard(self, row: dict[str, Any]) -> Shard:
-        """The shard of a row in the manifest. Raises ValueError where its file would not lie beside the manifest."""
+        """The shard of a row in the manifest.
+
+        Raises ValueError where its file would not lie beside the manifest.
+        """
         name = row["shard"]
         if name in ("", "..") or Path(name).name != name:
             raise ValueError(f"the shard {excerpt(name)!r} is not the name of a file beside it")
@@ -92,7 +95,10 @@ class Workspace:
         )
 
     def check_samples(self) -> None:
-        """Raises InputError where a link puts the folder of samples outside of the workspace: nothing is written there."""
+        """Raises InputError where a link puts the folder of samples outside of the workspace.
+
+        Nothing is written there.
+        """
         if leads_outside(self.samples, self.root):
             raise InputError(f"{self.samples}: a link that leads out of {self.root}", "remove it; --workspace names the folder to work in")
 

@@ -1,4 +1,7 @@
-"""E57 (ASTM E2807), read by pye57 (an extra of lpdif) in a child process. Several scans become one, in their common frame."""
+"""E57 (ASTM E2807), read by pye57 (an extra of lpdif) in a child process.
+
+Several scans become one, in their common frame.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,9 @@ def is_e57(source: Source) -> bool:
 
 
 def read_e57(source: Source) -> Scan:
-    """Reads all scans of an E57 file, moved by their poses. The sensor position of a point is that of its scan.
+    """Reads all scans of an E57 file, moved by their poses.
 
-    Raises InputError for a file cut off, and where pye57 is not installed.
+    The sensor position of a point is that of its scan. Raises InputError for a file cut off, and where pye57 is not installed.
     """
     if len(source.data) < 48:
         raise source.error(f"ends within its header ({len(source.data)} of 48 bytes)", DOWNLOAD_AGAIN)
@@ -79,7 +82,10 @@ def _columns(points: Any) -> dict[str, Any]:
 
 
 def _bits(points: Any) -> int:
-    """The least number of bits that a point takes, by the types of its columns. Constant columns take none."""
+    """The least number of bits that a point takes, by the types of its columns.
+
+    Constant columns take none.
+    """
     from pye57 import libe57
 
     columns = _columns(points).values()
@@ -87,10 +93,10 @@ def _bits(points: Any) -> int:
 
 
 def decode(path: Path) -> Arrays:
-    """The points, normals, colours, intensity and sensor positions of all scans, and messages about them. Runs in the child process.
+    """The points, normals, colours, intensity and sensor positions of all scans, and messages about them.
 
-    Colours and intensity are kept where every scan has them; normals where one scan has them, with zeros for the others; positions where
-    every scan has a pose, and one shows that a scanner stood there.
+    Runs in the child process. Colours and intensity are kept where every scan has them; normals where one scan has them, with zeros for the
+    others; positions where every scan has a pose, and one shows that a scanner stood there.
     """
     import pye57
 
@@ -130,9 +136,10 @@ def decode(path: Path) -> Arrays:
 
 
 def _scan(image: Any, header: Any, name: str, messages: list[str]) -> Arrays:
-    """The valid points of one scan, with their normals (N, 3), colours (N, 3) in bytes and intensity (N,), where it has them.
+    """The valid points of one scan.
 
-    Adds to `messages` what is left out. Raises InputError where there are no coordinates.
+    With them come normals (N, 3), colours (N, 3) in bytes and intensity (N,), where the scan has these. Adds to `messages` what is left out.
+    Raises InputError where there are no coordinates.
     """
     from pye57.utils import convert_spherical_to_cartesian
 
@@ -185,7 +192,10 @@ def _values(image: Any, points: Any, names: list[str]) -> dict[str, FloatArray]:
 
 
 def _limits(header: Any) -> tuple[FloatArray, FloatArray] | None:
-    """The lowest and highest red, green and blue that the file declares for a scan; None where it declares none, or no numbers."""
+    """The lowest and highest red, green and blue that the file declares for a scan.
+
+    None where it declares none, or no numbers.
+    """
     from pye57 import libe57
 
     limits = header["colorLimits"] if "colorLimits" in header.scan_fields else None

@@ -1,6 +1,7 @@
-"""GLB (binary glTF 2.0): a JSON chunk that describes a tree of nodes and their meshes, and a binary chunk of their numbers.
+"""GLB (binary glTF 2.0): points and triangles of the scene.
 
-Nothing beside the file is opened, and every accessor is checked against the bytes there are before it is read.
+A JSON chunk describes a tree of nodes and their meshes, and a binary chunk holds their numbers. Nothing beside the file is opened, and every
+accessor is checked against the bytes there are before it is read.
 """
 
 from __future__ import annotations

@@ -80,7 +80,10 @@ class Gltf:
             left += [(child, matrix) for child in reversed(self._wholes(node, "children"))]
 
     def _roots(self, nodes: list[Json]) -> list[int]:
-        """The root nodes of the scene that is shown; where there are no scenes, all nodes that are no children."""
+        """The root nodes of the scene that is shown.
+
+        Where there are no scenes, these are all nodes that are no children.
+        """
         if self.items_of(self.json, "scenes"):
             return self._wholes(self.item("scenes", self.whole(self.json, "scene", 0)), "nodes")
         children = {child for node in nodes for child in self._wholes(node, "children")}
@@ -88,7 +91,10 @@ class Gltf:
         return roots or [0]  # all are children: then they form a circle, which `placed_meshes` finds
 
     def _matrix(self, node: Json, index: int) -> FloatArray:
-        """The matrix (4, 4) of a node: as given, or of its scale, rotation (a quaternion x, y, z, w) and translation."""
+        """The matrix (4, 4) of a node.
+
+        It is given, or made of scale, rotation (a quaternion x, y, z, w) and translation.
+        """
         if "matrix" in node:
             return self._vector(node, "matrix", index, [0.0] * 16).reshape(4, 4).T
         x, y, z, w = self._vector(node, "rotation", index, [0.0, 0.0, 0.0, 1.0])
@@ -114,7 +120,10 @@ class Gltf:
         raise self.source.error(f"node {index}: its {key} is not {len(default)} numbers")
 
     def numbers(self, index: int, width: int) -> FloatArray:
-        """The first `width` values of each element of accessor `index`, (N, width); normalized integers become fractions."""
+        """The first `width` values of each element of accessor `index`, (N, width).
+
+        Normalized integers become fractions.
+        """
         values = self._accessor(index, width)
         kind = values.dtype
         numbers = values[:, :width].astype(np.float64)
@@ -130,13 +139,19 @@ class Gltf:
         return values[:, 0].astype(np.int64)
 
     def unpack(self, count: int) -> None:
-        """Counts so many more numbers. Raises InputError where the numbers used are far more than the file holds."""
+        """Counts so many more numbers.
+
+        Raises InputError where the numbers used are far more than the file holds.
+        """
         self.unpacked += count * 8
         if self.unpacked > self.source.most_unpacked:
             raise self.source.error(f"draws more than {UNPACKED_TIMES} times what it holds", "export its parts one by one")
 
     def _accessor(self, index: int, width: int) -> NDArray[np.generic]:
-        """The elements of an accessor, each of `width` values or more. Raises InputError where the file does not hold them."""
+        """The elements of an accessor, each of `width` values or more.
+
+        Raises InputError where the file does not hold them.
+        """
         accessor = self.item("accessors", index)
         count, kind_of_element = self.whole(accessor, "count"), accessor.get("type")
         given = _WIDTHS.get(kind_of_element, 0) if isinstance(kind_of_element, str) else 0
@@ -166,7 +181,10 @@ class Gltf:
         return np.dtype(kind)
 
     def _elements(self, place: Json, kind: np.dtype[np.generic], count: int, width: int) -> NDArray[np.generic]:
-        """Numbers (count, width) of a buffer, without a copy. place: the object that names the buffer view and the offset into it."""
+        """Numbers (count, width) of a buffer, without a copy.
+
+        place: the object that names the buffer view and the offset into it.
+        """
         view = self.item("bufferViews", self.whole(place, "bufferView"))
         size = width * kind.itemsize
         begin, stride = self.whole(place, "byteOffset", 0), self.whole(view, "byteStride", 0) or size
@@ -181,7 +199,10 @@ class Gltf:
         return np.ndarray((count, width), kind, data, begin if count else 0, (stride, kind.itemsize))
 
     def _buffer(self, index: int) -> memoryview:
-        """The bytes of a buffer: the binary chunk, or data in the JSON. Raises InputError for a buffer in another file."""
+        """The bytes of a buffer: the binary chunk, or data in the JSON.
+
+        Raises InputError for a buffer in another file.
+        """
         buffer = self.item("buffers", index)
         uri = buffer.get("uri")
         if uri is None and index == 0:

@@ -21,7 +21,7 @@ from lpdif.types import Scan
 
 PACKAGES = ("laspy", "lazrs")  # the extra "las" of lpdif; LAS needs the first alone
 _INSTALL = f"pip install {' '.join(PACKAGES)}"  # by their own names, which work wherever lpdif was installed from
-_POINT_BYTES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # the least size of a point, by its format
+_LEAST_POINT_BYTES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # the least size of a point, by its format
 _COORDINATE_BYTES = 24  # of the three coordinates of a point in double precision
 _POINTS_AT_ONCE = 1 << 18  # So many points are unpacked at a time.
 _POINTS_KEY, _COLORS_KEY = "@points", "@colors"  # which no dimension of a file is called
@@ -50,7 +50,10 @@ def read_las(source: Source) -> Scan:
 
 
 def _check_header(source: Source) -> tuple[bool, int]:
-    """Whether the points are compressed, and the bytes they unpack to. Raises InputError where header and size contradict each other."""
+    """Whether the points are compressed, and the bytes they unpack to.
+
+    Raises InputError where header and size contradict each other.
+    """
     data, size = source.data, len(source.data)
     if size < 227:
         raise source.error(f"ends within its header ({size} of 227 bytes)", DOWNLOAD_AGAIN)
@@ -64,7 +67,7 @@ def _check_header(source: Source) -> tuple[bool, int]:
     if not all(math.isfinite(scale) and scale for scale in scales):
         raise source.error(f"LAS header scales x, y and z by {' '.join(f'{scale:g}' for scale in scales)}: these are no coordinates")
     compressed, kind = bool(kind & 0x80), kind & 0x3F
-    if kind >= len(_POINT_BYTES) or length < _POINT_BYTES[kind]:
+    if kind >= len(_LEAST_POINT_BYTES) or length < _LEAST_POINT_BYTES[kind]:
         raise source.error(f"LAS points of format {kind} and {counted(length, 'byte')} are not understood")
     place = header_size
     for record in range(records):
@@ -85,7 +88,10 @@ def _check_header(source: Source) -> tuple[bool, int]:
 
 
 def decode(path: Path) -> Arrays:
-    """The points, colours as they are, intensity, classification and extra dimensions. Runs in the child process."""
+    """The points, colours as they are, intensity, classification and extra dimensions.
+
+    Runs in the child process.
+    """
     import laspy
 
     out: Arrays = {}

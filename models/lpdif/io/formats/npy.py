@@ -33,7 +33,10 @@ def is_npy(source: Source) -> bool:
 
 
 def read_npy(source: Source) -> Scan:
-    """Reads one array: points (N, 3), points with further columns (N, C), or a structured array whose fields have names."""
+    """Reads one array of points.
+
+    It is (N, 3), (N, C) with further columns, or a structured array whose fields have names.
+    """
     array = array_of(source, source.data, "")
     if array.dtype.names:
         if not array.size:
@@ -64,7 +67,7 @@ def array_of(source: Source, data: bytes, name: str) -> NDArray[np.generic]:
 
 
 def _header(source: Source, data: bytes, of: str) -> tuple[np.dtype[np.generic], bool, tuple[int, ...], int]:
-    """What the header of an NPY file says: type, order and shape of the array, and the byte at which its values begin."""
+    """Type, order and shape of the array by the header of an NPY file, and where its values begin."""
     if not data.startswith(_MAGIC) or len(data) < 12:
         raise source.error(f"{of}no NPY header", DOWNLOAD_AGAIN)
     version = data[6]

@@ -44,9 +44,10 @@ def is_npz(source: Source) -> bool:
 
 
 def read_npz(source: Source) -> Scan:
-    """Reads an archive of arrays: points, and by their names normals, colors, faces, sensor, and values of each point.
+    """Reads an archive of arrays: points, and what belongs to them.
 
-    The points are a single array whatever its name, arrays x, y and z, an array with a name of points, or a structured array.
+    By their names these are normals, colors, faces, sensor, and values of each point. The points are a single array whatever its name, arrays
+    x, y and z, an array with a name of points, or a structured array.
     """
     arrays = _read_arrays(source)
     if len(arrays) == 1 and all(array.dtype.names is None for array in arrays.values()):
@@ -123,7 +124,10 @@ def _scan_of_axes(source: Source, arrays: dict[str, Column]) -> Scan:
 
 
 def _scan_of_points(source: Source, arrays: dict[str, Column], key: str) -> Scan:
-    """The Scan of the points in array `key`, and of what the other arrays hold for them. Takes what it uses out of `arrays`."""
+    """The Scan of the points in array `key`, and of what the other arrays hold for them.
+
+    Takes what it uses out of `arrays`.
+    """
     own, grid = _own_columns(source, arrays.pop(key), key)
     beside = _take(source, arrays, _NORMAL_ARRAYS, grid, ("nx", "ny", "nz")) | _take(
         source, arrays, _COLOR_ARRAYS, grid, ("red", "green", "blue")
@@ -155,7 +159,10 @@ def _own_columns(source: Source, array: NDArray[np.generic], key: str) -> tuple[
 def _take(
     source: Source, arrays: dict[str, Column], names: tuple[str, ...], grid: tuple[int, ...], parts: tuple[str, str, str]
 ) -> dict[str, Column]:
-    """Takes the array of one of these names out of `arrays`: its first three values of each point, by the names `parts`."""
+    """Takes the array of one of these names out of `arrays`.
+
+    Returns its first three values of each point by the names `parts`.
+    """
     key = first_of(arrays, names)
     if key is None:
         return {}
@@ -168,7 +175,10 @@ def _take(
 
 
 def _take_sensor(source: Source, arrays: dict[str, Column], number: int) -> FloatArray | None:
-    """Takes the position of the sensor (3,), or those of `number` points (N, 3), out of `arrays`; None where there is none."""
+    """Takes the position of the sensor out of `arrays`.
+
+    It is (3,), or (N, 3) for `number` points; None where there is none.
+    """
     key = first_of(arrays, _SENSOR_ARRAYS)
     if key is None:
         return None
@@ -192,7 +202,10 @@ def _values(arrays: dict[str, Column], grid: tuple[int, ...]) -> dict[str, Colum
 
 
 def _with_faces(source: Source, scan: Scan, arrays: dict[str, Column]) -> Scan:
-    """The Scan with the faces of the array that has a name of faces, or fields of corners; the same Scan where there is none."""
+    """The Scan with the faces that `arrays` holds.
+
+    They are in the array with a name of faces, or with fields of corners. Where there is none, the Scan is the same.
+    """
     key = first_of(arrays, _FACE_ARRAYS) or next((name for name, array in arrays.items() if _has_corners(array)), None)
     if key is None or _is_value(arrays[key]):
         return scan

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lpdif.io.source import Source
 from lpdif.io.table.columns import Column, parts_named
 
-_MOST_COLUMNS = 32  # of a list of points; an array with more is a depth image or a matrix
+_MOST_ARRAY_COLUMNS = 32  # of a list of points; an array with more is a depth image or a matrix
 _MOST_CHANNELS = 10  # of an image of points; an array with more is a volume
 HOW_TO_STORE = "store points as an array of N rows of x, y, z (and the names normals, colors, faces in NPZ)"
 
@@ -26,7 +26,10 @@ def fields_of(array: NDArray[np.generic], before: str = "") -> dict[str, Column]
 
 
 def named_columns(fields: dict[str, Column]) -> tuple[list[str], list[Column]]:
-    """Names and columns (N,) of fields by name, each (N,), or (N, k) where its name says what the k values are. Others are left out."""
+    """Names and columns (N,) of the fields of an array.
+
+    A field is (N,), or (N, k) where its name tells what the k values are. Others are left out.
+    """
     names: list[str] = []
     columns: list[Column] = []
     for name, values in fields.items():
@@ -42,9 +45,10 @@ def named_columns(fields: dict[str, Column]) -> tuple[list[str], list[Column]]:
 
 
 def table_of(source: Source, array: NDArray[np.generic], name: str) -> NDArray[np.generic]:
-    """An array of points as a table (N, C): images of points, (H, W, C) or (3, H, W), as one list; columns (3, N) as rows.
+    """An array of points as a table (N, C).
 
-    Raises InputError for volumes, depth images and pictures.
+    An image of points, (H, W, C) or (3, H, W), becomes one list, and columns (3, N) become rows. Raises InputError for volumes, depth images
+    and pictures.
     """
     of = f"array {name} of " if name else ""
     if array.dtype.names or array.dtype.kind not in "biuf":
@@ -56,9 +60,9 @@ def table_of(source: Source, array: NDArray[np.generic], name: str) -> NDArray[n
     if array.ndim == 2:
         if rows == 3 and (last > 16 or last < 3):  # columns instead of rows
             return array.T
-        if 3 < rows <= _MOST_CHANNELS and last > max(_MOST_COLUMNS, 16 * rows):
+        if 3 < rows <= _MOST_CHANNELS and last > max(_MOST_ARRAY_COLUMNS, 16 * rows):
             return array.T
-        if 3 <= last <= _MOST_COLUMNS:
+        if 3 <= last <= _MOST_ARRAY_COLUMNS:
             return array
     if array.ndim == 3 and array.dtype != np.uint8:  # bytes are a picture
         if last == 3 or (rows != 3 and 3 < last <= _MOST_CHANNELS):
@@ -79,9 +83,10 @@ def grid_of(array: NDArray[np.generic], number: int) -> tuple[int, ...]:
 
 
 def values_of_points(values: NDArray[np.generic], grid: tuple[int, ...]) -> NDArray[np.generic] | None:
-    """Values (N, C) of N points that are laid out as `grid`, (N,) or (H, W); None where the array does not hold values of these points.
+    """Values (N, C) of N points that are laid out as `grid`, (N,) or (H, W).
 
-    The array may hold all values of a point together, grid + (C,), or the points value by value, (C,) + grid.
+    None where the array does not hold values of these points. The array may hold all values of a point together, grid + (C,), or the points
+    value by value, (C,) + grid.
     """
     if values.dtype.kind not in "biuf":
         return None
@@ -97,7 +102,10 @@ def values_of_points(values: NDArray[np.generic], grid: tuple[int, ...]) -> NDAr
 
 
 def native(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The array in this machine's byte order and in one block of memory; half and extended precision as double."""
+    """The array in this machine's byte order and in one block of memory.
+
+    Half and extended precision become double.
+    """
     kind = array.dtype
     if kind.kind == "f" and kind.itemsize not in (4, 8):
         return array.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Wavefront OBJ: points or a mesh; colours behind the coordinates, normals, negative indices, polygons.
+"""Wavefront OBJ: points or a mesh, with colours, normals, negative indices and polygons.
 
 Materials, textures, lines and free-form surfaces are ignored.
 """
@@ -27,7 +27,10 @@ _KEYWORDS = {b"v", b"vt", b"vn", b"vp", b"f", b"l", b"p", b"o", b"g", b"s", b"us
 
 
 def is_obj(source: Source) -> bool:
-    """Whether lines of a text begin with v, vn or f and a number; where these are capital letters, all lines have to be of OBJ."""
+    """Whether lines of a text begin with v, vn or f and a number.
+
+    Where these are capital letters, all lines have to be of OBJ.
+    """
     head = source.head
     return source.is_text and (
         _ELEMENT_LINE.search(head) is not None or (_ELEMENT_LINE.search(head.lower()) is not None and may_be_obj(source))
@@ -83,9 +86,10 @@ def _colors(source: Source, vertices: Rows) -> NDArray[np.uint8] | None:
 
 
 def _indices(text: Text, corners: Rows, lines: IntArray, number: int, thing: str) -> IntArray:
-    """Indices from 0 of corners, which count from 1, or with negative numbers backwards from the last `thing` before their line.
+    """Indices, from 0, of corners.
 
-    lines: of the `number` things. Raises InputError for an index of none.
+    In the file they count from 1, or with negative numbers backwards from the last `thing` before their line. lines: of the `number` things.
+    Raises InputError for an index of none.
     """
     raw = corners.values
     bad = ~((np.abs(raw) < 2.0**62) & (raw == np.rint(raw)))
@@ -105,7 +109,10 @@ def _indices(text: Text, corners: Rows, lines: IntArray, number: int, thing: str
 
 
 def _normals_of_corners(text: Text, indices: IntArray, corners: Rows, normals: FloatArray, number: int) -> FloatArray | None:
-    """The normals of points (N, 3), where every corner has one and all corners of a point have the same; else None."""
+    """The normals of points (N, 3) by those of corners.
+
+    None unless every corner has one, and all corners of a point have the same.
+    """
     thirds = read_rows(text, keyword=b"f", prepare=_third_parts, bare=True)
     if not np.array_equal(thirds.lines, corners.lines) or not np.array_equal(thirds.counts, corners.counts):
         return None
@@ -125,7 +132,10 @@ def _normals_of_corners(text: Text, indices: IntArray, corners: Rows, normals: F
 
 
 def _parts(block: Bytes) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """For each byte, to which part of a corner "a/b/c" it belongs (0, 1 or 2), and whether it is a separator."""
+    """For each byte, to which part of a corner "a/b/c" it belongs, and whether it separates parts.
+
+    The parts are 0, 1 and 2.
+    """
     slash = block == 47
     space = block <= 32
     before = np.cumsum(slash, dtype=np.int32)

@@ -25,7 +25,7 @@ def is_off(source: Source) -> bool:
 
 
 def begins_with_counts(source: Source) -> bool:
-    """Whether the file begins as an OFF file without its first word does: with the counts of points and faces."""
+    """Whether the file begins with the counts of points and faces, as OFF without its first word."""
     return _COUNTS.match(source.head) is not None
 
 
@@ -91,7 +91,10 @@ def read_off(source: Source) -> Scan:
 
 
 def _names(columns: int, colored: bool, with_normals: bool) -> list[str]:
-    """The names of columns that the letters of the header give; none where they give none, or none that fit."""
+    """The names of columns that the letters of the header give.
+
+    None are returned where they give none, or none that fit.
+    """
     names = ["x", "y", "z"] + ["nx", "ny", "nz"] * with_normals
     if colored and columns - len(names) in (3, 4):
         names += ["red", "green", "blue", "alpha"]

@@ -34,7 +34,10 @@ def is_pcd(source: Source) -> bool:
 
 
 def read_pcd(source: Source) -> Scan:
-    """Reads a PCD file. Raises InputError for a damaged file, and where its header contradicts itself or the file's size."""
+    """Reads a PCD file.
+
+    Raises InputError for a damaged file, and where its header contradicts itself or the file's size.
+    """
     header, start, data_kind = _header(source)
     fields = header.get("FIELDS") or header.get("COLUMNS")
     if not fields:
@@ -171,7 +174,10 @@ def _kind(source: Source, field: str, kind: str, size: int) -> np.dtype[np.gener
 
 
 def _ascii(source: Source, start: int, points: int, kinds: list[np.dtype[np.generic]], counts: list[int]) -> list[Column]:
-    """The fields of text, each (points, count); integers that fit their type have it, all others double precision."""
+    """The fields of text, each (points, count).
+
+    Integers that fit their type have it, all others double precision.
+    """
     table, _ = read_table(Text(source, source.data, comments=(b"#",)), start, points, sum(counts), "point")
     columns: list[Column] = []
     place = 0
@@ -237,7 +243,7 @@ def _sensor(source: Source, header: dict[str, list[str]], height: int) -> NDArra
 
 
 def decompress_lzf(packed: bytes, size: int) -> bytes:
-    """Undoes the compression LZF (liblzf): runs of literal bytes, and references to bytes that came before.
+    """Undoes the compression LZF (liblzf): runs of literal bytes, and references to earlier bytes.
 
     Raises ValueError unless `packed` unpacks to just `size` bytes, and for a reference to before the beginning.
     """

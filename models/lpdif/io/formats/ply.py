@@ -1,6 +1,6 @@
-"""PLY (Stanford): text or binary in either byte order; points with any properties, faces as lists or strips; Gaussian splats.
+"""PLY (Stanford): points, faces and Gaussian splats, as text or binary in either byte order.
 
-Their header is read by `ply_header`, rows with lists by `ply_lists`.
+Points may have any properties; faces are lists or strips. Their header is read by `ply_header`, rows with lists by `ply_lists`.
 """
 
 from __future__ import annotations
@@ -139,7 +139,10 @@ def _by_name(element: Element, columns: list[Column]) -> dict[str, Column]:
 
 
 def _typed(column: NDArray[np.float64], kind: str) -> Column:
-    """A column of a text file in the integer type that its header gives, where its values fit that; else in double precision."""
+    """A column of a text file in the integer type that its header gives, where its values fit.
+
+    Else it stays in double precision.
+    """
     if kind in ("f8", "f4"):
         return column  # text may hold more digits than single precision
     limits = np.iinfo(kind)
@@ -193,9 +196,10 @@ def _faces(source: Source, tables: dict[str, Table], points: NDArray[np.float64]
 
 
 def _sensor(tables: dict[str, Table]) -> NDArray[np.float64] | None:
-    """The position of the scanner (3,), from the element camera that PCL writes; None where it is missing or unknown.
+    """The position of the scanner (3,), from the element camera that PCL writes.
 
-    PCL writes zeros where it does not know the position. They count only for an organised cloud, which one scan has made.
+    None where it is missing or unknown. PCL writes zeros where it does not know the position. They count only for an organised cloud, which
+    one scan has made.
     """
     camera = tables.get("camera", ({}, {}))[0]
     if not {"view_px", "view_py", "view_pz"} <= set(camera) or len(camera["view_px"]) != 1:
@@ -216,7 +220,10 @@ def is_compressed_splat(names: Collection[str]) -> bool:
 
 
 def splat_centres(columns: dict[str, Column]) -> dict[str, Column]:
-    """The properties (N,) of the centres, by name: red, green and blue from 0 to 1 in place of the properties that draw Gaussians."""
+    """The properties (N,) of the centres of Gaussians, by name.
+
+    Red, green and blue, from 0 to 1, take the place of the properties that draw Gaussians.
+    """
     out = {name: column for name, column in columns.items() if not _DRAWING_NAMES.fullmatch(name)}
     for name, constant in zip(("red", "green", "blue"), _COLOR_COEFFICIENTS, strict=True):
         with np.errstate(over="ignore", invalid="ignore"):

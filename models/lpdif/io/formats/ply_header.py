@@ -23,7 +23,10 @@ _END = re.compile(rb"(?<=[\r\n])end_header")
 
 @dataclass(frozen=True)
 class Property:
-    """A property: its name, the numpy type of its values with their byte order, and the type of their count if it is a list."""
+    """A property: its name and the numpy types of its values and of their count.
+
+    Types include the byte order. The type of the count is "" where the property is no list.
+    """
 
     name: str
     type: str

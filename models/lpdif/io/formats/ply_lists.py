@@ -19,7 +19,10 @@ from lpdif.text import counted
 
 @dataclass(frozen=True)
 class Lists:
-    """A list property: the values (T,) of all rows, one row after another, and the number of values in each row (R,)."""
+    """A list property of all rows.
+
+    values (T,): of one row after another; counts (R,): the number of values in each row.
+    """
 
     values: NDArray[np.generic]
     counts: IntArray
@@ -69,7 +72,7 @@ def lists_of_rows(text: Text, rows: Rows, properties: Sequence[Property]) -> tup
 
 
 def one_row_a_line(data: bytes, start: int, elements: Sequence[Element]) -> bytes | None:
-    """Text in which each row is on a line of its own, made of text in which only the numbers of values tell rows apart.
+    """Text with each row on a line of its own, where only the numbers of values tell rows apart.
 
     start: the byte at which the rows begin. None where there are more or fewer words than the elements need, and where most lines are rows
     already, so that the others are wrong.
@@ -116,7 +119,10 @@ def one_row_a_line(data: bytes, start: int, elements: Sequence[Element]) -> byte
 
 
 def _are_rows(block: NDArray[np.uint8], begins: IntArray, element: Element) -> bool:
-    """Whether most of the first lines hold as many words as a row of the first element. begins: the bytes at which words begin."""
+    """Whether most of the first lines hold as many words as a row of the first element.
+
+    begins: the bytes at which words begin.
+    """
     line = np.searchsorted(np.flatnonzero((block == 10) | (block == 13)), begins)
     words = np.unique(line, return_counts=True)[1][: element.count]
     return bool((words == len(element.properties)).mean() > 0.5)
@@ -132,9 +138,10 @@ def _ranges(starts: IntArray, counts: IntArray) -> IntArray:
 def lists_of_bytes(
     source: Source, start: int, count: int, properties: Sequence[Property], thing: str
 ) -> tuple[tuple[dict[str, Column], dict[str, Lists]], int]:
-    """Reads `count` binary rows from the byte `start` on: scalar columns and lists by name, and the byte after them.
+    """Reads `count` binary rows: scalar columns and lists by name, and the byte after them.
 
-    Rows of equal length are read as one structured array, others one by one. Raises InputError where the file ends early.
+    start: the byte at which the rows begin. Rows of equal length are read as one structured array, others one by one. Raises InputError where
+    the file ends early.
     """
     least = sum(np.dtype(prop.count_type or prop.type).itemsize for prop in properties)
     room = (len(source.data) - start) // least
@@ -150,7 +157,10 @@ def lists_of_bytes(
 
 
 def _row_counts(data: bytes, place: int, properties: Sequence[Property]) -> list[int] | None:
-    """The lengths of the lists in the row that begins at the byte `place`; None where the row does not end within the data."""
+    """The lengths of the lists in the row that begins at the byte `place`.
+
+    None where the row does not end within the data.
+    """
     lengths: list[int] = []
     for prop in properties:
         width = np.dtype(prop.type).itemsize

@@ -1,7 +1,8 @@
-"""PTX, as Leica Cyclone, FARO Scene and Trimble RealWorks write it: scans one after the other, each a raster of points with a pose.
+"""PTX: scans one after the other, each a raster of points with a pose.
 
-A scan has the number of its columns and of its rows, each on a line; the position and the three axes of the scanner; a 4 x 4 matrix for
-row vectors; and columns x rows lines "x y z intensity" or "x y z intensity r g b". There "0 0 0" is a direction without a return.
+Leica Cyclone, FARO Scene and Trimble RealWorks write it. A scan has the number of its columns and of its rows, each on a line; the position
+and the three axes of the scanner; a 4 x 4 matrix for row vectors; and columns x rows lines "x y z intensity" or "x y z intensity r g b". There
+"0 0 0" is a direction without a return.
 """
 
 from __future__ import annotations
@@ -44,15 +45,19 @@ class _Scan:
 
 
 def is_ptx(source: Source) -> bool:
-    """Whether a text begins with two lines of one whole number and two to four of three words: neither PTS nor a table does."""
+    """Whether a text begins with two whole numbers and two to four lines of three words.
+
+    Neither PTS nor a table does: each of the two numbers has a line of its own.
+    """
     return source.is_text and _START.match(source.head) is not None
 
 
 def read_ptx(source: Source) -> Scan:
-    """Reads all scans, each moved by its matrix. The sensor position (N, 3) of a point is that of its scan.
+    """Reads all scans, each moved by its matrix.
 
-    Positions are left out where several scans all have theirs in the origin: they are scans that were merged. Raises InputError naming the
-    line for a count that the file does not hold, a matrix that is singular or made for column vectors, and a word that is no number.
+    The sensor position (N, 3) of a point is that of its scan. Positions are left out where several scans all have theirs in the origin: they
+    are scans that were merged. Raises InputError naming the line for a count that the file does not hold, a matrix that is singular or made
+    for column vectors, and a word that is no number.
     """
     text = as_text(source)
     text = Text(source, in_plain_letters(text.data))
@@ -86,7 +91,10 @@ def read_ptx(source: Source) -> Scan:
 
 
 def _check_size(text: Text) -> None:
-    """Raises InputError where the first scan announces more points than the file has room for, before they are read."""
+    """Raises InputError where the first scan announces more points than the file has room for.
+
+    That is done before points are read.
+    """
     head = read_rows(text, rows=2, columns=1)
     count, room = int(head.values[0]) * int(head.values[1]), (len(text.data) - head.end) // _SHORTEST_POINT
     if count > room:

@@ -40,7 +40,10 @@ def is_stl(source: Source) -> bool:
 
 
 def may_be_stl(source: Source) -> bool:
-    """Whether the file may be an STL that is cut off: long enough for a binary one and no text, or begun as a text one."""
+    """Whether the file may be an STL that is cut off.
+
+    A binary one has at least its header, and zero bytes; a text one has its first word.
+    """
     return (len(source.data) >= _HEADER_BYTES and b"\x00" in source.head) or source.data[:5].lower() == b"solid"
 
 
@@ -86,7 +89,10 @@ def _read_text(source: Source) -> NDArray[np.float64]:
 
 
 def merge_equal(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Merges equal corners (N, 3): the different points (U, 3) in the order of their first use, and the index of each corner's point (N,)."""
+    """Merges equal corners (N, 3) into points.
+
+    Returns the points (U, 3) in the order of their first use, and the index of each corner's point (N,).
+    """
     values = np.ascontiguousarray(corners + 0.0)  # -0.0 becomes 0.0
     words = values.view(np.uint64)
     key = (words * np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], dtype=np.uint64)).sum(axis=1, dtype=np.uint64)

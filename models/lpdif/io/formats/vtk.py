@@ -1,4 +1,4 @@
-"""VTK legacy files: the points of any data set with their values, and the polygons and triangle strips of polygonal data."""
+"""VTK legacy files: the points of any data set with their values, and polygons and strips."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ class _Cursor:
         return self.source.data.count(b"\n", 0, max(0, self.place - 1)) + 1
 
     def values(self, kind: str, count: int, thing: str, per: int = 1) -> NDArray[np.generic]:
-        """The next `count` values of a VTK type; `per` of them make one `thing`. Raises InputError where the file has fewer."""
+        """The next `count` values of a VTK type; `per` of them make one `thing`.
+
+        Raises InputError where the file has fewer.
+        """
         source = self.source
         kind = kind.lower()
         if kind not in _VTK_TYPES:
@@ -99,7 +102,10 @@ def is_vtk(source: Source) -> bool:
 
 
 def read_vtk(source: Source) -> Scan:
-    """Reads a VTK legacy file. Raises InputError for a damaged file, and where its counts contradict its size."""
+    """Reads a VTK legacy file.
+
+    Raises InputError for a damaged file, and where its counts contradict its size.
+    """
     match = _HEADER.match(source.data)
     if match is None:
         raise source.error("VTK header is not understood", DOWNLOAD_AGAIN)
@@ -249,7 +255,10 @@ def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
 
 
 def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | None) -> bool:
-    """Reads the arrays of a FIELD, and adds those with `number` rows to `out`. False where an array of words ends what can be read."""
+    """Reads the arrays of a FIELD, and adds those with `number` rows to `out`.
+
+    False where an array of words ends what can be read.
+    """
     for _ in range(arrays):
         words = cursor.words() or []
         if words[:1] == ["METADATA"]:
@@ -268,7 +277,10 @@ def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | N
 
 
 def _keep(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> None:
-    """Adds values (N, C) of points to `out`: where there is one for each point, or the name says that they are normals or colours."""
+    """Adds values (N, C) of points to `out`.
+
+    There has to be one for each point, or the name has to say that they are normals or colours.
+    """
     parts = parts_named(name, values.shape[1]) if values.shape[1] > 1 else None
     if values.shape[1] == 1 and name not in ("normals", "colors"):
         out.setdefault(name, values[:, 0])

@@ -80,18 +80,27 @@ def says_an_axis(names: Sequence[str]) -> bool:
 
 
 def is_no_coordinate(name: str) -> bool:
-    """Whether a plain name is that of a time, of the number of a row, or of another value that cannot be a coordinate."""
+    """Whether a plain name is that of a value that cannot be a coordinate.
+
+    Such are times and the numbers of rows.
+    """
     return any(word in _NEVER_COORDINATES or word.endswith(("time", "timestamp")) for word in name.split("_"))
 
 
 def are_degrees(names: Sequence[str]) -> bool:
-    """Whether names, as the file spells them, contain words for latitude and longitude, as "PosLat" and "PosLng" do."""
+    """Whether names, as the file spells them, contain words for latitude and longitude.
+
+    "PosLat" and "PosLng" do.
+    """
     words = {word.lower() for name in names for word in _NAME_WORD.findall(name)}
     return bool(words & _LATITUDES) and bool(words & _LONGITUDES)
 
 
 def _readings(name: str) -> list[tuple[str, str]]:
-    """The ways to read a name: each an axis and a stem, with a star in place of the axis. Stems of other vectors are left out."""
+    """The ways to read a name: each an axis and a stem, with a star in place of the axis.
+
+    Stems of other vectors are left out.
+    """
     words = name.split("_")
     out: list[tuple[str, str]] = []
     for place, word in enumerate(words):
@@ -107,6 +116,9 @@ def _readings(name: str) -> list[tuple[str, str]]:
 
 
 def _rank(stem: str) -> int:
-    """The rank of a stem: 0 without words, 1 with the word of a position, 2 with unknown words, 3 with the word of another vector."""
+    """The rank of a stem, the lower the better.
+
+    0: without words; 1: with the word of a position; 2: with unknown words; 3: with the word of another vector.
+    """
     words = {word for word in stem.replace("*", "_").split("_") if word}
     return 3 if words & _OTHER_WORDS else 1 if words & _POSITION_WORDS else 2 if words else 0

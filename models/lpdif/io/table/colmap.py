@@ -1,4 +1,7 @@
-"""COLMAP's points3D.txt: a row for each point, at whose end is its track, a list of the images that show it."""
+"""COLMAP's points3D.txt: a row for each point.
+
+At its end is the track of the point, a list of the images that show it.
+"""
 
 from __future__ import annotations
 

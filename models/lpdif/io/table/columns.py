@@ -1,4 +1,4 @@
-"""Makes a Scan of named columns: finds coordinates, normals and colours, and keeps the others as values."""
+"""Makes a Scan of named columns: coordinates, normals and colours, and the others as values."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ _PUNCTUATION = re.compile(r"[^0-9a-z]+")
 
 
 def plain(name: str) -> str:
-    """A column name without capitals, accents, units and punctuation: "//X [m]" is "x", "Points:0" is "points_0", "Höhe" is "hohe"."""
+    """A column name without capitals, accents, units and punctuation.
+
+    "//X [m]" is "x", "Points:0" is "points_0", "Höhe" is "hohe".
+    """
     name = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     return _PUNCTUATION.sub("_", _UNIT.sub("", name.lower())).strip("_")
 
@@ -108,7 +111,10 @@ def scan_of_columns(
 
 
 def parts_named(name: str, number: int) -> list[str] | None:
-    """The names of the `number` (> 1) values a point of a field: x, y and z for "xyz". None where the field's name does not tell them."""
+    """The names of the `number` (> 1) values a point of a field: x, y and z for "xyz".
+
+    None where the field's name does not tell them.
+    """
     key = plain(name[:_LONGEST_NAME])
     parts = list(_PART_NAMES.get(key, key if set(key) <= set("xyzirgba") else ""))
     return [*parts, *[""] * (number - len(parts))] if 3 <= len(parts) <= number else None
@@ -146,10 +152,10 @@ def no_coordinates(source: Source, names: Sequence[str]) -> InputError:
 
 
 def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
-    """Red, green and blue, each (N,), as bytes (N, 3). They may be integers of 8 or 16 bits, or numbers from 0 to 1.
+    """Red, green and blue, each (N,), as bytes (N, 3).
 
-    None, with a log message, where they are something else, where some are missing, and where all are black, as programs write that have
-    no colours.
+    They may be integers of 8 or 16 bits, or numbers from 0 to 1. None, with a log message, where they are something else, where some are
+    missing, and where all are black, as programs write that have no colours.
     """
     colors = np.empty((len(columns[0]), 3), dtype=np.uint8)
     if all(column.dtype == np.uint8 for column in columns):
@@ -198,6 +204,9 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def first_of(arrays: Mapping[str, object], names: Sequence[str]) -> str | None:
-    """The key, as it is spelt, of the first of `names` that is one; compared as `plain` writes them. None where none is."""
+    """The key, as it is spelt, of the first of `names` that is one; compared as `plain` writes them.
+
+    None where none is.
+    """
     known = {plain(key): key for key in reversed(list(arrays))}
     return next((known[name] for name in names if name in known), None)

@@ -1,8 +1,8 @@
-"""The dialect of a table: which character separates its fields, and whether a comma between digits is a decimal point.
+"""The dialect of a table: what separates its fields, and whether commas are decimal points.
 
-A comma beside a blank or tab separates fields. A comma between two digits does so too where nothing else separates fields, or where
-decimal commas would make no numbers; but `107,271 117,286 106,952` are three numbers. A semicolon or a bar always separates fields, and
-commas beside one are decimal points. Numbers with separated thousands are refused: their commas look like those between fields.
+A comma beside a blank or tab separates fields. A comma between two digits does so too where nothing else separates fields, or where decimal
+commas would make no numbers; but `107,271 117,286 106,952` are three numbers. A semicolon or a bar always separates fields, and commas beside
+one are decimal points. Numbers with separated thousands are refused: their commas look like those between fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from lpdif.io.table.numbers import NOT_A_NUMBER, Bytes
 
-_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+_DECIMAL_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _COMMA_NUMBER = re.compile(rb"[+-]?\d+(?:,\d+)?(?:[eEdD][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(rb"(?<=\d),(?=\d)")
 _FIELD_GAP = re.compile(rb"\s*,\s+|\s+,\s*|\s+")  # between fields where commas between digits are decimal points
@@ -33,14 +33,18 @@ _ALL_WITH_POINTS = re.compile(rb"(?:[+-]?\d{1,3}(?:,\d{3})*\.\d+(?:,|$)){3,}")
 
 
 def is_number(word: bytes) -> bool:
-    """Whether a word is a number with a decimal point, NaN, infinity, or a mark for a missing number, in any spelling."""
-    return _NUMBER.fullmatch(word) is not None or NOT_A_NUMBER.fullmatch(word) is not None
+    """Whether a word is a number with a decimal point, in any spelling.
+
+    NaN, infinity and marks for missing numbers are too.
+    """
+    return _DECIMAL_NUMBER.fullmatch(word) is not None or NOT_A_NUMBER.fullmatch(word) is not None
 
 
 def in_plain_letters(data: bytes) -> bytes:
-    """The same lines with blanks for no-break spaces, hyphens for minus signs, and empty lines for the segment headers of GMT ("> one").
+    """The same lines with blanks for no-break spaces, and hyphens for minus signs.
 
-    Zeros and a Ctrl-Z behind the last line are left out. No-break spaces between thousands stay.
+    The segment headers of GMT ("> one") become empty lines. Zeros and a Ctrl-Z behind the last line are left out. No-break spaces between
+    thousands stay.
     """
     if data[-64:].rstrip(b"\r\n").endswith(_PADDING):
         data = data.rstrip(b"\x00\x1a\r\n") + b"\n"
@@ -53,10 +57,10 @@ def in_plain_letters(data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What separates fields: a semicolon, a bar, a tab, a comma or blanks. Beside commas, blanks may separate fields too.
+    """What separates fields: a semicolon, a bar, a tab, a comma or blanks.
 
-    decimal_comma: whether commas between digits are decimal points where the delimiter is none of CERTAIN_DELIMITERS. Beside one of those
-    they always are.
+    Beside commas, blanks may separate fields too. decimal_comma: whether commas between digits are decimal points where the delimiter is none
+    of CERTAIN_DELIMITERS. Beside one of those they always are.
     """
 
     delimiter: bytes
@@ -95,7 +99,10 @@ class Dialect:
 
 
 def dialect_of(line: bytes, decimal_comma: bool = False) -> Dialect:
-    """The dialect of a line. decimal_comma: whether commas between digits are decimal points, where the delimiter does not tell."""
+    """The dialect of a line.
+
+    decimal_comma: whether commas between digits are decimal points, where the delimiter does not tell.
+    """
     for delimiter in CERTAIN_DELIMITERS:
         if delimiter in line:
             return Dialect(delimiter)
@@ -105,7 +112,10 @@ def dialect_of(line: bytes, decimal_comma: bool = False) -> Dialect:
 
 
 def has_decimal_commas(rows: Sequence[bytes]) -> bool:
-    """Whether rows, without quotes and comments, are numbers with decimal commas, separated by something else."""
+    """Whether rows are numbers with decimal commas, separated by something else.
+
+    rows: without quotes and comments.
+    """
     rows = _without_certain_delimiter(rows)
     return any(_DECIMAL_COMMA.search(row) for row in rows) and all(map(_may_have_decimal_commas, rows))
 
@@ -126,7 +136,10 @@ def _may_have_decimal_commas(row: bytes) -> bool:
 
 
 def has_ambiguous_commas(rows: Sequence[bytes]) -> bool:
-    """Whether rows have decimal commas and commas between fields, and some coordinate no comma: `1, 2, 3,4` may be three fields or four."""
+    """Whether rows have decimal commas and commas between fields, and some coordinate no comma.
+
+    `1, 2, 3,4` may be three fields or four.
+    """
     rows = _without_certain_delimiter(rows)
     table = [_without_last(_FIELD_GAP.split(row.strip())) for row in rows]
     plain = any(all(b"," not in fields[column] for fields in table if column < len(fields)) for column in range(3))
@@ -134,7 +147,10 @@ def has_ambiguous_commas(rows: Sequence[bytes]) -> bool:
 
 
 def separates_thousands(rows: Sequence[bytes]) -> bool:
-    """Whether the numbers of rows have commas between their thousands, or points between these and a decimal comma."""
+    """Whether the numbers of rows have separated thousands.
+
+    Commas are between them, or points where there is a decimal comma.
+    """
     rows = [row for row in _without_certain_delimiter(rows) if b"," in row]
     return bool(rows) and (all(map(_row_separates_thousands, rows)) or all(map(_commas_separate_all, rows)))
 
@@ -154,7 +170,10 @@ def _commas_separate_all(row: bytes) -> bool:
 
 
 def without_quotes(text: bytes) -> bytes:
-    """Text with blanks for quotes. What is quoted becomes one word, unless it is numbers: `"tall, green"` is `tall__green`."""
+    """Text with blanks for quotes.
+
+    What is quoted becomes one word, unless it is numbers: `"tall, green"` is `tall__green`.
+    """
     if b'"' not in text:
         return text
     return _QUOTED.sub(_one_word, text).replace(b'"', b" ")

@@ -1,4 +1,7 @@
-"""The header of a table: comments, titles, column names and a count of points; where the rows begin, and their dialect."""
+"""The header of a table: what stands before the rows, and how the rows are written.
+
+It may hold comments, titles, column names and a count of points.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,11 @@ _ROWS_LOOKED_AT = 50  # So many first rows tell how all are written.
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of a table: the byte at which the rows begin, names and number of the columns, the dialect, and the count of points.
+    """The layout of a table.
 
-    names: empty where there are none; count: None where the header gives none; ends_with_delimiter: whether rows end with a delimiter,
-    behind which there is no other field.
+    It holds the byte at which the rows begin, names and number of the columns, the dialect, and the count of points. names: empty where there
+    are none; count: None where the header gives none; ends_with_delimiter: whether rows end with a delimiter, behind which there is no other
+    field.
     """
 
     start: int
@@ -78,7 +82,10 @@ class _Lines:
         return (self.titles or self.comments or [[]])[-1]
 
     def unread(self, count: int | None) -> tuple[int, bytes] | None:
-        """The first of the lines that is neither column names, nor a title before them, nor units behind them; None where there is none."""
+        """The first of the lines that is neither column names, nor a title before them, nor units.
+
+        None where there is none.
+        """
         if self.naming is not None:
             rest = self.lines[self.naming + 1 :]
             units = rest and not _numbers_in(rest[0][1])
@@ -92,7 +99,10 @@ class _Lines:
 
 
 def layout_of(text: Text) -> Layout:
-    """Reads the header of a table, up to the first row. Raises InputError naming a line that does not belong there."""
+    """Reads the header of a table, up to the first row.
+
+    Raises InputError naming a line that does not belong there.
+    """
     data, place, number, count, before = text.data, 0, 0, None, _Lines()
     decimal_comma = has_decimal_commas(head_rows(data))
     while place < len(data):
@@ -152,7 +162,10 @@ def rows_of_head(data: bytes, start: int, dialect: Dialect) -> list[list[bytes]]
 
 
 def _lines(data: bytes, start: int) -> list[bytes]:
-    """The lines in HEAD_BYTES from `start` on, without quotes; without the last one, where it goes on behind them."""
+    """The lines in HEAD_BYTES from `start` on, without quotes.
+
+    The last one is left out where it goes on behind them.
+    """
     lines = without_quotes(data[start : start + HEAD_BYTES]).split(b"\n")
     return lines[:-1] if len(data) > start + HEAD_BYTES else lines
 
@@ -175,14 +188,20 @@ def _names(line: bytes) -> list[str]:
 
 
 def _has_words(tokens: list[bytes], before: _Lines) -> bool:
-    """Whether a line is a row with words in some columns: names tell the coordinates, or the only word is the name of the row."""
+    """Whether a line is a row with words in some columns.
+
+    Then names tell the coordinates, or the only word is the name of the row.
+    """
     names = before.names(len(tokens), after_row_names=not is_number(tokens[0]))
     named = coordinates_named(names) or (names[0] == "" and _is_labelled(tokens)) if len(names) == len(tokens) else False
     return named and sum(map(is_number, tokens)) >= 3
 
 
 def _has_row_names(data: bytes, start: int, dialect: Dialect) -> bool:
-    """Whether the first field of rows is their name: a word, a number from 0 or 1 on, or quoted where values are not."""
+    """Whether the first field of rows is their name.
+
+    It is a word, a number from 0 or 1 on, or quoted where values are not.
+    """
     first = [row[0] for row in rows_of_head(data, start, dialect)[:_ROWS_LOOKED_AT]]
     if _ROW_NAME.match(data, start) or not is_number(first[0]):
         return True
@@ -195,7 +214,10 @@ def _numbers_in(line: bytes) -> bool:
 
 
 def _are_column_numbers(tokens: list[bytes]) -> bool:
-    """Whether fields are 0, 1, 2..., maybe behind an empty one: programs write that where columns have no names."""
+    """Whether fields are 0, 1, 2..., maybe behind an empty one.
+
+    Programs write that where columns have no names.
+    """
     numbers = tokens[1:] if tokens and not tokens[0] else tokens
     return len(numbers) >= 3 and numbers == [b"%d" % column for column in range(len(numbers))]
 

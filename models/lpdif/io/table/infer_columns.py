@@ -9,7 +9,7 @@ from lpdif.arrays import FloatArray
 _SAMPLE_ROWS = 20_000  # of a table, from which its columns are inferred; twice as many at most
 _FEWEST_ROWS = 8  # of a table in which a column before the coordinates is looked for
 _LEAST_TIME = 1e8  # seconds since 1970, or more of a smaller unit: no coordinate is so large
-_FARTHEST = 1e7  # metres: the largest coordinate on Earth
+_FARTHEST_COORDINATE = 1e7  # metres: the largest coordinate on Earth
 _SMOOTH_STEP = 0.2  # of the standard deviation of a column: the largest median step of coordinates from one row to the next
 _MOST_SCANS = 20  # that are numbered in one file
 _CLEAR_MARGIN = 0.15  # of likeness, by which one of two columns has to fit colours better to be taken for one without doubt
@@ -24,11 +24,12 @@ def guess_names(values: FloatArray, intensity_first: bool) -> list[str]:
 
 
 def guess(values: FloatArray, intensity_first: bool) -> Guess:
-    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values; and what else they might be.
+    """Names for the columns of a table (N, C >= 3) that has none, from the ranges of their values.
 
-    The first three columns are coordinates, after those that `_leading_columns` finds. Then, from left to right: three columns of unit
-    length are normals, three of 0..255 or 0..1 are colours, any other column is a value of its own. Of four columns of bytes at the end,
-    three are colours. intensity_first: whether exactly four columns behind the coordinates begin with an intensity, as in PTS.
+    Second comes what else the columns might be. The first three columns are coordinates, after those that `_leading_columns` finds. Then, from
+    left to right: three columns of unit length are normals, three of 0..255 or 0..1 are colours, any other column is a value of its own. Of
+    four columns of bytes at the end, three are colours. intensity_first: whether exactly four columns behind the coordinates begin with an
+    intensity, as in PTS.
     """
     total, sample = values.shape[1], _sampled(values)
     names, doubt = _leading_columns(values)
@@ -59,11 +60,11 @@ def guess(values: FloatArray, intensity_first: bool) -> Guess:
 
 
 def _leading_columns(values: FloatArray) -> Guess:
-    """Names of the columns that stand before x, y and z in a table (N, C >= 3): "time", colours, or "" for what is no value of a point.
+    """Names of the columns that stand before x, y and z in a table (N, C >= 3).
 
-    They are told by whole numbers, or times, before three columns with decimals. Slices of constant x, or the cells of a grid of heights,
-    look like the number of a scan, or like the row and column of a scanner's raster: so these are taken for numbers only where more
-    speaks for it.
+    A name is "time", that of a colour, or "" for what is no value of a point. They are told by whole numbers, or times, before three columns
+    with decimals. Slices of constant x, or the cells of a grid of heights, look like the number of a scan, or like the row and column of a
+    scanner's raster: so these are taken for numbers only where more speaks for it.
     """
     if values.shape[1] < 4 or len(values) < _FEWEST_ROWS:
         return [], ""
@@ -77,7 +78,7 @@ def _leading_columns(values: FloatArray) -> Guess:
         return [], ""
     whole, decimal = (head == np.rint(head)).all(axis=0), (head != np.rint(head)).mean(axis=0) > 0.5
     rising, strictly_rising = bool((step >= 0).all()), bool((step > 0).all())
-    if head[:, 0].min() >= _LEAST_TIME and rising and np.abs(head[:, 1:4]).max() < _FARTHEST:
+    if head[:, 0].min() >= _LEAST_TIME and rising and np.abs(head[:, 1:4]).max() < _FARTHEST_COORDINATE:
         return ["time"], ""
     one_before, two_before, three_before = (whole[:count].all() and decimal[count : count + 3].sum() == 3 for count in (1, 2, 3))
     if one_before and strictly_rising:  # the number of the row, with gaps
@@ -94,15 +95,21 @@ def _leading_columns(values: FloatArray) -> Guess:
 
 
 def _scan_number(values: FloatArray, first: FloatArray, rising: bool) -> Guess:
-    """The name of the first column (N,), whole numbers: of scans, where they rise from 0 or 1 and colours or normals end the table."""
+    """The name of the first column (N,), which is whole numbers.
+
+    They number scans where they rise from 0 or 1 and colours or normals end the table.
+    """
     if rising and _numbers_scans(first) and _triple_at(values, 4):
         return [""], ""
     return [], "x y z may be its columns 2 to 4"
 
 
 def _raster_cell(values: FloatArray, head: FloatArray) -> Guess:
-    """The names of two columns of whole numbers: of row and column in a scanner's raster, where they go through it cell by cell from 0 or 1,
-    and colours or normals end the table or the coordinates go on smoothly from cell to cell."""
+    """The names of two columns of whole numbers, which may be row and column of a scanner's raster.
+
+    They are that where they go through it cell by cell from 0 or 1, and colours or normals end the table or the coordinates go on smoothly
+    from cell to cell.
+    """
     in_order = _in_order(head[:, 0], head[:, 1]) or _in_order(head[:, 1], head[:, 0])
     if in_order and set(head[:, :2].min(axis=0)) <= {0, 1} and (_triple_at(values, 5) or _go_on(head[:, 2:5])):
         return ["", ""], ""
@@ -110,7 +117,10 @@ def _raster_cell(values: FloatArray, head: FloatArray) -> Guess:
 
 
 def _leading_colors(triple: FloatArray) -> Guess:
-    """The names of three columns of bytes (N, 3) before others: colours, unless they are the voxels of a grid with values."""
+    """The names of three columns of bytes (N, 3) before others.
+
+    They are colours, unless they are the voxels of a grid with values.
+    """
     if _in_order(*triple.T) or _in_order(*triple[:, ::-1].T) or _fill_cells(triple):
         return [], ""
     return (["red", "green", "blue"], "") if triple.max() > 127 else ([], "x y z may be its columns 4 to 6")
@@ -123,7 +133,10 @@ def _numbers_scans(column: FloatArray) -> bool:
 
 
 def _triple_at(values: FloatArray, column: int) -> bool:
-    """Whether normals, or colours that are bytes, begin at this column of a table (N, C), or at the next one, behind an intensity."""
+    """Whether normals, or colours that are bytes, begin at this column of a table (N, C).
+
+    Or at the next one, behind an intensity.
+    """
     rest = _sampled(values[:, column : column + 4])
     triples = [rest[:, start : start + 3] for start in (0, 1) if rest.shape[1] >= start + 3]
     return any(_are_normals(triple) or (_are_bytes(triple) and _are_colors(triple) and float(triple.max()) > 1) for triple in triples)
@@ -136,7 +149,10 @@ def _go_on(triple: FloatArray) -> bool:
 
 
 def _fill_cells(cells: FloatArray) -> bool:
-    """Whether whole numbers (N, 3) are cells of a grid: each occurs once and most have a neighbour. Colours repeat, or lie far apart."""
+    """Whether whole numbers (N, 3) are cells of a grid: each occurs once and most have a neighbour.
+
+    Colours repeat, or lie far apart.
+    """
     from scipy.spatial import cKDTree
 
     if len(np.unique(cells, axis=0)) < len(cells):
@@ -145,7 +161,10 @@ def _fill_cells(cells: FloatArray) -> bool:
 
 
 def _in_order(*columns: FloatArray) -> bool:
-    """Whether rows are in lexicographic order of these columns, and no two are equal: then they go through a raster cell by cell."""
+    """Whether rows are in lexicographic order of these columns, and no two are equal.
+
+    Then they go through a raster cell by cell.
+    """
     after = np.zeros(len(columns[0]) - 1, dtype=bool)
     for column in reversed(columns):
         step = np.diff(column)
@@ -154,7 +173,10 @@ def _in_order(*columns: FloatArray) -> bool:
 
 
 def _sampled(values: FloatArray) -> FloatArray:
-    """Up to 2 * _SAMPLE_ROWS rows of a table (N, C), evenly spread and in their order, without those that hold NaN or infinity."""
+    """Up to 2 * _SAMPLE_ROWS rows of a table (N, C), evenly spread and in their order.
+
+    Rows that hold NaN or infinity are left out.
+    """
     sample = values[:: max(1, len(values) // _SAMPLE_ROWS)].astype(np.float64)
     return sample[np.isfinite(sample).all(axis=1)]
 
@@ -175,7 +197,10 @@ def _are_normals_or_fractions(triple: FloatArray) -> bool:
 
 
 def _are_colors(triple: FloatArray) -> bool:
-    """Whether three columns (N, 3) are colours by their range: from 0 to 1, or whole numbers from 0 to 255."""
+    """Whether three columns (N, 3) are colours by their range.
+
+    It is 0 to 1, or 0 to 255 for whole numbers.
+    """
     low, high = triple.min(), triple.max()
     whole = bool((triple == np.rint(triple)).all())
     return bool(low >= 0) and bool(high > 0) and (bool(high <= 1) or (whole and bool(high <= 255)))
@@ -187,9 +212,10 @@ def _are_bytes(values: FloatArray) -> bool:
 
 
 def _colors_of_four(points: FloatArray, four: FloatArray) -> Guess:
-    """Names of four columns of bytes (N, 4): colours with an opacity behind them, or with an intensity before or behind them.
+    """Names of four columns of bytes (N, 4), three of which are colours.
 
-    The column that is no colour has few values, or is less like the two columns in the middle, which are colours either way.
+    An opacity may be behind them, or an intensity before or behind them. The column that is no colour has few values, or is less like the two
+    columns in the middle, which are colours either way.
     """
     colors = ["red", "green", "blue"]
     if (four[:, 3] == 255).all():
@@ -207,7 +233,10 @@ def _colors_of_four(points: FloatArray, four: FloatArray) -> Guess:
 
 
 def _likeness(points: FloatArray, column: FloatArray, colors: FloatArray) -> float:
-    """How much a column (N,) is like colours (N, K) of points (N, 3): by correlation, and by how much it varies among near points."""
+    """How much a column (N,) is like colours (N, K) of points (N, 3).
+
+    It is measured by correlation, and by how much the column varies among near points.
+    """
     columns = np.column_stack([column, colors])
     columns = columns - columns.mean(axis=0)
     spread = columns.std(axis=0)

@@ -1,6 +1,7 @@
-"""Reads rows of numbers in text, block by block: without a Python loop over rows, and with errors that name the line.
+"""Reads rows of numbers in text, block by block.
 
-Letters: R rows, T numbers in all of them. A row is a line with at least one number on it.
+There is no Python loop over rows, and errors name the line. Letters: R rows, T numbers in all of them. A row is a line with at least one
+number on it.
 """
 
 from __future__ import annotations
@@ -129,7 +130,10 @@ def read_table(text: Text, start: int, count: int, columns: int, thing: str) -> 
 
 
 class CutRow(InputError):
-    """The last line of the file is too short, most likely because the file is cut off there. before: the number of whole rows."""
+    """The last line of the file is too short, most likely because the file is cut off there.
+
+    before: the number of whole rows.
+    """
 
     before = 0
 
@@ -173,7 +177,10 @@ def _numbers_per_line(block: Bytes, line_ends: IntArray) -> IntArray:
 
 
 def _numbers(text: Text, block: Bytes, count: IntArray, lines: IntArray, all_lines: IntArray) -> NDArray[np.float64]:
-    """The numbers of a block. count, lines: of its rows; all_lines: the numbers of all its lines, also of those without numbers."""
+    """The numbers of a block.
+
+    count, lines: of its rows; all_lines: the numbers of all its lines, also of those without numbers.
+    """
     raw = block.tobytes()
     words = raw.split()
     if len(words) != count.sum():
@@ -206,7 +213,10 @@ def _is_number(word: bytes) -> bool:
 
 
 def _only_lines(block: Bytes, line_ends: IntArray, keyword: bytes) -> tuple[Bytes, IntArray, IntArray]:
-    """The lines that begin with the keyword, with blanks in its place: their bytes, the ends of lines in these, and which lines they are."""
+    """The lines that begin with the keyword, with blanks in its place.
+
+    Returns their bytes, the ends of lines in these, and which lines they are.
+    """
     last = len(block) - 1
     begins = np.concatenate([[0], line_ends[:-1]]) if len(line_ends) else line_ends
     place = begins

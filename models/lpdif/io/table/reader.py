@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.io.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, HEAD_BYTES, Source, Text, as_text, with_comments
+from lpdif.io.source import DOWNLOAD_AGAIN, HEAD_BYTES, Source, Text, as_text, with_comments
 from lpdif.io.table import colmap
 from lpdif.io.table.axis_names import says_an_axis
 from lpdif.io.table.columns import coordinate_columns, coordinates_named, list_names, may_be_coordinates, plain, scan_of_columns
 from lpdif.io.table.dialect import (
-    CERTAIN_DELIMITERS,
     dialect_of,
     has_ambiguous_commas,
     has_decimal_commas,
@@ -28,9 +27,10 @@ from lpdif.io.table.dialect import (
     separates_thousands,
     without_quotes,
 )
-from lpdif.io.table.header import COMMENT, COMMENTS, Layout, head_rows, layout_of, rows_of_head
+from lpdif.io.table.field_rows import columns_of_words, has_gaps, values_field_by_field
+from lpdif.io.table.header import COMMENTS, Layout, head_rows, layout_of
 from lpdif.io.table.infer_columns import guess
-from lpdif.io.table.numbers import number_of, read_rows
+from lpdif.io.table.numbers import read_rows
 from lpdif.text import counted
 from lpdif.types import Scan
 
@@ -52,7 +52,10 @@ _PLAIN_NUMBERS = "export numbers with a decimal point, and with nothing to part 
 
 
 def is_table(source: Source) -> bool:
-    """Whether a text holds rows of at least two numbers, after a header of names and comments; or is a raster, which `read_text` refuses."""
+    """Whether a text holds rows of at least two numbers, after a header of names and comments.
+
+    A raster counts too, which `read_text` refuses.
+    """
     if not source.is_text:
         return False
     head = Text(Source("", b""), in_plain_letters(source.head))
@@ -72,7 +75,10 @@ def has_row(data: bytes) -> bool:
 
 
 def read_text(source: Source) -> Scan:
-    """Reads points from a table. Raises InputError naming the line of a row that has another length or a word in place of a number."""
+    """Reads points from a table.
+
+    Raises InputError naming the line of a row that has another length or a word in place of a number.
+    """
     text = as_text(source)
     text = Text(source, in_plain_letters(text.data))
     if zeros := source.data.count(0):
@@ -110,7 +116,10 @@ def read_text(source: Source) -> Scan:
 
 
 def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
-    """Raises InputError for a table without names that has many columns and is a raster of heights, or a single row of all points."""
+    """Raises InputError for a raster of heights, and for a single row of all points.
+
+    Both are tables without names and with many columns.
+    """
     rows, columns = values.shape
     if columns <= _MOST_TABLE_COLUMNS:
         return
@@ -133,9 +142,9 @@ def _median_size(values: NDArray[np.float64]) -> float:
 
 
 def _infer_names(source: Source, layout: Layout, values: NDArray[np.float64], dropped: set[int]) -> tuple[list[str], str]:
-    """Names of columns by their values, where the file's names do not tell x, y and z; and what else the columns might be.
+    """Names of columns by their values, where the file's names do not tell x, y and z.
 
-    Columns that cannot be coordinates keep their names. dropped: columns of words.
+    Second comes what else the columns might be. Columns that cannot be coordinates keep their names. dropped: columns of words.
     """
     names, usable = [""] * layout.columns, list(range(layout.columns))
     if layout.names:
@@ -167,9 +176,9 @@ def _shown(text: Text, layout: Layout) -> str:
 
 def _values(text: Text, layout: Layout) -> tuple[NDArray[np.float64], set[int]]:
     """The table (N, C), and the columns of it that hold words, which are NaN."""
-    words = _columns_of_words(text, layout)
-    if words or _has_gaps(text, layout):
-        values = _slow_values(text, layout, words)
+    words = columns_of_words(text, layout)
+    if words or has_gaps(text, layout):
+        values = values_field_by_field(text, layout, words)
         _check_number(text, layout, len(values))
         return values, words
     _check_points(text, layout)
@@ -215,7 +224,10 @@ def _further_scans(text: Text, layout: Layout, start: int) -> NDArray[np.float64
 
 
 def _check_points(text: Text, layout: Layout) -> None:
-    """Raises InputError where some rows have decimal commas and others points, since one of these may separate thousands."""
+    """Raises InputError where some rows have decimal commas and others points.
+
+    One of these may separate thousands.
+    """
     if not layout.dialect.commas_are_decimal:
         return
     comma, point = (pattern.search(text.data, layout.start) for pattern in (_HAS_DECIMAL_COMMA, _HAS_DECIMAL_POINT))
@@ -223,63 +235,6 @@ def _check_points(text: Text, layout: Layout) -> None:
         lines = [text.data.count(b"\n", 0, match.start()) for match in (comma, point)]
         what = f"a decimal {'point' if lines[1] >= lines[0] else 'comma'}, where line {text.line_number(min(lines))} has the other"
         raise text.error(max(lines), what, _PLAIN_NUMBERS)
-
-
-def _has_gaps(text: Text, layout: Layout) -> bool:
-    """Whether some fields are empty, so that counting numbers does not tell their columns."""
-    if layout.dialect.delimiter not in (b",", *CERTAIN_DELIMITERS):
-        return False
-    delimiter = re.escape(layout.dialect.delimiter)
-    end = rb"" if layout.ends_with_delimiter else rb"|\r?\n"
-    return re.search(delimiter + rb"[ \t\"]*(?:" + delimiter + end + rb")", text.data[layout.start :]) is not None
-
-
-def _columns_of_words(text: Text, layout: Layout) -> set[int]:
-    """The columns that hold a word in the first row; or, where their name is not that of a coordinate, in one of the first rows."""
-    rows = rows_of_head(text.data, layout.start, layout.dialect)
-    words = {column for row in rows[:1] for column, field in enumerate(row) if field and not is_number(field)}
-    for column in _may_hold_words(layout) - words:
-        if any(len(row) == layout.columns and row[column] and not is_number(row[column]) for row in rows):
-            words.add(column)
-    return words
-
-
-def _may_hold_words(layout: Layout) -> set[int]:
-    """The columns that may hold words: those whose names are not of coordinates, where names tell the coordinates."""
-    coordinates = coordinate_columns(layout.names) if len(layout.names) == layout.columns else []
-    return set(range(layout.columns)) - set(coordinates) if coordinates else set()
-
-
-def _slow_values(text: Text, layout: Layout, words: set[int]) -> NDArray[np.float64]:
-    """The table (N, C) of rows with empty fields or words, which become NaN; read field by field.
-
-    Adds further columns of words to `words`. Raises InputError naming the line of a row that is wrong.
-    """
-    first = text.data.count(b"\n", 0, layout.start)
-    rows: list[list[float]] = []
-    may_hold = _may_hold_words(layout)
-    lines = COMMENT.sub(b"", without_quotes(text.data[layout.start :])).rstrip().split(b"\n")
-    for number, line in enumerate(lines, first):
-        if not line.strip():
-            continue
-        fields = layout.dialect.split(line)
-        if line.rstrip().endswith(layout.dialect.delimiter):
-            fields += [b""] * (layout.columns - len(fields))
-        if len(fields) != layout.columns:
-            cut = len(fields) < layout.columns and number == first + len(lines) - 1
-            raise text.error(number, f"{counted(len(fields), 'field')} instead of {layout.columns:,}", DOWNLOAD_AGAIN if cut else EXPORT_AGAIN)
-        values = [b"nan"] * layout.columns
-        for index, field in enumerate(fields):
-            if index in words or not field:
-                continue
-            if is_number(field):
-                values[index] = field
-            elif index in may_hold:
-                words.add(index)
-            else:
-                raise text.error(number, f"{field[:40].decode('utf-8', 'replace')!r} is not a number")
-        rows.append(list(map(number_of, values)))
-    return np.array(rows).reshape(-1, layout.columns)
 
 
 def _whole(column: NDArray[np.float64]) -> NDArray[np.generic]:
