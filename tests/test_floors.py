@@ -130,7 +130,7 @@ def test_models_is_a_folder_and_no_package() -> None:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_no_file_is_two(module: str) -> None:
-    assert len(MODULES[module].read_text().splitlines()) <= 400
+    assert len(MODULES[module].read_text().splitlines()) <= 300
 
 
 def loaded_after(code: str, folder: Path) -> set[str]:
@@ -150,3 +150,12 @@ def test_bad_scan_is_answered_without_torch(tmp_path: Path) -> None:
     (tmp_path / "empty.ply").write_bytes(b"")
     code = "import lpdif_cli.main as m; sys.argv = ['lpdif', 'reconstruct', 'empty.ply', '-o', 'mesh.ply']; m.main()"
     assert loaded_after(code, tmp_path) & {"torch", "sklearn", "trimesh", "rich"} == set()
+
+
+def test_using_a_model_loads_no_training(tmp_path: Path) -> None:
+    code = "import lpdif, numpy; lpdif.reconstruct(lpdif.make_demo_scan(2000), device='cpu', threads=1)"
+    report = "import sys; print(*sorted(sys.modules))"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}; {report}"], env=process_environment(), capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert set(ran.stdout.split()) & {"lpdif.core.optimizer", "lpdif.core.augment", "lpdif.core.kde", "lpdif.stages.fit"} == set()

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lpdif.core.kde import KDE
 from lpdif.core.model import Networks, make_networks
-from lpdif.core.optimizer import TRAINING, Optimizer, copy_decoders, learning_rate, pattern_tensors, read_patterns, region_loss, step_generator
-from lpdif.core.patterns import fit_patterns
+from lpdif.core.optimizer import TRAINING, Optimizer, copy_decoders, learning_rate, region_loss, step_generator
+from lpdif.core.patterns import fit_patterns, pattern_tensors, read_patterns
 
 CPU = torch.device("cpu")
 BATCH = 24

@@ -22,7 +22,7 @@ from lpdif.core.encoder import Encoder
 from lpdif.core.kde import density_weights, effective_share
 from lpdif.core.model import Networks
 from lpdif.core.multi_decoder import MultiDecoder
-from lpdif.core.patterns import Patterns, Whitening, fit_patterns
+from lpdif.core.patterns import Patterns, Whitening, fit_patterns, pattern_tensors, read_patterns
 from lpdif.core.regions import Seen
 
 
@@ -243,19 +243,3 @@ def expected_state(features: int, width: int, regions: int, patterns: int, dimen
             "weight": torch.empty(regions),
             "step": torch.empty((), dtype=torch.int64),
         }
-
-
-def pattern_tensors(patterns: Patterns) -> dict[str, Tensor]:
-    """Patterns as named tensors for a file."""
-    return {
-        "patterns.mean": patterns.whitening.mean,
-        "patterns.projection": patterns.whitening.projection,
-        "patterns.centroids": patterns.centroids,
-    }
-
-
-def read_patterns(state: dict[str, Tensor]) -> Patterns | None:
-    """The inverse of pattern_tensors; None where there are none."""
-    if "patterns.centroids" not in state:
-        return None
-    return Patterns(Whitening(state["patterns.mean"], state["patterns.projection"]), state["patterns.centroids"])

@@ -90,3 +90,19 @@ def random_patterns(codes_RC: Tensor, patterns: int, seed: int) -> Patterns:
     generator = torch.Generator().manual_seed(seed)
     dimensions = whitening.projection.shape[1]
     return Patterns(whitening, torch.randn((patterns, dimensions), generator=generator).to(codes_RC.dtype))
+
+
+def pattern_tensors(patterns: Patterns) -> dict[str, Tensor]:
+    """Patterns as named tensors for a file."""
+    return {
+        "patterns.mean": patterns.whitening.mean,
+        "patterns.projection": patterns.whitening.projection,
+        "patterns.centroids": patterns.centroids,
+    }
+
+
+def read_patterns(state: dict[str, Tensor]) -> Patterns | None:
+    """The inverse of pattern_tensors; None where there are none."""
+    if "patterns.centroids" not in state:
+        return None
+    return Patterns(Whitening(state["patterns.mean"], state["patterns.projection"]), state["patterns.centroids"])

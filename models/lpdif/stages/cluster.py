@@ -27,8 +27,9 @@ from lpdif.stages.fit import as_in_training, check_same_regions, held_out_errors
 from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.storage.atomic_write import check_output, write_bytes
 from lpdif.storage.lock import workspace_lock
-from lpdif.storage.models import load_snapshot, save_tensors
+from lpdif.storage.models import save_tensors
 from lpdif.storage.shards import load_samples
+from lpdif.storage.snapshots import load_snapshot
 from lpdif.storage.tensor_files import SNAPSHOT
 from lpdif.storage.workspace import Workspace
 from lpdif.surface.marching_cubes import marching_cubes

@@ -24,9 +24,10 @@ from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError, UsageError
 from lpdif.storage.atomic_write import check_output
 from lpdif.storage.lock import workspace_lock
-from lpdif.storage.models import load_model, load_snapshot, model_tensors, save_model, save_tensors
+from lpdif.storage.models import load_model, model_tensors, save_model, save_tensors
 from lpdif.storage.run_log import append_metrics, seconds_spent, start_metrics
 from lpdif.storage.shards import load_samples
+from lpdif.storage.snapshots import load_snapshot
 from lpdif.storage.tensor_files import SNAPSHOT
 from lpdif.storage.workspace import Workspace
 from lpdif.text import counted

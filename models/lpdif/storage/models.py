@@ -1,9 +1,8 @@
-"""Saves and loads models and snapshots, in safetensors files with JSON in their headers (no pickle)."""
+"""Saves and loads models, in safetensors files with JSON in their headers (no pickle)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from torch import Tensor
 from lpdif.core.encoder import Encoder
 from lpdif.core.model import Model, Networks
 from lpdif.core.multi_decoder import MultiDecoder
-from lpdif.core.optimizer import expected_state, pattern_tensors, read_patterns
-from lpdif.core.patterns import Patterns
+from lpdif.core.patterns import Patterns, pattern_tensors, read_patterns
 from lpdif.errors import ModelError
 from lpdif.storage.atomic_write import write_bytes
 from lpdif.storage.strict_json import check, dump
-from lpdif.storage.tensor_files import CARDS, FIELD, MODEL, SNAPSHOT, VERSION, read_header
+from lpdif.storage.tensor_files import CARDS, FIELD, MODEL, VERSION, read_header
 from lpdif.storage.workspace import BUNDLED_MODEL, Workspace
 from lpdif.text import counted
 
@@ -117,46 +115,6 @@ def patterns_fit(patterns: Patterns, count: int, code_size: int) -> bool:
     dimensions = patterns.whitening.projection.shape[-1]
     shapes = [(*patterns.whitening.mean.shape,), (*patterns.whitening.projection.shape,), (*patterns.centroids.shape,)]
     return count > 0 and shapes == [(code_size,), (code_size, dimensions), (count, dimensions)]
-
-
-def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The snapshot of a fit: the state of its optimizer (`Optimizer.tensors`), and its settings.
-
-    Raises ModelError, with what was expected and what was found, where the state is not that of a fit with these settings.
-    """
-    hint = "the file is damaged or its training diverged; start anew: lpdif fit --overwrite"
-    state, card = load_tensors(path, SNAPSHOT)
-    none = torch.empty(0)
-    try:
-        check(card, CARDS[SNAPSHOT], "its card")
-        config = dict(card["config"])
-        count, dimensions, *_ = (*state.get("patterns.centroids", none).shape, 0, 0)
-        expected = expected_state(config["features"], config["width"], len(state.get("bank", none)), count, dimensions)
-    except CARD_ERRORS as error:
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ModelError(f"{path}: expected the settings of a fit in its card, found {json.dumps(card):.80} ({why})", hint) from None
-    check_tensors(path, state, expected, hint)
-    for name, wanted in impossible_values(state, max(1, count)):
-        raise ModelError(f"{path}: {name}: expected {wanted}", hint)
-    return state, config
-
-
-def impossible_values(state: dict[str, Tensor], patterns: int) -> Iterator[tuple[str, str]]:
-    """The names of tensors whose numbers no fit can have, and what was expected of each."""
-    if int(state["step"]) < 0:
-        yield "step", "a number of steps"
-    if bool(((state["pattern"] < 0) | (state["pattern"] >= patterns)).any()):
-        yield "pattern", f"numbers of {patterns} patterns"
-    if bool((state["weight"] < 0).any()):
-        yield "weight", "numbers from 0 on"
-    if int(state["step"]) > 0 and not bool(state["seen"].any()):
-        yield "seen", "a region that was seen in its steps"
-    known = read_patterns(state)
-    if known is not None and not bool(known.whitening.apply(state["bank"]).square().sum(1).isfinite().all()):
-        yield "patterns.projection", "one that keeps codes finite"
-    for name, tensor in state.items():
-        if name.startswith("adam.") and name.endswith((".step", ".exp_avg_sq")) and bool((tensor < 0).any()):
-            yield name, "numbers from 0 on"
 
 
 def check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor], hint: str) -> None:
