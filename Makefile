@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 	@echo "The mesh is $(CURDIR)/demo-mesh.ply: open it in any 3D viewer."
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
