@@ -363,7 +363,7 @@ def test_out_of_memory_in_reconstruct_leaves_the_old_mesh(cli: Cli, monkeypatch:
     def fail(*_: object, **__: object) -> NoReturn:
         raise MEMORY[kind]
 
-    monkeypatch.setattr("lpdif.core.encode.encode_regions", fail)  # within a pool of threads
+    monkeypatch.setattr("lpdif.core.encode.encode_block", fail)  # within a pool of threads
     ran = refused(cli, 5, "reconstruct", "scan.ply", "-o", "mesh.ply", "--overwrite")
     assert ran.lines[-2].startswith(f"error: out of memory: {MEMORY[kind]}")
     assert ran.lines[-2].endswith(" MiB in use at most)") == (kind != "cuda")

@@ -33,12 +33,9 @@ REFUSED = {
     "apart.xyz": (text(np.concatenate([1e-3 * BALL, BALL[:40] + 1e9])), "40 of 2,040 points lie 9.8e+11 times as far out as the rest"),
     "flat.ply": (FLAT.encode(), "1 face without area"),
 }
-ASIDE = "except lpdif.LpdifError as e: print('error: ' + e.message, file=sys.stderr)"
 CALLS = {
     "the command": "from lpdif_cli.main import run\nrun(['reconstruct', name, '-o', 'mesh.ply', '-q'])",
     "a dry run": "from lpdif_cli.main import run\nrun(['reconstruct', name, '-o', 'mesh.ply', '--dry-run', '-q'])",
-    "reconstruct": f"import lpdif\ntry: lpdif.reconstruct(lpdif.load_scan(name))\n{ASIDE}",
-    "expect": f"import lpdif\ntry: lpdif.expect(lpdif.load_scan(name))\n{ASIDE}",
 }
 
 

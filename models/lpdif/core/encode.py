@@ -10,6 +10,7 @@ R regions, P points that the encoder sees of each.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -38,14 +39,19 @@ class SightSettings(NamedTuple):
     noisy_unit: float = 0.4  # What noise adds to that, at most.
     noisy: float = 0.5  # The noise, in spacings, from which all of that is added.
     quantile: float = 0.9  # The quantile of the local noise that decides how many points regions see.
+    many_points: float = 0.15  # From this noise on, in spacings, they see all of MOST_POINTS, else half of it.
 
 
 SIGHT = SightSettings()
 
 
 class Sight(NamedTuple):
-    """What regions see of a scan: `unit` is the encoder's unit in region sizes, `most` the largest number of points, `noise` that of the
-    scan, in its own unit."""
+    """What the regions of a scan see of it.
+
+    unit   the encoder's unit, in region sizes
+    most   points of a region, at most
+    noise  of the scan, in its own unit
+    """
 
     unit: float
     most: int
@@ -53,9 +59,9 @@ class Sight(NamedTuple):
 
 
 def sight_of(spacing: float, noise: float, local_noise: FloatArray) -> Sight:
-    """What regions are to see of a scan of this spacing and noise, local_noise (N,) around each point: more where it is noisy."""
-    loud = float(np.quantile(local_noise, SIGHT.quantile)) > 0.3 * SIGHT.noisy * spacing
-    return Sight(encoder_unit(spacing, noise), MOST_POINTS if loud else MOST_POINTS // 2, noise)
+    """What regions are to see of a scan: more points where it is noisy. local_noise (N,): around each point."""
+    noisy = float(np.quantile(local_noise, SIGHT.quantile)) > SIGHT.many_points * spacing
+    return Sight(encoder_unit(spacing, noise), MOST_POINTS if noisy else MOST_POINTS // 2, noise)
 
 
 def encoder_unit(spacing: float, noise: float) -> float:
@@ -87,21 +93,17 @@ def encode(
     views = [(lattice, view(rows)) for lattice, rows in lattices]
     jobs = [(lattice, seen, part) for lattice, seen in views for part in chunks(len(lattice.keys), REGIONS_GATHERED)]
 
-    def work(job: tuple[RegionLattice, tuple[cKDTree, FloatArray, FloatArray], slice]) -> list[RegionCodes]:
+    def work(job: tuple[RegionLattice, tuple[cKDTree, FloatArray, FloatArray], slice]) -> RegionCodes:
         lattice, seen, chunk = job
         unit = sight.unit * lattice.size
-
-        def coded(part: slice) -> RegionCodes:
-            centers = np.asarray(lattice.corners[part] * lattice.size, dtype=np.float64)
-            gathered = gather_points(*seen, centers, unit, HALO, sight.most)
-            return encode_regions(gathered, centers, unit, networks, patterns, refine, sight.noise / unit)
-
-        return split_on_oom(coded, chunk)
+        centers = np.asarray(lattice.corners[chunk] * lattice.size, dtype=np.float64)
+        gathered = gather_points(*seen, centers, unit, HALO, sight.most)
+        return encode_regions(gathered, centers, unit, networks, patterns, refine, sight.noise / unit)
 
     found: list[RegionCodes] = []
     with single_threaded_pool(threads) as pool:
         for done, codes in enumerate(pool.map(work, jobs), 1):
-            found += codes
+            found.append(codes)
             progress("encode", done, len(jobs))
     center = np.concatenate([codes.center for codes in found])
     rest = {name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")}
@@ -117,33 +119,51 @@ def encode_regions(
     refine: int = 0,
     noise: float = 0.0,
 ) -> RegionCodes:
-    """Codes of regions of one size at `centers` (R, 3) from what was gathered around them, after `refine` steps on their points, whose noise
-    is given in region sizes."""
-    device = patterns.centroids.device
-    rows = REGIONS_TOGETHER[device.type]
-    length = np.searchsorted(POINT_COUNTS, seen.mask.sum(1))
-    order: list[IntArray] = []
+    """Codes of regions of one size at `centers` (R, 3), from the points that were gathered around them.
+
+    refine: steps by which codes are fitted to the points once more; noise: that of the points, in region sizes. Where the memory of a GPU
+    does not suffice for a block of regions, it is encoded in halves; only then may last bits differ.
+    """
+    rows = REGIONS_TOGETHER[patterns.centroids.device.type]
+    count_R = np.searchsorted(POINT_COUNTS, seen.mask.sum(1))
+    order = np.argsort(count_R, kind="stable")
     found: list[tuple[Tensor, ...]] = []
-    with torch.no_grad():
-        for number in np.unique(length):
-            alike = np.flatnonzero(length == number)
-            for part in chunks(len(alike), rows):
-                block = padded(seen, alike[part], rows, POINT_COUNTS[number])
-                points, normals, mask = (array.to(device) for array in block)
-                frames, code = networks.encode(Seen(points, normals, mask))
-                pattern = patterns.assign(code)
-                if refine:
-                    code = refine_codes(networks.decoder, code, pattern, frames.inward(points), mask, noise, refine)
-                real = part.stop - part.start
-                order.append(alike[part])
-                found.append(tuple(x[:real] for x in (frames.origin, frames.axes, code, pattern, region_support(mask, frames.origin))))
-        back = torch.from_numpy(np.argsort(np.concatenate(order))).to(device)
-        origin, axes, code, pattern, support = (torch.cat(part)[back] for part in zip(*found, strict=True))
-        return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=device), code, pattern, support)
+    for number in np.unique(count_R):
+        alike = np.flatnonzero(count_R == number)
+        for block in chunks(len(alike), rows):
+            encoded = partial(encode_block, seen, alike[block], POINT_COUNTS[number], rows, networks, patterns, refine, noise)
+            found += split_on_oom(encoded, slice(0, block.stop - block.start))
+    back = torch.from_numpy(np.argsort(order)).to(patterns.centroids.device)
+    origin, axes, code, pattern, support = (torch.cat(part)[back] for part in zip(*found, strict=True))
+    return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=code.device), code, pattern, support)
+
+
+@torch.no_grad()
+def encode_block(
+    seen: Gathered,
+    regions: IntArray,
+    points: int,
+    rows: int,
+    networks: Networks,
+    patterns: Patterns,
+    refine: int,
+    noise: float,
+    part: slice,
+) -> tuple[Tensor, ...]:
+    """Origin, axes, code, pattern and support of a part of these regions, padded to so many points; to so many rows if it is all of them."""
+    some = regions[part]
+    block = padded(seen, some, rows if len(some) == len(regions) else len(some), points)
+    points_RP3, normals_RP3, mask_RP = (array.to(patterns.centroids.device) for array in block)
+    frames, code = networks.encode(Seen(points_RP3, normals_RP3, mask_RP))
+    pattern = patterns.assign(code)
+    if refine:
+        code = refine_codes(networks.decoder, code, pattern, frames.inward(points_RP3), mask_RP, noise, refine)
+    support = region_support(mask_RP, frames.origin)
+    return tuple(array[: len(some)] for array in (frames.origin, frames.axes, code, pattern, support))
 
 
 def padded(seen: Gathered, regions: IntArray, rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points, normals (rows, length, 3) and mask (rows, length) of these regions; the first of them again where there are too few."""
+    """Points and normals (rows, length, 3) and mask (rows, length) of these regions; the first one fills the last rows."""
     regions = np.r_[regions, np.full(rows - len(regions), regions[0])]
     width = min(length, seen.mask.shape[1])
 
