@@ -78,6 +78,9 @@ def _shell(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     ridges = 1 + 0.04 * np.cos(26 * along)  # growth lines
     sideways = np.maximum(np.abs(local[:, 1:2]) - 8.5 * (1 - size), 0)  # inner turns stand out on both sides
     distance = np.hypot(radius[:, None] - 19.0 * size, 0.8 * sideways) - 10.4 * size * ridges
+    end = local - 19.0 * np.array([math.cos(mouth), 0.0, math.sin(mouth)])
+    cap = np.linalg.norm(end * [1.0, 0.8, 1.0], axis=1) - 10.4 * 1.04
+    distance[:, 0] = np.minimum(distance[:, 0], cap)  # the tube ends round, within the foot: a flat end would be a jump of the field
     distance[:, -1] = np.minimum(distance[:, -1], _ellipsoid(local, (0.0, 0.0, 0.0), (3.4, 9.2, 3.4)))  # no hole in the middle
     nearest = distance.argmin(axis=1)[:, None]
     return np.take_along_axis(distance, nearest, 1)[:, 0], np.take_along_axis(along, nearest, 1)[:, 0]
