@@ -110,7 +110,8 @@ def reconstruct_many(
     for name in (FAILED, RECORD_NAME):
         check_output(folder / name, overwrite=True)
     write_failed(folder, failed)
-    console.stop_hint = "run the same command again: scans that are done are skipped"
+    again = "run it again without --overwrite" if overwrite else "run the same command again"
+    console.stop_hint = f"{again}: scans that are done are skipped"
     done = []
     for number, (scan, target) in enumerate(waiting, 1):
         console.say(f"{scan} ({number} of {len(waiting)})")

@@ -17,7 +17,7 @@ Threads = Annotated[str | None, typer.Option(metavar="N", help="CPU threads; 0: 
 Config = Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings file [./lpdif.toml, if it exists].")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check options and paths, write nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every detail, and tracebacks.")]

@@ -30,32 +30,32 @@ def read_toy(source: Source) -> Scan:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "UNMARKED", (Format("toy", "TOY", (".toy",), is_toy, read_toy), *registry.UNMARKED))
+    monkeypatch.setattr(registry, "UNMARKED", (Format("lpdif-toy", "TOY", (".lpdif-toy",), is_toy, read_toy), *registry.UNMARKED))
 
 
 def test_one_line_adds_a_format(toy: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "a.toy").write_bytes(TOY)
+    (tmp_path / "a.lpdif-toy").write_bytes(TOY)
     (tmp_path / "b.ply").write_bytes(TOY)
     (tmp_path / "c.doc").write_bytes(TOY)
     with caplog.at_level(logging.INFO, "lpdif"):
-        assert load_scan(tmp_path / "a.toy").points.tolist() == np.arange(12.0).reshape(4, 3).tolist()
+        assert load_scan(tmp_path / "a.lpdif-toy").points.tolist() == np.arange(12.0).reshape(4, 3).tolist()
         assert not caplog.messages
         assert load_scan(tmp_path / "b.ply").points.shape == (4, 3)
     assert caplog.messages == ["b.ply: its content is TOY, and is read as that"]
-    assert scans_below(tmp_path)[0] == [tmp_path / "a.toy", tmp_path / "b.ply"]
+    assert scans_below(tmp_path)[0] == [tmp_path / "a.lpdif-toy", tmp_path / "b.ply"]
     with pytest.raises(InputError, match=r"a\.txt: no such file") as caught:
         load_scan(tmp_path / "a.txt")
-    assert "a.toy" in caught.value.hint
+    assert "a.lpdif-toy" in caught.value.hint
     with pytest.raises(InputError, match="not a TOY file") as caught:
-        read_scan(b"\x01\x02\x03", "a.toy")
+        read_scan(b"\x01\x02\x03", "a.lpdif-toy")
     assert "TOY, PLY" in caught.value.hint
 
 
 def test_it_is_the_line_that_adds_it(tmp_path: Path) -> None:
-    (tmp_path / "a.toy").write_bytes(TOY)
+    (tmp_path / "a.lpdif-toy").write_bytes(TOY)
     assert scans_below(tmp_path)[0] == []
     with pytest.raises(InputError, match="not recognised as a scan"):
-        load_scan(tmp_path / "a.toy")
+        load_scan(tmp_path / "a.lpdif-toy")
 
 
 def test_names_and_endings_occur_once() -> None:
