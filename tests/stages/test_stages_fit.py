@@ -156,6 +156,13 @@ def test_a_new_fit_starts_a_new_log(workspace: Path, straight: tuple[Path, FitRe
     assert [row["step"] for row in read_metrics(place.metrics)] == [12, 13, 15, 16, 17, 18]
 
 
+def test_a_new_fit_leaves_no_gallery_of_an_earlier_one(workspace: Path, straight: tuple[Path, FitReport]) -> None:
+    gallery = Workspace(workspace).gallery
+    gallery.write_bytes(b"patterns of an earlier fit")
+    fit(workspace, change(shared_steps=4, pattern_steps=4), "cpu", stop=stop_at(2))
+    assert not gallery.exists()
+
+
 def test_snapshots_do_not_change_the_outcome(workspace: Path, straight: tuple[Path, FitReport]) -> None:
     calls: list[tuple[str, int, int]] = []
     before = torch.get_rng_state()

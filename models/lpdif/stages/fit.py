@@ -135,6 +135,7 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
             save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config)})
             if waiting is not None:
                 start_metrics(place.metrics, waiting)
+                place.gallery.unlink(missing_ok=True)  # it shows patterns of the earlier fit
                 waiting = None
             log.info(
                 "step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)%s",
