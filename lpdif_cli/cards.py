@@ -19,14 +19,14 @@ from lpdif.storage.tensor_files import SNAPSHOT, FileHeader, read_header
 class FitState:
     """How far the fit of a snapshot has come.
 
-    step, steps: done, and in all; patterns: their number; grouped: whether its codes are grouped into them yet; seed: of the fit.
+    step, steps: done, and in all; patterns: their number; grouped: whether its codes are grouped into them yet; settings: of the fit.
     """
 
     step: int
     steps: int
     patterns: int
     grouped: bool
-    seed: int
+    settings: FitConfig
 
 
 def read_card(path: Path, within: Path | None = None) -> FileHeader:
@@ -57,10 +57,10 @@ def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:
         check({"step": head.step, "patterns": patterns}, Each(Whole()))
     except ValueError as error:
         raise ModelError(f"{snapshot}: expected the settings of a fit in its card, found {error}", hint) from None
-    return FitState(head.step, settings.shared_steps + settings.pattern_steps, patterns, grouped is not None, settings.seed)
+    return FitState(head.step, settings.shared_steps + settings.pattern_steps, patterns, grouped is not None, settings)
 
 
 def resume_words(state: FitState, where: Sequence[str]) -> list[str]:
     """The words of the command that resumes a fit. where: the options that name its workspace."""
-    seed = ["--seed", str(state.seed)] if state.seed != FitConfig.seed else []
+    seed = ["--seed", str(state.settings.seed)] if state.settings.seed != FitConfig.seed else []
     return ["fit", "--resume", "--patterns", str(state.patterns), *seed, *where]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import typer
 
 import lpdif
+from lpdif.config import FitConfig
 from lpdif.errors import ModelError, UsageError
 from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.cards import read_fit_state
+from lpdif_cli.cards import FitState, read_fit_state
 from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.settings import given, resolve, same_place
@@ -61,6 +63,8 @@ def fit(
     check_start(place, overwrite, resume)
     scans = len(place.shards())
     plan = dataclasses.replace(chosen.config.fit, resume=resume)
+    if resume:
+        plan = resumed(plan, read_fit_state(place.snapshot, place.root), chosen.origins)
     if resume and "fit.patterns" in chosen.origins:
         warn_about_patterns(place, plan.patterns, console)
     if dry_run:
@@ -130,6 +134,13 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
         raise UsageError(f"{place.model}: already there", remedy)
     if place.snapshot.exists():
         raise UsageError(f"{place.snapshot}: an earlier fit was stopped here", remedy)
+
+
+def resumed(plan: FitConfig, state: FitState, origins: Mapping[str, str]) -> FitConfig:
+    """The settings with which a fit goes on: those that were given, by a flag, a variable or a file; the others are the snapshot's."""
+    given = {name for name in origins if name.startswith("fit.")} | ({"fit.seed"} if "seed" in origins else set())
+    same = {f.name for f in dataclasses.fields(FitConfig)} - {"resume", "snapshot_every"}
+    return dataclasses.replace(plan, **{name: getattr(state.settings, name) for name in same if f"fit.{name}" not in given})
 
 
 def warn_about_patterns(place: lpdif.Workspace, wanted: int, console: Console) -> None:

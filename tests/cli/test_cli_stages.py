@@ -228,7 +228,10 @@ def test_fit_without_samples_says_how_to_make_them(cli: Cli) -> None:
 @pytest.mark.parametrize("name", ["model.safetensors", "snapshot.safetensors"])
 def test_fit_replaces_nothing_unasked(cli: Cli, stages: Stages, name: str) -> None:
     make_samples()
-    Path("lpdif-workspace", name).write_bytes(b"")
+    if name.startswith("snapshot"):
+        write_snapshot(Path("lpdif-workspace"), 7)
+    else:
+        Path("lpdif-workspace", name).write_bytes(b"")
     ran = cli("fit")
     assert ran.code == 2
     assert ("--resume" in ran.lines[1]) == name.startswith("snapshot")
@@ -244,6 +247,15 @@ def test_fit_dry_run(cli: Cli, stages: Stages) -> None:
     ran = cli("fit", "--dry-run", "--json")
     assert ran.document["patterns"] == 8
     assert stages.calls == []
+
+
+def test_a_resumed_fit_takes_what_was_not_given_from_its_snapshot(cli: Cli, stages: Stages) -> None:
+    """In the shared stage too: `fit --patterns 3`, Ctrl-C, `fit --resume`."""
+    make_samples()
+    write_snapshot(Path("lpdif-workspace"), 7, asked=3, seed=5)
+    assert cli("fit", "--resume").code == 0
+    assert cli("fit", "--resume", "--patterns", "4", "--seed", "6").code == 0
+    assert [(call[1].patterns, call[1].seed) for call in stages.calls] == [(3, 5), (4, 6)]
 
 
 def test_there_must_be_a_fit_to_resume(cli: Cli, stages: Stages) -> None:
