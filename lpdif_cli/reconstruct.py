@@ -62,8 +62,9 @@ def reconstruct(
 
     Usage: lpdif reconstruct INPUT... [-o OUT] [OPTIONS]
 
-    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB;
-    LAS and LAZ with `pip install laspy lazrs`, E57 with pye57. OUT is OBJ, PLY,
+    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB,
+    or points3D.txt of COLMAP; LAS and LAZ with `pip install laspy lazrs`, E57 with
+    `pip install pye57`. OUT is OBJ, PLY,
     STL, OFF or GLB. `-` is stdin or stdout. Several INPUTs, or a folder, go to the
     folder OUT: a bad scan does not stop the others. A mesh that an earlier run has
     made there from the same scan, model and settings is kept. A mesh made from

@@ -160,12 +160,23 @@ def test_extras_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch
     found = importlib.util.find_spec
     hidden = ("laspy", "pye57", "lazrs")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in hidden else found(name, *rest))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     for name, package, named in (("a.las", "laspy", "laspy lazrs"), ("a.laz", "laspy", "laspy lazrs"), ("a.e57", "pye57", "pye57")):
         if name not in SEEDS:
             continue
         with pytest.raises(InputError, match=f"needs the package {package}") as caught:
             read_scan(SEEDS[name], name)
         assert caught.value.hint == f"pip install {named}"  # of packages, not of extras: so it is true of a source tree too
+
+
+@pytest.mark.skipif("a.e57" not in SEEDS, reason="pye57 is not installed")
+def test_a_package_without_a_wheel_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(InputError) as caught:
+        read_scan(SEEDS["a.e57"], "a.e57")
+    assert caught.value.hint == "pye57 has no wheel for Linux on ARM: export the scan as PLY or LAS"
 
 
 def test_scans_of_an_e57_come_with_their_poses() -> None:

@@ -204,6 +204,19 @@ def test_what_is_refused_is_not_called_damaged(tmp_path: Path) -> None:
     assert caught.value.hint == "remove the link"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links in folders")
+def test_samples_that_lie_outside_are_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Workspace(tmp_path / "workspace")
+    place.samples.mkdir(parents=True)
+    link = place.samples / "a.safetensors"
+    link.symlink_to(written(tmp_path))
+    monkeypatch.setattr(Workspace, "shards", lambda _: [link])
+    with pytest.raises(InputError) as caught:
+        load_samples(place)
+    assert caught.value.message == f"{link}: a link that leads out of {place.root}"
+    assert caught.value.hint.startswith("remove the link")
+
+
 @pytest.mark.parametrize("content", [b"", b"ply\nformat ascii 1.0\n", b"\x80\x04\x95", b"\xff" * 100, b"{}"])
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
