@@ -12,7 +12,7 @@ from pathlib import Path
 from lpdif.config import FitConfig, fit_config
 from lpdif.errors import InputError, ModelError
 from lpdif.storage.strict_json import Each, Whole, check
-from lpdif.storage.tensor_files import SNAPSHOT, FileHeader, read_header
+from lpdif.storage.tensor_files import SNAPSHOT, FileHeader, read_tensor_header
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_card(path: Path, within: Path | None = None) -> FileHeader:
     Raises ModelError where it is damaged, of another program, or outside of `within`.
     """
     try:
-        return read_header(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
+        return read_tensor_header(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path") from None
 
@@ -48,7 +48,7 @@ def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:
     if not snapshot.exists():
         raise ModelError(f"{snapshot}: nothing to resume", "start without --resume")
     hint = "it is damaged; start anew: lpdif fit --overwrite"
-    head = read_header(snapshot, hint, SNAPSHOT, within)
+    head = read_tensor_header(snapshot, hint, SNAPSHOT, within)
     try:
         check(head.card, {"config": Each(object)}, "a card: it")
         settings = fit_config(head.card["config"])

@@ -20,7 +20,7 @@ from lpdif_cli.wording import command_line, size, table
 
 LONGEST_FACT = 200  # letters
 
-Facts = dict[str, object]
+ShownFacts = dict[str, object]
 
 
 def inspect(
@@ -51,7 +51,7 @@ def inspect(
         console.next(*following, *given("--config", config))
 
 
-def look(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
+def look(path: Path, chosen: lpdif.Config) -> tuple[ShownFacts, list[str]]:
     """What `path` is, and the words of the command to run with it next."""
     if path == Path("-") and not path.exists():
         raise InputError("-: inspect takes a file", "save the scan to a file; stdin is read by `lpdif reconstruct`")
@@ -81,7 +81,7 @@ def workspace_of(path: Path) -> Path | None:
     return None
 
 
-def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
+def surface(path: Path, chosen: lpdif.Config) -> tuple[ShownFacts, list[str]]:
     """The facts of a scan, or of a mesh where it has faces."""
     import numpy as np
 
@@ -89,7 +89,7 @@ def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
 
     scan = lpdif.load_scan(path)
     finite = scan.points[np.isfinite(scan.points).all(axis=1)]
-    facts: Facts = {"kind": "scan" if scan.faces is None else "mesh", "points": len(scan.points)}
+    facts: ShownFacts = {"kind": "scan" if scan.faces is None else "mesh", "points": len(scan.points)}
     if len(finite) < len(scan.points):
         facts["not finite"] = len(scan.points) - len(finite)
     if len(finite):
@@ -110,14 +110,14 @@ def surface(path: Path, chosen: lpdif.Config) -> tuple[Facts, list[str]]:
     return facts | {"spacing": found["spacing"], "noise": found["noise"]}, ["reconstruct", str(path), "-o", "MESH.ply"]
 
 
-def shape(scan: lpdif.Scan) -> Facts:
+def shape(scan: lpdif.Scan) -> ShownFacts:
     """The facts of a mesh beside its points."""
     import numpy as np
     import trimesh
 
     finite = bool(np.isfinite(scan.points).all())
     mesh = trimesh.Trimesh(scan.points, scan.faces, process=False)
-    facts: Facts = {"faces": len(mesh.faces)}
+    facts: ShownFacts = {"faces": len(mesh.faces)}
     if not finite or not len(mesh.faces):
         return facts
     mesh.merge_vertices()
@@ -128,14 +128,14 @@ def shape(scan: lpdif.Scan) -> Facts:
     return facts
 
 
-def tensors(path: Path, within: Path | None = None) -> tuple[Facts, list[str]]:
+def tensors(path: Path, within: Path | None = None) -> tuple[ShownFacts, list[str]]:
     """The facts of a safetensors file of lpdif, from its header.
 
     within: the folder in which it has to lie.
     """
     head = read_card(path, within)
     kind = head.kind.removeprefix("lpdif-")
-    facts: Facts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}
+    facts: ShownFacts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}
     if kind == "snapshot":
         state = read_fit_state(path, within)
         facts |= progress(state)
@@ -145,12 +145,12 @@ def tensors(path: Path, within: Path | None = None) -> tuple[Facts, list[str]]:
     return facts | added(stated, facts), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if kind == "model" else []
 
 
-def added(stated: Facts, known: Facts) -> Facts:
+def added(stated: ShownFacts, known: ShownFacts) -> ShownFacts:
     """The facts stated in a card, without those that are known already."""
     return {name: value for name, value in stated.items() if name not in known}
 
 
-def progress(state: FitState) -> Facts:
+def progress(state: FitState) -> ShownFacts:
     """The facts of how far a fit has come."""
     return {"steps done": state.step, "steps in all": state.steps, "patterns": state.patterns if state.grouped else "none yet"}
 
@@ -160,7 +160,7 @@ def unfinished(state: FitState, snapshot: Path) -> bool:
     return state.step < state.steps or not lpdif.Workspace(snapshot.parent).model.exists()
 
 
-def run(path: Path, within: Path | None = None) -> Facts:
+def run(path: Path, within: Path | None = None) -> ShownFacts:
     """The facts of the log of a fit. within: the folder in which it has to lie."""
     hint = "it has one JSON object a line"
     try:
@@ -176,11 +176,11 @@ def run(path: Path, within: Path | None = None) -> Facts:
     return {"kind": "run", "rows": len(rows), **added(flat(rows[-1]), {"kind": "", "rows": 0})}
 
 
-def folder(path: Path) -> tuple[Facts, list[str]]:
+def folder(path: Path) -> tuple[ShownFacts, list[str]]:
     """The facts of a workspace."""
     place = lpdif.Workspace(path)
     words = workspace_words(path)
-    facts: Facts = {"kind": "workspace"}
+    facts: ShownFacts = {"kind": "workspace"}
     if place.manifest.exists():
         kept, left_out = place.read_manifest()
         facts |= {"scans": len(kept), "regions": sum(shard.regions for shard in kept), "left out": left_out}
@@ -200,9 +200,9 @@ def folder(path: Path) -> tuple[Facts, list[str]]:
     return facts, following
 
 
-def flat(values: Mapping[str, Any], above: str = "") -> Facts:
+def flat(values: Mapping[str, Any], above: str = "") -> ShownFacts:
     """Nested values as one mapping with dotted names."""
-    facts: Facts = {}
+    facts: ShownFacts = {}
     for name, value in values.items():
         facts |= flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {above + name: value}
     return facts

@@ -62,12 +62,13 @@ def reconstruct(
 
     Usage: lpdif reconstruct INPUT... [-o OUT] [OPTIONS]
 
-    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB;
-    LAS and LAZ with `pip install laspy lazrs`, E57 with pye57. OUT is OBJ, PLY,
-    STL, OFF or GLB. `-` is stdin or stdout. Several INPUTs, or a folder, go to the
-    folder OUT: a bad scan does not stop the others. A mesh that an earlier run has
-    made there from the same scan, model and settings is kept. A mesh made from
-    anything else is kept too, but counts as failed; --overwrite makes all again.
+    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB,
+    or points3D.txt of COLMAP; LAS and LAZ with `pip install laspy lazrs`, E57 with
+    `pip install pye57`. OUT is OBJ, PLY, STL, OFF or GLB. `-` is stdin or stdout.
+    Several INPUTs, or a folder, go to the folder OUT: a bad scan does not stop the
+    others. A mesh that an earlier run has made there from the same scan, model and
+    settings is kept. A mesh made from anything else is kept too, but counts as
+    failed; --overwrite makes all again.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)

@@ -26,7 +26,7 @@ def closest_points(points: FloatArray, vertices: FloatArray, faces: IntArray) ->
     if pcu is None:
         squared, face, _ = igl.point_mesh_squared_distance(floats(points), floats(vertices), integers(faces))
         return np.sqrt(squared), face
-    distance, face, _ = pcu.closest_points_on_mesh(several(points), floats(vertices), integers(faces))
+    distance, face, _ = pcu.closest_points_on_mesh(repeat_lone_row(points), floats(vertices), integers(faces))
     return distance[: len(points)], face[: len(points)]
 
 
@@ -37,7 +37,7 @@ def winding_numbers(points: FloatArray, vertices: FloatArray, faces: IntArray) -
     if pcu is None:
         found = igl.fast_winding_number(floats(vertices), integers(faces), floats(points))
     else:
-        found = pcu.triangle_soup_fast_winding_number(floats(vertices), integers(faces), several(points))
+        found = pcu.triangle_soup_fast_winding_number(floats(vertices), integers(faces), repeat_lone_row(points))
     return np.asarray(found, np.float64)[: len(points)]
 
 
@@ -49,7 +49,7 @@ def ray_hits(origins: FloatArray, directions: FloatArray, vertices: FloatArray, 
     if len(origins) == 0 or len(faces) == 0:
         return np.full(len(origins), np.inf), np.full(len(origins), -1)
     if pcu is not None:
-        face, _, distance = pcu.ray_mesh_intersection(floats(vertices), integers(faces), several(origins), several(directions))
+        face, _, distance = pcu.ray_mesh_intersection(floats(vertices), integers(faces), repeat_lone_row(origins), repeat_lone_row(directions))
         return distance[: len(origins)], face[: len(origins)]
     mesh = igl.embree.EmbreeIntersector()
     mesh.init(np.asfortranarray(vertices, np.float32), np.asfortranarray(faces, np.int32))
@@ -74,6 +74,6 @@ def integers(array: IntArray) -> IntArray:
     return np.ascontiguousarray(array, np.int64)
 
 
-def several(rows: FloatArray) -> FloatArray:
+def repeat_lone_row(rows: FloatArray) -> FloatArray:
     """The rows (Q, 3), a lone one twice: point-cloud-utils answers that wrongly."""
     return floats(np.concatenate([rows, rows]) if len(rows) == 1 else rows)

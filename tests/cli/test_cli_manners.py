@@ -16,6 +16,8 @@ from cli_options import ALWAYS, COMMANDS, OPTIONS
 from conftest import Cli, process_environment, run_apart
 
 from lpdif import errors
+from lpdif.io.registry import all_endings, all_formats
+from lpdif.io.write import MESH_FORMATS
 from lpdif.text import counted
 from lpdif_cli.console import Console
 from lpdif_cli.wording import duration, one_line, size, table
@@ -63,6 +65,18 @@ def test_narrow_help_says_the_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
     wide = said()
     monkeypatch.setenv("COLUMNS", "60")
     assert said() == wide
+
+
+def test_help_names_the_formats_that_are_read_and_written(cli: Cli) -> None:
+    text = " ".join(cli("reconstruct", "--help").out.split())
+    read, written = text.partition("INPUT is ")[2].partition(" OUT is ")[::2]
+    named = {f".{word.lower()}" for word in re.findall(r"\b[A-Z][A-Z0-9]{2}\b", read)}
+    assert named <= set(all_endings())
+    for known in all_formats():
+        assert known.endings[0] in named, f"the help does not name {known.title}"
+        assert all(package in read for package in known.packages)
+    assert "COLMAP" in read
+    assert {word.lower() for word in re.findall(r"\b[A-Z]{3}\b", written.partition(".")[0])} == set(MESH_FORMATS)
 
 
 def test_help_of_lpdif_lists_every_command(cli: Cli) -> None:

@@ -75,18 +75,18 @@ def test_colors_of_16_bits_come_through_the_child() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "why"),
     [
-        {"colorRed": integers(COLORS[:, 0], 0, 255)},
-        colors(floats, COLORS - 300.0),
-        colors(floats, COLORS * np.nan),
+        ({"colorRed": integers(COLORS[:, 0], 0, 255)}, "they are no numbers, or not all there"),
+        (colors(floats, COLORS - 300.0), "their values go beyond every range"),
+        (colors(floats, COLORS * np.nan), "some of their values are no finite numbers"),
     ],
 )
-def test_colors_that_cannot_be_had_are_left_out_and_said(wrong: dict[str, Column], caplog: pytest.LogCaptureFixture) -> None:
+def test_colors_that_cannot_be_had_are_left_out_and_said(wrong: dict[str, Column], why: str, caplog: pytest.LogCaptureFixture) -> None:
     scan = read_scan(e57_of(places() | wrong), "a.e57")
     np.testing.assert_array_equal(scan.points, POINTS)
     assert scan.colors is None
-    assert "a.e57: colours of scan 1 left out" in caplog.text
+    assert f"a.e57: colours of scan 1 left out: {why}" in caplog.text
 
 
 @pytest.mark.parametrize("prefix", ["nor", "n"])

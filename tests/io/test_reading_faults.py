@@ -16,6 +16,7 @@ import tarfile
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from lpdif.errors import InputError, LpdifError, ResourceError
 from lpdif.io import registry, sandbox
 from lpdif.io.read import load_scan, read_scan
 from lpdif.io.source import Source
+from lpdif.storage.safe_open import file_identity
 from lpdif.types import Scan
 
 PLY = ply(tuple(zip("xyz", ["f4"] * 3, POINTS.T, strict=True)), polygons=FACES.tolist())
@@ -158,12 +160,23 @@ def test_extras_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch
     found = importlib.util.find_spec
     hidden = ("laspy", "pye57", "lazrs")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in hidden else found(name, *rest))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     for name, package, named in (("a.las", "laspy", "laspy lazrs"), ("a.laz", "laspy", "laspy lazrs"), ("a.e57", "pye57", "pye57")):
         if name not in SEEDS:
             continue
         with pytest.raises(InputError, match=f"needs the package {package}") as caught:
             read_scan(SEEDS[name], name)
         assert caught.value.hint == f"pip install {named}"  # of packages, not of extras: so it is true of a source tree too
+
+
+@pytest.mark.skipif("a.e57" not in SEEDS, reason="pye57 is not installed")
+def test_a_package_without_a_wheel_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(InputError) as caught:
+        read_scan(SEEDS["a.e57"], "a.e57")
+    assert caught.value.hint == "pye57 has no wheel for Linux on ARM: export the scan as PLY or LAS"
 
 
 def test_scans_of_an_e57_come_with_their_poses() -> None:
@@ -332,6 +345,11 @@ PARSERS = {
     "raises": "def decode(path):\n    raise KeyError('no such key')\n",
     "panics": "class Panic(BaseException):\n    pass\ndef decode(path):\n    raise Panic('range end index out of range')\n",
     "chatters": "import os\nimport numpy as np\ndef decode(path):\n    os.write(1, b'hello')\n    return {'points': np.ones((2, 3))}\n",
+    "repeats": (
+        "import numpy as np\n"
+        "def decode(path):\n"
+        "    return {'content': np.frombuffer(path.read_bytes(), 'u1'), 'path': np.frombuffer(str(path).encode(), 'u1')}\n"
+    ),
 }
 
 
@@ -367,6 +385,43 @@ def test_parsers_may_hang_and_crash(name: str, said: str, parser: Path, monkeypa
 def test_parsers_may_chatter(parser: Path) -> None:
     arrays = sandbox.arrays_from_child(Source("a.bin", PLY, parser / "chatters.py"), "chatters", 1000)
     np.testing.assert_array_equal(arrays["points"], np.ones((2, 3)))
+
+
+def source_of(path: Path, data: bytes) -> Source:
+    """The source that reading this file at first gave, when it held these bytes."""
+    path.write_bytes(data)
+    return Source(path.name, data, path, file_identity(path.stat()))
+
+
+def bytes_in_child(source: Source) -> tuple[bytes, str]:
+    """The bytes that the child finds, and the path where it finds them."""
+    arrays = sandbox.arrays_from_child(source, "repeats", 1000)
+    return arrays["content"].tobytes(), arrays["path"].tobytes().decode()
+
+
+def test_the_child_reads_a_file_where_it_lies(parser: Path, tmp_path: Path) -> None:
+    source = source_of(tmp_path / "a.bin", b"first")
+    assert bytes_in_child(source) == (b"first", str(source.path))
+
+
+def test_the_child_reads_what_was_checked_and_not_what_came_after(parser: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    source = source_of(path, b"first")
+    (tmp_path / "b.bin").write_bytes(b"later")
+    (tmp_path / "b.bin").replace(path)
+    assert bytes_in_child(source)[0] == b"first"
+    path.unlink()
+    assert bytes_in_child(source)[0] == b"first"
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no such paths there")
+def test_the_child_reads_what_only_this_process_has_open(parser: Path, tmp_path: Path) -> None:
+    source = source_of(tmp_path / "a.bin", b"first")
+    with (tmp_path / "a.bin").open("rb") as file:
+        opened = replace(source, path=Path(f"/dev/fd/{file.fileno()}"))
+        assert bytes_in_child(opened)[0] == b"first"
+        (tmp_path / "a.bin").unlink()
+        assert bytes_in_child(opened)[0] == b"first"
 
 
 def test_bad_files_take_no_memory_beyond_their_size(tmp_path: Path) -> None:

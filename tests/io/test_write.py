@@ -16,7 +16,7 @@ from seed_files import COLORS, FACES, NORMALS, POINTS
 from lpdif.errors import ResourceError, UsageError
 from lpdif.io.encode_mesh import needs_double, smallest_length
 from lpdif.io.read import load_scan, read_scan
-from lpdif.io.write import MESH_FORMATS, encode_mesh, encode_scan, mesh_format, write_mesh, write_scan
+from lpdif.io.write import MESH_FORMATS, encode_mesh, encode_scan_file, mesh_format, write_mesh, write_scan
 from lpdif.types import Mesh, Scan
 
 UTM = np.array([500_000.125, 4_500_000.123, 100.5])
@@ -227,7 +227,7 @@ def test_scans_are_written_with_all_they_have(tmp_path: Path) -> None:
     np.testing.assert_allclose(back.normals, scan.normals, atol=1e-7)
     assert back.faces is None
     meshed = Scan(POINTS, NORMALS, COLORS, {}, FACES)
-    np.testing.assert_array_equal(read_scan(encode_scan(meshed), "a.ply").faces, FACES)
+    np.testing.assert_array_equal(read_scan(encode_scan_file(meshed), "a.ply").faces, FACES)
     with pytest.raises(UsageError, match="PLY only"):
         write_scan(tmp_path / "a.obj", scan)
 

@@ -22,9 +22,9 @@ from lpdif.mesh.sparse_lattice import (
     crossed_cells,
     distinct,
     follow_surface,
+    lattice_zero_surface,
     merged,
     restricted,
-    zero_surface,
 )
 from lpdif.mesh.topology import is_closed_manifold
 from lpdif.surface.isosurface import TILE
@@ -220,21 +220,21 @@ def test_marching_cubes_agrees_with_the_whole_box(shape: str, shift: Place) -> N
     assert len(sparse.cells) < len(lattice.cells) / 2
     vertices, faces = marching_cubes(in_box(low, high, value)[1])
     expected = Surface(vertices + low, faces)
-    found = zero_surface(sparse)
+    found = lattice_zero_surface(sparse)
     assert triangles(found) == triangles(expected)
     assert len(found.vertices) == len(np.unique(found.faces))
     assert is_closed_manifold(found.faces)
-    again = zero_surface(lattice)
+    again = lattice_zero_surface(lattice)
     assert triangles(again) == triangles(found)
 
 
 def test_no_cells_give_no_faces() -> None:
-    surface = zero_surface(lattice_of(np.zeros(0, np.int64), ball(1)))
+    surface = lattice_zero_surface(lattice_of(np.zeros(0, np.int64), ball(1)))
     assert surface.vertices.shape == surface.faces.shape == (0, 3)
 
 
 def test_faces_are_outward_where_negative_is_inside() -> None:
-    surface = zero_surface(lattice_of(all_cells(np.full(3, -8), np.full(3, 8)), ball(6)))
+    surface = lattice_zero_surface(lattice_of(all_cells(np.full(3, -8), np.full(3, 8)), ball(6)))
     a, b, c = surface.vertices[surface.faces].transpose(1, 0, 2)
     assert np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6 == pytest.approx(4 / 3 * np.pi * 6**3, rel=0.03)
 
@@ -250,6 +250,6 @@ def test_noise_gives_a_closed_manifold(seed: int, share: float) -> None:
     value = np.where(rng.random(len(corners)) < share, -1.0, 1.0) * rng.uniform(0.1, 1, len(corners))
     boundary = ((place <= TILE - 7) | (place >= TILE + 7)).any(1)
     value[boundary] = np.abs(value[boundary])
-    surface = zero_surface(SparseLattice(cells, corners, value, value, value))
+    surface = lattice_zero_surface(SparseLattice(cells, corners, value, value, value))
     assert len(surface.faces) > 1000
     assert is_closed_manifold(surface.faces)

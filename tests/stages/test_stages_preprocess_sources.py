@@ -19,7 +19,7 @@ from test_stages_preprocess import PLACE, ball, box, in_this_process, manifest, 
 
 import lpdif
 from lpdif.errors import InputError
-from lpdif.io.fingerprints import content_of, distinct, dropped
+from lpdif.io.fingerprints import content_of, distinct_files, dropped
 from lpdif.stages import preprocess as stage
 from lpdif.stages.workers import captured
 from lpdif.storage.workspace import Shard
@@ -114,7 +114,7 @@ def test_only_equal_bytes_are_the_same(tmp_path: Path) -> None:
     for name, data in names.items():
         (tmp_path / name).write_bytes(data)
     files = [tmp_path / name for name in [*names, "missing"]]
-    kept, repeated = distinct(files)
+    kept, repeated = distinct_files(files)
     assert [file.name for file in kept] == ["a", "b", "d", "e", "f", "missing"]
     assert [(file.name, first.name) for file, first in repeated] == [("c", "a"), ("g", "b"), ("h", "a")]
     assert content_of(tmp_path / "a") == content_of(tmp_path / "c") != content_of(tmp_path / "b")

@@ -18,7 +18,7 @@ from conftest import process_environment
 
 import lpdif.storage.atomic_write
 from lpdif.errors import LpdifError, ResourceError, UsageError
-from lpdif.storage.atomic_write import append_text, atomic_write, check_output, write_bytes
+from lpdif.storage.atomic_write import append_text, atomic_write, check_output, remove_leftovers, write_bytes
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -376,3 +376,26 @@ def test_other_errors_of_the_system_are_not_hidden(tmp_path: Path, monkeypatch: 
         write_bytes(tmp_path / "a.bin", b"after")
     assert not isinstance(caught.value, LpdifError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_bears_that_its_file_is_removed_as_a_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = os.close
+
+    def late(handle: int) -> None:
+        close(handle)
+        remove_leftovers(tmp_path)
+
+    monkeypatch.setattr(os, "close", late)
+    check_output(tmp_path / "a.bin")
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("letters", ["\u6383\u63cf", "\u00e9", "a", "\U0001f600"])
+def test_the_longest_names_can_be_written(tmp_path: Path, letters: str) -> None:
+    most = 251 // len(letters.encode())
+    for count in (1, most // 2, most - 1, most):
+        target = tmp_path / f"{letters * count}.ply"
+        write_bytes(target, b"data")
+        assert target.read_bytes() == b"data"
+    assert len(list(tmp_path.iterdir())) == 4

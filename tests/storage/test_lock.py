@@ -172,3 +172,22 @@ def test_a_holder_that_says_nonsense_is_another_run(tmp_path: Path, text: str, c
         with pytest.raises(BusyError) as caught, workspace_lock(tmp_path, "cluster"):
             pass
     assert caught.value.message == f"{tmp_path}: in use by another run"
+
+
+def test_a_lock_that_is_only_looked_at_is_not_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False, True]
+    monkeypatch.setattr("lpdif.storage.lock.take_lock", lambda _: answers.pop(0))
+    with workspace_lock(tmp_path, "fit"):
+        assert answers == []
+
+
+def test_a_file_system_without_locks_is_told_with_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("lpdif.storage.lock.take_lock", refuse)
+    with pytest.raises(ResourceError) as caught, workspace_lock(tmp_path, "fit"):
+        pass
+    assert caught.value.message == f"{tmp_path}: cannot hold the workspace ({os.strerror(errno.ENOLCK)})"
+    assert caught.value.hint == "pass a folder on a local disk with --workspace"
+    check_not_locked(tmp_path)  # which nobody holds

@@ -18,7 +18,7 @@ from shapes import tiny_model
 from torch import Tensor
 
 from lpdif.errors import InputError, ModelError, ResourceError
-from lpdif.storage import atomic_write
+from lpdif.storage import atomic_write, tensor_files
 from lpdif.storage.models import load_model, load_tensors, save_model, save_tensors
 from lpdif.storage.run_log import append_metrics, read_metrics, start_metrics
 from lpdif.storage.shards import SAMPLE_KEYS, load_samples
@@ -170,6 +170,51 @@ def test_a_card_that_lies_costs_nothing(tmp_path: Path, size: int) -> None:
     refusal(written(tmp_path, resize(features=size)))
     refusal(written(tmp_path, resize(width=size)))
     refusal(written(tmp_path, resize(patterns=size)))
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path)
+
+    def late(*words: Any) -> Any:
+        head = tensor_files.read_tensor_header(*words)
+        save_model(path, tiny_model())
+        return head
+
+    monkeypatch.setattr("lpdif.storage.models.read_tensor_header", late)
+    assert "was replaced while it was read" in refusal(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and links in folders")
+def test_what_is_refused_is_not_called_damaged(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(ModelError, match="a pipe, not a file"):
+            load_model(Path(f"/dev/fd/{reader}"))
+    finally:
+        os.close(reader)
+        os.close(writer)
+    path = written(tmp_path)
+    (tmp_path / "in").mkdir()
+    link = tmp_path / "in" / "link"
+    link.symlink_to(path)
+    assert load_tensors(link, MODEL, tmp_path)[0]
+    with pytest.raises(ModelError) as caught:
+        load_tensors(link, MODEL, link.parent)
+    assert caught.value.message == f"{link}: a link that leads out of {link.parent}"
+    assert caught.value.hint == "remove the link"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links in folders")
+def test_samples_that_lie_outside_are_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Workspace(tmp_path / "workspace")
+    place.samples.mkdir(parents=True)
+    link = place.samples / "a.safetensors"
+    link.symlink_to(written(tmp_path))
+    monkeypatch.setattr(Workspace, "shards", lambda _: [link])
+    with pytest.raises(InputError) as caught:
+        load_samples(place)
+    assert caught.value.message == f"{link}: a link that leads out of {place.root}"
+    assert caught.value.hint.startswith("remove the link")
 
 
 @pytest.mark.parametrize("content", [b"", b"ply\nformat ascii 1.0\n", b"\x80\x04\x95", b"\xff" * 100, b"{}"])

@@ -69,3 +69,20 @@ def test_what_is_no_file_is_named(place: Path) -> None:
             open_regular(Path(name))
     with pytest.raises(FileNotFoundError):
         open_regular(Path("nothing"))
+
+
+def test_a_pipe_without_a_name_is_a_pipe(place: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        assert refusal(Path(f"/dev/fd/{reader}")) == "a pipe, not a file"
+        assert refusal(Path(f"/dev/fd/{reader}"), within=place) == "a pipe, not a file"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a descriptor keeps its place in the file")
+def test_a_file_without_a_name_is_read(place: Path) -> None:
+    with (place / "a.txt").open("rb") as file:
+        (place / "a.txt").unlink()
+        assert read_regular(Path(f"/dev/fd/{file.fileno()}"), 100) == b"in/a.txt"

@@ -8,7 +8,6 @@ import re
 from lpdif.errors import InputError
 from lpdif.io import registry
 from lpdif.io.foreign import refuse_foreign
-from lpdif.io.formats.off import begins_with_counts
 from lpdif.io.registry import TABLE, Format, format_by_name, list_formats
 from lpdif.io.source import HEAD_BYTES, Source, as_text
 from lpdif.io.table import colmap, reader
@@ -29,10 +28,10 @@ def format_of(source: Source) -> Format:
             return named
         raise _unknown(source, named)
     if found.name == TABLE and named is not None and named.name != TABLE:
-        counted = named.name == "off" and begins_with_counts(source)
+        hint = named.headerless_hint(source) if named.headerless_hint else ""
         raise source.error(
             f"not {_with_article(named.title)} file: it holds bare columns of numbers and no {named.title} header",
-            "put a first line before its counts that says OFF" if counted else "if these are x y z, rename it to end in .xyz",
+            hint or "if these are x y z, rename it to end in .xyz",
         )
     return found
 

@@ -42,7 +42,7 @@ def content_with(path: Path, more: bytes, within: Path | None = None) -> tuple[s
     return content, digest.hexdigest()
 
 
-def distinct(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
+def distinct_files(files: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
     """The files without duplicates, and the duplicates, each with the earlier file that it repeats.
 
     Only files of the same size are compared. Empty files and files that cannot be read are kept: reading them gives the reason.

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lpdif.io.detect import is_prose
-from lpdif.io.registry import TABLE, all_endings, format_by_name
+from lpdif.io.registry import TABLE, format_by_name
 from lpdif.io.source import HEAD_BYTES, Source
+from lpdif.storage.safe_open import open_regular
 
 log = logging.getLogger("lpdif")
 
@@ -51,7 +52,7 @@ def scans_below(folder: Path, leave_out: Sequence[Path] = ()) -> tuple[list[Path
     for file in sorted(folder.rglob("*")):
         if own and any(real(file).is_relative_to(place) for place in own):
             continue
-        known = file.suffix.lower() in all_endings()
+        known = format_by_name(file.name) is not None
         if any(part.startswith(".") for part in file.relative_to(folder).parts):
             reason = IS_HIDDEN if known and not file.is_dir() else ""
         else:
@@ -78,7 +79,7 @@ def why_no_scan(file: Path) -> str:
         return IS_LINKED_FOLDER if file.is_symlink() else "" if may_be_read(file) else IS_LOCKED_FOLDER
     if not stat.S_ISREG(mode):
         return IS_NO_FILE
-    if file.suffix.lower() in all_endings():
+    if format_by_name(file.name) is not None:
         return IS_NOTES if is_notes(file) else ""
     return "" if file.name == SETTINGS_FILE else IS_UNKNOWN
 
@@ -102,7 +103,7 @@ def is_notes(file: Path) -> bool:
     if named is None or named.name != TABLE:
         return False
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return is_prose(Source(file.name, opened.read(HEAD_BYTES)))
     except OSError:  # reading the scan gives the reason
         return False

@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-import stat
 from pathlib import Path
 
 from lpdif.errors import InputError, ResourceError
 from lpdif.io.detect import format_of
 from lpdif.io.registry import all_endings, format_by_name
 from lpdif.io.source import CHOOSE_ANOTHER, Source, as_text, has_mark
+from lpdif.storage.safe_open import NotRegularFile, file_identity, open_regular
 from lpdif.text import counted
 from lpdif.types import MINIMUM_POINTS, Scan
 
@@ -30,8 +30,8 @@ def load_scan(path: str | Path) -> Scan:
     """
     path = Path(path)
     name = path.name or str(path)
-    data = _content_of(path, name)
-    return _read(Source(name, data, path))
+    data, identity = _content_of(path, name)
+    return _read(Source(name, data, path, identity))
 
 
 def read_scan(data: bytes, name: str) -> Scan:
@@ -62,43 +62,33 @@ def _read(source: Source) -> Scan:
         ) from None
 
 
-def _content_of(path: Path, name: str) -> bytes:
-    """The content of a regular file.
+def _content_of(path: Path, name: str) -> tuple[bytes, tuple[int, int, int, int]]:
+    """The content of a regular file, and its identity.
 
     Raises InputError for a folder, pipe or device, and never waits for one.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        opened = open_regular(path)
     except FileNotFoundError:
         raise _missing_file(path, name) from None
     except NotADirectoryError:
         raise InputError(f"{path}: no such file: {path.parent} is no folder", "check the path") from None
-    except IsADirectoryError:
-        raise _not_a_file(path, "a folder", "name a file in it") from None
     except PermissionError:
-        if path.is_dir():
-            raise _not_a_file(path, "a folder", "name a file in it") from None
         raise InputError(f"{name}: no permission to read it", f"chmod u+r {path}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}", "check the path") from None
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise _not_a_file(path, "a folder", "name a file in it")
-        raise _not_a_file(path, "a pipe or device, not a file", 'standard input is named "-"')
-    with os.fdopen(handle, "rb") as file:
+    except NotRegularFile as error:
+        if error.is_folder:
+            raise InputError(f"{path}: a folder", "name a file in it") from None
+        raise InputError(f"{path}: a pipe or device, not a file", 'standard input is named "-"') from None
+    except OSError as error:
+        raise InputError(f"{name}: cannot be opened: {error.strerror}", "check the path") from None
+    with opened as file:
+        status = os.fstat(file.fileno())
         try:
-            return file.read()
+            return file.read(), file_identity(status)
         except MemoryError:
             raise ResourceError(f"{name}: {status.st_size / 2**30:.1f} GB do not fit into memory", "thin the scan first") from None
         except OSError as error:
             raise InputError(f"{name}: cannot be read: {error.strerror}", "copy it to another disk") from None
-
-
-def _not_a_file(path: Path, what: str, hint: str) -> InputError:
-    """The error of a path that is something else than a file."""
-    return InputError(f"{path}: {what}", hint)
 
 
 def _alike(one: str, other: str) -> bool:

@@ -20,6 +20,7 @@ class Format(NamedTuple):
     matches: Callable[[Source], bool]  # whether the content is of this format
     read: Callable[[Source], Scan]  # raises InputError for a damaged file
     may_be: Callable[[Source], bool] | None = None  # whether content that no format matches may be of this one, if the name says so
+    headerless_hint: Callable[[Source], str] | None = None  # how to mend bare numbers that lack its header; "" where these are not of it
     packages: tuple[str, ...] = ()  # packages it needs that lpdif does not: an extra of the same name installs them
 
 
@@ -37,7 +38,7 @@ UNMARKED: tuple[Format, ...] = (
     Format("ply", "PLY", (".ply",), ply.is_ply, ply.read_ply),
     Format("stl", "STL", (".stl",), stl.is_stl, stl.read_stl, may_be=stl.may_be_stl),
     Format("vtk", "VTK", (".vtk",), vtk.is_vtk, vtk.read_vtk),
-    Format("off", "OFF", (".off", ".coff", ".noff", ".cnoff"), off.is_off, off.read_off),
+    Format("off", "OFF", (".off", ".coff", ".noff", ".cnoff"), off.is_off, off.read_off, headerless_hint=off.headerless_hint),
     Format("pcd", "PCD", (".pcd",), pcd.is_pcd, pcd.read_pcd),
     Format("ptx", "PTX", (".ptx",), ptx.is_ptx, ptx.read_ptx),
     Format("obj", "OBJ", (".obj",), obj.is_obj, obj.read_obj, may_be=obj.may_be_obj),

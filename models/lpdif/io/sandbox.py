@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -25,16 +26,18 @@ from numpy.typing import NDArray
 from lpdif.errors import InputError, ResourceError
 from lpdif.io.source import EXPORT_AGAIN, Source
 from lpdif.shutdown import add_cleanup, delay_shutdown, remove_cleanup
+from lpdif.storage.safe_open import file_identity
 
 Arrays = dict[str, NDArray[np.generic]]
 
-_CHILD_SECONDS = 60.0  # The child may run so long whatever the size of the file,
-_SECONDS_PER_MEGABYTE = 1.0  # and so much longer for each megabyte.
-_CHILD_MEMORY = 1 << 30  # Bytes of address space for Python, the parser's libraries (0.1 to 0.25 GiB) and their work,
-_CHILD_COPIES = 3  # and so many times what the file unpacks to: as it is read, as it is returned, and one copy on the way.
+_CHILD_SECONDS = 60.0  # The child may run so long, whatever the size of the file.
+_SECONDS_PER_MEGABYTE = 1.0  # The child may run so much longer for each megabyte of the file.
+_CHILD_MEMORY = 1 << 30  # Bytes of address space for Python, the parser's libraries (0.1 to 0.25 GiB) and their work.
+_CHILD_COPIES = 3  # What the file unpacks to is in memory so many times: as it is read, as it is returned, and one copy on the way.
 _KEPT_OUTPUT = 1 << 16  # So many last bytes of the child's standard error are kept.
-_REFUSED_CODE = 3  # The exit code of a child that found something wrong with the file,
-_MESSAGE_PREFIX = "lpdif: "  # whose last line then begins so.
+_REFUSED_CODE = 3  # The exit code of a child that found something wrong with the file.
+_MESSAGE_PREFIX = "lpdif: "  # The last line of such a child begins so.
+_SYSTEM_FOLDERS = ("/dev", "/proc")  # A path below them may lead each process to another file.
 
 
 def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
@@ -43,8 +46,9 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
     unpacked: bytes of all arrays, at most. Raises InputError for a file that the parser refuses, and where the parser crashes or needs too
     much time or memory.
     """
-    if source.path is not None:
-        return _run_child(source, source.path, module, unpacked)
+    named = _path_for_child(source)
+    if named is not None:
+        return _run_child(source, named, module, unpacked)
     with delay_shutdown():
         held = tempfile.TemporaryDirectory(prefix="lpdif-")
         add_cleanup(held.name, held.cleanup)
@@ -54,10 +58,24 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
             try:
                 path.write_bytes(source.data)
             except OSError as error:
-                raise ResourceError(f"{folder}: cannot hold {len(source.data)} bytes of standard input: {error.strerror}") from None
+                raise ResourceError(f"{folder}: cannot hold the {len(source.data)} bytes of {source.name}: {error.strerror}") from None
             return _run_child(source, path, module, unpacked)
     finally:
         remove_cleanup(held.name)
+
+
+def _path_for_child(source: Source) -> Path | None:
+    """A path at which a child process finds the bytes of this source; None where it may find others, or none."""
+    if source.path is None:
+        return None
+    place = Path(os.path.realpath(source.path))  # /dev/stdin leads to the file that it was redirected from
+    if any(place.is_relative_to(folder) for folder in _SYSTEM_FOLDERS):
+        return None
+    try:
+        about = place.stat()
+    except OSError:  # it has been removed or renamed
+        return None
+    return place if stat.S_ISREG(about.st_mode) and file_identity(about) == source.identity else None
 
 
 def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays:
@@ -80,9 +98,9 @@ def _run_child(source: Source, path: Path, module: str, unpacked: int) -> Arrays
             process.kill()
 
         timer = threading.Timer(seconds, stop)
-        listener.start()
-        timer.start()
         try:
+            listener.start()
+            timer.start()
             arrays = dict(_receive(process.stdout))
             process.wait()
             listener.join()

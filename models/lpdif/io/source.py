@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.errors import InputError
-from lpdif.text import counted
+from lpdif.text import counted, printable
 from lpdif.types import MINIMUM_POINTS
 
 DOWNLOAD_AGAIN = "the file is cut off or damaged: copy or download it again"
@@ -37,11 +37,15 @@ _CONTINUED = re.compile(rb"\\\r?\n")
 
 @dataclass(frozen=True)
 class Source:
-    """A file to read: its name for messages, its bytes, and its path, which standard input has not."""
+    """A file to read: its name for messages, its bytes, and its path, which standard input has not.
+
+    identity: that of the file which the bytes were read from, as `file_identity` gives it.
+    """
 
     name: str
     data: bytes
     path: Path | None = None
+    identity: tuple[int, int, int, int] | None = None
 
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError whose message begins with the file's name."""
@@ -85,14 +89,6 @@ class Source:
         thing: the noun, "point" here.
         """
         return self.error(f"ends after {got:,} of {counted(count, thing)} (header says {count:,})", DOWNLOAD_AGAIN)
-
-
-def printable(words: str) -> str:
-    """Words out of a file for one line of a terminal.
-
-    Characters that cannot be printed are written as their codes.
-    """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in words)
 
 
 @dataclass(frozen=True)

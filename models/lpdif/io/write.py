@@ -79,7 +79,7 @@ def write_mesh(path: str | Path, mesh: Mesh, overwrite: bool = False) -> None:
     write_bytes(path, encode_mesh(mesh, mesh_format(path)), overwrite)
 
 
-def encode_scan(scan: Scan) -> bytes:
+def encode_scan_file(scan: Scan) -> bytes:
     """A scan as binary PLY: points, normals, colours, values and faces, but no positions of the sensor."""
     if scan.faces is not None:
         return encode_ply(Mesh(scan.points, scan.faces, scan.normals, scan.colors, dict(scan.extras)))
@@ -92,4 +92,4 @@ def write_scan(path: str | Path, scan: Scan, overwrite: bool = False) -> None:
     """Writes a scan as PLY. Raises as write_mesh does."""
     if Path(path).suffix.lower() != ".ply":
         raise UsageError(f"{path}: scans are written as PLY only", "let the name end in .ply")
-    write_bytes(path, encode_scan(scan), overwrite)
+    write_bytes(path, encode_scan_file(scan), overwrite)

@@ -37,7 +37,7 @@ MILLS_ARGUMENTS = np.linspace(-4.0, 6.0, 201)  # The t for which lambda is in th
 MILLS_RATIOS = np.exp(-0.5 * MILLS_ARGUMENTS**2 - log_ndtr(-MILLS_ARGUMENTS)) / np.sqrt(2 * np.pi)  # From 0.0001 to 6.2.
 
 
-def smooth_boundary(surface: Surface, cover: Coverage, limit: float, largest_hole: FloatArray) -> Surface:
+def smooth_boundary(surface: Surface, coverage: Coverage, limit: float, largest_hole: FloatArray) -> Surface:
     """The surface, cut off where it is `limit` local spacings or more past the border of the points.
 
     Only what is connected with the surface's own boundary is cut, or has an area above `largest_hole` (V,), world units squared: a place with
@@ -46,22 +46,22 @@ def smooth_boundary(surface: Surface, cover: Coverage, limit: float, largest_hol
     boundary = boundary_vertices_if_oriented(surface.faces, len(surface.vertices))
     if not boundary.any():
         return surface
-    around = cover.around(surface.vertices)
-    distance = query(cKDTree(surface.vertices[boundary]), surface.vertices, threads=cover.threads)[0]
+    around = coverage.around(surface.vertices)
+    distance = query(cKDTree(surface.vertices[boundary]), surface.vertices, threads=coverage.threads)[0]
     close = np.flatnonzero(distance <= BOUNDARY.search * around.spacing)
     past = np.full(len(surface.vertices), MILLS_ARGUMENTS[0] * BOUNDARY.sigma)
-    past[close] = border_distance(surface.vertices[close], cover, around.at(close))
+    past[close] = border_distance(surface.vertices[close], coverage, around.at(close))
     past[in_pinholes(surface, past >= limit, largest_hole)] = np.nextafter(limit, -np.inf)
     return clip(surface, past, limit)
 
 
-def border_distance(vertices: FloatArray, cover: Coverage, around: NearestPoints) -> FloatArray:
+def border_distance(vertices: FloatArray, coverage: Coverage, around: NearestPoints) -> FloatArray:
     """(V,) u of the vertices (V, 3) of a surface. around: what the points cover at each of them."""
     found = np.empty(len(vertices))
-    for number, level in enumerate(cover.levels):
+    for number, level in enumerate(coverage.levels):
         rows = np.flatnonzero(around.level == number)
         for part in chunks(len(rows), CHUNK // 4):  # fewer than elsewhere: each has K neighbours
-            found[rows[part]] = border_distance_at_level(vertices[rows[part]], level, around.spacing[rows[part]], cover.threads)
+            found[rows[part]] = border_distance_at_level(vertices[rows[part]], level, around.spacing[rows[part]], coverage.threads)
     return found
 
 

@@ -74,7 +74,7 @@ class Loops(NamedTuple):
         return found
 
 
-def fill_holes(surface: Surface, cover: Coverage, largest: float, spacing: float) -> Surface:
+def fill_holes(surface: Surface, coverage: Coverage, largest: float, spacing: float) -> Surface:
     """The surface with its small holes closed, each by a fan of faces around a new vertex in its middle.
 
     A loop may be a hole if it comes through each vertex once and its area is at most `largest` squared spacings: the typical spacing of the
@@ -86,7 +86,7 @@ def fill_holes(surface: Surface, cover: Coverage, largest: float, spacing: float
     if not len(half_edge):
         return surface
     loops = measured_loops(surface, half_edge)
-    around = cover.around(surface.vertices[loops.start])
+    around = coverage.around(surface.vertices[loops.start])
     local = loops.sums(around.spacing) / loops.size
     simple = loops.simple()
     possible = simple & loops.within(largest, np.maximum(local, spacing))
@@ -94,7 +94,7 @@ def fill_holes(surface: Surface, cover: Coverage, largest: float, spacing: float
     doubtful = possible & ~hole
     if doubtful.any():
         small = loops.within(HOLES.small_area, local)
-        hole |= inside_data(surface, cover, loops, around, doubtful, small)
+        hole |= inside_data(surface, coverage, loops, around, doubtful, small)
         rest = simple & small & ~hole
         if rest.any():
             hole |= rest & on_nearly_closed_component(surface, loops, hole, rest)
@@ -122,14 +122,14 @@ def fan_agrees(surface: Surface, loops: Loops) -> BoolArray:
     return np.asarray((sums[0] * sums[1]).sum(1) > HOLES.min_agreement * areas[0] * areas[1])
 
 
-def inside_data(surface: Surface, cover: Coverage, loops: Loops, around: NearestPoints, doubtful: BoolArray, small: BoolArray) -> BoolArray:
+def inside_data(surface: Surface, coverage: Coverage, loops: Loops, around: NearestPoints, doubtful: BoolArray, small: BoolArray) -> BoolArray:
     """(L,) of the doubtful loops (L,), those that are tiny, or lie amid points or amid surface.
 
     around: what the points cover at the first vertex of every half-edge. small (L,): the small loops.
     """
     tiny = loops.within(HOLES.tiny_area, loops.sums(around.spacing) / loops.size)
     rows = np.flatnonzero(doubtful[loops.loop])
-    past = border_distance(surface.vertices[loops.start[rows]], cover, around.at(rows))
+    past = border_distance(surface.vertices[loops.start[rows]], coverage, around.at(rows))
     past = np.bincount(loops.loop[rows], past, len(loops.size)) / loops.size  # the mean over each loop, 0 for the others
     found = doubtful & (tiny | (past < HOLES.inland_distance) | (small & (past < 0)))
     rest = np.flatnonzero(doubtful & ~found & (past < HOLES.uncut_distance))

@@ -125,7 +125,7 @@ def follow_surface(lattice: SparseLattice, evaluate: Evaluate, low: IntArray, hi
     return restricted(lattice, np.sort(cells))
 
 
-def zero_surface(lattice: SparseLattice) -> Surface:
+def lattice_zero_surface(lattice: SparseLattice) -> Surface:
     """Zero surface in the cells, vertices in lattice units; no value may be zero.
 
     Faces are outward where values are negative inside. Each lattice edge has at most one vertex, and each face of a cell is cut in the same

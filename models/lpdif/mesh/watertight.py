@@ -30,7 +30,17 @@ from lpdif.errors import InputError
 from lpdif.geometry import Surface, keep_faces, vertex_normals
 from lpdif.lattice_keys import pack_keys, unpack_keys
 from lpdif.mesh.shells import is_outward, outer_shells, shells
-from lpdif.mesh.sparse_lattice import CORNERS, OFFSETS, SparseLattice, common_rows, contains, corners_of, distinct, follow_surface, zero_surface
+from lpdif.mesh.sparse_lattice import (
+    CORNERS,
+    OFFSETS,
+    SparseLattice,
+    common_rows,
+    contains,
+    corners_of,
+    distinct,
+    follow_surface,
+    lattice_zero_surface,
+)
 from lpdif.mesh.topology import boundary_vertices, half_edges, is_closed_manifold
 from lpdif.mesh_queries import winding_numbers
 from lpdif.points.neighbours import query
@@ -71,7 +81,7 @@ def make_watertight(surface: Surface, spacing: float, step: float, threads: int 
     lattice, stride = find_cells(open_surface, step)
     if stride > 1:
         log.warning("gaps are too wide to fill at resolution %.3g: the closed mesh has %.3g", step, step * stride)
-    vertices, faces = zero_surface(lattice)
+    vertices, faces = lattice_zero_surface(lattice)
     placed = vertices * (step * stride)
     if stride == 1:
         for old, new in zip(crossings(surface, step), crossings(Surface(placed, faces), step), strict=True):

@@ -36,21 +36,21 @@ class FinishingSettings(NamedTuple):
     unconditional_distance: float = 0.6  # From this distance on, it must face the way of one of the points around as well.
     boundary_limit: float = 0.15  # Surface that goes farther past the border of the points is cut off there.
     largest_hole: float = 40.0  # Larger gaps between points stay open.
-    watertight_bridge: float = 24.0  # NearestPoints a gap, the surface of a watertight mesh is carried on up to this distance from the points.
+    watertight_bridge: float = 24.0  # Around a gap, the surface of a watertight mesh is carried on up to this distance from the points.
     min_points: float = 16.0  # A connected component whose area stands for fewer points is dropped.
 
 
 FINISHING = FinishingSettings()
 
 
-def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cover: Coverage, config: ReconstructConfig) -> Mesh:
+def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, coverage: Coverage, config: ReconstructConfig) -> Mesh:
     """The mesh of the scan, from the zero surface of its field."""
-    surface = trimmed(surface, choice.ready, scan.name, cover, config, choice.step)
+    surface = trimmed(surface, choice.ready, scan.name, coverage, config, choice.step)
     if config.watertight:
-        surface = make_watertight(surface, choice.ready.spacing, choice.step, cover.threads)
-        surface = without_small_components(surface, cover.around(surface.vertices).spacing)[0]
-    surface = simplified(surface, choice, cover, config)
-    return with_attributes(surface, choice.ready, scan, field, cover)
+        surface = make_watertight(surface, choice.ready.spacing, choice.step, coverage.threads)
+        surface = without_small_components(surface, coverage.around(surface.vertices).spacing)[0]
+    surface = simplified(surface, choice, coverage, config)
+    return with_attributes(surface, choice.ready, scan, field, coverage)
 
 
 def bridge_distance(ready: Cloud, config: ReconstructConfig) -> float:
@@ -66,48 +66,48 @@ def remedy(config: ReconstructConfig) -> str:
     )
 
 
-def trimmed(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: ReconstructConfig, step: float) -> Surface:
+def trimmed(surface: Surface, ready: Cloud, name: str, coverage: Coverage, config: ReconstructConfig, step: float) -> Surface:
     """The surface where there are points, and across gaps that it bridges, up to a smooth boundary.
 
     Small components go. A maximum distance below the support distance alone decides where the surface ends. Raises InputError where nothing
     is left.
     """
     if config.max_distance is not None:
-        surface = within_distance(surface, name, cover, config.max_distance)
+        surface = within_distance(surface, name, coverage, config.max_distance)
         if config.max_distance < FINISHING.support_distance * ready.spacing:
-            return without_small_components(surface, represented_spacing(cover.around(surface.vertices)))[0]
-    surface, largest_hole = supported_surface(surface, ready, name, cover, config)
-    clipped = smooth_boundary(surface, cover, FINISHING.boundary_limit, largest_hole)
+            return without_small_components(surface, represented_spacing(coverage.around(surface.vertices)))[0]
+    surface, largest_hole = supported_surface(surface, ready, name, coverage, config)
+    clipped = smooth_boundary(surface, coverage, FINISHING.boundary_limit, largest_hole)
     if len(clipped.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
     whole = clipped if config.watertight else split_pinched_vertices(clipped)
     if whole is not surface:  # the cut may have left small components of what lay beyond the border
-        whole = without_small_components(whole, cover.around(whole.vertices).spacing)[0]
-    return whole if config.watertight else fill_holes(whole, cover, FINISHING.largest_hole, ready.spacing)
+        whole = without_small_components(whole, coverage.around(whole.vertices).spacing)[0]
+    return whole if config.watertight else fill_holes(whole, coverage, FINISHING.largest_hole, ready.spacing)
 
 
-def within_distance(surface: Surface, name: str, cover: Coverage, most: float) -> Surface:
+def within_distance(surface: Surface, name: str, coverage: Coverage, most: float) -> Surface:
     """The faces whose vertices are at most so far from the points, in world units.
 
     Raises InputError if there are none.
     """
-    near = query(cover.tree, surface.vertices, threads=cover.threads)[0] <= most
+    near = query(coverage.tree, surface.vertices, threads=coverage.threads)[0] <= most
     surface = keep_faces(surface, np.asarray(near[surface.faces].all(1)))[0]
     if len(surface.faces) == 0:
         raise InputError(f"{name}: no surface within the maximum distance of its points", "give a larger --max-distance")
     return surface
 
 
-def supported_surface(surface: Surface, ready: Cloud, name: str, cover: Coverage, config: ReconstructConfig) -> tuple[Surface, FloatArray]:
+def supported_surface(surface: Surface, ready: Cloud, name: str, coverage: Coverage, config: ReconstructConfig) -> tuple[Surface, FloatArray]:
     """The surface that the points support, and (V,) the area of the largest hole that is covered.
 
     Small components go. Raises InputError if the points support nothing.
     """
-    around = cover.around(surface.vertices)
+    around = coverage.around(surface.vertices)
     distance = around.distance / around.spacing
     supported = distance <= FINISHING.support_distance
     doubtful = np.flatnonzero((distance > FINISHING.unconditional_distance) & supported)
-    supported[doubtful] = ~faces_away(surface, doubtful, cover.tree, ready.normals, cover.threads)
+    supported[doubtful] = ~faces_away(surface, doubtful, coverage.tree, ready.normals, coverage.threads)
     largest_hole = FINISHING.largest_hole * np.square(np.maximum(around.spacing, ready.spacing))
     largest_hole = np.maximum(largest_hole, (2 * bridge_distance(ready, config)) ** 2)
     kept = trim(surface, supported, largest_hole)
@@ -135,7 +135,7 @@ def without_small_components(surface: Surface, spacing: FloatArray, origin: IntA
     return keep_faces(surface, large_components(surface, points, FINISHING.min_points, origin))
 
 
-def simplified(surface: Surface, choice: Choice, cover: Coverage, config: ReconstructConfig) -> Surface:
+def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: ReconstructConfig) -> Surface:
     """The surface with no more faces than the settings ask for.
 
     They ask for a number of faces, or for a resolution that is coarser than the lattice.
@@ -146,19 +146,21 @@ def simplified(surface: Surface, choice: Choice, cover: Coverage, config: Recons
         return surface
     surface, origin = simplify(surface, int(most))
     # Small components came off where a neck thinned to nothing.
-    return without_small_components(surface, cover.around(surface.vertices).spacing, origin)[0]
+    return without_small_components(surface, coverage.around(surface.vertices).spacing, origin)[0]
 
 
-def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, cover: Coverage) -> Mesh:
+def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, coverage: Coverage) -> Mesh:
     """The mesh in world coordinates, with its attributes.
 
     These are normals, confidence, patterns, and the colours and values of the nearest points.
     """
-    around = cover.around(surface.vertices)
+    around = coverage.around(surface.vertices)
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
-    values["confidence"] = confidence(surface.vertices, normals, cover.tree, around.spacing, ready.local_noise[around.nearest], cover.threads)
+    values["confidence"] = confidence(
+        surface.vertices, normals, coverage.tree, around.spacing, ready.local_noise[around.nearest], coverage.threads
+    )
     return Mesh(
         vertices=surface.vertices + ready.origin,
         faces=surface.faces,

@@ -23,7 +23,7 @@ import trimesh
 from lpdif.config import PreprocessConfig
 from lpdif.device import available_threads
 from lpdif.errors import InputError, ResourceError
-from lpdif.io.fingerprints import content_with, distinct
+from lpdif.io.fingerprints import content_with, distinct_files
 from lpdif.io.folders import Skipped, real, scans_below, tell_skipped
 from lpdif.io.read import load_scan
 from lpdif.io.registry import all_endings
@@ -79,7 +79,7 @@ def preprocess(
     if not files:
         raise InputError(f"{', '.join(map(str, paths))}: no scan found", f"give files or folders with {', '.join(sorted(all_endings()))}")
     tell_skipped(others)
-    files, repeated = distinct(files)
+    files, repeated = distinct_files(files)
     skipped = [(str(file), reason) for file, reason in others] + [(str(file), f"same content as {first}") for file, first in repeated]
     for file, first in repeated:
         log.warning("%s: same content as %s; used once", file, first)

@@ -29,16 +29,16 @@ log = logging.getLogger("lpdif")
 class ResolutionSettings(NamedTuple):
     """How sizes of regions and triangles follow from the points."""
 
-    spacings_per_unit: float = 1.6  # The encoder's unit of length is so many spacings of the points,
-    noises_per_unit: float = 3.0  # plus so many standard deviations of their noise, which averages the noise out.
+    spacings_per_unit: float = 1.6  # The encoder's unit of length is so many spacings of the points, and more for their noise.
+    noises_per_unit: float = 3.0  # To average noise out, the unit is longer by so many of its standard deviations.
     min_region_share: float = 0.6  # A --region-size below this share of what the points ask for leaves holes.
     highest_level: int = 6  # Regions at sparse points are up to 2^6 times as large as the finest.
     step: float = 0.38  # Lattice step of the mesh, in region sizes.
     max_step: float = 0.8  # A coarser lattice misses the surface; a coarser mesh is made by simplifying.
     faces_per_cell: float = 2.6  # A lattice of step h cuts a surface of area A into about so many times A / h^2 faces.
-    faces_per_point: float = 4.6  # The automatic step leaves at most so many faces for each point,
-    extra_faces: int = 100_000  # and so many more, which even a small scan may have,
-    many_faces: float = 2e7  # and at most so many in all. A finer --resolution that makes more gets a warning; 10 times as many are an error.
+    faces_per_point: float = 4.6  # The automatic step leaves at most so many faces for each point, and extra_faces.
+    extra_faces: int = 100_000  # Even a small scan may have so many faces.
+    many_faces: float = 2e7  # The automatic step leaves no more. A --resolution that makes more is warned of; 10 times as many are an error.
     max_spacings: float = 32.0  # A point stands for no more area than a square of so many typical spacings: it may be a stray one.
 
 
@@ -76,12 +76,12 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, resolution)
     check_numbering(scan, ready, size, choice.step)
     if config.resolution is not None:
-        check_faces(scan, choice)
+        check_face_count(scan, choice)
     report_cost(choice.cost(config), scan.name, RESOLUTION.many_faces)
     return choice
 
 
-def check_faces(scan: Scan, choice: Choice) -> None:
+def check_face_count(scan: Scan, choice: Choice) -> None:
     """Raises InputError if the given resolution makes too many faces, UsageError if it leaves too few."""
     area = covered_area(choice.ready)
     if choice.faces(area) > 10 * RESOLUTION.many_faces:

@@ -37,7 +37,8 @@ def check_output(path: str | Path, overwrite: bool = False) -> None:
     temporary, handle = _create(path)
     os.close(handle)
     try:
-        temporary.unlink()
+        with contextlib.suppress(FileNotFoundError):  # unlocked now, so another process may have removed it as a leftover
+            temporary.unlink()
     except OSError as error:
         raise _refused(path, error) from None
     finally:
@@ -183,8 +184,11 @@ def _lock(handle: int) -> bool:
 
 
 def _leftover_prefix(path: Path) -> str:
-    """How the names of temporary files for `path` begin; 12 random letters and .tmp follow."""
-    return f".{path.name[:80]}."
+    """How the names of temporary files for `path` begin; 12 random letters and .tmp follow.
+
+    They begin with 80 bytes of its name at most, because a file system limits the bytes of a name, not its letters.
+    """
+    return f".{path.name.encode(errors='ignore')[:80].decode(errors='ignore')}."
 
 
 def _remove_leftovers_of(path: Path) -> None:

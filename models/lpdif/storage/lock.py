@@ -26,6 +26,7 @@ log = logging.getLogger("lpdif")
 
 LOCK_NAME = ".lock"
 _HELD_LOCKS: set[int] = set()  # the descriptors of the locks that this process holds
+_SECOND_TRY = 0.05  # seconds after which a lock that is held is tried again
 _LONGEST_LOCK_TEXT = 4096  # bytes of the lock file that are read
 _HOLDER: Shape = {"pid": Maybe(Whole()), "host": Maybe(Text(256)), "command": Maybe(Text(32))}
 _LOCK_BYTE = 1 << 30  # Windows locks bytes: this one is far behind the text, which other runs must be able to read
@@ -83,12 +84,12 @@ def workspace_lock(workspace: Path, command: str) -> Iterator[None]:
     except OSError as error:
         raise _unwritable(workspace, error) from error
     try:
-        _take_or_raise(descriptor, workspace)
-        _close_in_children(descriptor)
-        left = _read(descriptor)
-        if left:
-            log.info("taking over the workspace from process %s, which ended without letting go", left.get("pid", "?"))
         try:
+            _take_or_raise(descriptor, workspace)
+            _close_in_children(descriptor)
+            left = _read(descriptor)
+            if left:
+                log.info("taking over the workspace from process %s, which ended without letting go", left.get("pid", "?"))
             _check_one_name(descriptor, path)  # it may have got a second name since
             _write(descriptor, {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()})
         except OSError as error:
@@ -137,27 +138,33 @@ def _unwritable(workspace: Path, error: OSError) -> ResourceError:
     room = f", {shutil.disk_usage(workspace).free / 1e6:.1f} MB are free" if error.errno == errno.ENOSPC and workspace.exists() else ""
     if isinstance(error, RefusedFile):
         return ResourceError(f"{workspace}: cannot hold the workspace ({error.filename} is {error.strerror})", f"remove {error.filename}")
+    if error.errno in (errno.ENOLCK, errno.ENOTSUP):
+        return ResourceError(f"{workspace}: cannot hold the workspace ({error.strerror})", "pass a folder on a local disk with --workspace")
     return ResourceError(f"{workspace}: cannot hold the workspace ({error.strerror}{room})", "pass a folder you can write to with --workspace")
 
 
 def check_not_locked(workspace: Path) -> None:
     """Raises BusyError, naming process, host and command, where a run holds `workspace` now.
 
-    Makes no file and holds no lock.
+    Makes no file, and takes the lock for a moment only.
     """
-    try:
+    with suppress(OSError):  # there is no lock to hold; `workspace_lock` reports what is wrong with it
         descriptor = _open(workspace / LOCK_NAME)
-    except OSError:  # there is no lock to hold; `workspace_lock` reports what is wrong with it
-        return
-    try:
-        _take_or_raise(descriptor, workspace)
-    finally:
-        os.close(descriptor)
+        try:
+            _take_or_raise(descriptor, workspace)
+        finally:
+            os.close(descriptor)
 
 
 def _take_or_raise(descriptor: int, workspace: Path) -> None:
-    """Takes the lock. Raises BusyError, with the name of its holder, where another process has it."""
+    """Takes the lock. Raises BusyError, with the name of its holder, where another process has it, and OSError as `take_lock` does.
+
+    Tries twice, because `check_not_locked` of another process has it for a moment.
+    """
     if not take_lock(descriptor):
+        time.sleep(_SECOND_TRY)
+        if take_lock(descriptor):
+            return
         raise BusyError(f"{workspace}: in use by {_holder(descriptor)}", "wait for it to end, or pass another folder with --workspace")
 
 

@@ -17,8 +17,9 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns, pattern_tensors, read_patterns
 from lpdif.errors import ModelError
 from lpdif.storage.atomic_write import write_bytes
+from lpdif.storage.safe_open import file_identity
 from lpdif.storage.strict_json import check, dump
-from lpdif.storage.tensor_files import CARDS, FIELD, MODEL, VERSION, read_header
+from lpdif.storage.tensor_files import CARDS, FIELD, MODEL, VERSION, read_tensor_header
 from lpdif.storage.workspace import BUNDLED_MODEL, Workspace
 from lpdif.text import counted
 
@@ -57,9 +58,14 @@ def load_tensors(path: Path, kind: str, within: Path | None = None) -> tuple[dic
         inside = Workspace(path).model
         raise ModelError(f"{path}: a folder, not a file", f"name the file in it: {inside}" if inside.is_file() else hint)
     try:
-        head = read_header(path, hint, kind, within)
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in head.tensors}, head.card
+        before = file_identity(path.stat())
+        head = read_tensor_header(path, hint, kind, within)
+        place = path.resolve()
+        with safe_open(place, "pt") as file:  # which opens the name again
+            tensors = {name: file.get_tensor(name) for name in head.tensors}
+        if file_identity(place.stat()) != before:
+            raise ModelError(f"{path}: was replaced while it was read", "run lpdif again when nothing writes it")
+        return tensors, head.card
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file", hint) from None
     except (SafetensorError, OSError, ValueError) as error:

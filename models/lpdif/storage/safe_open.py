@@ -11,9 +11,10 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-# do not wait for the other end of a pipe, and do not follow a link that has appeared since the path was checked
+# Opening does not wait for the other end of a pipe, and does not follow a link that has appeared since the path was checked.
 SAFE_OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_BINARY", "O_NOCTTY"))
-MOST_TEXT_BYTES = 1 << 26  # of a manifest, a log or a record
+MOST_TEXT_BYTES = 1 << 26  # A manifest, a log or a record has at most so many bytes.
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _FILE_KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISLNK, "a link"),
@@ -23,10 +24,20 @@ _FILE_KINDS = (
 
 
 class RefusedFile(OSError):
-    """Something that exists and is not opened; `strerror` says why."""
+    """Something that exists and is not opened; `strerror` says why, and `remedy` what to do."""
 
-    def __init__(self, path: Path, why: str) -> None:
+    def __init__(self, path: Path, why: str, remedy: str = "name a regular file") -> None:
         super().__init__(errno.EINVAL, why, str(path))
+        self.remedy = remedy
+
+
+class NotRegularFile(RefusedFile):
+    """A folder, pipe, device or the like, where a file is needed."""
+
+    def __init__(self, path: Path, about: os.stat_result) -> None:
+        kind = next((name for is_it, name in _FILE_KINDS if is_it(about.st_mode)), "a device")
+        super().__init__(path, f"{kind}, not a file")
+        self.is_folder = stat.S_ISDIR(about.st_mode)
 
 
 def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
@@ -35,13 +46,16 @@ def open_regular(path: Path, within: Path | None = None) -> BufferedReader:
     Raises RefusedFile for what is no regular file or lies outside, and OSError where the system refuses. Never waits.
     """
     try:
-        place = path.resolve(strict=True)
-        if within is not None and not place.is_relative_to(within.resolve()):
-            raise RefusedFile(path, f"a link that leads out of {within}")
-        check_regular(path, place.lstat())
-        handle = os.open(place, os.O_RDONLY | SAFE_OPEN_FLAGS)
+        check_regular(path, path.stat())  # first, since no path leads to an unnamed pipe: /dev/fd/63 cannot be resolved
+        if within is None:
+            handle = os.open(path, os.O_RDONLY | SAFE_OPEN_FLAGS & ~_NO_LINK)
+        else:
+            place = path.resolve(strict=True)
+            if not place.is_relative_to(within.resolve()):
+                raise RefusedFile(path, f"a link that leads out of {within}", "remove the link")
+            handle = os.open(place, os.O_RDONLY | SAFE_OPEN_FLAGS)
     except RuntimeError:  # pathlib raises this for a loop of links before Python 3.13
-        raise RefusedFile(path, "a link that leads to itself") from None
+        raise RefusedFile(path, "a link that leads to itself", "remove the link") from None
     except ValueError:
         raise RefusedFile(path, "no name that a file can have") from None
     try:
@@ -66,10 +80,14 @@ def read_regular(path: Path, most: int, within: Path | None = None) -> bytes:
 
 
 def check_regular(path: Path, about: os.stat_result) -> None:
-    """Raises RefusedFile unless this is a regular file."""
+    """Raises NotRegularFile unless this is a regular file."""
     if not stat.S_ISREG(about.st_mode):
-        kind = next((name for is_it, name in _FILE_KINDS if is_it(about.st_mode)), "a device")
-        raise RefusedFile(path, f"{kind}, not a file")
+        raise NotRegularFile(path, about)
+
+
+def file_identity(about: os.stat_result) -> tuple[int, int, int, int]:
+    """What tells a file from another one and from itself after a change: its disk, number, size, and time of change."""
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def leads_outside(path: Path, folder: Path) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lpdif.core.optimizer import TrainingRegions
 from lpdif.errors import InputError, ModelError
 from lpdif.storage.models import check_tensors, load_tensors
+from lpdif.storage.safe_open import leads_outside
 from lpdif.storage.strict_json import check
 from lpdif.storage.tensor_files import CARDS, SAMPLES
 from lpdif.storage.workspace import Workspace
@@ -26,6 +27,8 @@ def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
     """
     parts: list[dict[str, Tensor]] = []
     for shard in workspace.shards():
+        if leads_outside(shard, workspace.root):
+            raise InputError(f"{shard}: a link that leads out of {workspace.root}", "remove the link, and run `lpdif preprocess` again")
         try:
             parts.append(load_shard(shard, workspace.root, parts[0] if parts else None)[0])
         except ModelError as error:

@@ -118,20 +118,20 @@ def check(value: object, shape: Shape, place: str = "") -> None:
 
 def dump(document: object, **how: Any) -> str:
     """A document as JSON. Numbers that are not finite become null, since JSON has none."""
-    return json.dumps(plain(document), allow_nan=False, **how)
+    return json.dumps(json_value(document), allow_nan=False, **how)
 
 
-def plain(value: object) -> object:
+def json_value(value: object) -> object:
     """A value made of what JSON has.
 
     Numbers of numpy become those of Python, and numbers that are not finite become None.
     """
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): json_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [json_value(v) for v in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return json_value(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):

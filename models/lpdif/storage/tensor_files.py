@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from lpdif.errors import ModelError
-from lpdif.storage.safe_open import open_regular
+from lpdif.storage.safe_open import RefusedFile, open_regular
 from lpdif.storage.strict_json import Each, Maybe, Number, Shape, Text, Whole, check, parse
 from lpdif.text import excerpt
 
 MODEL, SNAPSHOT, SAMPLES, FIELD = "lpdif-model", "lpdif-snapshot", "lpdif-samples", "lpdif-field"
 VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 1}
-MOST_BYTES = {MODEL: 1 << 30, SNAPSHOT: 1 << 33, SAMPLES: 1 << 31, FIELD: 1 << 36}  # of a file
-LONGEST_TENSOR_HEADER = 1 << 20  # bytes
-MOST_PATTERNS = 4096
-MOST_AXES = 8  # of a tensor
+MOST_BYTES = {MODEL: 1 << 30, SNAPSHOT: 1 << 33, SAMPLES: 1 << 31, FIELD: 1 << 36}  # A file has at most so many bytes.
+LONGEST_TENSOR_HEADER = 1 << 20  # A header has at most so many bytes.
+MOST_PATTERNS = 4096  # A model has at most so many decoders.
+MOST_AXES = 8  # A tensor has at most so many axes.
 
 ERRORS: Shape = Each((Number(), None))  # of validation: null where there was nothing to measure
 SIZES: Shape = {name: Whole(1, 1 << 20) for name in ("features", "width")} | {"patterns": Whole(1, MOST_PATTERNS)}
@@ -56,7 +56,7 @@ class FileHeader(NamedTuple):
     step: int
 
 
-def read_header(path: Path, hint: str, kind: str = "", within: Path | None = None) -> FileHeader:
+def read_tensor_header(path: Path, hint: str, kind: str = "", within: Path | None = None) -> FileHeader:
     """The header of a file of this kind, or of any kind of lpdif.
 
     Raises ModelError, with this hint, where the file is damaged, something else, or outside of `within`; FileNotFoundError where there is none.
@@ -82,6 +82,8 @@ def read_header(path: Path, hint: str, kind: str = "", within: Path | None = Non
             return FileHeader(found, version, card, tensors, _step(file, size, tensors))
     except FileNotFoundError:
         raise
+    except RefusedFile as error:
+        raise ModelError(f"{path}: {error.strerror}", error.remedy) from None
     except OSError as error:
         raise ModelError(f"{path}: not a readable safetensors file ({error.strerror})", hint) from None
     except ValueError as error:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def read_e57(source: Source) -> Scan:
     if length > len(source.data):
         raise source.cut(len(source.data), length, "byte")
     if importlib.util.find_spec("pye57") is None:
-        raise source.error("reading E57 needs the package pye57", "pip install pye57")
+        raise source.error("reading E57 needs the package pye57", _how_to_install())
     arrays = arrays_from_child(source, "e57", source.most_unpacked)
     points = arrays["points"].astype(np.float64, copy=False)
     if not len(points):
@@ -65,6 +67,13 @@ def read_e57(source: Source) -> Scan:
         sensor=arrays["sensor"].astype(np.float64, copy=False) if "sensor" in arrays else None,
         name=source.name,
     )
+
+
+def _how_to_install() -> str:
+    """The hint where pye57 is missing: on Linux on ARM, pip finds no wheel of it."""
+    if sys.platform == "linux" and platform.machine() == "aarch64":
+        return "pye57 has no wheel for Linux on ARM: export the scan as PLY or LAS"
+    return "pip install pye57"
 
 
 def _columns(points: Any) -> dict[str, Any]:
@@ -168,11 +177,13 @@ def _scan(image: Any, header: Any, name: str, messages: list[str]) -> Arrays:
         vectors = np.column_stack([columns[key] for key in normals])
         out["normals"] = vectors if turn is None else vectors @ turn.T
     if set(_COLOR_FIELDS) <= set(columns) and len(points):
-        colors = _bytes_of(np.column_stack([columns[key] for key in _COLOR_FIELDS]), [nodes[key] for key in _COLOR_FIELDS], _limits(header))
-        if colors is None:
-            messages.append(f"colours of {name} left out: their values go beyond every range")
+        colors = np.column_stack([columns[key] for key in _COLOR_FIELDS])
+        scaled = _bytes_of(colors, [nodes[key] for key in _COLOR_FIELDS], _limits(header)) if np.isfinite(colors).all() else None
+        if scaled is None:
+            what = "their values go beyond every range" if np.isfinite(colors).all() else "some of their values are no finite numbers"
+            messages.append(f"colours of {name} left out: {what}")
         else:
-            out["colors"] = colors
+            out["colors"] = scaled
     if "intensity" in columns:
         out["intensity"] = columns["intensity"]
     return out

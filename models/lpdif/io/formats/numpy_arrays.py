@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from lpdif.io.source import Source
 from lpdif.io.table.columns import Column, parts_named
 
-_MOST_ARRAY_COLUMNS = 32  # of a list of points; an array with more is a depth image or a matrix
-_MOST_CHANNELS = 10  # of an image of points; an array with more is a volume
+_MOST_ARRAY_COLUMNS = 32  # A list of points has at most so many columns; an array with more is a depth image or a matrix.
+_MOST_CHANNELS = 10  # An image of points has at most so many channels; an array with more is a volume.
 HOW_TO_STORE = "store points as an array of N rows of x, y, z (and the names normals, colors, faces in NPZ)"
 
 

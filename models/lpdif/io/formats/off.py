@@ -24,9 +24,9 @@ def is_off(source: Source) -> bool:
     return _HEADER.match(source.head) is not None
 
 
-def begins_with_counts(source: Source) -> bool:
-    """Whether the file begins with the counts of points and faces, as OFF without its first word."""
-    return _COUNTS.match(source.head) is not None
+def headerless_hint(source: Source) -> str:
+    """How to mend a file that begins with the counts of points and faces, as OFF without its first word; "" for others."""
+    return "put a first line before its counts that says OFF" if _COUNTS.match(source.head) else ""
 
 
 def read_off(source: Source) -> Scan:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lpdif.arrays import FloatArray
 from lpdif.errors import InputError
-from lpdif.io.source import Source, printable
+from lpdif.io.source import Source
 from lpdif.io.table.axis_names import are_degrees, coordinates_among, is_no_coordinate, says_an_axis
-from lpdif.text import counted
+from lpdif.text import counted, printable
 from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")

@@ -6,14 +6,14 @@ import numpy as np
 
 from lpdif.arrays import FloatArray
 
-_SAMPLE_ROWS = 20_000  # of a table, from which its columns are inferred; twice as many at most
-_FEWEST_ROWS = 8  # of a table in which a column before the coordinates is looked for
-_LEAST_TIME = 1e8  # seconds since 1970, or more of a smaller unit: no coordinate is so large
-_FARTHEST_COORDINATE = 1e7  # metres: the largest coordinate on Earth
-_SMOOTH_STEP = 0.2  # of the standard deviation of a column: the largest median step of coordinates from one row to the next
-_MOST_SCANS = 20  # that are numbered in one file
-_CLEAR_MARGIN = 0.15  # of likeness, by which one of two columns has to fit colours better to be taken for one without doubt
-_CELL_POINTS = 8  # in a cell of a grid, about, whose points are near enough to have like colours
+_SAMPLE_ROWS = 20_000  # Columns are inferred from so many rows of a table, and from fewer than twice as many.
+_FEWEST_ROWS = 8  # A column before the coordinates is looked for in no shorter table.
+_LEAST_TIME = 1e8  # Times are so many seconds since 1970, or more of a smaller unit; no coordinate is so large.
+_FARTHEST_COORDINATE = 1e7  # The largest coordinate on Earth, in metres.
+_SMOOTH_STEP = 0.2  # Coordinates differ from row to row by a median of at most this share of their standard deviation.
+_MOST_SCANS = 20  # At most so many scans are numbered in one file.
+_CLEAR_MARGIN = 0.15  # One of two columns is a colour without doubt where its likeness to colours is larger by so much.
+_CELL_POINTS = 8  # A cell of a grid with about so many points is small enough for them to have like colours.
 
 Guess = tuple[list[str], str]  # names of columns, and what else the columns might be ("" where nothing speaks for that)
 
