@@ -17,6 +17,25 @@ CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
 SIDES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 TETRAHEDRON = Mesh(CORNERS, SIDES)
 
+# Puts stand-ins behind the door of a process of its own; reconstruct waits, so that a signal can meet it at work.
+SLOW = """
+import time, lpdif, sys
+sys.path.insert(0, {tests!r})
+from cli_fakes import Made, Workspace
+def reconstruct(scan, model, config, progress, **rest):
+    print("at work", file=sys.stderr, flush=True)
+    for done in range(200):
+        progress("fields", done, 200)
+        time.sleep({pause})
+    return Made()
+vars(lpdif).update(reconstruct=reconstruct, load_model=lambda path: None, Workspace=Workspace)
+"""
+
+
+def slow(pause: float) -> str:
+    """Python lines after which `reconstruct` takes 200 times so many seconds."""
+    return SLOW.format(tests=str(Path(__file__).parent), pause=pause)
+
 
 def write_points(path: Path, count: int = 50) -> Path:
     """A small scan in text: PLY, or bare columns under any other ending."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 
+# The signals that end a run, and its exit codes. Windows has no SIGHUP.
+SIGNAL_CODES = [(getattr(signal, name), code) for name, code in (("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)) if hasattr(signal, name)]
+
 # Under nohup, or as a background job, signals may be ignored, and the processes of tests would ignore them too.
 for _name, _handler in (("SIGINT", signal.default_int_handler), ("SIGTERM", signal.SIG_DFL), ("SIGHUP", signal.SIG_DFL)):
     _number = getattr(signal, _name, None)  # Windows has no SIGHUP
@@ -114,6 +117,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("streams"))
     yield server
     server.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs still; one that has ended and waits for its parent to hear of it does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.lstrip().startswith("Z")
 
 
 @dataclass(frozen=True)

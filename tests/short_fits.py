@@ -41,7 +41,7 @@ def change(config: FitConfig = SHORT, **settings: Any) -> FitConfig:
     return dataclasses.replace(config, **settings)
 
 
-def in_this_process(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], count: int) -> Generator[tuple[int, Any]]:
-    """Work that is not shared out."""
+def run_jobs_here(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], count: int) -> Generator[tuple[int, Any]]:
+    """Stands for run_jobs: no worker processes."""
     for number, job in enumerate(jobs):
         yield number, work(*job)

@@ -19,6 +19,7 @@ from typing import NoReturn
 _SHUTDOWN_LOCK = threading.RLock()
 _CLEANUPS: dict[Hashable, Callable[[], None]] = {}
 _LONGEST_WAIT = 2.0  # seconds that a block of `delay_shutdown`, or writing the last message, may delay the end
+_LONGEST_CLEANUP = 10.0  # seconds that all cleanups together may take
 
 
 @contextlib.contextmanager
@@ -49,17 +50,30 @@ def remove_cleanup(thing: Hashable) -> None:
 def end_process(code: int, tell: Callable[[], None] | None = None) -> NoReturn:
     """Calls `tell`, runs all cleanups, the latest first, and ends the process with this exit code.
 
-    Other threads do not prevent it.
+    Other threads do not prevent it, nor does a cleanup that fails or hangs.
     """
-    _SHUTDOWN_LOCK.acquire(timeout=_LONGEST_WAIT)
+    try:
+        cleaner = threading.Thread(target=_tell_and_clean_up, args=(tell,), daemon=True)
+        try:
+            cleaner.start()
+        except RuntimeError:  # no thread can be started any more
+            _tell_and_clean_up(tell)
+        else:
+            cleaner.join(2 * _LONGEST_WAIT + _LONGEST_CLEANUP)
+    finally:
+        os._exit(code)
+
+
+def _tell_and_clean_up(tell: Callable[[], None] | None) -> None:
+    _SHUTDOWN_LOCK.acquire(timeout=_LONGEST_WAIT)  # in this thread, because cleanups take things back
     if tell is not None:
         teller = threading.Thread(target=tell, daemon=True)  # writing may block where another thread is stuck in the same stream
-        teller.start()
-        teller.join(_LONGEST_WAIT)
+        with contextlib.suppress(RuntimeError):  # no thread can be started: the cleanups matter more
+            teller.start()
+            teller.join(_LONGEST_WAIT)
     for cleanup in reversed(list(_CLEANUPS.values())):
-        with contextlib.suppress(OSError):  # where one fails, the others run all the same
+        with contextlib.suppress(BaseException):  # where one fails, the others run all the same
             cleanup()
-    os._exit(code)
 
 
 def handle_signals(numbers: Iterable[int], handler: Callable[[int], None]) -> None:

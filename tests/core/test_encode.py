@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 from shapes import even_sphere_points, plain_patterns, random_decoder, wavy_regions
 
 from lpdif.core.encode import POINT_COUNTS, REGIONS_TOGETHER, encode, encode_regions, sight_of
@@ -98,4 +97,3 @@ def test_a_tree_of_all_points_is_what_regions_see_by_default() -> None:
     whole = encode(points, normals, [(lattice, None)], *given, sight)
     listed = encode(points, normals, [(lattice, np.arange(len(points)))], *given, sight)
     assert torch.equal(whole.code, listed.code)
-    assert cKDTree(points).n == len(points)

@@ -263,9 +263,9 @@ def test_json_that_lies(path: tuple[str | int, ...], value: object, said: str) -
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    began = time.monotonic()
+    began = time.process_time()
     assert refusal(pack(words, binary), "a.glb").startswith(said)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 10  # what believes such a number takes minutes, or all memory
 
 
 def test_faces_of_points_that_are_not_there() -> None:

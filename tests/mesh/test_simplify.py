@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from lpdif.arrays import IntArray
 from lpdif.geometry import Surface
-from lpdif.mesh.simplify import collapsed, repaired, simplify
+from lpdif.mesh.simplify import collapsed, repaired, simplify, smallest_form
 from lpdif.mesh.topology import is_closed_manifold
 
 
@@ -208,3 +209,18 @@ def test_every_vertex_left_stands_for_one_near_it(most: int) -> None:
     found, of = collapsed(surface, most)
     assert len(np.unique(of)) == len(of) == len(found.vertices)
     assert np.linalg.norm(found.vertices - surface.vertices[of], axis=1).max() < 6 * np.sqrt(12 / most)  # some sides of a face
+
+
+def test_the_smallest_form_of_a_part_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    surface, parts = many(60)
+    made: list[bytes] = []
+
+    def noted(component: Surface, closed: bool) -> tuple[Surface, IntArray]:
+        made.append(component.vertices.tobytes())
+        return smallest_form(component, closed)
+
+    monkeypatch.setattr("lpdif.mesh.simplify.smallest_form", noted)
+    found, of = simplify(surface, 100)  # found after several doublings
+    assert len(np.unique(of)) == parts
+    assert len(found.faces) > 300
+    assert len(made) == len(set(made)) > 0

@@ -19,7 +19,7 @@ from conftest import Cli, stand_ins
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from shapes import as_mesh, sphere_points
-from short_fits import in_this_process
+from short_fits import run_jobs_here
 from torch import Tensor
 
 import lpdif
@@ -42,7 +42,7 @@ RADIUS, CENTER = 3.7, np.array([10.0, -5.0, 2.0])
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "shared_out", in_this_process)
+    monkeypatch.setattr(stage, "run_jobs", run_jobs_here)
 
 
 @pytest.fixture(autouse=True)
@@ -321,7 +321,7 @@ def test_samples_do_not_depend_on_what_is_installed(cli: Cli, here: None) -> Non
 def test_processes_at_work_give_the_same_bytes_and_are_gone_afterwards(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     write("scans/a.ply", ball())
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "shared_out", in_this_process)
+        patch.setattr(stage, "run_jobs", run_jobs_here)
         assert cli("preprocess", "scans", "--workspace", "one").code == 0
     calls: list[tuple[str, int, int]] = []
     report = lpdif.preprocess([Path("scans")], Path("two"), SAMPLING, threads=1, progress=lambda *c: calls.append(c))
@@ -339,6 +339,7 @@ def killed(file: Path, folder: Path, _config: PreprocessConfig) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal there")
 def test_a_worker_that_is_killed_is_a_lack_of_memory(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "preprocess_file", killed)
     ran = cli("preprocess", write("scans/a.ply", ball()), write("scans/b.ply", ball(2)), "--threads", 2)

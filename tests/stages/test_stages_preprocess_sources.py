@@ -14,14 +14,14 @@ import pytest
 import trimesh
 from conftest import Cli
 from shapes import sphere_points
-from short_fits import SAMPLING
-from test_stages_preprocess import PLACE, ball, box, in_this_process, manifest, write
+from short_fits import SAMPLING, run_jobs_here
+from test_stages_preprocess import PLACE, ball, box, manifest, write
 
 import lpdif
 from lpdif.errors import InputError
 from lpdif.io.fingerprints import content_of, distinct_files, dropped
 from lpdif.stages import preprocess as stage
-from lpdif.stages.workers import captured
+from lpdif.stages.workers import capture
 from lpdif.storage.workspace import Shard
 
 
@@ -33,7 +33,7 @@ def settings(tmp_path: Path) -> None:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "shared_out", in_this_process)
+    monkeypatch.setattr(stage, "run_jobs", run_jobs_here)
 
 
 def rows(place: lpdif.Workspace = PLACE) -> list[tuple[str, str]]:
@@ -206,15 +206,15 @@ def test_words_are_kept_with_what_was_found_and_nothing_else_is_changed(caplog: 
         return value + 1
 
     before = (log.level, log.handlers, log.propagate)
-    found = captured(work, logging.INFO, 1)
-    failed = captured(work, logging.DEBUG, 2, fail=True)
+    found = capture(work, logging.INFO, 1)
+    failed = capture(work, logging.DEBUG, 2, fail=True)
     with pytest.raises(TypeError):
-        captured(work, logging.INFO, "no number")  # type: ignore[arg-type]
-    assert (found.found, found.error) == (2, None)
-    assert found.said == [(logging.INFO, "it is 1"), (logging.DEBUG, "for developers")]
-    assert failed.found is None
+        capture(work, logging.INFO, "no number")  # type: ignore[arg-type]
+    assert (found.result, found.error) == (2, None)
+    assert found.messages == [(logging.INFO, "it is 1"), (logging.DEBUG, "for developers")]
+    assert failed.result is None
     assert isinstance(failed.error, InputError)
-    assert [text for _, text in failed.said] == ["a detail", "it is 2", "for developers"]
+    assert [text for _, text in failed.messages] == ["a detail", "it is 2", "for developers"]
     assert (log.level, log.handlers, log.propagate) == before
     assert caplog.records == []
 

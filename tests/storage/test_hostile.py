@@ -20,7 +20,7 @@ from conftest import Cli, Ran, run_here
 from hostile_files import CANARY, ESCAPES, GALLERY, LOCK, METRICS, MODEL, RECORD, SHARD, WORKSPACE
 from hostile_workspaces import Case, cases
 from shapes import training_regions
-from short_fits import in_this_process
+from short_fits import run_jobs_here
 
 from lpdif.config import ReconstructConfig
 from lpdif.stages import preprocess as stage
@@ -101,7 +101,7 @@ def samples() -> dict[str, torch.Tensor]:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Preprocessing without processes, and a bell for what hangs."""
-    monkeypatch.setattr(stage, "shared_out", in_this_process)
+    monkeypatch.setattr(stage, "run_jobs", run_jobs_here)
 
     def ring(_: int, frame: FrameType | None) -> NoReturn:
         raise AssertionError(f"{LONGEST} s and no end")

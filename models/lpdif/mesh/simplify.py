@@ -49,26 +49,31 @@ def simplify(surface: Surface, most: int) -> tuple[Surface, IntArray]:
         return surface, component
     closed = is_closed_manifold(surface.faces)
     aim = limit = most
-    found, source = collapsed_by_component(surface, component, aim, closed)
+    smallest: dict[int, tuple[Surface, IntArray]] = {}
+    found, source = collapsed_by_component(surface, component, aim, closed, smallest)
     for _ in range(SIMPLIFY.rounds):
         aim -= max(0, len(found.faces) - most)
-        if len(found.faces) <= most or aim < TETRAHEDRON_FACES:
+        least = sum(len(form.faces) for form, _ in smallest.values())  # what would vanish keeps so many faces whatever the aim
+        if len(found.faces) <= most or aim < TETRAHEDRON_FACES or least > most:
             break
-        found, source = collapsed_by_component(surface, component, aim, closed)
+        found, source = collapsed_by_component(surface, component, aim, closed, smallest)
     while len(found.faces) > limit or (closed and not is_closed_manifold(found.faces)):
         limit = max(2 * limit, TETRAHEDRON_FACES)
         found, source = surface, np.arange(len(component))
         if limit < len(surface.faces):
-            found, source = collapsed_by_component(surface, component, limit, closed)
+            found, source = collapsed_by_component(surface, component, limit, closed, smallest)
     if len(found.faces) > most:
         log.warning("a %smesh with at most %d faces was not found: it has %d", "closed " if closed else "", most, len(found.faces))
     return found, component[source]
 
 
-def collapsed_by_component(surface: Surface, component: IntArray, most: int, closed: bool) -> tuple[Surface, IntArray]:
+def collapsed_by_component(
+    surface: Surface, component: IntArray, most: int, closed: bool, smallest: dict[int, tuple[Surface, IntArray]]
+) -> tuple[Surface, IntArray]:
     """The surface with about `most` faces, repaired if it is closed, and a source of each of its vertices.
 
-    component (V,): of the given surface. Small components, which would vanish first, keep a few faces each.
+    component (V,): of the given surface. Small components, which would vanish first, keep a few faces each: their smallest forms, with the
+    sources, are taken from `smallest` by component, and those that it lacks are added.
     """
     found, source = collapsed_and_repaired(surface, most, closed)
     of_face = component[surface.faces[:, 0]]
@@ -80,9 +85,12 @@ def collapsed_by_component(surface: Surface, component: IntArray, most: int, clo
     rows = rows[np.argsort(of_face[rows], kind="stable")]
     pieces = [(found, source)]
     for own in np.split(rows, np.flatnonzero(np.diff(of_face[rows])) + 1):
-        vertex, corners = np.unique(surface.faces[own], return_inverse=True)
-        piece, piece_source = smallest_form(Surface(surface.vertices[vertex], corners.reshape(-1, 3)), closed)
-        pieces.append((piece, vertex[piece_source]))
+        number = int(of_face[own[0]])
+        if number not in smallest:
+            vertex, corners = np.unique(surface.faces[own], return_inverse=True)
+            piece, piece_source = smallest_form(Surface(surface.vertices[vertex], corners.reshape(-1, 3)), closed)
+            smallest[number] = piece, vertex[piece_source]
+        pieces.append(smallest[number])
     begin = np.cumsum([0, *(len(piece.vertices) for piece, _ in pieces)])
     faces = np.concatenate([piece.faces + first for (piece, _), first in zip(pieces, begin[:-1], strict=True)])
     whole = Surface(np.concatenate([piece.vertices for piece, _ in pieces]), faces)

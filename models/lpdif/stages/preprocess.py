@@ -30,7 +30,7 @@ from lpdif.io.registry import all_endings
 from lpdif.points.prepare import prepare
 from lpdif.shutdown import add_cleanup, remove_cleanup
 from lpdif.stages.region_samples import RegionSamples, closed_shape_regions, region_sizes, scan_regions
-from lpdif.stages.workers import Captured, WorkerEnded, captured, shared_out
+from lpdif.stages.workers import Captured, WorkerEnded, capture, run_jobs
 from lpdif.storage.atomic_write import check_output, remove_leftovers, write_bytes
 from lpdif.storage.lock import workspace_lock
 from lpdif.storage.strict_json import dump
@@ -99,24 +99,24 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     level = log.getEffectiveLevel()
     names = labels(files)
     jobs = [(preprocess_file, level, file, place.samples, config) for file in files]
-    found: dict[int, Captured[dict[str, Any]]] = {}
-    told = 0  # files, in their order, whatever the order in which they are done
-    add_cleanup(place.samples, lambda: remove_leftovers(place.samples))  # of workers that had to be killed
+    answers: dict[int, Captured[dict[str, Any]]] = {}
+    reported = 0  # files, in their order, whatever the order in which they are done
+    add_cleanup(place.samples, lambda: remove_leftovers(place.samples))  # those of workers that had to be killed
     try:
-        with closing(shared_out(captured, jobs, workers)) as results:
+        with closing(run_jobs(capture, jobs, workers)) as results:
             for done, (number, answer) in enumerate(results, 1):
-                found[number] = answer
+                answers[number] = answer
                 if isinstance(answer.error, ResourceError):
                     raise answer.error
-                while told in found:
-                    file, one = files[told], found[told]
-                    tell(one.said, names[told], file.name)
-                    if one.found is not None:
-                        kept.append(one.found)
-                    elif one.error is not None:
-                        left_out.append((str(file), one.error.message.removeprefix(f"{file.name}: ")))
-                        log.warning("%s left out: %s", names[told], left_out[-1][1])
-                    told += 1
+                while reported in answers:
+                    file, name, captured = files[reported], names[reported], answers[reported]
+                    log_messages(captured.messages, name, file.name)
+                    if captured.result is not None:
+                        kept.append(captured.result)
+                    elif captured.error is not None:
+                        left_out.append((str(file), captured.error.message.removeprefix(f"{file.name}: ")))
+                        log.warning("%s left out: %s", name, left_out[-1][1])
+                    reported += 1
                 progress("preprocess", done, len(files))
     except WorkerEnded:
         fewer = f", or have fewer at work: --threads {workers // 2}" if workers > 1 else ""
@@ -143,9 +143,9 @@ def labels(files: Sequence[Path]) -> list[str]:
     return [file.name if names[file.name] == 1 else str(file) for file in files]
 
 
-def tell(said: Sequence[tuple[int, str]], label: str, name: str) -> None:
-    """Say again what a worker has said of the file `name`, with its label before each line."""
-    for level, text in said:
+def log_messages(messages: Sequence[tuple[int, str]], label: str, name: str) -> None:
+    """Logs the messages of a worker about the file `name`, with the file's label before each."""
+    for level, text in messages:
         log.log(level, "%s: %s", label, text.removeprefix(f"{name}: "))
 
 

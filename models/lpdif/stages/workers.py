@@ -1,5 +1,4 @@
-"""Processes at work: what they say is kept and handed back with what they find, so that the process that waits for them can tell it; and
-however that ends, they end too."""
+"""Worker processes: they run jobs, return results and messages to their parent, and end when it does."""
 
 from __future__ import annotations
 
@@ -23,62 +22,72 @@ from lpdif.shutdown import add_cleanup, delay_shutdown, end_process, handle_sign
 
 log = logging.getLogger("lpdif")
 
-Found = TypeVar("Found")
-Given = ParamSpec("Given")
+Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
 
-_ASIDE = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}  # a terminal sends them to the workers too
-_SOON = 0.5  # seconds that a worker has to undo what it has begun
+_TERMINAL_SIGNALS = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}  # a terminal sends them to workers too
+_TERMINATE_SECONDS = 0.5  # that workers have to clean up before they are killed
+_KILL_SECONDS = 2.0  # that a killed worker is waited for; one that is stuck in the system ends later
 
 
 @dataclass(frozen=True)
-class Captured(Generic[Found]):
-    """What a piece of work has found, or the error of lpdif that ended it, and (level, text) of all it said meanwhile."""
+class Captured(Generic[Result]):
+    """The result of a call, or the LpdifError that it raised, and what it logged.
 
-    found: Found | None
+    messages: (level, text) of each.
+    """
+
+    result: Result | None
     error: LpdifError | None
-    said: list[tuple[int, str]]
+    messages: list[tuple[int, str]]
 
 
-def captured(work: Callable[Given, Found], level: int, /, *arguments: Given.args, **more: Given.kwargs) -> Captured[Found]:
-    """What `work` gives of its arguments, and what it says from `level` on. Errors that are none of lpdif's are raised."""
-    with captured_log(level) as said:
+def capture(work: Callable[Parameters, Result], level: int, /, *arguments: Parameters.args, **more: Parameters.kwargs) -> Captured[Result]:
+    """Calls `work` and captures its result, its LpdifError, and its messages of `level` and above.
+
+    Other errors are raised.
+    """
+    with captured_log(level) as messages:
         try:
-            return Captured(work(*arguments, **more), None, said)
+            return Captured(work(*arguments, **more), None, messages)
         except LpdifError as error:
-            return Captured(None, error, said)
+            return Captured(None, error, messages)
 
 
 @contextmanager
 def captured_log(level: int) -> Iterator[list[tuple[int, str]]]:
-    """Within this block what is logged goes to this list, and nowhere else. Python's warnings are for developers: a detail."""
-    said: list[tuple[int, str]] = []
-    noise = logging.getLogger("py.warnings")
-    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in (log, noise)]
-    for logger in (log, noise):
-        logger.handlers, logger.propagate = [_Keeper(said, logger is noise)], False
+    """Sends what is logged within this block to the list that it gives, and nowhere else.
+
+    Python's warnings are for developers and get the level DEBUG.
+    """
+    messages: list[tuple[int, str]] = []
+    warnings_log = logging.getLogger("py.warnings")
+    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in (log, warnings_log)]
+    for logger in (log, warnings_log):
+        logger.handlers, logger.propagate = [_ListHandler(messages, logger is warnings_log)], False
     log.setLevel(level)
     try:
-        yield said
+        yield messages
     finally:
         for logger, handlers, propagate, threshold in before:
             logger.handlers, logger.propagate = handlers, propagate
             logger.setLevel(threshold)
 
 
-class _Keeper(logging.Handler):
-    """Writes (level, text) into a list."""
+class _ListHandler(logging.Handler):
+    """Appends the (level, text) of each record to a list."""
 
-    def __init__(self, said: list[tuple[int, str]], details: bool) -> None:
+    def __init__(self, messages: list[tuple[int, str]], as_debug: bool) -> None:
         super().__init__()
-        self.said = said
-        self.details = details
+        self.messages = messages
+        self.as_debug = as_debug
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append((logging.DEBUG if self.details else record.levelno, record.getMessage()))
+        self.messages.append((logging.DEBUG if self.as_debug else record.levelno, record.getMessage()))
 
 
 class WorkerEnded(Exception):
-    """A worker was ended from outside before its work was done."""
+    """A worker was ended from outside before its job was done."""
 
 
 class _Worker(NamedTuple):
@@ -86,66 +95,66 @@ class _Worker(NamedTuple):
     pipe: Connection
 
 
-def shared_out(work: Callable[..., Found], jobs: Sequence[tuple[Any, ...]], count: int) -> Generator[tuple[int, Found]]:
-    """(number, what `work` gives) of each job, its arguments, as they are done by `count` processes.
+def run_jobs(work: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], count: int) -> Generator[tuple[int, Result]]:
+    """Runs `work` on each job in `count` processes, and gives (number of the job, result) as each is done.
 
-    Raises what `work` raises, and WorkerEnded. No process is left when this ends, or the process that runs it; close it, if it may be left
-    early.
+    A job is the arguments of a call. Raises what `work` raises, and WorkerEnded. No worker is left when the generator or this process ends;
+    close the generator if it may be left early.
     """
     workers: list[_Worker] = []
     busy: dict[Connection, int] = {}
-    here = object()
-    add_cleanup(here, lambda: stop_workers(workers))
+    cleanup = object()
+    add_cleanup(cleanup, lambda: stop_workers(workers))
     try:
         for _ in range(count):
-            with delay_shutdown(), safe_path(), aside():
+            with delay_shutdown(), safe_path(), block_terminal_signals():
                 workers.append(_start())
         waiting = iter(enumerate(jobs))
         for worker, (number, job) in zip(workers, waiting, strict=False):
             busy[worker.pipe] = number
-            _hand(worker.pipe, work, job)
+            _send(worker.pipe, work, job)
         while busy:
             ready = wait(list(busy))
             for pipe in [pipe for pipe in busy if pipe in ready]:
-                number, (found, error) = busy.pop(pipe), _taken(pipe)
+                number, (result, error) = busy.pop(pipe), _receive(pipe)
                 if error is not None:
                     raise error
-                yield number, found
+                yield number, result
                 following = next(waiting, None)
                 if following is not None:
                     busy[pipe] = following[0]
-                    _hand(pipe, work, following[1])
+                    _send(pipe, work, following[1])
     finally:
         stop_workers(workers)
-        remove_cleanup(here)
+        remove_cleanup(cleanup)
 
 
 def _start() -> _Worker:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=serve, args=(theirs,), daemon=True)
+    process = spawn.Process(target=run_worker, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _hand(pipe: Connection, work: Callable[..., Any], job: tuple[Any, ...]) -> None:
+def _send(pipe: Connection, work: Callable[..., Any], job: tuple[Any, ...]) -> None:
     try:
         pipe.send((work, job))
     except ConnectionError:
         raise WorkerEnded from None
 
 
-def _taken(pipe: Connection) -> tuple[Any, BaseException | None]:
+def _receive(pipe: Connection) -> tuple[Any, BaseException | None]:
     try:
-        found: tuple[Any, BaseException | None] = pipe.recv()
+        answer: tuple[Any, BaseException | None] = pipe.recv()
     except (EOFError, ConnectionError):
         raise WorkerEnded from None
-    return found
+    return answer
 
 
-def serve(pipe: Connection) -> None:
-    """A worker process: does what comes through the pipe until its other end is closed."""
+def run_worker(pipe: Connection) -> None:
+    """Runs the jobs that come through the pipe, in a worker process, until its other end is closed."""
     start_worker()
     while True:
         try:
@@ -155,21 +164,24 @@ def serve(pipe: Connection) -> None:
         answer: tuple[Any, Exception | None]
         try:
             answer = work(*job), None
-        except Exception as error:  # not its own to tell
+        except Exception as error:  # the parent raises it
             error.add_note(f"in a worker process:\n{''.join(traceback.format_exception(error))}")
             answer = None, error
-        with suppress(ConnectionError):  # nobody waits for it: this one is about to be ended
+        with suppress(ConnectionError):  # the parent no longer waits for it and is about to end this worker
             pipe.send(answer)
 
 
 @contextmanager
-def aside() -> Iterator[None]:
-    """A process that is started within this block hears nothing of what a terminal sends to all, until it can ignore it."""
+def block_terminal_signals() -> Iterator[None]:
+    """Blocks a terminal's signals in the processes that are started within this block.
+
+    They unblock them as soon as they ignore them.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # the first process to be started brings it along, and it ends the blocking of others
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ASIDE)
+    resource_tracker.ensure_running()  # the first process to be started would start it, which unblocks signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL_SIGNALS)
     try:
         yield
     finally:
@@ -177,23 +189,27 @@ def aside() -> Iterator[None]:
 
 
 def stop_workers(workers: Sequence[_Worker]) -> None:
-    """End these processes: they undo what they have begun; those that are too deep in other work for it are killed."""
+    """Ends these processes: they get time to clean up, and those that need more are killed."""
     for worker in workers:
         worker.process.terminate()
-    until = time.monotonic() + _SOON
+    until = time.monotonic() + _TERMINATE_SECONDS
     for worker in workers:
         worker.process.join(max(0.0, until - time.monotonic()))
         worker.process.kill()
-        worker.process.join()
+    until = time.monotonic() + _KILL_SECONDS
+    for worker in workers:
+        worker.process.join(max(0.0, until - time.monotonic()))
 
 
 def start_worker() -> None:
-    """A worker process leaves the other cores to its siblings, and what a terminal sends to all to its parent. It ends when its parent
-    does, however that ends, and when it is told to."""
-    for number in _ASIDE:
+    """Prepares a worker process: one thread, and no signals of a terminal.
+
+    It ends when its parent does, or on SIGTERM.
+    """
+    for number in _TERMINAL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASIDE)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINAL_SIGNALS)
     handle_signals([signal.SIGTERM], lambda number: end_process(128 + number))
     logging.captureWarnings(True)
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -203,16 +219,16 @@ def start_worker() -> None:
 
 
 def end_with_parent() -> None:
-    """Waits for the end of the process that started this one, and ends this one with it."""
+    """Waits until the parent process ends, then ends this one."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        end_process(1)  # whatever the other threads do: nobody waits for it
+        end_process(1)  # whatever the other threads do
 
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """Within this block Python starts processes that import nothing of the current folder; by itself it puts that before all else."""
+    """Keeps the current folder off the import path of Python processes started within this block."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
