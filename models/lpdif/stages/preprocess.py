@@ -67,9 +67,9 @@ class PreprocessReport:
 def preprocess(
     paths: Sequence[Path], workspace: Path, config: PreprocessConfig | None = None, threads: int = 0, progress: Progress = silent
 ) -> PreprocessReport:
-    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace. What is no scan in a folder is skipped, and
-    files that repeat another one byte for byte, so that no shape counts twice.
+    """Write samples of every scan and mesh under `paths` (files and folders) to the workspace.
 
+    Files in a folder that are no scans are skipped, and so are files that repeat another one byte for byte: no shape counts twice.
     threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region, ResourceError where a
     process at work is ended from outside.
     """
@@ -100,7 +100,7 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     names = labels(files)
     jobs = [(preprocess_file, level, file, place.samples, config) for file in files]
     found: dict[int, Captured[dict[str, Any]]] = {}
-    told = 0  # files, in their order, whatever the order in which they are done
+    reported = 0  # files whose messages are logged: in the order of `files`, whatever the order in which they are done
     add_cleanup(place.samples, lambda: remove_leftovers(place.samples))  # of workers that had to be killed
     try:
         with closing(shared_out(captured, jobs, workers)) as results:
@@ -108,15 +108,15 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
                 found[number] = answer
                 if isinstance(answer.error, ResourceError):
                     raise answer.error
-                while told in found:
-                    file, one = files[told], found[told]
-                    tell(one.said, names[told], file.name)
+                while reported in found:
+                    file, one = files[reported], found[reported]
+                    tell(one.said, names[reported], file.name)
                     if one.found is not None:
                         kept.append(one.found)
                     elif one.error is not None:
                         left_out.append((str(file), one.error.message.removeprefix(f"{file.name}: ")))
-                        log.warning("%s left out: %s", names[told], left_out[-1][1])
-                    told += 1
+                        log.warning("%s left out: %s", names[reported], left_out[-1][1])
+                    reported += 1
                 progress("preprocess", done, len(files))
     except WorkerEnded:
         fewer = f", or have fewer at work: --threads {workers // 2}" if workers > 1 else ""
@@ -143,15 +143,18 @@ def labels(files: Sequence[Path]) -> list[str]:
     return [file.name if names[file.name] == 1 else str(file) for file in files]
 
 
-def tell(said: Sequence[tuple[int, str]], label: str, name: str) -> None:
-    """Say again what a worker has said of the file `name`, with its label before each line."""
-    for level, text in said:
+def tell(messages: Sequence[tuple[int, str]], label: str, name: str) -> None:
+    """Log the messages of a worker about the file `name`, with its label before each line."""
+    for level, text in messages:
         log.log(level, "%s: %s", label, text.removeprefix(f"{name}: "))
 
 
 def scan_files(paths: Sequence[Path], workspace: Workspace) -> tuple[list[Path], list[Skipped]]:
-    """The files named, and those below the folders named that have a known ending; each once, sorted within a folder. And what else is in
-    the folders; of the workspace nothing is."""
+    """The files to use, each once, and the other files of the folders among `paths`.
+
+    To use are the files named and, below the folders named, those with a known ending, sorted within a folder. Nothing in the workspace is
+    listed.
+    """
     found: dict[Path, Path] = {}
     skipped: dict[Path, Skipped] = {}
     for path in map(Path, paths):
@@ -228,8 +231,10 @@ def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator)
 
 
 def closed_and_consistent(scan: Scan) -> bool:
-    """Whether the faces bound a solid: every edge shared by two faces that agree on the outside, and a volume above zero. Says why
-    not."""
+    """Whether the faces bound a solid. Logs the reason where they do not.
+
+    Every edge must be shared by two faces that agree on the outside, and the volume must be above zero.
+    """
     mesh = trimesh.Trimesh(scan.points, scan.faces, process=False)
     mesh.merge_vertices()
     if not mesh.is_watertight:
