@@ -64,7 +64,7 @@ def fit_jets(points_RP3: Tensor, normals_RP3: Tensor, position_RP: Tensor, slope
 def jet_distance(jets_RJ: Tensor, points_RQ3: Tensor) -> Tensor:
     """(R, Q) first-order signed distance of points (R, Q, 3) to the jets (R, J).
 
-    Heights and slopes of the jets are held within +-JET.steepest.
+    The result, and the heights and slopes of the jets, are held within +-JET.steepest.
     """
     value, by_x, by_y = monomials(points_RQ3[..., :2])
     height = (value @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)

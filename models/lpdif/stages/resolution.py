@@ -31,8 +31,8 @@ class ResolutionSettings(NamedTuple):
 
     spacings_per_unit: float = 1.6  # The encoder's unit of length is so many spacings of the points,
     noises_per_unit: float = 3.0  # plus so many standard deviations of their noise, which averages the noise out.
-    dense_quantile: float = 0.1  # The finest region size suits the points at this quantile of the sizes that all points ask for,
-    margin: float = 1.1  # times this.
+    dense_quantile: float = 0.1  # Every point asks for a region size; the finest one follows from this quantile of them.
+    margin: float = 1.1  # The finest region size is this many times that quantile.
     round_up: float = 0.35  # A size that lies up to this share of a level below the next level is rounded up to it, else down.
     min_region_share: float = 0.6  # A --region-size below this share of what the points ask for leaves holes.
     highest_level: int = 6  # Regions at sparse points are up to 2^6 times as large as the finest.
