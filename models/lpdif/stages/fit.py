@@ -213,19 +213,13 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
 
 
 def check_same_regions(snapshot: Path, state: Mapping[str, Tensor], regions: int) -> None:
-    """Raises ModelError where a snapshot was made from another number of regions.
-
-    regions: how many there are to learn from.
-    """
+    """Raises ModelError where a snapshot was not made from this number of training regions."""
     if len(state["bank"]) != regions:
         raise ModelError(f"{snapshot}: made from {counted(len(state['bank']), 'region')}, the samples hold {regions:,}", START_AGAIN)
 
 
 def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
-    """Cluster the codes of the shared stage and give every pattern its decoder.
-
-    Returns the number of patterns.
-    """
+    """Cluster the codes of the shared stage, give every pattern its decoder and return their number."""
     patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed)
     found = len(patterns.centroids)
     if found < config.patterns:
@@ -266,10 +260,7 @@ def held_out_errors(
 
 
 def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:
-    """Mean, median and p95 over held-out regions of the error near the surface.
-
-    In region sizes; the encoder sees points with the noise of training.
-    """
+    """Mean, median and p95 of `held_out_errors`; the encoder sees points with the noise of training."""
     errors = held_out_errors(networks, patterns, data, as_in_training, seed, device)[0]
     errors = errors[errors.isfinite()]
     if len(errors) == 0:
