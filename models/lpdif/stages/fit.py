@@ -163,8 +163,7 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
 def state_of_patterns(shares: list[float], changed: float | None) -> str:
     """What the log line of a step adds in the pattern stage, by the latest values.
 
-    shares: effective sample size under the density weights, as a share of each pattern's regions; changed: share of the regions that
-    changed pattern, None where none is known yet.
+    shares: each pattern's effective sample size, as a share of its regions; changed: share of regions that changed pattern, if known.
     """
     words = ""
     if shares:
@@ -273,10 +272,7 @@ def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegion
 
 
 def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int) -> FitReport:
-    """Write the model, which is the running mean of the weights.
-
-    made: steps of this run. Where it made none, a model that is already there is not written again.
-    """
+    """Write the running mean as the model, unless this run `made` no step and the model is there."""
     patterns = optimizer.patterns or fit_patterns(optimizer.bank[optimizer.seen], 1, config.seed)
     config = dataclasses.replace(config, patterns=len(patterns.centroids))
     card = {"config": remembered(config), "steps": optimizer.step, "regions": len(optimizer.bank)}
