@@ -40,7 +40,7 @@ from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
 from lpdif.core.regions import MOST_POINTS, Seen
 from lpdif.device import repeatable, resolve
-from lpdif.stages.fit import Look, as_in_training, held_out_errors
+from lpdif.stages.fit import Scanner, as_in_training, held_out_errors
 from lpdif.storage.models import load_tensors
 from lpdif.storage.tensor_files import SAMPLES
 from lpdif.storage.workspace import Workspace
@@ -248,9 +248,9 @@ def clean(data: TrainingRegions, _generator: torch.Generator) -> Seen:
     return nearest_seen(data.points.float(), data.normals.float(), there, MOST_POINTS)
 
 
-def region_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, look: Look, device: torch.device) -> np.ndarray:
+def region_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, scanner: Scanner, device: torch.device) -> np.ndarray:
     """(R,) error of each region near the surface, NaN where it has no sample there; the same draws for every variant and seed."""
-    return held_out_errors(networks, patterns, data, look, 0, device)[0].numpy()
+    return held_out_errors(networks, patterns, data, scanner, 0, device)[0].numpy()
 
 
 def rarity(networks: Networks, training: TrainingRegions, held_out: TrainingRegions) -> np.ndarray:

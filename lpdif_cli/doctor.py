@@ -130,7 +130,10 @@ def package(name: str, module: str) -> Finding:
 
 
 def marching_cubes() -> str:
-    """The package that extracts surfaces: numpy too where PyMCubes is overwritten by "mcubes", another package."""
+    """The package that extracts surfaces, with its version.
+
+    It is numpy where another package, "mcubes", has overwritten PyMCubes.
+    """
     from lpdif.surface.marching_cubes import library
 
     return f"{library()} {metadata.version(library())}"

@@ -190,7 +190,7 @@ def region_support(count: int, origin: Sequence[float]) -> float:
 
 
 def blend(points: FloatArray, lattices: list[RegionLattice], support: FloatArray, distance: Callable[[FloatArray, int], float]) -> FloatArray:
-    """(Q,) weighted mean of what each region says, distance(point, region), NaN where none speaks; finest lattice first."""
+    """(Q,) weighted mean of what each region says, distance(point, region), NaN where none reaches; finest lattice first."""
     found = []
     for point in points:
         above, below = 0.0, 0.0

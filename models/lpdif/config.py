@@ -1,6 +1,7 @@
-"""Settings of the four stages: frozen dataclasses, one a stage. No torch here, so that `--help` stays fast.
+"""Settings of the four stages: one frozen dataclass for each stage.
 
-Lengths are in the scan's own unit; None stands for "auto": chosen from the scan, and said aloud.
+This module does not import torch, so that `--help` stays fast.
+Lengths are in the scan's own unit; None stands for "auto": chosen from the scan, and logged.
 Inside training, lengths are in units of the region size.
 """
 
@@ -101,13 +102,19 @@ class Config:
 
 
 def limits(name: str, whole: bool) -> tuple[float, float]:
-    """Lowest and highest value of the setting of this name, both allowed; a length that has no limits here lies above 0."""
+    """Lowest and highest value of the setting of this name, both allowed.
+
+    A length that has no limits here lies above 0. whole: the setting is a whole number.
+    """
     low, high = LIMITS.get(name, (0, math.inf))
     return low, min(high, MOST_COUNT) if whole and name != "seed" else high
 
 
 def fit_config(found: Mapping[str, object]) -> FitConfig:
-    """The settings of a fit as they came from a file. Raises ValueError, with the first that is none: "patterns = 0"."""
+    """The settings of a fit, from the values of a file.
+
+    Raises ValueError that names the first value that is not allowed, such as "patterns = 0".
+    """
     known = {setting.name: type(setting.default) for setting in dataclasses.fields(FitConfig) if setting.name != "resume"}
     for name, value in found.items():
         kind = known.get(name)

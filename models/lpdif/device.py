@@ -59,8 +59,11 @@ def available_threads() -> int:
 
 
 def use_threads(count: int) -> None:
-    """Compute with `count` threads from now on, in torch and in the BLAS and OpenMP libraries; 0 leaves their own choice,
-    which heeds OMP_NUM_THREADS. A mesh does not depend on it; a fit repeats bit for bit with the same number only."""
+    """Compute with `count` threads from now on, in torch and in the BLAS and OpenMP libraries.
+
+    0 leaves the number to the libraries, which follow OMP_NUM_THREADS. A mesh does not depend on it; a fit repeats bit for bit only with
+    the same number.
+    """
     if count == 0:
         return
     import torch
@@ -71,16 +74,21 @@ def use_threads(count: int) -> None:
 
 
 def single_threaded_pool(threads: int) -> ThreadPoolExecutor:
-    """A pool of `threads` threads, in each of which torch computes with one: pieces of work run side by side, and what comes
-    of a piece does not depend on how many run."""
+    """A pool of `threads` threads; in each of them torch computes with one thread.
+
+    Pieces of work run side by side, and the result of a piece does not depend on how many run.
+    """
     import torch
 
     return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def split_on_oom(work: Callable[[slice], Part], items: slice) -> list[Part]:
-    """What `work` gives of `items`, in order: one part, or several where the memory of the device does not suffice for all at once.
-    Then halves of them are tried, down to one item. Raises ResourceError where that is too much as well."""
+    """The results of `work` on `items`, in order: one, or several where memory is short.
+
+    Where the memory of the device does not suffice for all items at once, halves of them are tried, down to one item. Raises ResourceError
+    where one item is too much as well.
+    """
     import torch
 
     try:
@@ -97,9 +105,12 @@ def split_on_oom(work: Callable[[slice], Part], items: slice) -> list[Part]:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Within this block the same input gives the same bits, whatever the number of threads and whatever else the machine does:
-    each torch operation runs on one thread, so that sums are made in one order (let operations run side by side instead), cuDNN
-    tries no algorithms out, and products on CUDA are in full float32. The settings before are put back."""
+    """Within this block the same input gives the same bits.
+
+    The result depends neither on the number of threads nor on what else the machine does. Each torch operation runs on one thread, so that
+    sums are made in one order; several operations may run side by side. cuDNN tries out no algorithms, and products on CUDA are in full
+    float32. At the end the earlier settings are restored.
+    """
     import torch
 
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul

@@ -1,4 +1,7 @@
-"""The errors of lpdif. Every failure a user can cause is one of these; each kind carries its exit code."""
+"""The errors of lpdif.
+
+Every failure that a user can cause is one of these; each kind carries its exit code.
+"""
 
 import errno
 

@@ -39,7 +39,10 @@ def vertex_normals(surface: Surface) -> FloatArray:
 
 
 def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
-    """The surface of the kept faces without unused vertices, and the old number of each vertex that is left."""
+    """The surface of the kept faces, without unused vertices.
+
+    kept (F,). Also returns the old number of each vertex that is left.
+    """
     faces = surface.faces[kept]
     there = np.zeros(len(surface.vertices), bool)
     there[faces] = True
@@ -60,6 +63,9 @@ def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random
 
 
 def signed_distance(queries: FloatArray, vertices: FloatArray, faces: IntArray) -> FloatArray:
-    """(Q,) exact signed distance to a closed mesh, negative inside (generalized winding number above one half)."""
+    """(Q,) exact signed distance of queries (Q, 3) to a closed mesh, negative inside.
+
+    Inside is where the generalized winding number is above one half.
+    """
     distance = closest_points(queries, vertices, faces)[0]
     return np.where(winding_numbers(queries, vertices, faces) > 0.5, -distance, distance)

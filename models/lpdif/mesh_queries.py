@@ -1,6 +1,7 @@
-"""Distances, sides and rays: what is asked of a mesh, by point-cloud-utils where it is installed, else by libigl.
+"""Queries on a mesh: distances, winding numbers and ray hits.
 
-point-cloud-utils has no wheel for Python 3.14 and newer, nor for Linux on ARM. Both reckon with libigl's and Embree's code, so the answers
+They are answered by point-cloud-utils where it is installed, else by libigl.
+point-cloud-utils has no wheel for Python 3.14 and newer, nor for Linux on ARM. Both compute with libigl's and Embree's code, so the answers
 are the same to the bit. Letters: Q positions or rays, V vertices, F faces.
 """
 
@@ -20,7 +21,10 @@ except ImportError:
 
 
 def closest_points(points: FloatArray, vertices: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
-    """(Q,) distances of positions (Q, 3) from a mesh, and (Q,) the nearest face of each; without faces infinity and -1."""
+    """(Q,) distances of positions (Q, 3) from a mesh, and (Q,) the nearest face of each.
+
+    For a mesh without faces they are infinity and -1.
+    """
     if len(points) == 0 or len(faces) == 0:
         return np.full(len(points), np.inf), np.full(len(points), -1)
     if pcu is None:
@@ -42,9 +46,10 @@ def winding_numbers(points: FloatArray, vertices: FloatArray, faces: IntArray) -
 
 
 def ray_hits(origins: FloatArray, directions: FloatArray, vertices: FloatArray, faces: IntArray) -> tuple[FloatArray, IntArray]:
-    """(Q,) how far rays from `origins` (Q, 3) along unit `directions` (Q, 3) go until they meet a mesh, and (Q,) which face; or infinity, -1.
+    """(Q,) distances at which rays first meet a mesh, and (Q,) the faces that they meet.
 
-    In single precision. A ray through an edge or a vertex does not slip through.
+    origins (Q, 3), directions (Q, 3) of unit length. A ray that meets no face gets infinity and -1. In single precision. A ray through an
+    edge or a vertex does not slip through.
     """
     if len(origins) == 0 or len(faces) == 0:
         return np.full(len(origins), np.inf), np.full(len(origins), -1)
@@ -60,7 +65,7 @@ def ray_hits(origins: FloatArray, directions: FloatArray, vertices: FloatArray, 
 
 
 def library() -> str:
-    """The package that is asked."""
+    """The name of the package that answers the queries."""
     return "libigl" if pcu is None else "point-cloud-utils"
 
 

@@ -6,7 +6,10 @@ EXCERPT = 80  # letters of a stranger's text that a message shows
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A count with its noun: "1 scan", "2,000 scans", "2 rows of camera"; `plural` for nouns that take more than an s."""
+    """A count with its noun: "1 scan", "2,000 scans", "2 rows of camera".
+
+    plural: needed where the plural of the noun takes more than an s.
+    """
     return f"{count:,} {noun if count == 1 else plural or several(noun)}"
 
 
@@ -22,5 +25,8 @@ def excerpt(text: str, most: int = EXCERPT) -> str:
 
 
 def printable(text: str) -> str:
-    """The text on one line, with what is no letter, sign or blank (control characters, marks of direction, ...) written as its code."""
+    """The text on one line, without characters that cannot be printed.
+
+    Control characters, marks of direction and the like are written as their codes.
+    """
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

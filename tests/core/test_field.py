@@ -70,7 +70,7 @@ def test_parts_of_a_call_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(field.sdf(place), whole, rtol=1e-6)
 
 
-def test_silence_where_no_region_speaks() -> None:
+def test_nan_where_no_region_reaches() -> None:
     field = random_field(np.array([[0.05, 0.05, 0.05]]), 0.1)
     found = field.sdf(np.array([[0.05, 0.05, 0.05], [5.0, 0.0, 0.0], [0.0, -0.7, 0.0]]))
     np.testing.assert_array_equal(np.isfinite(found), [True, False, False])

@@ -1,4 +1,4 @@
-"""Regions across gaps: which points they see, how far they speak."""
+"""Regions across gaps: which points they see, how far they reach."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_one_point_of_each_cube_is_left(count: int, edge: float) -> None:
 
 @pytest.mark.parametrize("distance", [0.05, 0.3, 1.1])
 @pytest.mark.parametrize("levels", [1, 3])
-def test_regions_speak_everywhere_up_to_the_distance(distance: float, levels: int) -> None:
+def test_regions_reach_everywhere_up_to_the_distance(distance: float, levels: int) -> None:
     points = even_sphere_points(900)[0]
     level = np.arange(900) % levels
     found = gap_regions(points, 0.05, level, distance, 17)

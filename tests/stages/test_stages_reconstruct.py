@@ -86,7 +86,7 @@ def test_no_sheets_hang_at_a_sharp_edge(models: dict[str, Model]) -> None:
     assert off.mean() < 0.066  # 0.074
 
 
-def test_regions_beside_an_edge_are_hardly_heard(models: dict[str, Model]) -> None:
+def test_regions_beside_an_edge_hardly_count(models: dict[str, Model]) -> None:
     """Half a plane: where nothing was seen, regions count for little; amid the points all count in full."""
     x, y = np.meshgrid(np.linspace(0, 1, 40), np.linspace(0, 1, 40))
     points = np.stack([x, y, np.zeros_like(x)], -1).reshape(-1, 3)

@@ -1,5 +1,6 @@
-"""What scanners do to a surface: training sees every region sparse and dense, noisy, with wrong normals, holes and stray points.
+"""Simulated scans of a surface, for training.
 
+Every region is seen sparse and dense, noisy, with wrong normals, holes and stray points.
 Letters: R regions, T stored points of a region, P points that the encoder sees. All lengths in region sizes.
 """
 
@@ -31,8 +32,9 @@ def random_unit(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator: torch.Generator) -> Seen:
-    """What a scanner might have seen of R regions, of which T clean surface points are stored, counts (R,) of them real.
+    """Simulate what a scanner would see of R regions.
 
+    points, normals (R, T, 3): stored clean surface points; the first counts (R,) of each row are real.
     The whole batch shares a density, so that a sparse batch is a small one; noise, tilt, holes and stray points differ by region:
     positions off by up to 0.3 region sizes (half of the regions: nearly none), normals by up to 0.4 rad, density falling along a
     direction, a missing half-space, up to 6 % stray points with random normals.
@@ -64,7 +66,10 @@ def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator
 
 
 def nearest_seen(points: Tensor, normals: Tensor, there_RT: Tensor, most: int) -> Seen:
-    """The `most` points (R, T, 3) nearest to each region's centre, of those that are there (R, T) and within HALO."""
+    """The `most` points nearest to each region's centre, within HALO.
+
+    points, normals (R, T, 3); there (R, T) bool: which of them may be chosen.
+    """
     distance_RT = points.norm(dim=2).masked_fill(~there_RT, torch.inf)
     near_RP, index_RP = distance_RT.topk(most, dim=1, largest=False)
     mask_RP = near_RP < HALO

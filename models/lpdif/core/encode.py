@@ -32,7 +32,7 @@ POINT_COUNTS = (8, 16, 24, 32, 48, 64, 96, MOST_POINTS)  # numbers of points tha
 REGIONS_TOGETHER = {"cpu": 64, "cuda": 1024}  # regions encoded together, by the kind of device
 
 
-class SightSettings(NamedTuple):
+class ViewSettings(NamedTuple):
     """How much of a scan a region sees."""
 
     unit: float = 1.1  # The encoder's unit in region sizes: regions stand a little closer than they see.
@@ -42,10 +42,10 @@ class SightSettings(NamedTuple):
     many_points: float = 0.15  # From this noise on, in spacings, they see all of MOST_POINTS, else half of it.
 
 
-SIGHT = SightSettings()
+VIEW = ViewSettings()
 
 
-class Sight(NamedTuple):
+class View(NamedTuple):
     """What the regions of a scan see of it.
 
     unit   the encoder's unit, in region sizes
@@ -58,15 +58,18 @@ class Sight(NamedTuple):
     noise: float
 
 
-def sight_of(spacing: float, noise: float, local_noise: FloatArray) -> Sight:
-    """What regions are to see of a scan: more points where it is noisy. local_noise (N,): around each point."""
-    noisy = float(np.quantile(local_noise, SIGHT.quantile)) > SIGHT.many_points * spacing
-    return Sight(encoder_unit(spacing, noise), MOST_POINTS if noisy else MOST_POINTS // 2, noise)
+def view_of(spacing: float, noise: float, local_noise: FloatArray) -> View:
+    """What the regions of a scan are to see of it: more points where it is noisy.
+
+    local_noise (N,): noise around each point; all lengths in the scan's unit.
+    """
+    noisy = float(np.quantile(local_noise, VIEW.quantile)) > VIEW.many_points * spacing
+    return View(encoder_unit(spacing, noise), MOST_POINTS if noisy else MOST_POINTS // 2, noise)
 
 
 def encoder_unit(spacing: float, noise: float) -> float:
     """The encoder's unit in region sizes."""
-    return float(SIGHT.unit + SIGHT.noisy_unit * min(1.0, noise / (SIGHT.noisy * spacing)))
+    return float(VIEW.unit + VIEW.noisy_unit * min(1.0, noise / (VIEW.noisy * spacing)))
 
 
 def encode(
@@ -75,30 +78,30 @@ def encode(
     lattices: Sequence[tuple[RegionLattice, IntArray | None]],
     networks: Networks,
     patterns: Patterns,
-    sight: Sight,
+    view: View,
     refine: int = 0,
     threads: int = 1,
     progress: Progress = silent,
 ) -> RegionCodes:
     """Codes and patterns of the regions of all lattices, on the device of the networks.
 
-    points, normals (N, 3); lattices: each with the rows of the points that its regions see, or None for all; refine: steps by which codes
-    are fitted to the points once more; threads: chunks of regions encoded at a time.
+    points, normals (N, 3); lattices: each with the rows of the points that its regions see, or None for all; view: what each region sees;
+    refine: steps by which codes are fitted to the points once more; threads: chunks of regions encoded at a time.
     """
 
-    def view(rows: IntArray | None) -> tuple[cKDTree, FloatArray, FloatArray]:
+    def searchable(rows: IntArray | None) -> tuple[cKDTree, FloatArray, FloatArray]:
         return whole if rows is None else (cKDTree(points[rows]), points[rows], normals[rows])
 
     whole = cKDTree(points), points, normals
-    views = [(lattice, view(rows)) for lattice, rows in lattices]
-    jobs = [(lattice, seen, part) for lattice, seen in views for part in chunks(len(lattice.keys), REGIONS_GATHERED)]
+    visible = [(lattice, searchable(rows)) for lattice, rows in lattices]
+    jobs = [(lattice, seen, part) for lattice, seen in visible for part in chunks(len(lattice.keys), REGIONS_GATHERED)]
 
     def work(job: tuple[RegionLattice, tuple[cKDTree, FloatArray, FloatArray], slice]) -> RegionCodes:
         lattice, seen, chunk = job
-        unit = sight.unit * lattice.size
+        unit = view.unit * lattice.size
         centers = np.asarray(lattice.corners[chunk] * lattice.size, dtype=np.float64)
-        gathered = gather_points(*seen, centers, unit, HALO, sight.most)
-        return encode_regions(gathered, centers, unit, networks, patterns, refine, sight.noise / unit)
+        gathered = gather_points(*seen, centers, unit, HALO, view.most)
+        return encode_regions(gathered, centers, unit, networks, patterns, refine, view.noise / unit)
 
     found: list[RegionCodes] = []
     with single_threaded_pool(threads) as pool:
@@ -150,7 +153,10 @@ def encode_block(
     noise: float,
     part: slice,
 ) -> tuple[Tensor, ...]:
-    """Origin, axes, code, pattern and support of a part of these regions, padded to so many points; to so many rows if it is all of them."""
+    """Origin, axes, code, pattern and support of a part of these regions.
+
+    Each region is padded to `points` points. If the part is all of the regions, it is padded to `rows` rows.
+    """
     some = regions[part]
     block = padded(seen, some, rows if len(some) == len(regions) else len(some), points)
     points_RP3, normals_RP3, mask_RP = (array.to(patterns.centroids.device) for array in block)
@@ -163,7 +169,10 @@ def encode_block(
 
 
 def padded(seen: Gathered, regions: IntArray, rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points and normals (rows, length, 3) and mask (rows, length) of these regions; the first one fills the last rows."""
+    """Points and normals (rows, length, 3) and mask (rows, length) of these regions.
+
+    Rows beyond the number of regions repeat the first region.
+    """
     regions = np.r_[regions, np.full(rows - len(regions), regions[0])]
     width = min(length, seen.mask.shape[1])
 

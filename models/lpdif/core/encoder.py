@@ -65,6 +65,9 @@ class Encoder(nn.Module):
 
 
 def pool(values_RPW: Tensor, seen_RP1: Tensor, count_R1: Tensor) -> Tensor:
-    """(R, 2W): maximum and mean over the points that are there. Values are >= 0, so absent points count as 0 in the maximum."""
+    """(R, 2W) maximum and mean over the points that are there.
+
+    Values are >= 0, so absent points count as 0 in the maximum.
+    """
     kept = values_RPW * seen_RP1
     return torch.cat([kept.amax(1), kept.sum(1) / count_R1], 1)

@@ -1,4 +1,4 @@
-"""The local field of one scan: regions with their codes and the pattern decoders, blended to one signed distance.
+"""The local field of one scan: the decoded regions, blended to one signed distance.
 
     f(x) = sum_r w_r(x) s_r decoder_{pattern(r)}(code_r, frame_r(x)) / sum_r w_r(x)
 
@@ -30,10 +30,15 @@ PAIRS_AT_ONCE = 1 << 14  # pairs decoded at once: bounds the memory of a call
 
 @dataclass(frozen=True)
 class RegionCodes:
-    """What the decoders need of R regions: centre (R, 3) and origin (R, 3) in s, axes (R, 3, 3), size s (R,), code (R, C),
-    pattern (R,).
+    """What the decoders need of R regions.
 
-    support (R,) in [0, 1]: how well the scan backs the region.
+    center   (R, 3) in the scan's unit, relative to the origin of the field
+    origin   (R, 3) of the region's frame, relative to the centre, in units of `size`
+    axes     (R, 3, 3) of the region's frame
+    size     (R,) the encoder's unit of length, in the scan's unit
+    code     (R, C)
+    pattern  (R,)
+    support  (R,) in [0, 1]: how well the points of the scan support the region
     """
 
     center: FloatArray
@@ -46,7 +51,7 @@ class RegionCodes:
 
 
 class LocalField:
-    """Signed distance to the surface of a scan, negative inside, NaN where no region speaks."""
+    """Signed distance to the surface of a scan, negative inside, NaN where no region reaches."""
 
     def __init__(self, lattices: list[RegionLattice], codes: RegionCodes, decoder: MultiDecoder, origin: FloatArray) -> None:
         self.lattices = sorted(lattices, key=lambda lattice: lattice.size)
@@ -66,8 +71,10 @@ class LocalField:
         return self.codes.code.device
 
     def sdf(self, points: FloatArray) -> FloatArray:
-        """(Q,) signed distance at world positions (Q, 3), in their unit; NaN where no region speaks, from about a region's size off
-        the surface on."""
+        """(Q,) signed distance at world positions (Q, 3), in their unit.
+
+        NaN where no region reaches: from about a region's size off the surface on.
+        """
         local = np.asarray(points, dtype=np.float64) - self.origin
         found = np.full(len(local), np.nan)
         near = np.nonzero(np.all((local > self.low) & (local < self.high), axis=1))[0]  # beyond, a lattice has no numbers
@@ -81,7 +88,10 @@ class LocalField:
         return self.blend(points, (covering_pairs(points, lattice) for lattice in self.lattices))
 
     def box_sdf(self, points: FloatArray) -> NDArray[np.float32]:
-        """(Q,) as `local_sdf` at positions (Q, 3) that lie close together: the regions of their box are looked up once."""
+        """(Q,) the same as `local_sdf`, for positions (Q, 3) that lie close together.
+
+        The regions of the box around them are looked up once.
+        """
         if len(points) == 0:
             return np.zeros(0, np.float32)
         lowest, highest = points.min(0), points.max(0)
@@ -96,27 +106,30 @@ class LocalField:
         return self.blend(points, map(pairs, self.lattices))
 
     def blend(self, points: FloatArray, found: Iterable[Pairs]) -> NDArray[np.float32]:
-        """(Q,) weighted mean of what the regions of the pairs say, the pairs of the smallest regions first."""
+        """(Q,) weighted mean of the regions' distances over the pairs, which come smallest regions first."""
         total = np.zeros(len(points))
         covered = np.zeros(len(points))
         for pairs in found:
             share = pairs.weight * self.support[pairs.region] * np.maximum(0, 1 - covered / FULL_COVER)[pairs.query]
-            heard = np.nonzero(share)[0]
-            for start in range(0, len(heard), PAIRS_AT_ONCE):
-                some = heard[start : start + PAIRS_AT_ONCE]
+            counting = np.nonzero(share)[0]
+            for start in range(0, len(counting), PAIRS_AT_ONCE):
+                some = counting[start : start + PAIRS_AT_ONCE]
                 query = pairs.query[some]
-                said = share[some] * self.decode(points[query], pairs.region[some])
-                total += np.bincount(query, said, len(points))
+                weighted = share[some] * self.decode(points[query], pairs.region[some])
+                total += np.bincount(query, weighted, len(points))
             covered += np.bincount(pairs.query, share, len(points))
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(covered > LEAST_WEIGHT, total / covered, np.nan).astype(np.float32)
 
     def decode(self, points_X3: FloatArray, region_X: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(X,) signed distance of each point (X, 3) as its region (X,) sees it; in parts, bit for bit the same, where memory is short."""
+        """(X,) signed distance of each point (X, 3) by the decoder of its region (X,).
+
+        Where memory is short it is computed in parts, with the same bits.
+        """
         return np.concatenate(split_on_oom(lambda part: self.decode_at_once(points_X3[part], region_X[part]), slice(0, len(region_X))))
 
     def decode_at_once(self, points_X3: FloatArray, region_X: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(X,) as `decode`."""
+        """(X,) the same as `decode`, in one part."""
         codes = self.codes
         with torch.inference_mode():
             owner_X = torch.from_numpy(region_X).to(self.device)
@@ -129,9 +142,9 @@ class LocalField:
             return np.asarray(distance_X.cpu().numpy())
 
     def pattern_at(self, points: FloatArray) -> NDArray[np.int64]:
-        """(Q,) pattern of the region whose centre is nearest, of the smallest regions there, at positions relative to the origin.
+        """(Q,) pattern of the nearest region, of the smallest size that stands there.
 
-        -1 where no region stands at the nearest corner of any lattice.
+        points (Q, 3): relative to the field's origin. -1 where no region stands at the nearest corner of any lattice.
         """
         region = np.full(len(points), -1)
         for lattice in self.lattices:

@@ -71,7 +71,10 @@ def canonical_frames(points_RP3: Tensor, normals_RP3: Tensor, mask_RP: Tensor, h
 
 
 def tangent_basis(z_R3: Tensor) -> tuple[Tensor, Tensor]:
-    """Two unit vectors orthogonal to each unit z and to each other, without a branch (Duff et al., JCGT 2017)."""
+    """Two unit vectors (R, 3) orthogonal to each unit z (R, 3) and to each other.
+
+    The formula has no branch (Duff et al., JCGT 2017).
+    """
     x, y, z = z_R3.unbind(1)
     sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
     a = -1.0 / (sign + z)

@@ -1,5 +1,6 @@
-"""Scans thinned for coarse regions: beside places where the density jumps, and across gaps, where regions coarser than the points ask for
-carry the surface on where no finer region speaks.
+"""Scans are thinned for coarse regions, beside jumps of the density and across gaps.
+
+Across a gap, regions coarser than its points ask for continue the surface where no finer region reaches.
 
 Letters: N points of a scan, M points that are left of them, s region size, l level: regions of level l have size s 2^l.
 """
@@ -25,24 +26,25 @@ class GapRegions(NamedTuple):
 
 
 def seen_by_level(points: FloatArray, level: IntArray, number: int, size: float) -> IntArray | None:
-    """(M,) rows of the points (N, 3) that regions of a level see, which have this size; None for all of them.
+    """(M,) rows of the points (N, 3) that regions of one level see; None for all of them.
 
-    Where the density jumps, points of much lower levels (N,) are thinned: they would be all that a region beside them sees.
+    number: the level; size: of its regions. Where the density jumps, points of much lower levels (N,) are thinned: they would be all that a
+    region beside them sees.
     """
     fine = np.flatnonzero(level < number - 1)
     return np.r_[np.flatnonzero(level >= number - 1), fine[thin_to_lattice(points[fine], size / POINTS_ACROSS)]] if len(fine) else None
 
 
 def furthest(size: float) -> float:
-    """How far from its points regions of a size speak, at least."""
+    """How far from its points a region of this size reaches, at least."""
     return (1 + SUPPORT) * size
 
 
 def gap_regions(points: FloatArray, finest: float, level: IntArray, distance: float, first: int) -> list[GapRegions]:
-    """Bridges that speak up to `distance` from the points (N, 3), whose own regions have these levels (N,), smallest first.
+    """Regions that span gaps, up to `distance` from the points (N, 3), smallest first.
 
-    Every level above a point's own takes part, up to the one that reaches so far, or measures half of the scan. first: number of the
-    first region.
+    level (N,): that of each point's own regions. Every level above a point's own takes part, up to the one that reaches so far, or measures
+    half of the scan. first: number of the first region.
     """
     found: list[GapRegions] = []
     extent = float(np.ptp(points, axis=0).max())

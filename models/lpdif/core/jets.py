@@ -1,10 +1,10 @@
-"""Jets: the surface of a region as a cubic height over its tangent plane, fitted to points and normals.
+"""Jets: the surface of a region as a cubic height over its tangent plane.
 
     h(x, y) = sum over i + j <= 3 of c_ij x^i y^j        signed distance ~ (z - h) / sqrt(1 + |grad h|^2)
 
-A jet is what CoFie's quadratic last layer stands for (NeurIPS 2024), but solved for, not learned: with weights that the
-encoder chooses for each point (as in DeepFit, ECCV 2020) the linear part of every region's description is exact, and the decoder
-is left with what a polynomial cannot say: edges, corners, sheets, noise.
+A jet is fitted to points and normals. It is what CoFie's quadratic last layer stands for (NeurIPS 2024), but solved for, not learned: with
+weights that the encoder chooses for each point (as in DeepFit, ECCV 2020) the linear part of every region's description is exact, and the
+decoder is left with what a polynomial cannot say: edges, corners, sheets, noise.
 Letters: R regions, P points, Q queries of a region, J = 10 coefficients. All in the region's canonical frame, in region sizes.
 """
 
@@ -62,7 +62,10 @@ def fit_jets(points_RP3: Tensor, normals_RP3: Tensor, position_RP: Tensor, slope
 
 
 def jet_distance(jets_RJ: Tensor, points_RQ3: Tensor) -> Tensor:
-    """(R, Q) first-order signed distance of points (R, Q, 3) to the jets (R, J), held within +-JET.steepest."""
+    """(R, Q) first-order signed distance of points (R, Q, 3) to the jets (R, J).
+
+    The result, and the heights and slopes of the jets, are held within +-JET.steepest.
+    """
     value, by_x, by_y = monomials(points_RQ3[..., :2])
     height = (value @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)
     slope_x = (by_x @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)

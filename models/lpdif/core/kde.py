@@ -34,7 +34,10 @@ def median_distance(white_BD: Tensor) -> float:
 
 
 def mean_density(white_BD: Tensor, bandwidth: float) -> float:
-    """Mean over the rows of the leave-one-out kernel mean: from 0, all far apart, to 1, all alike; NaN for fewer than two."""
+    """Mean over the rows of the leave-one-out kernel mean.
+
+    It goes from 0 where all codes are far apart to 1 where all are alike. NaN for fewer than two rows.
+    """
     if len(white_BD) < 2:
         return math.nan
     distance = torch.pdist(white_BD[: KDE.reference])

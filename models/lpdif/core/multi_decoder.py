@@ -96,7 +96,10 @@ class MultiDecoder(nn.Module):
         return self.distances(self.conditions(codes_RC, pattern_R), codes_RC, pattern_R, points_Q3, region_Q)
 
     def conditions(self, codes_RC: Tensor, pattern_R: Tensor) -> Tensor:
-        """(R, 2W): what the code adds to the two layers that the query enters; the same for all queries of a region."""
+        """(R, 2W) what the code adds to the two layers that the query enters.
+
+        It is the same for all queries of a region.
+        """
         if len(codes_RC) == 0:
             return codes_RC.new_zeros(0, 2 * self.width)
         layout = arrange_blocks(pattern_R, self.patterns)

@@ -1,4 +1,6 @@
-"""The KDE-weighted optimizer: encoder and pattern decoders learn together, rare regions count for more.
+"""The KDE-weighted optimizer: it trains the encoder and the pattern decoders together.
+
+Regions whose codes are rare count for more.
 
     step:   scan the regions -> frames -> codes -> patterns -> signed distances -> weighted loss -> Adam, running mean
     every M steps, per pattern: density of the current codes -> weights of the regions
@@ -32,7 +34,7 @@ class TrainingSettings(NamedTuple):
     focus: float = 0.1  # The loss of a sample at distance d from the surface counts 1 / (focus + |d|).
     held: float = 1.0  # Distances are compared within this many region sizes.
     mean_decay: float = 0.999  # Decay of the running mean of all weights, which is what is kept in the end.
-    samples: int = 32  # Samples of a region that are drawn anew for each step.
+    samples: int = 32  # Samples of a region that are drawn for each step.
     largest_gradient: float = 1.0  # Gradients are scaled down to this norm.
     warm_up: int = 300  # Steps in which the learning rate rises.
     last_rate: float = 0.01  # Share of the learning rate that is left at the end of the cosine.
@@ -42,7 +44,10 @@ TRAINING = TrainingSettings()
 
 
 class TrainingRegions(NamedTuple):
-    """points, normals (N, T, 3) float16; counts (N,) int64; queries (N, S, 3), sdf (N, S) float32: see lpdif.stages.region_samples."""
+    """The samples of N regions, as `lpdif.stages.region_samples` makes them.
+
+    points, normals (N, T, 3) float16; counts (N,) int64; queries (N, S, 3), sdf (N, S) float32.
+    """
 
     points: Tensor
     normals: Tensor
@@ -63,7 +68,10 @@ def copy_decoders(decoders: MultiDecoder, source_K: Tensor) -> None:
 
 
 def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
-    """(B,) mean over samples of |found - true| / (TRAINING.focus + |true|), distances held within +-TRAINING.held regions."""
+    """(B,) mean over samples of |found - true| / (TRAINING.focus + |true|).
+
+    In the difference, distances are held within +-TRAINING.held region sizes.
+    """
     error = (found_BS.clamp(-TRAINING.held, TRAINING.held) - true_BS.clamp(-TRAINING.held, TRAINING.held)).abs()
     return (error / (TRAINING.focus + true_BS.abs())).mean(1)
 
@@ -172,8 +180,10 @@ class Optimizer:
         return float((self.pattern[self.seen] != before).float().mean())
 
     def refresh_weights(self, gamma: float, seed: int) -> list[float]:
-        """Density weights of every region within its pattern, from the current codes; returns the effective share of each
-        pattern."""
+        """Compute the density weight of every region within its pattern, from the current codes.
+
+        Returns the effective share of each pattern.
+        """
         if self.patterns is None:
             return []
         generator = step_generator(seed + 1, self.step)
@@ -222,9 +232,9 @@ class Optimizer:
 
 
 def expected_state(features: int, width: int, regions: int, patterns: int, dimensions: int) -> dict[str, Tensor]:
-    """What `Optimizer.tensors` gives after a step, by name, as tensors on "meta": shapes and types without memory.
+    """The names, shapes and types of what `Optimizer.tensors` gives after a step.
 
-    patterns: K, 0 in the shared stage; dimensions: of the whitened codes.
+    The tensors are on the device "meta", which takes no memory. patterns: K, 0 in the shared stage; dimensions: of the whitened codes.
     """
     with torch.device("meta"):
         encoder = Encoder(features)

@@ -1,4 +1,6 @@
-"""Patterns: codes whitened by PCA, then grouped by k-means; regions whose codes fall together share a pattern and its decoder.
+"""Patterns: codes are whitened by PCA, then grouped by k-means.
+
+The regions of one group share a pattern and its decoder.
 
 Letters: R regions, C code size, D <= 16 whitened dimensions, K patterns.
 """
@@ -51,7 +53,10 @@ class Patterns(NamedTuple):
 
 
 def fit_whitening(codes_RC: Tensor) -> Whitening:
-    """Whitening of codes by their own PCA, to at most PATTERN.dimensions. Directions without spread are left out, but one stays."""
+    """Whitening of codes (R, C) by their own PCA, to at most PATTERN.dimensions.
+
+    Directions without spread are left out, but one stays.
+    """
     held = codes_RC.clamp(-PATTERN.tail, PATTERN.tail).double()
     mean = held.mean(0)
     covariance = (held - mean).T @ (held - mean) / max(1, len(held) - 1)
@@ -85,7 +90,10 @@ def fit_patterns(codes_RC: Tensor, patterns: int, seed: int, start: Patterns | N
 
 
 def random_patterns(codes_RC: Tensor, patterns: int, seed: int) -> Patterns:
-    """Control of the ablation: centroids drawn at random from a Gaussian of the codes' spread, blind to how codes gather."""
+    """K patterns with random centroids, the control of the ablation; only benchmarks and tests use it.
+
+    The centroids are drawn from a Gaussian with the spread of the codes (R, C), whatever groups these form.
+    """
     whitening = fit_whitening(codes_RC)
     generator = torch.Generator().manual_seed(seed)
     dimensions = whitening.projection.shape[1]

@@ -1,4 +1,6 @@
-"""Refinement: the jets of a scan's regions moved until the decoders meet the regions' own points, decoders frozen.
+"""Refinement: the jets of a scan's regions are moved until the surface meets the points.
+
+The decoders stay as they are.
 
 A Gauss-Newton step on the jet coefficients c_r of every region r, all regions at once:
 
@@ -37,9 +39,10 @@ REFINE = RefineSettings()
 def refine_codes(
     decoder: MultiDecoder, codes_RC: Tensor, pattern_R: Tensor, points_RP3: Tensor, mask_RP: Tensor, noise: float, steps: int
 ) -> Tensor:
-    """(R, C) codes after `steps` steps from codes (R, C), for points (R, P, 3) in the regions' frames, of which mask (R, P) are there.
+    """(R, C) refined codes, after `steps` steps from codes (R, C).
 
-    noise: standard deviation of the points, in region units.
+    points (R, P, 3): in the frames of the regions; mask (R, P): which of them are there; noise: standard deviation of the points, in region
+    units.
     """
     regions, points = mask_RP.shape
     owner_Q = torch.arange(regions, device=codes_RC.device).repeat_interleave(points)

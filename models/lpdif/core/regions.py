@@ -1,7 +1,9 @@
-"""Regions of a scan: a sparse lattice of overlapping cubes, at several sizes where the density of the scan varies.
+"""Regions of a scan: overlapping cubes on a sparse lattice.
+
+There are several sizes where the density of the scan varies.
 
 Letters: N points of a scan, R regions, P points of a region, Q queries, s region size. A region of size s sits on every corner (a
-multiple of s) of a lattice cube that holds a point; it speaks for the cube of half-width SUPPORT * s around it, and the field is
+multiple of s) of a lattice cube that holds a point; it covers the cube of half-width SUPPORT * s around it, and the field is
 the blend of the regions that cover a query, with weights that fall smoothly to zero at the border.
 """
 
@@ -18,7 +20,9 @@ from torch import Tensor
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.lattice_keys import pack_keys, unpack_keys
 
-SUPPORT = 0.625  # half-width of what a region speaks for, in s: about two regions cover a query
+SUPPORT = 0.625  # A region covers a cube of this half-width, in s: about two regions cover a query.
+HALO = 1.5  # The encoder sees points within this distance of the region's centre, in its unit.
+MOST_POINTS = 128  # The encoder sees at most this many points of a region: the nearest to its centre.
 
 
 class RegionSettings(NamedTuple):
@@ -26,7 +30,7 @@ class RegionSettings(NamedTuple):
 
     full_support: int = 12  # A region that sees this many points counts in full; with fewer, by the cube of their share.
     off_centre: tuple[float, float] = (0.9, 1.2)  # A region counts less from the first distance of its points' mean on, hardly from the second.
-    least_support: float = 1e-6  # The least support: such a region is heard where no other speaks.
+    least_support: float = 1e-6  # The least support: such a region only counts where no other reaches.
 
 
 REGION = RegionSettings()
@@ -34,8 +38,13 @@ REGION = RegionSettings()
 
 @dataclass(frozen=True)
 class RegionLattice:
-    """The regions of one size: packed keys (R,) sorted, coordinates (R, 3) in the same order, and the number of the first in the
-    whole."""
+    """The regions of one size.
+
+    size     s, in the scan's unit
+    keys     (R,) packed lattice coordinates, sorted
+    corners  (R, 3) the same coordinates, in the same order
+    first    the number of the first region, among the regions of all sizes
+    """
 
     size: float
     keys: IntArray
@@ -49,15 +58,19 @@ class RegionLattice:
         return np.where(self.keys[at] == keys, at + self.first, -1) if len(self.keys) else np.full(keys.shape, -1)
 
     def window(self, low: IntArray, high: IntArray) -> IntArray:
-        """(n, m, k) region numbers of all lattice corners from low (3,) to high (3,) inclusive, -1 where none is: `find` for a whole box."""
+        """(n, m, k) region numbers of a box of lattice corners: `find` for a whole box.
+
+        low, high (3,): its first and last corner, both in it. -1 where no region is.
+        """
         axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
         return self.find(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
 
 
 def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray) -> FloatArray:
-    """(8N, 3) places around each point (N, 3) in its tangent plane, at the given distance (N,): where the surface goes on between the points.
+    """(8N, 3) places around each point (N, 3), in eight directions of its tangent plane.
 
-    Regions that sit there too leave no gap where points lie farther apart than regions.
+    distance (N,): of the places from their point. There the surface goes on between the points. Regions that sit there too leave no gap
+    where points lie farther apart than regions.
     """
     across = np.where(np.abs(normals[:, 2:]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
     first = np.cross(normals, across)
@@ -69,8 +82,10 @@ def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray
 
 
 def region_lattices(points: FloatArray, finest: float, level: IntArray, first: int = 0) -> list[RegionLattice]:
-    """Regions for points (N, 3), finest first: those of level l have size finest * 2^l and sit around the points of that level (N,).
-    first: number of the first of them."""
+    """Regions around points (N, 3): one lattice for each level (N,) that occurs, finest first.
+
+    Those of level l have size finest * 2^l and sit around the points of that level. first: the number of the first region.
+    """
     lattices = []
     offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
     for number in np.unique(level):
@@ -83,8 +98,12 @@ def region_lattices(points: FloatArray, finest: float, level: IntArray, first: i
 
 
 class Gathered(NamedTuple):
-    """Points of R regions, nearest to the centre first, centre-relative and in s: points, normals (R, P, 3) float32,
-    mask (R, P)."""
+    """The points that R regions see, nearest to the centre first.
+
+    points   (R, P, 3) float32, relative to the centre and in s
+    normals  (R, P, 3) float32
+    mask     (R, P) which of them are there
+    """
 
     points: NDArray[np.float32]
     normals: NDArray[np.float32]
@@ -104,7 +123,10 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
 
 
 class Seen(NamedTuple):
-    """points, normals (R, P, 3) and mask (R, P) bool: nearest to the centre first, rows without a point are zero."""
+    """The points that R regions see, as tensors, nearest to the centre first.
+
+    points, normals (R, P, 3), mask (R, P) bool; rows without a point are zero.
+    """
 
     points: Tensor
     normals: Tensor
@@ -112,13 +134,13 @@ class Seen(NamedTuple):
 
 
 def region_support(mask_RP: Tensor, origin_R3: Tensor) -> Tensor:
-    """How well regions are backed by the points they see: (R,) in [REGION.least_support, 1].
+    """(R,) how well the points that regions see support them, in [REGION.least_support, 1].
 
         min(1, n / full_support)^3, fading where the mean lies far from the centre
 
     mask (R, P): the points that are there; origin (R, 3): their weighted mean, in the encoder's unit.
     A region that hangs beside an edge or over a gap sees few points, and all of them to one side. It takes the surface to go on towards it,
-    so it is heard only where no other region knows better.
+    so it only counts where no other region reaches.
     """
     near, far = REGION.off_centre
     backed = (mask_RP.sum(1).to(origin_R3.dtype) / REGION.full_support).clamp(max=1.0)
@@ -127,7 +149,7 @@ def region_support(mask_RP: Tensor, origin_R3: Tensor) -> Tensor:
 
 
 class Pairs(NamedTuple):
-    """Which region speaks for which query: query, region (X,) int64, weight (X,) float32, unnormalised."""
+    """Which region covers which query: query, region (X,) int64, weight (X,) float32, unnormalised."""
 
     query: IntArray
     region: IntArray
@@ -157,7 +179,3 @@ def covering_pairs(points: FloatArray, lattice: RegionLattice, window: IntArray 
         there = region >= 0
         found.append(Pairs(query[there], region[there], weight[query[there]]))
     return Pairs(*(np.concatenate(part) for part in zip(*found, strict=True)))
-
-
-HALO = 1.5  # the encoder sees points within this distance of the region's centre
-MOST_POINTS = 128  # and at most this many, the nearest

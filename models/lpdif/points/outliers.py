@@ -26,7 +26,7 @@ class OutlierSettings(NamedTuple):
     rounds: int = 3  # Points are judged again at most this many times, as outliers hide behind each other.
     most_share: float = 0.3  # If more than this share of a scan seem to be outliers, none is taken for one.
 
-    # Which points are looked at more closely
+    # Which points are examined more closely
     off_centre: float = 0.7  # A point more than this many spacings from the mean of its neighbours may be off the surface.
     loose: float = 1.7  # A point whose mean distance is this many times the local mean may be detached.
 
@@ -38,11 +38,12 @@ class OutlierSettings(NamedTuple):
     off_surface: float = 0.65  # The point is farther from its neighbours' plane than this many spacings.
     off_scatter: float = 4.5  # It is also farther than this many times the scatter of its neighbours about that plane.
 
-    # Mist: sparse outliers in space
-    sparse: float = 1.8  # A point may be of a mist if its mean distance is this many times the typical one of the scan.
+    # Scattered outliers: many sparse points that fill space together.
+    # A point is isolated if it is sparse and forms neither a sheet nor a line with its neighbours.
+    sparse: float = 1.8  # A point is sparse if its mean distance is more than this many times the typical one of the scan.
     sheet: float = 0.4  # Neighbours form a sheet with the point if their least extent is below this share of the middle one.
     line: float = 0.2  # They form a line with it if their middle extent is below this share of the largest.
-    lonely: float = 0.25  # A sparse, scattered point may be of a mist if at least this share of its neighbours is so, too.
+    isolated: float = 0.25  # An isolated point may be a scattered outlier if at least this share of its neighbours are isolated, too.
     crowd: int = 48  # The growth of the number of points is measured from the `NEIGHBOURHOOD`-th to this nearest point.
     alike: float = 0.5  # Points around whose neighbours are nearer than this share of one's own belong to something else.
     fills_space: float = 2.55  # Points whose number grows with a higher power of the distance than this fill space, and lie on no surface.
@@ -65,7 +66,7 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
       al. 2000: relative, so that uneven density is no fault) and it is not level with them, as where the density jumps; or
     - it is off the surface: its offset from the neighbours' plane exceeds what their scatter and the noise allow; or
     - it is sparse against the whole scan, its neighbours form neither a sheet nor a line with it, many of them are the
-      same, and together they fill space: a mist of outliers, which is not detached from itself, and unlike the bars
+      same, and together they fill space: scattered outliers, which are not detached from each other, and unlike the bars
       and corners of a thing that was only scanned from farther away; or
     - it belongs to a group of fewer than `NEIGHBOURHOOD` points far from all others.
     Points are judged again, against the points still there, when one of their neighbours was an outlier.
@@ -77,8 +78,8 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
     rows = left = np.arange(len(points))
     indices = neighbours.indices
     for _ in range(OUTLIERS.rounds):
-        outlier, mist = _outliers(points, rows, indices, mean, noise, sparse)
-        doubtful = np.flatnonzero(mist & ~outlier)
+        outlier, scattered = _outliers(points, rows, indices, mean, noise, sparse)
+        doubtful = np.flatnonzero(scattered & ~outlier)
         outlier[doubtful] = intrinsic_dimension(tree, mean[left], np.searchsorted(left, rows[doubtful]), threads) > OUTLIERS.fills_space
         gone = rows[outlier]
         if not len(gone):
@@ -90,23 +91,24 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
         if not len(rows) or len(left) <= k:
             break
         tree = search_tree(points[left])
-        anew = nearest(tree, points[rows], k, threads)
-        indices = left[anew.indices].astype(np.int32)
-        mean[rows] = anew.mean
+        renewed = nearest(tree, points[rows], k, threads)
+        indices = left[renewed.indices].astype(np.int32)
+        mean[rows] = renewed.mean
     return inlier & ~_in_fragment(points, neighbours, inlier)
 
 
 def _outliers(
     points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, noise: float, sparse: float
 ) -> tuple[BoolArray, BoolArray]:
-    """(R,) which of the points `rows` are outliers, and which are like those of a mist.
+    """(R,) which of the points `rows` are outliers, and which may be scattered outliers.
 
-    indices (R, k) of their neighbours; mean (N,) mean distance of each point's neighbours; sparse: the least mean distance of a mist.
+    indices (R, k) of their neighbours; mean (N,) mean distance of each point's neighbours; sparse: points with a larger mean distance
+    are sparse.
     """
     suspect, around = _suspects(points, rows, indices, mean, sparse)
     doubtful = np.flatnonzero(suspect)
     outlier = np.zeros(len(rows), dtype=np.bool_)
-    scattered = np.zeros(len(points), dtype=np.bool_)
+    isolated = np.zeros(len(points), dtype=np.bool_)
     for part in chunks(len(doubtful)):
         some = doubtful[part]
         own, spacing = mean[rows[some]], around[some] / OUTLIERS.mean_distance
@@ -115,10 +117,10 @@ def _outliers(
         off_surface = (offset > OUTLIERS.off_surface * spacing) & (offset > OUTLIERS.off_scatter * np.hypot(scatter, noise))
         detached = (own > OUTLIERS.detached * around[some]) & (offset > OUTLIERS.level * own)
         outlier[some] = off_surface | detached
-        scattered[rows[some]] = _neither_sheet_nor_line(near) & (own > sparse)
-    mist = scattered[rows]
-    mist[mist] = scattered[indices[mist]].mean(axis=1) >= OUTLIERS.lonely
-    return outlier, mist
+        isolated[rows[some]] = _neither_sheet_nor_line(near) & (own > sparse)
+    scattered = isolated[rows]
+    scattered[scattered] = isolated[indices[scattered]].mean(axis=1) >= OUTLIERS.isolated
+    return outlier, scattered
 
 
 def _suspects(points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, sparse: float) -> tuple[BoolArray, FloatArray]:

@@ -1,5 +1,7 @@
-"""cluster: the codes of a fit -> patterns, their table and a gallery of what they look like. The next `fit --resume` goes on from
-them."""
+"""cluster: the codes of a fit -> patterns, a table of them and a gallery of pictures.
+
+The next `fit --resume` goes on from these patterns.
+"""
 
 from __future__ import annotations
 
@@ -53,10 +55,17 @@ GALLERY = GallerySettings()
 
 @dataclass(frozen=True)
 class PatternRow:
-    """One pattern: its share of the regions, its error near the surface on held-out regions (region sizes), flatness (1 is a
-    plane: 1 / (1 + curvature times region size)), and the density of its codes in the whitened space (see `lpdif.core.kde.mean_density`):
-    1 where all are alike. The bandwidth is that of all patterns, so that their densities compare: the mean over them of the median
-    distance between two codes of one."""
+    """One row of the table of patterns.
+
+    pattern   the number of its decoder
+    share     of the regions
+    error     near the surface, on held-out regions, in region sizes
+    flatness  1 / (1 + curvature times region size): 1 is a plane
+    density   of its codes in the whitened space, 1 where all are alike (see `lpdif.core.kde.mean_density`)
+
+    All densities are taken with one bandwidth, so that they can be compared. It is the mean, over the patterns, of the median distance
+    between two codes of a pattern.
+    """
 
     pattern: int
     share: float
@@ -75,7 +84,10 @@ class ClusterReport:
 
 
 def cluster(workspace: Path, config: ClusterConfig | None = None, device: str = "auto", progress: Progress = silent) -> ClusterReport:
-    """Group the codes of the workspace's fit anew. Raises ModelError where there is no fit, or its snapshot is damaged."""
+    """Group the codes of the workspace's fit again.
+
+    Raises ModelError where there is no fit, or its snapshot is damaged, InputError where it has seen too few regions.
+    """
     config = config or ClusterConfig()
     place = Workspace(workspace)
     if not place.snapshot.exists():
@@ -125,7 +137,10 @@ def fitted_settings(snapshot: Path, found: dict[str, Any]) -> FitConfig:
 
 
 def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
-    """Silhouette score of the grouping of codes (R, C), of some of them: 1 is well apart, 0 no structure; one group scores 0."""
+    """Silhouette score of the grouping of codes (R, C), taken over at most GALLERY.scored of them.
+
+    1 means that the groups are well apart, 0 that there is no structure. One group scores 0.
+    """
     from sklearn.metrics import silhouette_score
 
     chosen = torch.randperm(len(codes), generator=torch.Generator().manual_seed(seed))[: GALLERY.scored]
@@ -162,7 +177,10 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
 
 
 def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[PatternRow]) -> bytes:
-    """PNG: a row for each pattern, its words and its most typical regions, by their codes (R, C), as their own decoder draws them."""
+    """A PNG picture with a row for each pattern: its caption and its most typical regions.
+
+    codes (R, C): of the regions trained on. Each region is drawn by the decoder of its pattern.
+    """
     white = patterns.whitening.apply(codes)
     owner = patterns.assign(codes)
     lines = []

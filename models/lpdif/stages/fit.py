@@ -1,4 +1,7 @@
-"""fit: samples -> model. Shared stage, clustering of the codes, pattern stage with density weights; one command, resumable."""
+"""fit: samples -> model, in one command that can be resumed.
+
+Its parts are the shared stage, the clustering of the codes, and the pattern stage with density weights.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,14 @@ class HeldOutSettings(NamedTuple):
 
     every: int = 64  # One region of so many is kept for validation.
     near: float = 0.15  # The error near the surface is that within this many region sizes.
-    most: int = 4096  # Regions looked at, at most.
+    most: int = 4096  # At most so many regions are used for validation.
 
 
 HELD_OUT_REGIONS = HeldOutSettings()
 
-ANEW = "start anew: lpdif fit --overwrite"
+START_AGAIN = "start anew: lpdif fit --overwrite"
 
-Look = Callable[[TrainingRegions, torch.Generator], Seen]  # regions -> what is seen of them
+Scanner = Callable[[TrainingRegions, torch.Generator], Seen]  # stored points of regions -> the points that the encoder sees
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,10 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
 
 
 def state_of_patterns(shares: list[float], changed: float | None) -> str:
-    """What the step line adds in the pattern stage, as of the last time it was looked at: the effective sample size that the density
-    weights leave, as a share of each pattern's regions, and the share of regions that changed pattern."""
+    """What the log line of a step adds in the pattern stage, by the latest values.
+
+    shares: each pattern's effective sample size, as a share of its regions; changed: share of regions that changed pattern, if known.
+    """
     words = ""
     if shares:
         low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
@@ -183,8 +188,10 @@ def remembered(config: FitConfig) -> dict[str, Any]:
 
 
 def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConfig:
-    """Take up the snapshot of the workspace; returns the settings with the number of patterns that it has. Raises ModelError where it is
-    damaged or its settings differ."""
+    """Restore the snapshot of the workspace; returns the settings with its number of patterns.
+
+    Raises ModelError where there is none, it is damaged or its settings differ.
+    """
     if not place.snapshot.exists():
         raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
     state, earlier = load_snapshot(place.snapshot)
@@ -194,25 +201,25 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
         config = dataclasses.replace(config, patterns=len(state["patterns.centroids"]))
     different = [f"{k} {earlier.get(k)} -> {v}" for k, v in wanted.items() if earlier.get(k) != v]
     if different:
-        hint = f"resume with the same settings, or {ANEW}"
+        hint = f"resume with the same settings, or {START_AGAIN}"
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", hint)
     check_same_regions(place.snapshot, state, len(optimizer.bank))
     optimizer.restore(state)
     steps = config.shared_steps + config.pattern_steps
     if optimizer.step > steps:
-        raise ModelError(f"{place.snapshot}: step: expected at most {counted(steps, 'step')}, found {optimizer.step:,}", ANEW)
+        raise ModelError(f"{place.snapshot}: step: expected at most {counted(steps, 'step')}, found {optimizer.step:,}", START_AGAIN)
     log.info("resumed at step %d", optimizer.step)
     return config
 
 
 def check_same_regions(snapshot: Path, state: Mapping[str, Tensor], regions: int) -> None:
-    """Raises ModelError where a snapshot's state knows another number of regions than there are to learn from."""
+    """Raises ModelError where a snapshot was not made from this number of training regions."""
     if len(state["bank"]) != regions:
-        raise ModelError(f"{snapshot}: made from {counted(len(state['bank']), 'region')}, the samples hold {regions:,}", ANEW)
+        raise ModelError(f"{snapshot}: made from {counted(len(state['bank']), 'region')}, the samples hold {regions:,}", START_AGAIN)
 
 
 def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
-    """Cluster the codes of the shared stage and give every pattern its decoder; returns how many there are."""
+    """Cluster the codes of the shared stage, give every pattern its decoder and return their number."""
     patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed)
     found = len(patterns.centroids)
     if found < config.patterns:
@@ -229,10 +236,12 @@ def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:
 
 
 def held_out_errors(
-    networks: Networks, patterns: Patterns | None, data: TrainingRegions, look: Look, seed: int, device: torch.device
+    networks: Networks, patterns: Patterns | None, data: TrainingRegions, scanner: Scanner, seed: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Error of each region near the surface, in region sizes, NaN where it has no sample there; and its code (R, C). Of the regions
-    is seen what `look` says."""
+    """(R,) error of each region near the surface, in region sizes, and its code (R, C).
+
+    NaN where a region has no sample near the surface. scanner: chooses the points that the encoder sees.
+    """
     errors, codes = [], []
     where = None if patterns is None else patterns.to(device)
     networks.eval()
@@ -240,7 +249,7 @@ def held_out_errors(
         for start in range(0, len(data.counts), 512):
             some = data.at(torch.arange(start, min(start + 512, len(data.counts))))
             generator = step_generator(seed + 2, start)
-            seen = look(some, generator)
+            seen = scanner(some, generator)
             half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
             found, code, _ = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
             near = (some.sdf.abs() < HELD_OUT_REGIONS.near) & (seen.mask.sum(1, keepdim=True) >= 4)
@@ -251,8 +260,7 @@ def held_out_errors(
 
 
 def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:
-    """Mean, median and p95 over held-out regions of the error near the surface, in region sizes, under the training's own
-    noise."""
+    """Mean, median and p95 of `held_out_errors`; the encoder sees points with the noise of training."""
     errors = held_out_errors(networks, patterns, data, as_in_training, seed, device)[0]
     errors = errors[errors.isfinite()]
     if len(errors) == 0:
@@ -265,7 +273,7 @@ def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegion
 
 
 def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int) -> FitReport:
-    """Write the model: the running mean of the weights. Where this run has `made` no step, the model is left alone if it is there."""
+    """Write the running mean as the model, unless this run `made` no step and the model is there."""
     patterns = optimizer.patterns or fit_patterns(optimizer.bank[optimizer.seen], 1, config.seed)
     config = dataclasses.replace(config, patterns=len(patterns.centroids))
     card = {"config": remembered(config), "steps": optimizer.step, "regions": len(optimizer.bank)}

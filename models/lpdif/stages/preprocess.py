@@ -67,9 +67,9 @@ class PreprocessReport:
 def preprocess(
     paths: Sequence[Path], workspace: Path, config: PreprocessConfig | None = None, threads: int = 0, progress: Progress = silent
 ) -> PreprocessReport:
-    """Samples of every scan and mesh under `paths` (files and folders), written to the workspace. What is no scan in a folder is skipped, and
-    files that repeat another one byte for byte, so that no shape counts twice.
+    """Write samples of every scan and mesh under `paths` (files and folders) to the workspace.
 
+    Files in a folder that are no scans are skipped, and so are files that repeat another one byte for byte: no shape counts twice.
     threads: processes at work; 0 takes one for each core. Raises InputError where no file gives a region, ResourceError where a
     process at work is ended from outside.
     """
@@ -150,8 +150,11 @@ def log_messages(messages: Sequence[tuple[int, str]], label: str, name: str) -> 
 
 
 def scan_files(paths: Sequence[Path], workspace: Workspace) -> tuple[list[Path], list[Skipped]]:
-    """The files named, and those below the folders named that have a known ending; each once, sorted within a folder. And what else is in
-    the folders; of the workspace nothing is."""
+    """The files to use, each once, and the other files of the folders among `paths`.
+
+    To use are the files named and, below the folders named, those with a known ending, sorted within a folder. Nothing in the workspace is
+    listed.
+    """
     found: dict[Path, Path] = {}
     skipped: dict[Path, Skipped] = {}
     for path in map(Path, paths):
@@ -228,8 +231,10 @@ def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator)
 
 
 def closed_and_consistent(scan: Scan) -> bool:
-    """Whether the faces bound a solid: every edge shared by two faces that agree on the outside, and a volume above zero. Says why
-    not."""
+    """Whether the faces bound a solid. Logs the reason where they do not.
+
+    Every edge must be shared by two faces that agree on the outside, and the volume must be above zero.
+    """
     mesh = trimesh.Trimesh(scan.points, scan.faces, process=False)
     mesh.merge_vertices()
     if not mesh.is_watertight:

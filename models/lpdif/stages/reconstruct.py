@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from lpdif.arrays import IntArray
 from lpdif.config import ReconstructConfig
-from lpdif.core.encode import encode, sight_of
+from lpdif.core.encode import encode, view_of
 from lpdif.core.field import LocalField, RegionCodes
 from lpdif.core.gap_regions import furthest, gap_regions, seen_by_level
 from lpdif.core.model import Model
@@ -31,10 +31,10 @@ from lpdif.types import Mesh, Progress, Scan, silent
 
 
 class PlacementSettings(NamedTuple):
-    """Where regions sit, and where the surface is looked for, in spacings of the points."""
+    """Where regions sit, and where the surface is searched for, in spacings of the points."""
 
     beside: float = 1.1  # Regions sit at the points, and in eight directions this far beside them.
-    band: float = 2.2  # The surface is looked for up to this far from the points.
+    band: float = 2.2  # The surface is searched for up to this far from the points.
 
 
 PLACEMENT = PlacementSettings()
@@ -57,9 +57,10 @@ def reconstruct(
     threads: int = 0,
     progress: Progress = silent,
 ) -> Reconstruction:
-    """Mesh of a scan. model: None takes the one that ships with lpdif; threads: 0 takes one for each core; the result does not depend on it.
+    """Mesh of a scan.
 
-    Raises InputError for a scan that has no surface to give.
+    model: None takes the one that ships with lpdif; threads: 0 takes one for each core, and the result does not depend on it. Raises
+    InputError for a scan that has no surface to give.
     """
     config = config or ReconstructConfig()
     check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
@@ -68,7 +69,10 @@ def reconstruct(
 
 
 def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress) -> Reconstruction:
-    """The paper's figure, a line a step: points -> regions -> codes and patterns -> one field -> its zero surface -> mesh."""
+    """The steps of the paper's figure, one line of code for each.
+
+    points -> regions -> codes and patterns -> one field -> its zero surface -> mesh
+    """
     # 1. Clean, oriented points; their spacing and noise give the sizes of regions and triangles.
     choice = choose(scan, config, threads)
     # 2. Where there is surface: as far around each point as the points beside it are.
@@ -99,13 +103,17 @@ def regions_of(choice: Choice, coverage: Coverage, config: ReconstructConfig) ->
 
 
 def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
-    """Regions at the points and between them, of the level (N,) of each; where sparser points are within reach of their level too."""
+    """Regions at the points and between them, of the level (N,) of each point.
+
+    Where sparser points are within reach, there are also regions of their level.
+    """
     wide = np.flatnonzero(coverage.spacing > ready.local_spacing)
     upper = level[wide] + np.round(np.log2(coverage.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
     rows = np.r_[np.arange(len(level)), wide]
     between = between_points(ready.points[rows], ready.normals[rows], PLACEMENT.beside * np.r_[ready.local_spacing, coverage.spacing[wide]])
     places = np.concatenate([ready.points[rows], between])
-    return region_lattices(places, size, np.tile(np.r_[level, np.minimum(upper, RESOLUTION.highest_level)], 9))
+    levels = np.r_[level, np.minimum(upper, RESOLUTION.highest_level)]
+    return region_lattices(places, size, np.tile(levels, len(places) // len(rows)))  # each point, and then the places around it
 
 
 def encode_scan(
@@ -117,16 +125,19 @@ def encode_scan(
     progress: Progress,
 ) -> RegionCodes:
     """Codes and patterns of all regions of a scan."""
-    sight = sight_of(ready.spacing, ready.noise, ready.local_noise)
-    return encode(ready.points, ready.normals, lattices, model.networks, model.patterns, sight, config.refine, threads, progress)
+    view = view_of(ready.spacing, ready.noise, ready.local_noise)
+    return encode(ready.points, ready.normals, lattices, model.networks, model.patterns, view, config.refine, threads, progress)
 
 
 def zero_surface(field: LocalField, choice: Choice, coverage: Coverage, config: ReconstructConfig, name: str, progress: Progress) -> Surface:
-    """The zero surface of the field around the points, and across gaps that are to be closed. Raises InputError if there is none."""
+    """The zero surface of the field around the points, and across gaps that are to be closed.
+
+    Raises InputError if there is none.
+    """
     ready, size = choice.ready, choice.size
     reach = PLACEMENT.band * coverage.spacing
     far = bridge_distance(ready, config)
-    if far:  # but no region speaks farther from its points than this
+    if far:  # but no region reaches farther from its points than this
         own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0**choice.level
         reach = np.minimum(far, np.maximum(own, furthest(field.lattices[-1].size)))
     surface = extract(

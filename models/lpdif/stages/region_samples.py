@@ -1,4 +1,6 @@
-"""Training samples of regions: what a scanner would see of a region, and the true signed distance in it.
+"""Training samples of regions: surface points, and the true signed distance around them.
+
+From the points training simulates what a scanner would see of a region.
 
 Letters: R regions, P stored surface points of a region, S signed-distance samples of a region, s region size.
 Everything returned is relative to the region's centre and in units of s; signed distance is negative inside.
@@ -23,10 +25,10 @@ class SamplingSettings(NamedTuple):
     stored_radius: float = 1.75  # Surface points are stored this far from the centre: the encoder's halo, and a margin for noise.
     along_normal: float = 0.15  # Half of the samples lie off the surface along its normal, at most this far to either side.
     spread: tuple[float, float] = (0.01, 0.3)  # The others scatter around the surface with log-uniform standard deviations between these.
-    cube: float = 0.65  # Samples lie in the cube of this half-width: what a region speaks for in the field, and a margin.
-    fewest_points: int = 12  # A region with fewer surface points says nothing.
+    cube: float = 0.65  # Samples lie in the cube of this half-width: what a region covers in the field, and a margin.
+    fewest_points: int = 12  # A region with fewer surface points is left out.
     disk_rank: int = 4  # A point of a scan stands for a disk that reaches to this neighbour.
-    disks: int = 12  # Nearest points whose disks are asked for the distance.
+    disks: int = 12  # The distance is taken from the disks of so many nearest points.
     rival: float = 1.5  # Disks less than this many times as far as the nearest one must agree about the side.
     beside: float = 0.5  # A sample may lie beside the nearest disk by this share of its height above it.
     sign_probe: float = 0.02  # Offset along the normal at which a closed surface must change sign.
@@ -68,15 +70,19 @@ def rows_among(chosen: NDArray[np.bool_], count: int, rng: np.random.Generator) 
 
 
 def in_cube(points: FloatArray, counts: IntArray) -> NDArray[np.bool_]:
-    """(R, P) which of the stored points (R, P, 3), in s, of which counts (R,) are filled, lie in the cube that is sampled."""
+    """(R, P) which of the stored points (R, P, 3), in s, lie in the cube that is sampled.
+
+    counts (R,): so many points of each row are filled.
+    """
     filled = np.arange(points.shape[1]) < counts[:, None]
     return np.asarray(filled & (np.abs(points).max(2) < REGION_SAMPLING.cube))
 
 
 def scatter_queries(points: FloatArray, counts: IntArray, samples: int, spread: tuple[float, float], rng: np.random.Generator) -> FloatArray:
-    """(R, S, 3) query positions: three quarters around stored surface points of the cube that is sampled, the rest uniform in it.
+    """(R, S, 3) query positions in the cube that is sampled.
 
-    points (R, P, 3) in s, of which counts (R,) are filled; `spread` bounds the log-uniform offset from the surface.
+    Three quarters lie around stored surface points, the rest uniformly in the cube. points (R, P, 3) in s, of which counts (R,) are filled;
+    `spread` bounds the log-uniform offset from the surface.
     """
     regions = len(points)
     near = samples * 3 // 4
@@ -90,8 +96,11 @@ def scatter_queries(points: FloatArray, counts: IntArray, samples: int, spread: 
 def gather_surface(
     centers: FloatArray, size: float, points: FloatArray, normals: FloatArray, stored: int, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Up to `stored` random surface points within REGION_SAMPLING.stored_radius of each centre, in s: points, normals (R, P, 3) and counts
-    (R,)."""
+    """Points, normals (R, P, 3) and counts (R,) of random surface points around each centre.
+
+    Up to `stored` points are taken within REGION_SAMPLING.stored_radius. centers (R, 3), points, normals (N, 3), size: in one unit; the
+    points returned are relative to the centre and in s.
+    """
     tree = cKDTree(points)
     most = np.arange(1, min(2 * stored, len(points)) + 1)  # a list of ranks keeps its axis, even where it is one
     distance, index = tree.query(centers, k=most, distance_upper_bound=REGION_SAMPLING.stored_radius * size)
@@ -113,11 +122,11 @@ def gather_surface(
 def closed_shape_regions(
     vertices: FloatArray, faces: IntArray, size: float, regions: int, stored: int, samples: int, rng: np.random.Generator
 ) -> RegionSamples:
-    """Regions of one size on a closed mesh, with exact signed distances: half of the samples off the surface along its normal, which is
-    where the mesh will be, the others all around it.
+    """Regions of one size on a closed mesh, with exact signed distances.
 
-    vertices (V, 3) with longest side 1, faces (F, 3); size is s. Regions whose surface does not separate inside from outside
-    (walls inside a solid, overlapping parts) are left out: there the winding number and the surface disagree.
+    Half of the samples lie off the surface along its normal, where the mesh will be; the others lie all around it. vertices (V, 3) with
+    longest side 1, faces (F, 3); size is s. Regions whose surface does not separate inside from outside (walls inside a solid, overlapping
+    parts) are left out: there the winding number and the surface disagree.
     """
     corners = vertices[faces]
     area = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum()
@@ -149,11 +158,12 @@ def closed_shape_regions(
 def scan_regions(
     points: FloatArray, normals: FloatArray, size: float, regions: int, stored: int, samples: int, rng: np.random.Generator
 ) -> RegionSamples:
-    """Regions of one size on a scan without closed truth: the encoder is to see one half of the points, the loss the other.
+    """Regions of one size on a scan for which no closed mesh is known.
 
-    points, normals (N, 3), longest side 1. Half of the samples lie off a held-out point, along its normal, by less than a quarter of the
-    way to the nearest part of the surface that faces elsewhere; their signed distance is that offset. The others lie anywhere around the
-    surface and take theirs from the held-out points as disks, unless these leave it open: then they are of the first kind too.
+    points, normals (N, 3), longest side 1. The encoder is to see one half of the points, the loss the other half. Half of the samples lie
+    off a held-out point, along its normal, by less than a quarter of the way to the nearest part of the surface that faces elsewhere; their
+    signed distance is that offset. The others lie anywhere around the surface and take theirs from the held-out points as disks, unless
+    these leave it open: then they are of the first kind too.
     """
     half = rng.permutation(len(points))
     seen, held = half[: len(half) // 2], half[len(half) // 2 :]
@@ -180,10 +190,11 @@ def scan_regions(
 
 
 def disk_distance(queries: FloatArray, points: FloatArray, normals: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Signed distance (Q,) to the nearest of the points (N, 3), as a disk across its normal that covers the gaps; and where it is sure (Q,):
-    where the other disks about as near agree about the side, and the nearest point's lies before the query rather than beside it.
+    """(Q,) signed distance of queries (Q, 3) to the nearest disk, and (Q,) whether it is sure.
 
-    Far from the points of an open surface, and around its rim, nothing is sure.
+    Each point (N, 3) stands for a disk across its normal (N, 3), so large that the disks cover the gaps between points. The distance is
+    sure where the other disks about as near agree about the side, and the nearest disk lies before the query rather than beside it. Far
+    from the points of an open surface, and around its rim, nothing is sure.
     """
     tree = cKDTree(points)
     rank = min(REGION_SAMPLING.disk_rank, len(points) - 1)

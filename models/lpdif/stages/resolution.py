@@ -31,6 +31,9 @@ class ResolutionSettings(NamedTuple):
 
     spacings_per_unit: float = 1.6  # The encoder's unit of length is so many spacings of the points, and more for their noise.
     noises_per_unit: float = 3.0  # To average noise out, the unit is longer by so many of its standard deviations.
+    dense_quantile: float = 0.1  # Every point asks for a region size; the finest one follows from this quantile of them.
+    margin: float = 1.1  # The finest region size is this many times that quantile.
+    round_up: float = 0.35  # A size that lies up to this share of a level below the next level is rounded up to it, else down.
     min_region_share: float = 0.6  # A --region-size below this share of what the points ask for leaves holes.
     highest_level: int = 6  # Regions at sparse points are up to 2^6 times as large as the finest.
     step: float = 0.38  # Lattice step of the mesh, in region sizes.
@@ -38,7 +41,9 @@ class ResolutionSettings(NamedTuple):
     faces_per_cell: float = 2.6  # A lattice of step h cuts a surface of area A into about so many times A / h^2 faces.
     faces_per_point: float = 4.6  # The automatic step leaves at most so many faces for each point, and extra_faces.
     extra_faces: int = 100_000  # Even a small scan may have so many faces.
-    many_faces: float = 2e7  # The automatic step leaves no more. A --resolution that makes more is warned of; 10 times as many are an error.
+    many_faces: float = 2e7  # The automatic step leaves no more, and a --resolution that makes more is warned of.
+    too_many: float = 10.0  # A --resolution that makes more than this many times many_faces is an error.
+    hint_margin: float = 1.05  # The larger --resolution that the error proposes is this much coarser than necessary, because it is rounded.
     max_spacings: float = 32.0  # A point stands for no more area than a square of so many typical spacings: it may be a stray one.
 
 
@@ -84,8 +89,8 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
 def check_face_count(scan: Scan, choice: Choice) -> None:
     """Raises InputError if the given resolution makes too many faces, UsageError if it leaves too few."""
     area = covered_area(choice.ready)
-    if choice.faces(area) > 10 * RESOLUTION.many_faces:
-        enough = 1.05 * np.sqrt(RESOLUTION.faces_per_cell * area / RESOLUTION.many_faces)
+    if choice.faces(area) > RESOLUTION.too_many * RESOLUTION.many_faces:
+        enough = RESOLUTION.hint_margin * np.sqrt(RESOLUTION.faces_per_cell * area / RESOLUTION.many_faces)
         raise InputError(
             f"{scan.name}: resolution {choice.resolution:.3g} would make some {choice.faces(area) / 1e6:,.0f} million faces",
             f"give a larger --resolution: {enough:.2g} makes less than {RESOLUTION.many_faces / 1e6:.0f} million",
@@ -143,11 +148,12 @@ def region_levels(ready: Cloud, config: ReconstructConfig) -> tuple[float, IntAr
     need = (RESOLUTION.spacings_per_unit * ready.local_spacing + RESOLUTION.noises_per_unit * ready.local_noise) / encoder_unit(
         ready.spacing, ready.noise
     )
-    asked_for = float(np.quantile(need, 0.1) * 1.1)
+    asked_for = float(np.quantile(need, RESOLUTION.dense_quantile) * RESOLUTION.margin)
     finest = config.region_size or asked_for
     if finest < RESOLUTION.min_region_share * asked_for:
         log.warning("region size %.3g is far below the %.3g that the points ask for: the surface may have holes", finest, asked_for)
-    level = np.floor(np.log2(np.maximum(need / finest, 1e-9)) + 0.35).clip(0, RESOLUTION.highest_level).astype(np.int64)
+    above = np.log2(np.maximum(need / finest, 1e-9))  # levels above the finest
+    level = np.floor(above + RESOLUTION.round_up).clip(0, RESOLUTION.highest_level).astype(np.int64)
     return finest, level
 
 
