@@ -40,7 +40,7 @@ from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
 from lpdif.core.regions import MOST_POINTS, Seen
 from lpdif.device import repeatable, resolve
-from lpdif.stages.fit import Scanner, as_in_training, held_out_errors
+from lpdif.stages.held_out import Scanner, as_in_training, held_out_errors
 from lpdif.storage.models import load_tensors
 from lpdif.storage.tensor_files import SAMPLES
 from lpdif.storage.workspace import Workspace

@@ -33,7 +33,7 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import TrainingRegions, copy_decoders, learning_rate, region_loss, step_generator
 from lpdif.core.patterns import Patterns, fit_patterns, random_patterns
 from lpdif.device import repeatable, resolve
-from lpdif.stages.fit import HELD_OUT_REGIONS
+from lpdif.stages.held_out import HELD_OUT_REGIONS
 from lpdif.storage.workspace import Workspace
 
 FEATURES = 32  # numbers of a code

@@ -137,7 +137,10 @@ def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:
 
 
 def resumed(plan: FitConfig, state: FitState, origins: Mapping[str, str]) -> FitConfig:
-    """The settings with which a fit goes on: those that were given, by a flag, a variable or a file; the others are the snapshot's."""
+    """The settings with which a fit goes on.
+
+    Those that were given, by a flag, a variable or a file; the others are the snapshot's.
+    """
     given = {name for name in origins if name.startswith("fit.")} | ({"fit.seed"} if "seed" in origins else set())
     same = {f.name for f in dataclasses.fields(FitConfig)} - {"resume", "snapshot_every"}
     return dataclasses.replace(plan, **{name: getattr(state.settings, name) for name in same if f"fit.{name}" not in given})

@@ -16,7 +16,7 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.patterns import fit_patterns
 from lpdif.core.regions import Seen
-from lpdif.stages.fit import as_in_training, held_out_errors
+from lpdif.stages.held_out import as_in_training, held_out_errors
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import ablation

@@ -65,7 +65,7 @@ def arrays_from_child(source: Source, module: str, unpacked: int) -> Arrays:
 
 
 def _path_for_child(source: Source) -> Path | None:
-    """A path at which a child process finds the bytes of this source; None where it may find others, or none."""
+    """A path at which a child process surely finds the bytes of this source, or None."""
     if source.path is None:
         return None
     place = Path(os.path.realpath(source.path))  # /dev/stdin leads to the file that it was redirected from

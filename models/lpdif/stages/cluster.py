@@ -25,7 +25,8 @@ from lpdif.core.optimizer import Optimizer
 from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
-from lpdif.stages.fit import as_in_training, check_same_regions, held_out_errors, split_regions
+from lpdif.stages.fit import check_same_regions
+from lpdif.stages.held_out import as_in_training, held_out_errors, split_regions
 from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.storage.atomic_write import check_output, write_bytes
 from lpdif.storage.lock import workspace_lock

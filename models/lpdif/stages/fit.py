@@ -12,19 +12,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lpdif.config import FitConfig
-from lpdif.core.augment import scanned
-from lpdif.core.model import Model, Networks, make_networks
-from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate, step_generator
-from lpdif.core.patterns import Patterns, fit_patterns
-from lpdif.core.regions import Seen
+from lpdif.core.model import Model, make_networks
+from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
+from lpdif.core.patterns import fit_patterns
 from lpdif.device import resolve
-from lpdif.errors import InputError, ModelError, UsageError
+from lpdif.errors import ModelError, UsageError
+from lpdif.stages.held_out import split_regions, validate
 from lpdif.storage.atomic_write import check_output
 from lpdif.storage.lock import workspace_lock
 from lpdif.storage.models import load_model, model_tensors, save_model, save_tensors
@@ -39,19 +38,7 @@ from lpdif.types import Progress, silent
 log = logging.getLogger("lpdif")
 
 
-class HeldOutSettings(NamedTuple):
-    """The regions on which a fit is validated."""
-
-    every: int = 64  # One region of so many is kept for validation.
-    near: float = 0.15  # The error near the surface is that within this many region sizes.
-    most: int = 4096  # At most so many regions are used for validation.
-
-
-HELD_OUT_REGIONS = HeldOutSettings()
-
 START_AGAIN = "start anew: lpdif fit --overwrite"
-
-Scanner = Callable[[TrainingRegions, torch.Generator], Seen]  # stored points of regions -> the points that the encoder sees
 
 
 @dataclass(frozen=True)
@@ -102,20 +89,13 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
     for path in (place.model, place.snapshot, place.metrics):
         check_output(path, overwrite=True)
     training, held_out = split_regions(load_samples(place)[0])
-    networks = make_networks(config.features, config.width, config.seed)
-    optimizer = Optimizer(networks, len(training.counts), device)
-    spent = 0.0  # seconds, by earlier runs
+    optimizer = Optimizer(make_networks(config.features, config.width, config.seed), len(training.counts), device)
     if config.resume:
         config = resume(optimizer, place, config)
-        spent = seconds_spent(place.metrics)
     first, steps = optimizer.step, config.shared_steps + config.pattern_steps
     of = ", ".join([counted(len(training.counts), "region"), f"{len(held_out.counts):,} held out", counted(steps, "step")])
     log.info("fit: %s, %s", of, counted(config.patterns, "pattern"))
-    # rows of a new run wait for its first snapshot: until that replaces the earlier run's, the log is the earlier run's too
-    waiting: list[dict[str, Any]] | None = None if config.resume else []
-    started, smooth = time.monotonic(), None
-    changed: float | None = None  # the latest share of regions that went over to another pattern
-    shares: list[float] = []  # the latest effective share of each pattern
+    fit_log = FitLog(place, config.resume)
     while optimizer.step < steps:
         if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
             config = dataclasses.replace(config, patterns=begin_patterns(optimizer, config))
@@ -123,42 +103,70 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         if not math.isfinite(loss):
             hint = "take a smaller learning_rate, and look at the samples; what an earlier snapshot holds stays"
             raise ModelError(f"{place.root}: the fit diverged: its loss after {counted(optimizer.step, 'step')} is {loss}", hint)
-        smooth = loss if smooth is None else 0.99 * smooth + 0.01 * loss
-        step = optimizer.step
-        row: dict[str, Any] = {"step": step, "loss": round(smooth, 6), "seconds": round(spent + time.monotonic() - started, 1)}
-        if optimizer.patterns is not None:
-            since = step - config.shared_steps
-            if config.reassign_every and since % config.reassign_every == 0 and step < steps:  # a decoder must learn what it is given
-                row["changed_pattern"] = changed = round(optimizer.refresh_patterns(config.seed), 4)
-            if since % config.kde_every == 0:
-                row["effective_share"] = shares = [round(share, 4) for share in optimizer.refresh_weights(config.kde_gamma, config.seed)]
+        row = fit_log.row(optimizer.step, loss) | follow_codes(optimizer, config, steps)
         stopped = stop()
-        if step % config.snapshot_every == 0 or step == steps or stopped:
+        if optimizer.step % config.snapshot_every == 0 or optimizer.step == steps or stopped:
             row |= validate(optimizer.mean, optimizer.patterns, held_out, config.seed, optimizer.device)
             save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config)})
-            if waiting is not None:
-                start_metrics(place.metrics, waiting)
-                place.gallery.unlink(missing_ok=True)  # it shows patterns of the earlier fit
-                waiting = None
-            log.info(
-                "step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)%s",
-                step,
-                smooth,
-                row["mean"],
-                row["median"],
-                row["p95"],
-                state_of_patterns(shares, changed),
-            )
-        if len(row) > 3 or step % 100 == 0:
-            if waiting is None:
-                append_metrics(place.metrics, row)
-            else:
-                waiting.append(row)
-        progress("fit", step, steps)
-        if stopped and step < steps:
+            fit_log.begin()
+        fit_log.add(row)
+        progress("fit", optimizer.step, steps)
+        if stopped and optimizer.step < steps:
             validation = {k: row[k] for k in ("mean", "median", "p95")}
-            return FitReport(place.model, config.patterns, step, step - first, validation, stopped=True, written=False)
+            return FitReport(place.model, config.patterns, optimizer.step, optimizer.step - first, validation, stopped=True, written=False)
     return finish(optimizer, place, config, held_out, steps - first)
+
+
+def follow_codes(optimizer: Optimizer, config: FitConfig, steps: int) -> dict[str, Any]:
+    """Assign regions to patterns again, and weigh them again, where a step is due for it; for the log, what that gave."""
+    if optimizer.patterns is None:
+        return {}
+    found: dict[str, Any] = {}
+    since = optimizer.step - config.shared_steps
+    if config.reassign_every and since % config.reassign_every == 0 and optimizer.step < steps:  # a decoder must learn what it is given
+        found["changed_pattern"] = round(optimizer.refresh_patterns(config.seed), 4)
+    if since % config.kde_every == 0:
+        found["effective_share"] = [round(share, 4) for share in optimizer.refresh_weights(config.kde_gamma, config.seed)]
+    return found
+
+
+class FitLog:
+    """The rows of a run in metrics.jsonl, and its log lines.
+
+    Rows of a new run wait for its first snapshot: until that replaces the earlier run's, the file is the earlier run's too.
+    """
+
+    def __init__(self, place: Workspace, resumed: bool) -> None:
+        self.place = place
+        self.waiting: list[dict[str, Any]] | None = None if resumed else []
+        self.began = time.monotonic() - (seconds_spent(place.metrics) if resumed else 0.0)
+        self.smooth: float | None = None
+        self.changed: float | None = None  # the latest share of regions that went over to another pattern
+        self.shares: list[float] = []  # the latest effective share of each pattern
+
+    def row(self, step: int, loss: float) -> dict[str, Any]:
+        """The row of a step: its number, the running mean of the loss, and the seconds so far."""
+        self.smooth = loss if self.smooth is None else 0.99 * self.smooth + 0.01 * loss
+        return {"step": step, "loss": round(self.smooth, 6), "seconds": round(time.monotonic() - self.began, 1)}
+
+    def begin(self) -> None:
+        """A snapshot is there: the file is this run's from now on, and no gallery of an earlier fit stays."""
+        if self.waiting is not None:
+            start_metrics(self.place.metrics, self.waiting)
+            self.place.gallery.unlink(missing_ok=True)
+            self.waiting = None
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a row that says more than the loss, or every hundredth; log one with the error on held-out regions."""
+        self.changed, self.shares = row.get("changed_pattern", self.changed), row.get("effective_share", self.shares)
+        if "mean" in row:
+            line = "step %d: loss %.4f, error near the surface %.4f (median %.4f, p95 %.4f)%s"
+            log.info(line, row["step"], self.smooth, row["mean"], row["median"], row["p95"], state_of_patterns(self.shares, self.changed))
+        if len(row) > 3 or row["step"] % 100 == 0:
+            if self.waiting is None:
+                append_metrics(self.place.metrics, row)
+            else:
+                self.waiting.append(row)
 
 
 def state_of_patterns(shares: list[float], changed: float | None) -> str:
@@ -171,15 +179,6 @@ def state_of_patterns(shares: list[float], changed: float | None) -> str:
         low, high = f"{100 * min(shares):.0f}", f"{100 * max(shares):.0f}"
         words += f", effective sample size {low if low == high else f'{low} to {high}'} % of a pattern's regions"
     return words if changed is None else f"{words}, {100 * changed:.1f} % of regions changed pattern"
-
-
-def split_regions(whole: TrainingRegions) -> tuple[TrainingRegions, TrainingRegions]:
-    """(training, held out): every HELD_OUT_REGIONS.every-th region is held out."""
-    number = torch.arange(len(whole.counts))
-    held = number % HELD_OUT_REGIONS.every == HELD_OUT_REGIONS.every - 1
-    if int((~held).sum()) < 64:
-        raise InputError(f"only {counted(len(number), 'region')}: too few to learn from", "preprocess more scans")
-    return whole.at(number[~held]), whole.at(number[held][: HELD_OUT_REGIONS.most])
 
 
 def remembered(config: FitConfig) -> dict[str, Any]:
@@ -228,48 +227,6 @@ def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
     shares = torch.bincount(optimizer.pattern[optimizer.seen], minlength=found).double() / int(optimizer.seen.sum())
     log.info("patterns: %d, with shares %s", found, " ".join(f"{share:.1%}" for share in shares.tolist()))
     return found
-
-
-def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:
-    """Points with everything that training does to them."""
-    return scanned(data.points.float(), data.normals.float(), data.counts, generator)
-
-
-def held_out_errors(
-    networks: Networks, patterns: Patterns | None, data: TrainingRegions, scanner: Scanner, seed: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """(R,) error of each region near the surface, in region sizes, and its code (R, C).
-
-    NaN where a region has no sample near the surface. scanner: chooses the points that the encoder sees.
-    """
-    errors, codes = [], []
-    where = None if patterns is None else patterns.to(device)
-    networks.eval()
-    with torch.no_grad():
-        for start in range(0, len(data.counts), 512):
-            some = data.at(torch.arange(start, min(start + 512, len(data.counts))))
-            generator = step_generator(seed + 2, start)
-            seen = scanner(some, generator)
-            half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
-            found, code, _ = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
-            near = (some.sdf.abs() < HELD_OUT_REGIONS.near) & (seen.mask.sum(1, keepdim=True) >= 4)
-            off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
-            errors.append(off.sum(1) / near.sum(1))
-            codes.append(code.cpu())
-    return torch.cat(errors), torch.cat(codes)
-
-
-def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:
-    """Mean, median and p95 of `held_out_errors`; the encoder sees points with the noise of training."""
-    errors = held_out_errors(networks, patterns, data, as_in_training, seed, device)[0]
-    errors = errors[errors.isfinite()]
-    if len(errors) == 0:
-        return {"mean": float("nan"), "median": float("nan"), "p95": float("nan")}
-    return {
-        "mean": round(float(errors.mean()), 5),
-        "median": round(float(errors.median()), 5),
-        "p95": round(float(errors.quantile(0.95)), 5),
-    }
 
 
 def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int) -> FitReport:

@@ -157,8 +157,9 @@ def check_not_locked(workspace: Path) -> None:
 
 
 def _take_or_raise(descriptor: int, workspace: Path) -> None:
-    """Takes the lock. Raises BusyError, with the name of its holder, where another process has it, and OSError as `take_lock` does.
+    """Takes the lock.
 
+    Raises BusyError, with the name of its holder, where another process has it, and OSError as `take_lock` does.
     Tries twice, because `check_not_locked` of another process has it for a moment.
     """
     if not take_lock(descriptor):

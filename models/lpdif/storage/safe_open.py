@@ -86,7 +86,7 @@ def check_regular(path: Path, about: os.stat_result) -> None:
 
 
 def file_identity(about: os.stat_result) -> tuple[int, int, int, int]:
-    """What tells a file from another one and from itself after a change: its disk, number, size, and time of change."""
+    """A file's disk, number, size and time of change: they tell it from others, and from itself changed."""
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 

@@ -25,7 +25,7 @@ def is_off(source: Source) -> bool:
 
 
 def headerless_hint(source: Source) -> str:
-    """How to mend a file that begins with the counts of points and faces, as OFF without its first word; "" for others."""
+    """How to mend an OFF file without its first word, which begins with counts; "" for other files."""
     return "put a first line before its counts that says OFF" if _COUNTS.match(source.head) else ""
 
 
