@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.arrays import FloatArray, IntArray
+from lpdif.errors import InputError
 
 MINIMUM_POINTS = 32  # distinct points a scan must have
 
@@ -24,6 +25,8 @@ class Scan:
     faces    (F, 3) int64 into `points` if the file was a mesh, else None
     sensor   (3,) or (N, 3) float64 scanner position(s), where the file gives them, else None
     name     for messages: the file's name
+
+    Lists and arrays of other number types are converted. Raises InputError for other shapes, and for what holds no numbers.
     """
 
     points: FloatArray
@@ -33,6 +36,43 @@ class Scan:
     faces: IntArray | None = None
     sensor: FloatArray | None = None
     name: str = "scan"
+
+    def __post_init__(self) -> None:
+        self._convert("points", np.float64, ("N", 3))
+        count = len(self.points)
+        self._convert("normals", np.float64, (count, 3))
+        self._convert("colors", np.uint8, (count, 3))
+        self._convert("faces", np.int64, ("F", 3))
+        self._convert("sensor", np.float64, (3,), (count, 3))
+        for name, values in self.extras.items():
+            if np.shape(values)[:1] != (count,):
+                raise InputError(
+                    f"{self.name}: extras[{name!r}] has {len(np.atleast_1d(values)):,} values for {count:,} points", "give one a point"
+                )
+
+    def _convert(self, name: str, kind: type[np.generic], *shapes: tuple[int | str, ...]) -> None:
+        """Makes a part of the scan an array of this kind.
+
+        Raises InputError unless it has one of the shapes, in which a letter stands for any length.
+        """
+        value = getattr(self, name)
+        if value is None and name != "points":
+            return
+        wanted = " or ".join(f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})" for shape in shapes)
+        try:
+            given = np.asarray(value)
+        except ValueError as error:  # rows of different lengths
+            raise InputError(f"{self.name}: {name} are no array: {error}", f"give an array {wanted}") from None
+        kinds, numbers = ("iuf", "numbers") if np.issubdtype(kind, np.floating) else ("iu", "whole numbers")
+        if given.dtype.kind not in kinds:
+            raise InputError(f"{self.name}: {name} are no {numbers}, but {given.dtype}", f"give an array {wanted}")
+        array = given.astype(kind, copy=False)
+        if numbers == "whole numbers" and array is not given and not np.array_equal(array, given):
+            raise InputError(f"{self.name}: {name} hold numbers that {np.dtype(kind)} has no room for", f"scale them to {np.dtype(kind)}")
+        if not any(len(shape) == array.ndim and all(n in ("N", "F", m) for n, m in zip(shape, array.shape, strict=True)) for shape in shapes):
+            raise InputError(f"{self.name}: {name} have the shape {array.shape}, expected {wanted}", "one row a point, with x, y and z")
+        if array is not value:
+            object.__setattr__(self, name, array)
 
 
 @dataclass(frozen=True)

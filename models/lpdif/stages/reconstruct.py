@@ -63,6 +63,8 @@ def reconstruct(
     InputError for a scan that has no surface to give.
     """
     config = config or ReconstructConfig()
+    if not isinstance(model, Model | None):
+        raise TypeError(f"a Model is needed, not a {type(model).__name__}: lpdif.load_model(file)")
     check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
     with repeatable():
         return reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress)
