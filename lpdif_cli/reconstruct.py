@@ -149,16 +149,32 @@ class Work:
         if self.settings.model == BUNDLED:
             return None
         if self.settings.model is not None:
-            return Path(self.settings.model)
-        fitted = lpdif.Workspace(self.settings.config.workspace).model
+            return named_model(Path(self.settings.model))
+        workspace = lpdif.Workspace(self.settings.config.workspace)
+        fitted = workspace.model
         if not fitted.exists():
             if self.settings.origins.get("workspace") == "--workspace":
                 raise ModelError(f"{fitted}: no model in this workspace", f"fit one: lpdif fit; or pass --model {BUNDLED}")
+            if workspace.snapshot.exists():
+                unfinished = f"the fit in {workspace.root} is not finished (lpdif fit --resume)"
+                self.console.say(f"model: the one that ships with lpdif; {unfinished}")
             return None
         if leads_outside(fitted, fitted.parent):
             raise ModelError(f"{fitted}: a link that leads out of the workspace", "name the model itself: --model FILE")
         self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
         return fitted
+
+
+def named_model(path: Path) -> Path:
+    """A model file that was named. Raises ModelError where its name says that it is a scan or a mesh."""
+    from lpdif.io.registry import format_by_name
+
+    known = format_by_name(path.name)
+    if known is not None:
+        raise ModelError(
+            f"{path}: its name stands for {known.title}, not for a model", "name a model that `lpdif fit` wrote, model.safetensors"
+        )
+    return path
 
 
 def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bool, dry_run: bool) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_fakes import Library, write_points
+from cli_fakes import Library, write_points, write_snapshot
 from conftest import Cli
 
 from lpdif.errors import InputError, ModelError, ResourceError
@@ -135,6 +135,21 @@ def test_model_of_the_workspace_comes_first_aloud(cli: Cli, library: Library) ->
     assert library.models == [None, fitted, None, Path("mine.safetensors")]
     ran = cli(*base, "--workspace", "elsewhere")
     assert (ran.code, ran.lines[0]) == (4, "error: elsewhere/model.safetensors: no model in this workspace")
+
+
+def test_a_mesh_is_no_model_by_its_name(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--model", "other.PLY")
+    assert (ran.code, ran.lines[-2]) == (4, "error: other.PLY: its name stands for PLY, not for a model")
+    assert library.models == []
+
+
+def test_a_fit_that_is_not_finished_is_mentioned(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    write_snapshot(Path("lpdif-workspace"), 7)
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
+    assert ran.code == 0
+    assert "model: the one that ships with lpdif; the fit in lpdif-workspace is not finished (lpdif fit --resume)" in ran.lines
 
 
 def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:
