@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lpdif.storage.safe_open import RefusedFile, leads_outside, open_regular, read_regular
+from lpdif.storage.safe_open import RefusedFile, can_name_a_file, leads_outside, open_regular, read_regular
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, sockets and links in folders")
 
@@ -86,3 +86,10 @@ def test_a_file_without_a_name_is_read(place: Path) -> None:
     with (place / "a.txt").open("rb") as file:
         (place / "a.txt").unlink()
         assert read_regular(Path(f"/dev/fd/{file.fileno()}"), 100) == b"in/a.txt"
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800"])
+def test_what_can_name_no_file_is_no_crash(name: str, tmp_path: Path) -> None:
+    assert not can_name_a_file(name)
+    assert can_name_a_file("scan é.ply")
+    assert leads_outside(tmp_path / name, tmp_path)

@@ -90,9 +90,17 @@ def file_identity(about: os.stat_result) -> tuple[int, int, int, int]:
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
+def can_name_a_file(name: str) -> bool:
+    """Whether the system takes this text for a name: it can be encoded, and holds no zero byte."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
 def leads_outside(path: Path, folder: Path) -> bool:
     """Whether links lead `path`, which lies below `folder`, out of it, or in circles."""
     try:
         return not path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # the last for a name that no file can have
         return True

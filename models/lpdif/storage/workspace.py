@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lpdif.errors import InputError
-from lpdif.storage.safe_open import MOST_TEXT_BYTES, leads_outside, read_regular
+from lpdif.storage.safe_open import MOST_TEXT_BYTES, can_name_a_file, leads_outside, read_regular
 from lpdif.storage.strict_json import Maybe, Shape, Text, Whole, check, parse
 from lpdif.text import excerpt
 
@@ -83,7 +83,7 @@ class Workspace:
         Raises ValueError where its file would not lie beside the manifest.
         """
         name = row["shard"]
-        if name in ("", "..") or Path(name).name != name:
+        if name in ("", "..") or Path(name).name != name or not can_name_a_file(name):
             raise ValueError(f"the shard {excerpt(name)!r} is not the name of a file beside it")
         return Shard(
             self.samples / name,
