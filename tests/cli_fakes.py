@@ -76,6 +76,7 @@ class Workspace:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.model = self.root / "model.safetensors"
+        self.snapshot = self.root / "snapshot.safetensors"
 
 
 @dataclass
