@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from shapes import even_sphere_points, plain_patterns, random_decoder, wavy_regions
 
 from lpdif.core.encode import POINT_COUNTS, REGIONS_TOGETHER, encode, encode_regions, view_of
@@ -78,7 +79,7 @@ def test_half_of_a_scan_gives_the_codes_of_the_whole(threads: int) -> None:
     def coded(rows: NDArray[np.int64]) -> tuple[RegionLattice, RegionCodes]:
         (lattice,) = region_lattices(points[rows], 0.15, np.zeros(len(rows), np.int64))
         view = view_of(spacing, 0.0, np.zeros(len(rows)))
-        return lattice, encode(points[rows], normals[rows], [(lattice, None)], *given, view, threads=threads)
+        return lattice, encode(cKDTree(points[rows]), normals[rows], [(lattice, None)], *given, view, threads=threads)
 
     (whole_lattice, whole), (half_lattice, part) = coded(np.arange(len(points))), coded(half)
     _, in_whole, in_half = np.intersect1d(whole_lattice.keys, half_lattice.keys, return_indices=True)
@@ -94,6 +95,6 @@ def test_a_tree_of_all_points_is_what_regions_see_by_default() -> None:
     given = networks_and_patterns()
     (lattice,) = region_lattices(points, 0.4, np.zeros(len(points), np.int64))
     view = view_of(0.15, 0.0, np.zeros(len(points)))
-    whole = encode(points, normals, [(lattice, None)], *given, view)
-    listed = encode(points, normals, [(lattice, np.arange(len(points)))], *given, view)
+    whole = encode(cKDTree(points), normals, [(lattice, None)], *given, view)
+    listed = encode(cKDTree(points), normals, [(lattice, np.arange(len(points)))], *given, view)
     assert torch.equal(whole.code, listed.code)

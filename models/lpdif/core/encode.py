@@ -73,7 +73,7 @@ def encoder_unit(spacing: float, noise: float) -> float:
 
 
 def encode(
-    points: FloatArray,
+    tree: cKDTree,
     normals: FloatArray,
     lattices: Sequence[tuple[RegionLattice, IntArray | None]],
     networks: Networks,
@@ -85,14 +85,16 @@ def encode(
 ) -> RegionCodes:
     """Codes and patterns of the regions of all lattices, on the device of the networks.
 
-    points, normals (N, 3); lattices: each with the rows of the points that its regions see, or None for all; view: what each region sees;
-    refine: steps by which codes are fitted to the points once more; threads: chunks of regions encoded at a time.
+    tree: of the points (N, 3), whose normals (N, 3) are given; lattices: each with the rows of the points that its regions see, or None for
+    all; view: what each region sees; refine: steps by which codes are fitted to the points once more; threads: chunks of regions encoded
+    at a time.
     """
 
     def searchable(rows: IntArray | None) -> tuple[cKDTree, FloatArray, FloatArray]:
         return whole if rows is None else (cKDTree(points[rows]), points[rows], normals[rows])
 
-    whole = cKDTree(points), points, normals
+    points = np.asarray(tree.data)
+    whole = tree, points, normals
     visible = [(lattice, searchable(rows)) for lattice, rows in lattices]
     jobs = [(lattice, seen, part) for lattice, seen in visible for part in chunks(len(lattice.keys), REGIONS_GATHERED)]
 

@@ -83,7 +83,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     lattices = regions_of(choice, coverage, config)
     # 4. Each region's frame, its code by the encoder, and its pattern by the nearest cluster of codes.
     model = model.to(resolve(device))
-    codes = encode_scan(choice.ready, lattices, model, config, threads, progress)
+    codes = encode_scan(choice.ready, coverage.tree, lattices, model, config, threads, progress)
     # 5. The field: every region's decoder, that of its pattern, blended with those of the regions around it.
     field = LocalField([lattice for lattice, _ in lattices], codes, model.networks.decoder, choice.ready.origin)
     # 6. The zero surface of the field, by marching cubes in a narrow band around the points.
@@ -120,6 +120,7 @@ def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArr
 
 def encode_scan(
     ready: Cloud,
+    tree: cKDTree,
     lattices: Sequence[tuple[RegionLattice, IntArray | None]],
     model: Model,
     config: ReconstructConfig,
@@ -128,7 +129,7 @@ def encode_scan(
 ) -> RegionCodes:
     """Codes and patterns of all regions of a scan."""
     view = view_of(ready.spacing, ready.noise, ready.local_noise)
-    return encode(ready.points, ready.normals, lattices, model.networks, model.patterns, view, config.refine, threads, progress)
+    return encode(tree, ready.normals, lattices, model.networks, model.patterns, view, config.refine, threads, progress)
 
 
 def zero_surface(field: LocalField, choice: Choice, coverage: Coverage, config: ReconstructConfig, name: str, progress: Progress) -> Surface:
