@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,10 @@ from lpdif.text import counted
 from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
+from lpdif_cli.outcomes import Outcome, failure_line, told_of
 from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
 from lpdif_cli.records import RECORD_NAME, Recipe, Record, stamp
+from lpdif_cli.reports import ReportFile, write_batch_report
 from lpdif_cli.wording import command_line, duration, table
 
 if TYPE_CHECKING:
@@ -29,41 +30,21 @@ FAILED = "failed.jsonl"
 HINT_MADE_OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"
 
 
-@dataclass
-class Outcome:
-    """The result for one scan. state: done, kept (made by an earlier run) or failed."""
-
-    scan: Path
-    output: Path
-    state: str
-    faces: int = 0
-    seconds: float = 0.0
-    facts: dict[str, float | int | str] = field(default_factory=dict)
-    failure: Failure | None = None
-
-    def document(self) -> dict[str, object]:
-        """The outcome as a document, for --json and failed.jsonl."""
-        if self.failure is not None:
-            error = {"message": self.failure.message, "hint": self.failure.hint, "exit_code": self.failure.code}
-            return {"input": str(self.scan), "state": self.state, "error": error}
-        made = {"faces": self.faces, "seconds": round(self.seconds, 3), "facts": self.facts} if self.state == "done" else {}
-        return {"input": str(self.scan), "output": str(self.output), "state": self.state, **made}
-
-
 def reconstruct_many(
     mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
     recipe_of: Callable[[], Recipe],
     arguments: Sequence[str],
     output: str | None,
     console: Console,
+    page: ReportFile | None = None,
     *,
     overwrite: bool,
     dry_run: bool,
 ) -> None:
     """Reconstructs every scan that `arguments` mean into the folder `output`.
 
-    Writes failed.jsonl and made.json there. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its scan
-    counts as failed. Raises BatchError where a scan failed.
+    Writes failed.jsonl and made.json there, and the report `page` if there is one. A mesh that exists is kept; where it was not made from the
+    same scan by the same recipe, its scan counts as failed. Raises BatchError where a scan failed.
     """
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
@@ -86,6 +67,8 @@ def reconstruct_many(
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
     jobs = plan(sources, folder)
+    if page is not None and (page.path.parent.exists() or page.path.parent != folder):
+        page.check(continues=True)
     record, how = Record(folder), recipe_of()
     if record.damaged:
         console.warn(f"{record.path}: not a list of meshes; what the meshes here were made from is not known")
@@ -107,6 +90,8 @@ def reconstruct_many(
             raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", HINT_MADE_OTHERWISE)
         return
     make_folder(folder)
+    if page is not None:
+        page.check(continues=True)
     for name in (FAILED, RECORD_NAME):
         check_output(folder / name, overwrite=True)
     write_failed(folder, failed)
@@ -115,25 +100,28 @@ def reconstruct_many(
     done = []
     for number, (scan, target) in enumerate(waiting, 1):
         console.say(f"{scan} ({number} of {len(waiting)})")
-        done.append(attempt(mesh_of, scan, target, record, how, console, overwrite))
+        done.append(attempt(mesh_of, scan, target, record, how, console, page is not None, overwrite))
         if done[-1].failure is not None:
             failed.append(done[-1])
             write_failed(folder, failed)
-    finish([*earlier, *done], folder, console, skipped)
+    outcomes = [*earlier, *done]
+    if page is not None:
+        write_batch_report(page, folder, outcomes, skipped)
+    finish(outcomes, folder, console, skipped, page)
 
 
 def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:
     """The outcome for a mesh that exists already."""
     why = record.difference(target, scan, how)
     if not why:
-        return Outcome(scan, target, "kept")
+        return Outcome(scan, target, "kept", told=record.told(target))
     return Outcome(scan, target, "failed", failure=Failure(f"{target}: exists already, and {why}", HINT_MADE_OTHERWISE, UsageError.exit_code))
 
 
 def warn(outcome: Outcome, console: Console) -> None:
     """Warns about a scan that failed."""
     if outcome.failure is not None:
-        console.warn(f"{outcome.scan} failed: {outcome.failure.message}")
+        console.warn(failure_line(outcome))
 
 
 def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
@@ -170,9 +158,10 @@ def attempt(
     record: Record,
     how: Recipe,
     console: Console,
+    with_picture: bool,
     overwrite: bool,
 ) -> Outcome:
-    """Reconstructs one scan of a batch, whose meshes lie below the folder of `record`.
+    """Reconstructs one scan of a batch, whose meshes lie below the folder of `record`; with a picture of its mesh for a report.
 
     Any error with the scan, also a bug or a lack of memory, makes an outcome. Errors that would stop every scan (of the model or the disk)
     are raised.
@@ -180,7 +169,7 @@ def attempt(
     from lpdif.io.write import mesh_format
     from lpdif.storage.atomic_write import write_bytes
 
-    began = console.elapsed()
+    began, before = console.elapsed(), len(console.told)
     writing = False
     try:
         check_inside(target, record.folder)
@@ -190,7 +179,8 @@ def attempt(
         made = mesh_of(lpdif.load_scan(scan))
         data = lpdif.encode_mesh(made.mesh, mesh_format(target))
         writing = True
-        record.add(target, source, how, data)
+        told = told_of(made, console.elapsed() - began, [message.text for message in console.told[before:] if message.warning])
+        record.add(target, source, how, data, told)
         write_bytes(target, data, overwrite=overwrite)
     except ModelError:
         raise
@@ -202,10 +192,17 @@ def attempt(
         outcome = Outcome(scan, target, "failed", seconds=console.elapsed() - began, failure=failure)
         warn(outcome, console)
         return outcome
-    return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts)
+    picture = ""
+    if with_picture:
+        from lpdif.report.pictures import thumbnail
+
+        picture = thumbnail(made.mesh.vertices, made.mesh.faces)
+    return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts, told=told, picture=picture)
 
 
-def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped: Sequence[Skipped] = ()) -> None:
+def finish(
+    outcomes: Sequence[Outcome], folder: Path, console: Console, skipped: Sequence[Skipped] = (), page: ReportFile | None = None
+) -> None:
     """Prints the table and the result, with the files that were skipped.
 
     Raises BatchError where a scan failed.
@@ -220,6 +217,7 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped:
     if written:
         console.next("inspect", str(written[0].output))
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(skipped)}
+    document |= {} if page is None else {"report": str(page.path)}
     console.result(document, *(o.output for o in outcomes if o.failure is None))
     if failed:
         hint = f"the reasons are in {folder / FAILED}" + ("; the others are done" if len(failed) < len(outcomes) else "")

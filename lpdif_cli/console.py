@@ -10,13 +10,14 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lpdif.errors import UsageError
+from lpdif.report.page import Message
 from lpdif.storage.strict_json import dump
 from lpdif.text import printable
 from lpdif_cli.interrupts import Interrupts
@@ -56,6 +57,8 @@ class Console:
         self.err = err or sys.stderr
         self.started = time.monotonic()
         self.command = ""
+        self.arguments: Sequence[str] = ()  # as they were typed
+        self.told: list[Message] = []  # what was said and warned of, for reports
         self.json = False
         self.quiet = False
         self.verbose = False
@@ -111,6 +114,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Writes a line for the user, unless -q."""
+        self.told.append(Message(text))
         if not self.quiet:
             self._line(text)
 
@@ -120,10 +124,12 @@ class Console:
 
     def next(self, *words: str) -> None:
         """Writes the command to run next."""
-        self.say("next: " + command_line(*words))
+        if not self.quiet:
+            self._line("next: " + command_line(*words))
 
     def warn(self, text: str) -> None:
         """Writes a warning."""
+        self.told.append(Message(text, warning=True))
         self._line(text, "warning: ", "yellow")
 
     def failure(self, message: str, hint: str, code: int) -> None:

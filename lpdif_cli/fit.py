@@ -16,6 +16,7 @@ from lpdif_cli import options
 from lpdif_cli.cards import FitState, read_fit_state
 from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
+from lpdif_cli.reports import report_file, write_fit_report
 from lpdif_cli.settings import given, resolve, same_place
 from lpdif_cli.wording import command_line, duration, figure, table
 
@@ -33,6 +34,7 @@ def fit(
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
+    report: options.Report = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -61,10 +63,13 @@ def fit(
     check_device(chosen.config.device)
     place = lpdif.Workspace(chosen.config.workspace)
     check_start(place, overwrite, resume)
+    page = report_file(report, overwrite, console, chosen, "fit")
     scans = len(place.shards())
     plan = dataclasses.replace(chosen.config.fit, resume=resume)
     if resume:
         plan = resumed(plan, read_fit_state(place.snapshot, place.root), chosen.origins)
+    if page is not None:
+        page.check(continues=resume)
     if resume and "fit.patterns" in chosen.origins:
         warn_about_patterns(place, plan.patterns, console)
     if dry_run:
@@ -97,24 +102,27 @@ def fit(
 
     if resume:
         console.stop_hint = go_on(patterns)
-    report = lpdif.fit(place.root, plan, chosen.config.device, progress=progress, stop=stop)
-    if report.stopped:
-        console.stop_hint = go_on(patterns and report.patterns)
-        console.say(f"kept a snapshot after {counted(report.steps, 'step')}")
+    done = lpdif.fit(place.root, plan, chosen.config.device, progress=progress, stop=stop)
+    if done.stopped:
+        console.stop_hint = go_on(patterns and done.patterns)
+        console.say(f"kept a snapshot after {counted(done.steps, 'step')}")
         raise KeyboardInterrupt
     console.say("held-out regions, error near the surface in region sizes:")
-    for line in table([(name, figure(value, 4)) for name, value in report.validation.items()], right=[1]):
+    for line in table([(name, figure(value, 4)) for name, value in done.validation.items()], right=[1]):
         console.say("  " + line)
-    steps = counted(report.steps, "step")
-    if report.written:
-        now = f" ({report.made:,} of them now)" if report.made < report.steps else ""
-        what = f"{counted(report.patterns, 'pattern')}, {steps}{now}"
-        console.say(f"wrote {report.model}: {what} in {duration(console.elapsed())}")
+    steps = counted(done.steps, "step")
+    if done.written:
+        now = f" ({done.made:,} of them now)" if done.made < done.steps else ""
+        what = f"{counted(done.patterns, 'pattern')}, {steps}{now}"
+        console.say(f"wrote {done.model}: {what} in {duration(console.elapsed())}")
     else:
-        console.say(f"nothing is left to do: all {steps} were done before; {report.model} stays as it is")
+        console.say(f"nothing is left to do: all {steps} were done before; {done.model} stays as it is")
+    if page is not None:
+        write_fit_report(page, place, plan, done, chosen.config.device)
     console.next("reconstruct", "SCAN", "-o", "MESH.ply", *console.where)
-    document = {"model": str(report.model), "patterns": report.patterns, "steps": report.steps, "steps_now": report.made}
-    console.result({**document, "validation": report.validation, "written": report.written}, report.model)
+    document = {"model": str(done.model), "patterns": done.patterns, "steps": done.steps, "steps_now": done.made}
+    document |= {"validation": done.validation, "written": done.written}
+    console.result({**document, **({} if page is None else {"report": str(page.path)})}, done.model)
 
 
 def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:

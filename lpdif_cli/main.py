@@ -104,6 +104,7 @@ _add("demo", demo.demo, "Make a small scan to try.")
 def run(arguments: Sequence[str], console: Console | None = None) -> int:
     """Runs `lpdif` with these arguments and returns its exit code. Raises nothing that a user can cause."""
     console = console or Console()
+    console.arguments = arguments
     console.json = "--json" in arguments  # usage errors come before the command has parsed it
     interrupts = console.interrupts
     with listening(console):

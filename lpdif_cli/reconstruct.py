@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from lpdif.stages.cost import cost_in_words
 from lpdif.storage.safe_open import leads_outside
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
+from lpdif.tools.laps import Laps
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console
@@ -23,6 +24,7 @@ from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
 from lpdif_cli.outputs import check_mesh_output
 from lpdif_cli.records import Recipe, recipe
+from lpdif_cli.reports import ReportFile, report_file, write_scan_report
 from lpdif_cli.settings import Settings, resolve, same_place
 from lpdif_cli.wording import duration, size
 
@@ -49,6 +51,7 @@ def reconstruct(
     config: options.Config = None,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
+    report: options.Report = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -88,13 +91,14 @@ def reconstruct(
     }
     work = Work(resolve("reconstruct", flags, config), console)
     console.where = same_place(work.settings, config)
+    page = report_file(report, overwrite, console, work.settings, "reconstruct", lambda: {"model": str(work.model_path or BUNDLED)})
     check_device(work.settings.config.device)
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
+        reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, page, overwrite=overwrite, dry_run=dry_run)
     else:
-        reconstruct_one(work, inputs[0], output, overwrite=overwrite, dry_run=dry_run)
+        reconstruct_one(work, inputs[0], output, page, overwrite=overwrite, dry_run=dry_run)
 
 
 @dataclass
@@ -103,6 +107,7 @@ class Work:
 
     settings: Settings
     console: Console
+    laps: Laps = field(default_factory=Laps)
     _model: lpdif.Model | None = None
 
     def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
@@ -110,6 +115,7 @@ class Work:
         if self._model is None:
             self.check(scan)
             self._model = lpdif.load_model(self.model_path)
+        self.laps.end("loading the model")
         chosen = self.settings.config
         return lpdif.reconstruct(
             scan,
@@ -177,8 +183,8 @@ def named_model(path: Path) -> Path:
     return path
 
 
-def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bool, dry_run: bool) -> None:
-    """Reconstructs one scan into one mesh file, or to stdout."""
+def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile | None, *, overwrite: bool, dry_run: bool) -> None:
+    """Reconstructs one scan into one mesh file, or to stdout; writes the report `page` if there is one."""
     console = work.console
     source = None if given == STREAM else Path(given)
     target = output_path(source, output)
@@ -186,8 +192,11 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         check_stdout(console)
     else:
         check_mesh_output(target, overwrite, source)
+    if page is not None:
+        page.check(continues=False)
     # The scan is read before the model, so that a bad scan is reported at once.
     scan = lpdif.load_scan(source) if source is not None else read_stdin()
+    work.laps.end("reading the scan")
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
@@ -198,18 +207,23 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         console.result(document, target or STREAM)
         return
     made = work.mesh_of(scan)
+    work.laps.add(made.laps)
     mesh = made.mesh
     if target is None:
         data = lpdif.encode_mesh(mesh, "ply")
         console.say(f"writing {counted(len(mesh.faces), 'face')}, {size(len(data))} to stdout after {duration(console.elapsed())}")
         console.binary_result(data)
         report_open_loops(made, console)
+        if page is not None:
+            write_scan_report(page, scan, made, "standard output", work.laps)
         return
     lpdif.write_mesh(target, mesh, overwrite=overwrite)
     written = target.stat().st_size
     counts = f"{counted(len(mesh.vertices), 'vertex', 'vertices')}, {counted(len(mesh.faces), 'face')}, {size(written)}"
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
     report_open_loops(made, console)
+    if page is not None:
+        write_scan_report(page, scan, made, str(target), work.laps)
     console.next("inspect", str(target))
     document = {
         "input": given,
@@ -221,7 +235,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         "bytes": written,
         "facts": made.facts,
     }
-    console.result(document, target)
+    console.result({**document, **({} if page is None else {"report": str(page.path)})}, target)
 
 
 def report_open_loops(made: lpdif.Reconstruction, console: Console) -> None:

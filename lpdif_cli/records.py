@@ -13,14 +13,23 @@ from typing import Any
 from lpdif.config import ReconstructConfig
 from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
 from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
-from lpdif.storage.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
+from lpdif.storage.strict_json import Each, Maybe, Number, Shape, Text, Whole, check, dump, parse
 from lpdif.text import excerpt
 
 RECORD_NAME = "made.json"
+TOLD: Shape = {  # what a run has told of a mesh, for the reports of later runs
+    "points": Maybe((Whole(), None)),
+    "faces": Maybe((Whole(), None)),
+    "open_loops": Maybe((Whole(), None)),
+    "noise": Maybe((Number(0), None)),
+    "seconds": Maybe((Number(0), None)),
+    "warnings": Maybe([Text()]),
+}
 RECORD_ROW: Shape = {
     "mesh": Text(),
     "model": Text(),
     "settings": Each(object),
+    "told": Maybe(TOLD),
     "scan": {"content": Text(), "bytes": Maybe(Whole()), "mtime_ns": Maybe(Whole(-(2**63)))},
 }
 
@@ -78,13 +87,17 @@ class Record:
         except (OSError, ValueError):
             self.damaged = True
 
-    def add(self, target: Path, scan: dict[str, object], how: Recipe, data: bytes) -> None:
-        """Adds a mesh, and writes the record. Raises as `write_bytes` does."""
+    def add(self, target: Path, scan: dict[str, object], how: Recipe, data: bytes, told: dict[str, Any]) -> None:
+        """Adds a mesh with what was told of it (TOLD), and writes the record. Raises as `write_bytes` does."""
         from lpdif.storage.atomic_write import write_bytes
 
-        self.rows[self._name(target)] = {"mesh": content_of_bytes(data), "scan": scan, **asdict(how)}
+        self.rows[self._name(target)] = {"mesh": content_of_bytes(data), "scan": scan, **asdict(how), "told": told}
         about = {"about": "what the meshes in this folder were made from", "meshes": self.rows}
         write_bytes(self.path, dump(about).encode(), overwrite=True)
+
+    def told(self, target: Path) -> dict[str, Any]:
+        """What was told of a mesh that `difference` knows as made here; nothing where the record is older than that."""
+        return dict(self.rows[self._name(target)].get("told", {}))
 
     def difference(self, target: Path, scan: Path, how: Recipe) -> str:
         """How an existing mesh differs from the one that would be made; "" where it does not."""

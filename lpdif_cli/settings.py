@@ -80,7 +80,9 @@ def resolve(
 def describe_keys(stage: str) -> str:
     """The keys of a stage with their defaults, for the end of its --help."""
     pairs = [
-        f"{field.name} {_show(field.default)}" for field in dataclasses.fields(_STAGES[stage]) if f"{stage}.{field.name}" not in _NOT_SETTINGS
+        f"{field.name} {show_value(field.default)}"
+        for field in dataclasses.fields(_STAGES[stage])
+        if f"{stage}.{field.name}" not in _NOT_SETTINGS
     ]
     lines, line = [], " "
     for pair in [p + "," for p in pairs[:-1]] + pairs[-1:]:
@@ -211,8 +213,8 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
     return Settings(config, seed, model, origins)
 
 
-def _show(value: Value) -> str:
-    """A default as it is written in a settings file."""
+def show_value(value: Value) -> str:
+    """A value as it is written in a settings file."""
     if value is None:
         return "auto"
     if isinstance(value, bool):

@@ -68,6 +68,7 @@ class Made:
     mesh: Mesh = TETRAHEDRON
     field: Any = None
     facts: dict[str, float | int | str] = dataclasses.field(default_factory=lambda: {"region_size": 0.25, "open_loops": 0})
+    laps: list[Any] = dataclasses.field(default_factory=list)
 
 
 class Workspace:

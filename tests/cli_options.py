@@ -6,9 +6,9 @@ RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-r
 OPTIONS = {  # exactly these
     "reconstruct": RUN
     | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
-    | {"--watertight", "--refine", "--model", "--sensor", "--faces"},
+    | {"--watertight", "--refine", "--model", "--sensor", "--faces", "--report"},
     "preprocess": RUN,
-    "fit": RUN | {"--device", "--patterns", "--resume"},
+    "fit": RUN | {"--device", "--patterns", "--resume", "--report"},
     "cluster": RUN | {"--device", "--patterns", "--sweep"},
     "evaluate": {"--seed", "--config"},
     "inspect": {"--threads", "--config"},

@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("lpdif",),
     ("lpdif.points", "lpdif.tools"),
     ("lpdif.core", "lpdif.surface"),
-    ("lpdif.mesh",),
+    ("lpdif.mesh", "lpdif.report"),
     ("lpdif.storage",),
     ("lpdif.io",),
     ("lpdif.stages",),

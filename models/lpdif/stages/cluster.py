@@ -21,7 +21,7 @@ from lpdif.config import ClusterConfig, FitConfig, fit_config
 from lpdif.core.jets import JET
 from lpdif.core.kde import mean_density, median_distance
 from lpdif.core.model import Networks, make_networks
-from lpdif.core.optimizer import Optimizer
+from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
@@ -97,10 +97,38 @@ def cluster(workspace: Path, config: ClusterConfig | None = None, device: str = 
         return regroup_codes(place, config, device, progress)
 
 
-def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress: Progress) -> ClusterReport:
-    """The stage itself, with the workspace's lock held."""
-    for path in (place.gallery, place.snapshot):
-        check_output(path, overwrite=True)
+def describe_patterns(workspace: Path, device: str = "auto") -> tuple[list[PatternRow], bytes]:
+    """The table and the gallery (a PNG picture) of the patterns of a fit as it stands, and nothing is changed.
+
+    Codes that are not grouped yet are one pattern. Raises as `cluster` does.
+    """
+    place = Workspace(workspace)
+    if not place.snapshot.exists():
+        raise ModelError(f"{place.root}: there is no fit here whose codes could be grouped", "run `lpdif fit` first")
+    with workspace_lock(place.root, "report"):
+        fitted = load_fit(place, device)
+    codes = fitted.optimizer.bank[fitted.optimizer.seen]
+    patterns = fitted.optimizer.patterns or fit_patterns(codes, 1, fitted.settings.seed)
+    networks = fitted.optimizer.mean
+    errors, held_codes = held_out_errors(networks, patterns, fitted.held_out, as_in_training, fitted.settings.seed, fitted.optimizer.device)
+    rows = table(patterns, codes, errors, held_codes)
+    return rows, gallery(networks, patterns, codes, rows)
+
+
+class LoadedFit(NamedTuple):
+    """The state of a fit, the settings in its snapshot as they are and as they were checked, and its held-out regions."""
+
+    optimizer: Optimizer
+    found: dict[str, Any]
+    settings: FitConfig
+    held_out: TrainingRegions
+
+
+def load_fit(place: Workspace, device: str) -> LoadedFit:
+    """The fit of a workspace.
+
+    Raises ModelError where its snapshot is damaged or was made from other samples, InputError where it has seen too few regions.
+    """
     state, found = load_snapshot(place.snapshot)
     settings = fitted_settings(place.snapshot, found)
     on = resolve(device)
@@ -108,9 +136,17 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
     check_same_regions(place.snapshot, state, len(training.sdf))
     optimizer = Optimizer(make_networks(settings.features, settings.width, settings.seed), len(state["bank"]), on)
     optimizer.restore(state)
-    codes = optimizer.bank[optimizer.seen]
-    if len(codes) < 2:
+    if int(optimizer.seen.sum()) < 2:
         raise InputError(f"{place.snapshot}: it has not seen enough regions yet", "let `lpdif fit` run longer")
+    return LoadedFit(optimizer, found, settings, held_out)
+
+
+def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress: Progress) -> ClusterReport:
+    """The stage itself, with the workspace's lock held."""
+    for path in (place.gallery, place.snapshot):
+        check_output(path, overwrite=True)
+    optimizer, found, settings, held_out = load_fit(place, device)
+    codes = optimizer.bank[optimizer.seen]
     sweep = []
     for done, wanted in enumerate(config.sweep, 1):
         sweep.append((wanted, score(codes, fit_patterns(codes, wanted, config.seed), config.seed)))
@@ -120,7 +156,7 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
         log.warning("only %d of %d patterns have regions; the empty ones are dropped", len(patterns.centroids), config.patterns)
     optimizer.regroup(patterns)
     optimizer.step = min(optimizer.step, settings.shared_steps)
-    errors, held_codes = held_out_errors(optimizer.mean, patterns, held_out, as_in_training, settings.seed, on)
+    errors, held_codes = held_out_errors(optimizer.mean, patterns, held_out, as_in_training, settings.seed, optimizer.device)
     rows = table(patterns, codes, errors, held_codes)
     picture = gallery(optimizer.mean, patterns, codes, rows)
     write_bytes(place.gallery, picture, overwrite=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lpdif.arrays import IntArray
+from lpdif.arrays import FloatArray, IntArray
 from lpdif.config import ReconstructConfig
 from lpdif.core.encode import encode, view_of
 from lpdif.core.field import LocalField, RegionCodes
@@ -27,6 +27,7 @@ from lpdif.stages.finishing import bridge_distance, finish, remedy
 from lpdif.stages.resolution import RESOLUTION, Choice, choose, lattice_stride
 from lpdif.storage.models import load_model
 from lpdif.surface.isosurface import extract
+from lpdif.tools.laps import Lap, Laps
 from lpdif.types import Mesh, Progress, Scan, silent
 
 
@@ -40,13 +41,26 @@ class PlacementSettings(NamedTuple):
 PLACEMENT = PlacementSettings()
 
 
+class UsedPoints(NamedTuple):
+    """The N points that the mesh was made of, in world coordinates: (N, 3), with the spacing (N,) and the noise (N,) around each."""
+
+    points: FloatArray
+    spacing: FloatArray
+    noise: FloatArray
+
+
 @dataclass(frozen=True)
 class Reconstruction:
-    """The mesh, the field it is the zero surface of, and what was chosen and found on the way."""
+    """The mesh, the field it is the zero surface of, and what was chosen and found on the way.
+
+    used: the points it was made of; laps: what the parts of the work took
+    """
 
     mesh: Mesh
     field: LocalField
     facts: dict[str, float | int | str]
+    used: UsedPoints
+    laps: list[Lap]
 
 
 def reconstruct(
@@ -75,23 +89,30 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
 
     points -> regions -> codes and patterns -> one field -> its zero surface -> mesh
     """
+    laps = Laps()
     # 1. Clean, oriented points; their spacing and noise give the sizes of regions and triangles.
     choice = choose(scan, config, threads)
+    laps.end("points and sizes")
     # 2. Where there is surface: as far around each point as the points beside it are.
     coverage = Coverage(cKDTree(choice.ready.points), choice.ready.normals, choice.ready.local_spacing, threads)
     # 3. Overlapping regions at the points, larger where these are sparse, and across gaps that are to be closed.
     lattices = regions_of(choice, coverage, config)
+    laps.end("regions")
     # 4. Each region's frame, its code by the encoder, and its pattern by the nearest cluster of codes.
     model = model.to(resolve(device))
     codes = encode_scan(choice.ready, coverage.tree, lattices, model, config, threads, progress)
+    laps.end("codes and patterns")
     # 5. The field: every region's decoder, that of its pattern, blended with those of the regions around it.
     field = LocalField([lattice for lattice, _ in lattices], codes, model.networks.decoder, choice.ready.origin)
     # 6. The zero surface of the field, by marching cubes in a narrow band around the points.
     surface = zero_surface(field, choice, coverage, config, scan.name, progress)
+    laps.end("zero surface")
     # 7. Trimmed to where there are points, holes filled, closed and simplified if asked; colours and values carried over.
     mesh = finish(surface, choice, scan, field, coverage, config)
     # 8. What was chosen and found on the way.
-    return Reconstruction(mesh, field, facts_of(choice, field, mesh))
+    laps.end("trimming and finishing")
+    used = UsedPoints(choice.ready.points + choice.ready.origin, choice.ready.local_spacing, choice.ready.local_noise)
+    return Reconstruction(mesh, field, facts_of(choice, field, mesh), used, laps.done)
 
 
 def regions_of(choice: Choice, coverage: Coverage, config: ReconstructConfig) -> list[tuple[RegionLattice, IntArray | None]]:

@@ -8,11 +8,17 @@ from typing import Any
 
 from lpdif.storage.atomic_write import append_text, write_bytes
 from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
-from lpdif.storage.strict_json import Maybe, Number, Shape, check, dump, parse
+from lpdif.storage.strict_json import Maybe, Number, Shape, Whole, check, dump, parse
 
 log = logging.getLogger("lpdif")
 
-LOG_ROW: Shape = {"seconds": Maybe(Number(0, 1e12))}
+_MEASURE = Maybe((Number(0), None))  # null where there was nothing to measure
+LOG_ROW: Shape = {
+    "step": Maybe(Whole()),
+    "seconds": Maybe(Number(0, 1e12)),
+    **dict.fromkeys(("loss", "mean", "median", "p95", "changed_pattern"), _MEASURE),
+    "effective_share": Maybe([Number(0, 1)]),
+}
 
 
 def start_metrics(path: Path, rows: list[dict[str, Any]]) -> None:

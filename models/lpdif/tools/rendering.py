@@ -31,10 +31,7 @@ def view_axes(azimuth: float, elevation: float) -> FloatArray:
 
 
 def fit_view(points: FloatArray, axes: FloatArray) -> tuple[FloatArray, float]:
-    """Centre (3,) and half-width of a square view that holds the points (N, 3).
-
-    Only benchmarks and tests use it.
-    """
+    """Centre (3,) and half-width of a square view that holds the points (N, 3)."""
     seen = points @ axes.T
     low, high = seen.min(0), seen.max(0)
     return (0.5 * (low + high)) @ axes, float(0.52 * max(high[:2] - low[:2]))
@@ -77,7 +74,6 @@ def draw_points(
     """(pixels, pixels, 3) picture of points (N, 3), the nearer in front.
 
     center, half: middle and half-width of the view. colors (N, 3): else INK, paler with distance.
-    Only benchmarks and tests use it.
     """
     seen = (points - center) @ axes.T
     at = np.floor((np.stack([seen[:, 0], -seen[:, 1]], 1) / half + 1) * 0.5 * pixels).astype(np.int64)

@@ -1,0 +1,206 @@
+"""The file of --report: checked before the work begins, written when it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lpdif
+from lpdif.errors import UsageError
+from lpdif.storage.safe_open import RefusedFile, open_regular
+from lpdif_cli.console import Console
+from lpdif_cli.outcomes import Outcome, failure_line
+from lpdif_cli.settings import Settings, show_value
+from lpdif_cli.wording import command_line, size
+
+if TYPE_CHECKING:
+    from lpdif.config import FitConfig
+    from lpdif.io.folders import Skipped
+    from lpdif.report.page import Run
+    from lpdif.stages.fit import FitReport
+    from lpdif.tools.laps import Laps
+
+log = logging.getLogger("lpdif")
+
+ENDING = ".html"
+PACKAGES = ("numpy", "scipy", "torch", "point-cloud-utils", "libigl", "PyMCubes")  # those whose versions can move a result
+EVERYWHERE = ("workspace", "device", "threads")  # settings that every stage has
+
+
+@dataclasses.dataclass
+class ReportFile:
+    """The report of a run of a stage, with what it says of every run.
+
+    inputs: name and value of what else the run depends on, asked for when it is over.
+    """
+
+    path: Path
+    overwrite: bool
+    console: Console
+    settings: Settings
+    stage: str
+    inputs: Callable[[], Mapping[str, str]] = dict
+
+    def check(self, continues: bool) -> None:
+        """Raises UsageError where the report could not be written.
+
+        continues: the run goes on with what an earlier one has made. Then a report that lpdif wrote is replaced without --overwrite.
+        """
+        from lpdif.storage.atomic_write import check_output
+
+        self.overwrite = self.overwrite or (continues and is_report(self.path))
+        check_output(self.path, self.overwrite)
+
+    def write(self, content: bytes) -> None:
+        """Writes the page, and says so."""
+        from lpdif.storage.atomic_write import write_bytes
+
+        write_bytes(self.path, content, self.overwrite)
+        self.console.say(f"wrote {self.path}: a report of {size(len(content))}, to be opened in a browser")
+
+    def run(self) -> Run:
+        """What the report says of the run."""
+        from lpdif.report.page import Run, Setting
+
+        chosen, origins = self.settings.config, self.settings.origins
+        values = {f"{self.stage}.{name}": value for name, value in dataclasses.asdict(getattr(chosen, self.stage)).items()}
+        values |= {name: getattr(chosen, name) for name in EVERYWHERE}
+        rows = [Setting(key.rpartition(".")[2], show_value(value), origins.get(key, "")) for key, value in values.items()]
+        if "seed" in origins:
+            rows = [row._replace(origin=origins["seed"]) if row.name == "seed" else row for row in rows]
+        given = [Setting(name, value, "this run") for name, value in self.inputs().items()]
+        now = datetime.datetime.now().astimezone()
+        return Run(
+            command_line(*self.console.arguments),
+            f"lpdif {lpdif.__version__}, {now:%Y-%m-%d %H:%M} (UTC{now:%z})",
+            self.console.elapsed(),
+            self.settings.seed,
+            versions(),
+            [*given, *rows],
+        )
+
+
+def report_file(
+    given: str | None,
+    overwrite: bool,
+    console: Console,
+    settings: Settings,
+    stage: str,
+    inputs: Callable[[], Mapping[str, str]] = dict,
+) -> ReportFile | None:
+    """The file that --report names; None where it was not given. Everything the run tells is kept for it, even with -q."""
+    if given is None:
+        return None
+    if not given.lower().endswith(ENDING):
+        raise UsageError(f"--report {given}: a report is a page of HTML", f"let the name end in {ENDING}")
+    log.setLevel(min(log.level, logging.INFO))
+    return ReportFile(Path(given), overwrite, console, settings, stage, inputs)
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a report that lpdif has written."""
+    from lpdif.report.page import MARK
+
+    try:
+        with open_regular(path) as file:
+            return file.read(len(MARK)) == MARK.encode()
+    except (FileNotFoundError, NotADirectoryError, PermissionError, RefusedFile):  # writing it gives the reason
+        return False
+
+
+def versions() -> list[tuple[str, str]]:
+    """The versions of lpdif, of Python and its machine, and of the packages whose versions can move a result."""
+    found = [("lpdif", lpdif.__version__), ("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")]
+    for name in PACKAGES:
+        try:
+            found.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            found.append((name, "not installed"))
+    return found
+
+
+def write_scan_report(page: ReportFile, scan: lpdif.Scan, made: lpdif.Reconstruction, output: str, laps: Laps) -> None:
+    """Writes the report of one reconstruction. laps: of the whole run."""
+    from lpdif.report.scan_report import MeshedScan, scan_report
+
+    laps.end("writing the mesh")
+    about = MeshedScan(scan.name, output, scan.points, made.mesh, *made.used, made.facts, page.console.told, laps.done)
+    page.write(scan_report(page.run(), about))
+
+
+def write_batch_report(page: ReportFile, folder: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> None:
+    """Writes the report of a batch into `folder`. Meshes that an earlier run has made are read once more, for their pictures."""
+    from lpdif.report.batch_report import BatchRow, batch_report
+
+    rows: list[BatchRow] = []
+    kept = sum(outcome.state == "kept" for outcome in outcomes)
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.scan):
+        if outcome.state == "kept":
+            outcome.picture = picture_of_file(outcome.output)
+            page.console.progress("pictures of kept meshes", sum(row.state == "kept" for row in rows) + 1, kept)
+        told, failure = outcome.told, outcome.failure
+        error = ""
+        if failure is not None:
+            error = failure.message.removeprefix(f"{outcome.scan.name}: ") + (f" ({failure.hint})" if failure.hint else "")
+        seconds = (outcome.seconds or None) if failure else told.get("seconds")  # a scan that failed at once was not tried
+        row = BatchRow(
+            str(outcome.scan),
+            str(outcome.output),
+            outcome.state,
+            outcome.picture,
+            points=told.get("points"),
+            faces=told.get("faces"),
+            open_loops=told.get("open_loops"),
+            noise=told.get("noise"),
+            seconds=seconds,
+            warnings=told.get("warnings", ()),
+            error=error,
+        )
+        rows.append(row)
+    of_scans = {text for row in rows for text in row.warnings} | {failure_line(outcome) for outcome in outcomes}
+    general = [message.text for message in page.console.told if message.warning and message.text not in of_scans]
+    left = [(str(file), reason) for file, reason in skipped]
+    page.write(batch_report(page.run(), str(folder), rows, left, general))
+
+
+def picture_of_file(path: Path) -> str:
+    """A thumbnail of the mesh in a file."""
+    from lpdif.report.pictures import thumbnail
+
+    mesh = lpdif.load_scan(path)
+    return "" if mesh.faces is None else thumbnail(mesh.points, mesh.faces)
+
+
+def write_fit_report(page: ReportFile, place: lpdif.Workspace, plan: FitConfig, done: FitReport, device: str) -> None:
+    """Writes the report of a fit, from its result and what it has left in its workspace."""
+    from lpdif.report.fit_report import FittedModel, fit_report
+    from lpdif.stages.cluster import describe_patterns
+    from lpdif.storage.run_log import read_metrics
+
+    shards = place.read_manifest().kept
+    rows, gallery = describe_patterns(place.root, device)
+    try:
+        recorded = read_metrics(place.metrics, place.root)
+    except (OSError, ValueError) as error:
+        page.console.warn(f"{place.metrics}: not the log of a fit ({error}); the report has no curves")
+        recorded = []
+    fitted = FittedModel(
+        model=str(done.model),
+        patterns=done.patterns,
+        steps=done.steps,
+        shared_steps=plan.shared_steps,
+        validation=done.validation,
+        scans=len(shards),
+        regions=sum(shard.regions for shard in shards),
+        rows=recorded,
+        table=[dataclasses.asdict(row) for row in rows],
+        gallery=gallery,
+        messages=[message for message in page.console.told if not message.text.startswith("step ")],  # the curves tell these
+    )
+    page.write(fit_report(page.run(), fitted))

@@ -1,0 +1,1 @@
+"""Reports of runs: HTML files that hold everything they show, without script and without requests."""
