@@ -25,6 +25,7 @@ NO_MEMORY_HINTS = {
     "fit": "close other programs; or go on with --resume --device cpu if it was the GPU; "
     "or start anew with a smaller batch: under [fit] in lpdif.toml, or LPDIF_FIT_BATCH",
     "cluster": "close other programs; --device cpu if it was the GPU",
+    "compare": "close other programs, or ask for less: fewer --points; --device cpu if it was the GPU",
 }
 BUG_HINT = "this is a bug in lpdif: run the command again with -v for the traceback, and report it"
 _SUGGESTED = re.compile(r"lpdif (?:preprocess|fit|cluster)(?: SCANS| --overwrite)*")  # commands in the hints of the library

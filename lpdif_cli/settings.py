@@ -34,6 +34,7 @@ _STAGES: dict[str, type] = {
     "fit": stages.FitConfig,
     "cluster": stages.ClusterConfig,
     "reconstruct": stages.ReconstructConfig,
+    "compare": stages.CompareConfig,
 }
 _NOT_SETTINGS = {"fit.resume"}  # given by a flag alone
 

@@ -1,6 +1,6 @@
 """The commands of lpdif and their options, as tests want them."""
 
-COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "inspect", "doctor", "demo")
+COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "compare", "inspect", "doctor", "demo")
 ALWAYS = {"--json", "--quiet", "--verbose", "--help"}
 RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-run"}
 OPTIONS = {  # exactly these
@@ -11,6 +11,7 @@ OPTIONS = {  # exactly these
     "fit": RUN | {"--device", "--patterns", "--resume", "--report"},
     "cluster": RUN | {"--device", "--patterns", "--sweep"},
     "evaluate": {"--seed", "--config"},
+    "compare": {"--device", "--seed", "--threads", "--config", "--on", "--points", "--noise", "--held-out"},
     "inspect": {"--threads", "--config"},
     "doctor": {"--workspace", "--device", "--config"},
     "demo": {"--output", "--seed", "--config", "--overwrite", "--dry-run"},

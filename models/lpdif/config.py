@@ -1,4 +1,4 @@
-"""Settings of the four stages: one frozen dataclass for each stage.
+"""Settings of the stages: one frozen dataclass for each stage.
 
 This module does not import torch, so that `--help` stays fast.
 Lengths are in the scan's own unit; None stands for "auto": chosen from the scan, and logged.
@@ -18,9 +18,11 @@ LIMITS: dict[str, tuple[float, float]] = {
     "coarsest": (1e-9, 1),
     "faces": (4, math.inf),
     "finest": (1e-9, 1),
+    "held_out": (0.001, 0.9),
     "kde_every": (1, math.inf),
     "kde_gamma": (0, math.inf),
     "learning_rate": (1e-12, math.inf),
+    "noise": (0, 1),
     "patterns": (1, 4096),
     "points": (1, math.inf),
     "regions_per_shape": (1, math.inf),
@@ -89,6 +91,16 @@ class ReconstructConfig:
 
 
 @dataclass(frozen=True)
+class CompareConfig:
+    """models, and meshes or scans -> how far each model's meshes are off."""
+
+    points: int = 20_000  # sampled from each true mesh
+    noise: float = 0.0  # standard deviation that each of their coordinates gets, as a share of the mesh's longest side
+    held_out: float = 0.1  # share of a scan's points that no model sees
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings; the shape of an `lpdif.toml`: one table a stage, beside the keys common to all."""
 
@@ -99,6 +111,7 @@ class Config:
     fit: FitConfig = field(default_factory=FitConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
 
 
 def limits(name: str, whole: bool) -> tuple[float, float]:

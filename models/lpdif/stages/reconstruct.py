@@ -97,7 +97,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     coverage = Coverage(cKDTree(choice.ready.points), choice.ready.normals, choice.ready.local_spacing, threads)
     # 3. Overlapping regions at the points, larger where these are sparse, and across gaps that are to be closed.
     lattices = regions_of(choice, coverage, config)
-    laps.end("regions")
+    laps.end("placing the regions")
     # 4. Each region's frame, its code by the encoder, and its pattern by the nearest cluster of codes.
     model = model.to(resolve(device))
     codes = encode_scan(choice.ready, coverage.tree, lattices, model, config, threads, progress)

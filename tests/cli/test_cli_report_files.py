@@ -1,0 +1,235 @@
+"""--report: where the page goes, what it replaces, when it is refused, and that it tells what the run tells."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from cli_fakes import Library, write_points
+from conftest import Cli
+from pages import Page
+from reconstructions import ball
+
+import lpdif
+from lpdif.errors import InputError
+from lpdif.report.page import MARK
+from lpdif.stages.fit import FitReport
+
+BATCH = ("reconstruct", "scans", "-o", "out", "--report", "page.html")
+PAGE = Path("page.html")
+
+
+def page() -> Page:
+    found = Page(PAGE.read_bytes())
+    found.check_stands_alone()
+    return found
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    library = Library()
+    library.install(monkeypatch)
+    return library
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.ply", "<script>b<.ply", "deep/c.ply"):
+        write_points(tmp_path / "scans" / name)
+    return tmp_path / "scans"
+
+
+# --- one scan
+
+
+def test_a_reconstruction_and_its_report(cli: Cli) -> None:
+    lpdif.write_scan("<script>.ply", ball())
+    ran = cli("reconstruct", "<script>.ply", "-o", "mesh.ply", "--report", "page.html", "--seed", "3", "--json", "-q", "--threads", "1")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.document["report"] == "page.html"
+    found, facts = page(), ran.document["facts"]
+    for name, fact in (("points used", "points"), ("regions", "regions"), ("vertices", "vertices")):
+        assert found.rows[name] == [f"{facts[fact]:,}"]
+    assert found.rows["region size"] == [f"{facts['region_size']:.4g}"]
+    assert "normals: given, consistent; kept" in found.text  # though -q shows nothing
+    assert "lpdif reconstruct '<script>.ply' -o mesh.ply --report page.html --seed 3 --json -q --threads 1" in found.text
+    assert found.rows["seed"] == ["3", "--seed"]
+    assert found.rows["threads"] == ["1", "--threads"]
+    assert found.rows["resolution"] == ["auto", "default"]
+    assert found.rows["model"] == ["bundled", "this run"]
+    assert found.rows["lpdif"] == [lpdif.__version__]
+    parts = ["reading the scan", "loading the model", "zero surface", "writing the mesh"]
+    assert [name for name in found.rows if name in parts] == parts  # in their order
+
+
+def test_a_mesh_on_stdout_has_a_report_too(cli: Cli) -> None:
+    lpdif.write_scan("scan.ply", ball())
+    ran = cli("reconstruct", "scan.ply", "-o", "-", "--report", "page.html")
+    assert ran.code == 0
+    assert ran.raw.startswith(b"ply")
+    assert "Mesh: standard output" in page().text
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("page.htm", "--report page.htm: a report is a page of HTML", "let the name end in .html"),
+        ("-", "--report -: a report is a page of HTML", "let the name end in .html"),
+        ("scan.ply", "--report scan.ply: a report is a page of HTML", "let the name end in .html"),
+        ("none/page.html", "none/page.html: there is no folder none", "mkdir -p none"),
+        ("there.html", "there.html: exists already", "pass --overwrite to replace it"),
+        ("folder.html", "folder.html: is a folder", "name a file in it"),
+    ],
+)
+@pytest.mark.parametrize("scan", ["scan.ply", "folder"])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    cli: Cli, library: Library, scan: str, name: str, message: str, hint: str
+) -> None:
+    write_points(Path("scan.ply"))
+    write_points(Path("folder/scan.ply"))
+    Path("there.html").write_text("mine")
+    Path("folder.html").mkdir()
+    ran = cli("reconstruct", scan, "-o", "out" if scan == "folder" else "mesh.ply", "--report", name)
+    assert ran.code == 2
+    assert ran.lines[-2:] == [f"error: {message}", f"  hint: {hint}"]
+    assert library.calls == []
+    assert not Path("out").exists()
+    assert not Path("mesh.ply").exists()
+    assert Path("there.html").read_text() == "mine"
+
+
+def test_overwrite_replaces_and_a_dry_run_writes_nothing(cli: Cli) -> None:
+    lpdif.write_scan("scan.ply", ball())
+    words = ("reconstruct", "scan.ply", "-o", "mesh.ply", "--report", "page.html")
+    assert cli(*words, "--dry-run").code == 0
+    assert not PAGE.exists()
+    assert cli(*words).code == 0
+    Path("mesh.ply").unlink()
+    assert cli(*words).lines[-2] == "error: page.html: exists already"  # even where lpdif wrote it
+    PAGE.write_text("mine")
+    assert cli(*words, "--overwrite").code == 0
+    assert PAGE.read_text().startswith(MARK)
+
+
+# --- a batch
+
+
+def rows(found: Page) -> dict[str, list[str]]:
+    """The rows of the scans, by the name of the scan: state, points, faces, loops, noise, time, words."""
+    return {cells[1].partition(".ply")[0]: cells[2:] for cells in found.cells if len(cells) == 9 and ".ply" in cells[1]}
+
+
+def test_a_batch_with_a_failure(cli: Cli, library: Library, folder: Path) -> None:
+    library.trouble = {"c.ply": InputError("c.ply: no surface <b>found</b>", "give a denser scan")}
+    library.made.facts |= {"points": 50, "noise": 0.01, "spacing": 0.04, "open_loops": 2}
+    (folder / "notes.md").write_text("notes")
+    ran = cli(*BATCH, "--json")
+    assert ran.code == 7
+    assert ran.document["report"] == "page.html"
+    found = page()
+    assert list(rows(found)) == ["scans/<script>b<", "scans/a", "scans/deep/c"]
+    assert rows(found)["scans/a"][:5] == ["done", "50", "4", "2", "0.25"]
+    assert rows(found)["scans/deep/c"][0] == "failed"
+    assert rows(found)["scans/deep/c"][6] == "no surface <b>found</b> (give a denser scan)"
+    assert len(found.pictures) == 2
+    assert "a kind of file that lpdif does not read" in found.text
+    boxes = [about["class"] for tag, about in found.elements if tag == "div" and (about.get("class") or "").startswith("warnings")]
+    assert boxes == ["warnings failures"]  # the failure is told once, and not as a warning of the run too
+
+
+def test_what_an_earlier_run_made_is_in_the_report_of_the_next(cli: Cli, library: Library, folder: Path) -> None:
+    library.made.facts |= {"points": 50, "noise": 0.01, "spacing": 0.04}
+    (folder / "a.ply").write_bytes((folder / "a.ply").read_bytes().replace(b"element vertex 50", b"element vertex 60"))
+    assert cli(*BATCH).code == 7
+    first = rows(page())
+    write_points(folder / "a.ply")
+    library.calls.clear()
+    ran = cli(*BATCH)  # the report of the same command is replaced
+    assert ran.code == 0
+    assert [call[0] for call in library.calls] == ["a.ply"]
+    found = page()
+    assert {name: row[0] for name, row in rows(found).items()} == {"scans/<script>b<": "kept", "scans/a": "done", "scans/deep/c": "kept"}
+    assert rows(found)["scans/deep/c"][1:] == first["scans/deep/c"][1:]  # with the figures of the run that made it
+    assert len(found.pictures) == 3
+
+
+def test_records_of_earlier_versions_have_less_to_tell(cli: Cli, library: Library, folder: Path) -> None:
+    assert cli("reconstruct", "scans", "-o", "out").code == 0
+    record = json.loads(Path("out/made.json").read_text())
+    for row in record["meshes"].values():
+        del row["told"]
+    Path("out/made.json").write_text(json.dumps(record))
+    assert cli(*BATCH).code == 0
+    assert set(map(tuple, rows(page()).values())) == {("kept", "", "", "", "", "", "")}
+
+
+@pytest.mark.parametrize("told", [3, {"faces": "many"}, {"seconds": -1}, {"warnings": [{}]}, {"warnings": ["x" * 5000]}])
+def test_a_record_that_tells_nonsense_is_refused(cli: Cli, library: Library, folder: Path, told: object) -> None:
+    assert cli("reconstruct", "scans", "-o", "out").code == 0
+    record = json.loads(Path("out/made.json").read_text())
+    record["meshes"]["a.ply"]["told"] = told
+    Path("out/made.json").write_text(json.dumps(record))
+    ran = cli(*BATCH)
+    assert ran.code == 7
+    assert rows(page())["scans/a"][6].startswith("out/a.ply: exists already, and out/made.json does not say what it was made from")
+
+
+def test_warnings_of_a_scan_are_told_beside_it_and_kept(cli: Cli, library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warns(scan: lpdif.Scan, *rest: object, **more: object) -> object:
+        if scan.name == "a.ply":
+            logging.getLogger("lpdif").warning("%s: it is thin", scan.name)
+        return library.made
+
+    monkeypatch.setitem(vars(lpdif), "reconstruct", warns)
+    for _ in range(2):
+        assert cli(*BATCH, "-q").code == 0
+        assert [row[6] for row in rows(page()).values()] == ["", "a.ply: it is thin", ""]
+
+
+def test_a_file_that_is_no_report_is_not_replaced_by_a_batch(cli: Cli, library: Library, folder: Path) -> None:
+    PAGE.write_text("mine")
+    assert cli(*BATCH).code == 2
+    assert (PAGE.read_text(), library.calls) == ("mine", [])
+    assert cli(*BATCH, "--overwrite").code == 0
+    assert PAGE.read_text().startswith(MARK)
+
+
+def test_a_report_may_lie_among_the_meshes(cli: Cli, library: Library, folder: Path) -> None:
+    for _ in range(2):
+        assert cli("reconstruct", "scans", "-o", "out", "--report", "out/page.html").code == 0
+    assert Path("out/page.html").read_text().startswith(MARK)
+
+
+# --- a fit
+
+
+def test_the_report_of_a_fit(cli: Cli, straight: tuple[Path, FitReport], tmp_path: Path) -> None:
+    place = shutil.copytree(straight[0], tmp_path / "workspace")
+    before = {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+    words = ("fit", "--resume", "--workspace", place, "--report", "page.html", "--device", "cpu", "--json")
+    ran = cli(*words)
+    assert ran.code == 0
+    found = page()
+    assert ran.document["report"] == "page.html"
+    assert f"{ran.document['validation']['mean']:.4g}" in found.text
+    shares = [float(found.rows[str(k)][0].removesuffix(" %")) for k in range(straight[1].patterns)]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    assert "Error near the surface on held-out regions" in found.text
+    assert "nothing recorded" not in found.text
+    assert {file: file.read_bytes() for file in before} == before  # to tell of it changes nothing
+    assert cli(*words).code == 0  # a run that goes on replaces its report
+    (place / "metrics.jsonl").write_text("{}\nnonsense\n")
+    ran = cli(*words)
+    assert ran.code == 0
+    assert any(line.startswith(f"warning: {place}/metrics.jsonl: not the log of a fit (line 2: ") for line in ran.lines)
+    assert "the report has no curves" in page().text
+
+
+def test_a_fit_is_not_begun_where_its_report_cannot_be_written(cli: Cli, workspace: Path) -> None:
+    PAGE.write_text("mine")
+    ran = cli("fit", "--workspace", workspace, "--report", "page.html")
+    assert (ran.code, ran.lines[-2]) == (2, "error: page.html: exists already")
+    assert not (workspace / "snapshot.safetensors").exists()
