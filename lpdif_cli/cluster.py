@@ -16,7 +16,7 @@ from lpdif_cli import options
 from lpdif_cli.cards import read_fit_state, resume_words
 from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
-from lpdif_cli.settings import resolve, same_place
+from lpdif_cli.settings import given, resolve, same_place
 from lpdif_cli.wording import duration, figure, table
 
 
@@ -25,6 +25,7 @@ def cluster(
     patterns: options.Patterns = None,
     sweep: Annotated[str | None, typer.Option(metavar="K,K,...", help="Also score these numbers of patterns.")] = None,
     workspace: options.Workspace = None,
+    samples: options.Samples = None,
     device: options.Device = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
@@ -75,13 +76,15 @@ def cluster(
         console.result({"dry_run": True, "workspace": str(place), **dataclasses.asdict(chosen.config.cluster)}, place)
         return
     lpdif.use_threads(chosen.config.threads)
-    report = lpdif.cluster(place, chosen.config.cluster, chosen.config.device, progress=console.progress)
+    report = lpdif.cluster(
+        place, chosen.config.cluster, chosen.config.device, progress=console.progress, samples=None if samples is None else Path(samples)
+    )
     rows = [dataclasses.asdict(row) for row in report.rows]
     lines = table([tuple(rows[0]), *(tuple(_short(v) for v in row.values()) for row in rows)], right=range(len(rows[0])))
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")
-    console.next(*resume_words(read_fit_state(lpdif.Workspace(place).snapshot, place), console.where))
+    console.next(*resume_words(read_fit_state(lpdif.Workspace(place).snapshot, place), console.where), *given("--samples", samples))
     console.result({"patterns": rows, "sweep": report.sweep, "gallery": str(report.gallery)}, *lines)
 
 

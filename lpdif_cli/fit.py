@@ -27,6 +27,7 @@ def fit(
     context: typer.Context,
     patterns: options.Patterns = None,
     workspace: options.Workspace = None,
+    samples: options.Samples = None,
     device: options.Device = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
@@ -61,9 +62,9 @@ def fit(
     chosen = resolve("fit", flags, config)
     console.where = same_place(chosen, config)
     check_device(chosen.config.device)
-    place = lpdif.Workspace(chosen.config.workspace)
+    place = lpdif.Workspace(chosen.config.workspace, samples)
     check_start(place, overwrite, resume)
-    page = report_file(report, overwrite, console, chosen, "fit")
+    page = report_file(report, overwrite, console, chosen, "fit", lambda: {"samples": str(place.samples)})
     scans = len(place.shards())
     plan = dataclasses.replace(chosen.config.fit, resume=resume)
     if resume:
@@ -83,7 +84,7 @@ def fit(
         console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, place.model)
         return
     lpdif.use_threads(chosen.config.threads)
-    same = [*given("--seed", seed), *given("--device", device), *given("--threads", threads)]
+    same = [*given("--samples", samples), *given("--seed", seed), *given("--device", device), *given("--threads", threads)]
 
     def go_on(grouped: str | int | None) -> str:
         return "go on with: " + command_line("fit", "--resume", *console.where, *given("--patterns", grouped), *same)
@@ -102,7 +103,7 @@ def fit(
 
     if resume:
         console.stop_hint = go_on(patterns)
-    done = lpdif.fit(place.root, plan, chosen.config.device, progress=progress, stop=stop)
+    done = lpdif.fit(place.root, plan, chosen.config.device, progress=progress, stop=stop, samples=place.samples_root)
     if done.stopped:
         console.stop_hint = go_on(patterns and done.patterns)
         console.say(f"kept a snapshot after {counted(done.steps, 'step')}")

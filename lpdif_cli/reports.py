@@ -184,7 +184,7 @@ def write_fit_report(page: ReportFile, place: lpdif.Workspace, plan: FitConfig, 
     from lpdif.storage.run_log import read_metrics
 
     shards = place.read_manifest().kept
-    rows, gallery = describe_patterns(place.root, device)
+    rows, gallery = describe_patterns(place.root, device, place.samples_root)
     try:
         recorded = read_metrics(place.metrics, place.root)
     except (OSError, ValueError) as error:

@@ -8,8 +8,8 @@ OPTIONS = {  # exactly these
     | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
     | {"--watertight", "--refine", "--model", "--sensor", "--faces", "--report"},
     "preprocess": RUN,
-    "fit": RUN | {"--device", "--patterns", "--resume", "--report"},
-    "cluster": RUN | {"--device", "--patterns", "--sweep"},
+    "fit": RUN | {"--device", "--patterns", "--resume", "--report", "--samples"},
+    "cluster": RUN | {"--device", "--patterns", "--sweep", "--samples"},
     "evaluate": {"--seed", "--config"},
     "compare": {"--device", "--seed", "--threads", "--config", "--on", "--points", "--noise", "--held-out"},
     "inspect": {"--threads", "--config"},

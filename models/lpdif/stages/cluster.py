@@ -25,7 +25,7 @@ from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
-from lpdif.stages.fit import check_same_regions
+from lpdif.stages.fit import check_same_samples
 from lpdif.stages.held_out import as_in_training, held_out_errors, split_regions
 from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.storage.atomic_write import check_output, write_bytes
@@ -84,25 +84,27 @@ class ClusterReport:
     sweep: list[tuple[int, float]]
 
 
-def cluster(workspace: Path, config: ClusterConfig | None = None, device: str = "auto", progress: Progress = silent) -> ClusterReport:
-    """Group the codes of the workspace's fit again.
+def cluster(
+    workspace: Path, config: ClusterConfig | None = None, device: str = "auto", progress: Progress = silent, samples: Path | None = None
+) -> ClusterReport:
+    """Group the codes of the workspace's fit again. samples: the workspace whose samples it was made from, if another.
 
     Raises ModelError where there is no fit, or its snapshot is damaged, InputError where it has seen too few regions.
     """
     config = config or ClusterConfig()
-    place = Workspace(workspace)
+    place = Workspace(workspace, samples)
     if not place.snapshot.exists():
         raise ModelError(f"{place.root}: there is no fit here whose codes could be grouped", "run `lpdif fit` first")
     with workspace_lock(place.root, "cluster"):
         return regroup_codes(place, config, device, progress)
 
 
-def describe_patterns(workspace: Path, device: str = "auto") -> tuple[list[PatternRow], bytes]:
+def describe_patterns(workspace: Path, device: str = "auto", samples: Path | None = None) -> tuple[list[PatternRow], bytes]:
     """The table and the gallery (a PNG picture) of the patterns of a fit as it stands, and nothing is changed.
 
     Codes that are not grouped yet are one pattern. Raises as `cluster` does.
     """
-    place = Workspace(workspace)
+    place = Workspace(workspace, samples)
     if not place.snapshot.exists():
         raise ModelError(f"{place.root}: there is no fit here whose codes could be grouped", "run `lpdif fit` first")
     with workspace_lock(place.root, "report"):
@@ -133,7 +135,7 @@ def load_fit(place: Workspace, device: str) -> LoadedFit:
     settings = fitted_settings(place.snapshot, found)
     on = resolve(device)
     training, held_out = split_regions(load_samples(place)[0])
-    check_same_regions(place.snapshot, state, len(training.sdf))
+    check_same_samples(place, state, len(training.sdf))
     optimizer = Optimizer(make_networks(settings.features, settings.width, settings.seed), len(state["bank"]), on)
     optimizer.restore(state)
     if int(optimizer.seen.sum()) < 2:
@@ -161,7 +163,7 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
     picture = gallery(optimizer.mean, patterns, codes, rows)
     write_bytes(place.gallery, picture, overwrite=True)
     kept = {**found, "patterns": len(patterns.centroids)}
-    save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": kept})
+    save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": kept, "samples": place.samples_identity()})
     return ClusterReport(rows, place.gallery, sweep)
 
 

@@ -29,7 +29,7 @@ from lpdif.storage.lock import workspace_lock
 from lpdif.storage.models import load_model, model_tensors, save_model, save_tensors
 from lpdif.storage.run_log import append_metrics, seconds_spent, start_metrics
 from lpdif.storage.shards import load_samples
-from lpdif.storage.snapshots import load_snapshot
+from lpdif.storage.snapshots import load_snapshot, samples_of_snapshot
 from lpdif.storage.tensor_files import SNAPSHOT
 from lpdif.storage.workspace import Workspace
 from lpdif.text import counted
@@ -69,14 +69,15 @@ def fit(
     device: str = "auto",
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
+    samples: Path | None = None,
 ) -> FitReport:
-    """Train a model on the samples of a workspace and write it there.
+    """Train a model on the samples of a workspace, or of the workspace `samples`, and write it to the first.
 
     `stop` is asked after every step; where it says yes, a snapshot is written and the report says `stopped`. With config.resume
     the run goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads). Codes that are
     grouped already, by an earlier run or by `cluster`, stay as they are: their number of patterns stands, whatever the config says.
     """
-    place = Workspace(workspace)
+    place = Workspace(workspace, samples)
     place.shards()  # nothing is locked, or made, where there are no samples
     with workspace_lock(place.root, "fit"):
         return learn(place, config or FitConfig(), resolve(device), progress, stop)
@@ -88,6 +89,7 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         raise UsageError(f"shared_steps {config.shared_steps}: patterns are found in the codes of shared steps", "take one or more")
     for path in (place.model, place.snapshot, place.metrics):
         check_output(path, overwrite=True)
+    identity = place.samples_identity()
     training, held_out = split_regions(load_samples(place)[0])
     optimizer = Optimizer(make_networks(config.features, config.width, config.seed), len(training.counts), device)
     if config.resume:
@@ -107,14 +109,14 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         stopped = stop()
         if optimizer.step % config.snapshot_every == 0 or optimizer.step == steps or stopped:
             row |= validate(optimizer.mean, optimizer.patterns, held_out, config.seed, optimizer.device)
-            save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config)})
+            save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config), "samples": identity})
             fit_log.begin()
         fit_log.add(row)
         progress("fit", optimizer.step, steps)
         if stopped and optimizer.step < steps:
             validation = {k: row[k] for k in ("mean", "median", "p95")}
             return FitReport(place.model, config.patterns, optimizer.step, optimizer.step - first, validation, stopped=True, written=False)
-    return finish(optimizer, place, config, held_out, steps - first)
+    return finish(optimizer, place, config, held_out, steps - first, identity)
 
 
 def follow_codes(optimizer: Optimizer, config: FitConfig, steps: int) -> dict[str, Any]:
@@ -202,7 +204,7 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
     if different:
         hint = f"resume with the same settings, or {START_AGAIN}"
         raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", hint)
-    check_same_regions(place.snapshot, state, len(optimizer.bank))
+    check_same_samples(place, state, len(optimizer.bank))
     optimizer.restore(state)
     steps = config.shared_steps + config.pattern_steps
     if optimizer.step > steps:
@@ -211,10 +213,15 @@ def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConf
     return config
 
 
-def check_same_regions(snapshot: Path, state: Mapping[str, Tensor], regions: int) -> None:
-    """Raises ModelError where a snapshot was not made from this number of training regions."""
+def check_same_samples(place: Workspace, state: Mapping[str, Tensor], regions: int) -> None:
+    """Raises ModelError where a snapshot was not made from this number of training regions, or from other samples."""
+    snapshot = place.snapshot
+    hint = f"name the workspace of its samples by --samples, or {START_AGAIN}"
     if len(state["bank"]) != regions:
-        raise ModelError(f"{snapshot}: made from {counted(len(state['bank']), 'region')}, the samples hold {regions:,}", START_AGAIN)
+        raise ModelError(f"{snapshot}: made from {counted(len(state['bank']), 'region')}, the samples hold {regions:,}", hint)
+    made_from = samples_of_snapshot(snapshot)
+    if made_from and made_from != place.samples_identity():
+        raise ModelError(f"{snapshot}: made from other samples than those in {place.samples}", hint)
 
 
 def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
@@ -229,11 +236,11 @@ def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
     return found
 
 
-def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int) -> FitReport:
-    """Write the running mean as the model, unless this run `made` no step and the model is there."""
+def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int, samples: str) -> FitReport:
+    """Write the running mean as the model, unless this run `made` no step and the model is there. samples: their identity."""
     patterns = optimizer.patterns or fit_patterns(optimizer.bank[optimizer.seen], 1, config.seed)
     config = dataclasses.replace(config, patterns=len(patterns.centroids))
-    card = {"config": remembered(config), "steps": optimizer.step, "regions": len(optimizer.bank)}
+    card = {"config": remembered(config), "steps": optimizer.step, "regions": len(optimizer.bank), "samples": samples}
     model = Model(optimizer.mean, patterns, card)
     there = None if made else same_model(place.model, model)
     if there is not None:

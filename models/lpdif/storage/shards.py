@@ -27,14 +27,14 @@ def load_samples(workspace: Workspace) -> tuple[TrainingRegions, Tensor]:
     """
     parts: list[dict[str, Tensor]] = []
     for shard in workspace.shards():
-        if leads_outside(shard, workspace.root):
-            raise InputError(f"{shard}: a link that leads out of {workspace.root}", "remove the link, and run `lpdif preprocess` again")
+        if leads_outside(shard, workspace.samples_root):
+            raise InputError(f"{shard}: a link that leads out of {workspace.samples_root}", "remove the link, and run `lpdif preprocess` again")
         try:
-            parts.append(load_shard(shard, workspace.root, parts[0] if parts else None)[0])
+            parts.append(load_shard(shard, workspace.samples_root, parts[0] if parts else None)[0])
         except ModelError as error:
             raise InputError(error.message, "run `lpdif preprocess` again; it redoes what is missing") from None
     if not parts:
-        raise InputError(f"{workspace.root}: its samples hold no region", "preprocess other scans")
+        raise InputError(f"{workspace.samples_root}: its samples hold no region", "preprocess other scans")
     whole = {key: torch.cat([part[key] for part in parts]) for key in SAMPLE_KEYS}
     return TrainingRegions(*(whole[key] for key in TrainingRegions._fields)), whole["sizes"]
 

@@ -15,7 +15,7 @@ from lpdif.core.patterns import read_patterns
 from lpdif.errors import ModelError
 from lpdif.storage.models import CARD_ERRORS, check_tensors, load_tensors
 from lpdif.storage.strict_json import check
-from lpdif.storage.tensor_files import CARDS, SNAPSHOT
+from lpdif.storage.tensor_files import CARDS, SNAPSHOT, read_tensor_header
 
 
 def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -38,6 +38,12 @@ def load_snapshot(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name, wanted in impossible_values(state, max(1, count)):
         raise ModelError(f"{path}: {name}: expected {wanted}", hint)
     return state, config
+
+
+def samples_of_snapshot(path: Path) -> str:
+    """The identity of the samples that a snapshot was made from; "" where it is older than these."""
+    hint = "it is damaged; start anew: lpdif fit --overwrite"
+    return str(read_tensor_header(path, hint, SNAPSHOT).card.get("samples", ""))
 
 
 def impossible_values(state: dict[str, Tensor], patterns: int) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,11 +50,15 @@ class Manifest(NamedTuple):
 
 
 class Workspace:
-    """The paths of the results in a workspace."""
+    """The paths of the results in a workspace.
 
-    def __init__(self, root: Path | str) -> None:
+    samples_of: another workspace whose samples are used.
+    """
+
+    def __init__(self, root: Path | str, samples_of: Path | str | None = None) -> None:
         self.root = Path(root)
-        self.samples = self.root / "samples"
+        self.samples_root = self.root if samples_of is None else Path(samples_of)
+        self.samples = self.samples_root / "samples"
         self.manifest = self.samples / "manifest.json"
         self.model = self.root / "model.safetensors"
         self.snapshot = self.root / "snapshot.safetensors"
@@ -63,12 +68,14 @@ class Workspace:
     def read_manifest(self) -> Manifest:
         """The manifest. Raises InputError where it is missing or damaged."""
         if not self.manifest.exists():
-            raise InputError(
-                f"{self.root}: no samples here (there is no {self.manifest.relative_to(self.root)})",
-                "make some: lpdif preprocess SCANS",
-            )
+            hint = "make some: lpdif preprocess SCANS"
+            if self.samples_root != self.root:
+                hint = "--samples names the workspace of another run of lpdif"
+            elif self.snapshot.exists():
+                hint = "its fit was made from samples elsewhere: name their workspace by --samples"
+            raise InputError(f"{self.samples_root}: no samples here (there is no {self.manifest.relative_to(self.samples_root)})", hint)
         try:
-            about = parse(read_regular(self.manifest, MOST_TEXT_BYTES, self.root))
+            about = parse(read_regular(self.manifest, MOST_TEXT_BYTES, self.samples_root))
             check(about, MANIFEST_SHAPE)
             return Manifest([self._shard(row) for row in about["kept"]], len(about.get("left_out", ())))
         except OSError as error:
@@ -99,9 +106,19 @@ class Workspace:
 
         Nothing is written there.
         """
-        if leads_outside(self.samples, self.root):
-            raise InputError(f"{self.samples}: a link that leads out of {self.root}", "remove it; --workspace names the folder to work in")
+        if leads_outside(self.samples, self.samples_root):
+            raise InputError(
+                f"{self.samples}: a link that leads out of {self.samples_root}", "remove it; --workspace names the folder to work in"
+            )
 
     def shards(self) -> list[Path]:
         """The files of samples, in the order of the manifest. Raises InputError as `read_manifest` does."""
         return [shard.path for shard in self.read_manifest().kept]
+
+    def samples_identity(self) -> str:
+        """A digest by which samples are known again: the names of the files in their list, and the regions of each.
+
+        The names hold digests of the scans and the settings they were made by. Raises InputError as `read_manifest` does.
+        """
+        rows = "".join(f"{shard.path.name}\n{shard.regions}\n" for shard in self.read_manifest().kept)
+        return hashlib.blake2b(rows.encode(errors="surrogateescape"), digest_size=16).hexdigest()
