@@ -170,7 +170,7 @@ def attempt(
     from lpdif.storage.atomic_write import write_bytes
 
     began, before = console.elapsed(), len(console.told)
-    writing = False
+    writing, picture = False, ""
     try:
         check_inside(target, record.folder)
         make_folder(target.parent)
@@ -178,6 +178,10 @@ def attempt(
         source = stamp(scan)
         made = mesh_of(lpdif.load_scan(scan))
         data = lpdif.encode_mesh(made.mesh, mesh_format(target))
+        if with_picture:
+            from lpdif.report.pictures import thumbnail
+
+            picture = thumbnail(made.mesh.vertices, made.mesh.faces)
         writing = True
         told = told_of(made, console.elapsed() - began, [message.text for message in console.told[before:] if message.warning])
         record.add(target, source, how, data, told)
@@ -192,11 +196,6 @@ def attempt(
         outcome = Outcome(scan, target, "failed", seconds=console.elapsed() - began, failure=failure)
         warn(outcome, console)
         return outcome
-    picture = ""
-    if with_picture:
-        from lpdif.report.pictures import thumbnail
-
-        picture = thumbnail(made.mesh.vertices, made.mesh.faces)
     return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts, told=told, picture=picture)
 
 

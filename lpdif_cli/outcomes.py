@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import lpdif
+from lpdif.text import excerpt
 from lpdif_cli.failures import Failure
+
+MOST_WARNINGS = 20  # The record keeps so many warnings of a scan,
+LONGEST_WARNING = 1000  # and so many letters of each.
 
 
 @dataclass
@@ -44,4 +48,9 @@ def told_of(made: lpdif.Reconstruction, seconds: float, warnings: Sequence[str])
     facts = made.facts
     noise = float(facts["noise"]) / float(facts["spacing"]) if facts.get("spacing") else None
     counts = {"points": facts.get("points"), "faces": len(made.mesh.faces), "open_loops": facts.get("open_loops")}
-    return {**counts, "noise": noise, "seconds": round(seconds, 3), "warnings": [*warnings]}
+    return {
+        **counts,
+        "noise": noise,
+        "seconds": round(seconds, 3),
+        "warnings": [excerpt(text, LONGEST_WARNING) for text in warnings[:MOST_WARNINGS]],
+    }

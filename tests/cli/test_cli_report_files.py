@@ -181,12 +181,13 @@ def test_warnings_of_a_scan_are_told_beside_it_and_kept(cli: Cli, library: Libra
     def warns(scan: lpdif.Scan, *rest: object, **more: object) -> object:
         if scan.name == "a.ply":
             logging.getLogger("lpdif").warning("%s: it is thin", scan.name)
+            logging.getLogger("lpdif").warning("long" * 5000)
         return library.made
 
     monkeypatch.setitem(vars(lpdif), "reconstruct", warns)
     for _ in range(2):
         assert cli(*BATCH, "-q").code == 0
-        assert [row[6] for row in rows(page()).values()] == ["", "a.ply: it is thin", ""]
+        assert [row[6] for row in rows(page()).values()] == ["", f"a.ply: it is thin{('long' * 250)[:997]}...", ""]
 
 
 def test_a_file_that_is_no_report_is_not_replaced_by_a_batch(cli: Cli, library: Library, folder: Path) -> None:
