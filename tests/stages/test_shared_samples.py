@@ -97,7 +97,7 @@ def test_codes_are_grouped_with_samples_elsewhere(workspace: Path, other: Path, 
     with pytest.raises(ModelError, match="made from other samples"):
         cluster(mine, ClusterConfig(patterns=2), "cpu", samples=other)
     rows = cluster(mine, ClusterConfig(patterns=2), "cpu", samples=workspace).rows
-    assert describe_patterns(mine, "cpu", workspace)[0] == rows
+    assert repr(describe_patterns(mine, "cpu", workspace)[0]) == repr(rows)  # an error that is not known is no number
     assert samples_of_snapshot(Workspace(mine).snapshot) == Workspace(workspace).samples_identity()
     assert fit(mine, dataclasses.replace(RESUMED, patterns=2), "cpu", samples=workspace).patterns == 2
 
