@@ -18,7 +18,7 @@ Config = Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check options and paths, write nothing.")]
-Samples = Annotated[str | None, typer.Option(metavar="DIR", help="Take the samples of this workspace [the own].")]
+Samples = Annotated[str | None, typer.Option(metavar="DIR", help="Workspace to take the samples from [its own].")]
 Report = Annotated[str | None, typer.Option(metavar="FILE.html", help="Also write a page about the run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.")]
