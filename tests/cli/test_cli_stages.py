@@ -22,12 +22,12 @@ import sys, time, lpdif
 from types import SimpleNamespace
 from pathlib import Path
 class Workspace:
-    def __init__(self, root):
-        self.root = Path(root)
+    def __init__(self, root, samples_of):
+        self.root = self.samples_root = Path(root)
         self.model, self.snapshot = self.root / "model.safetensors", self.root / "snapshot.safetensors"
     def shards(self):
         return [1]
-def fit(workspace, config, device, progress, stop):
+def fit(workspace, config, device, progress, stop, samples):
     for step in range(1, 1000):
         time.sleep(0.01)
         progress("fit", step, 1000)

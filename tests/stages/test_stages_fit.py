@@ -261,7 +261,7 @@ def test_what_cannot_be_resumed(workspace: Path) -> None:
     place.manifest.write_text(json.dumps({**rows, "kept": rows["kept"][1:]}))
     fewer = refused(workspace, change(resume=True))
     assert "the samples hold" in fewer.message
-    assert fewer.hint == "start anew: lpdif fit --overwrite"
+    assert fewer.hint == "name the workspace of its samples by --samples, or start anew: lpdif fit --overwrite"
     assert Workspace(workspace).snapshot.read_bytes() == before
 
 

@@ -78,7 +78,7 @@ def whole(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert ran.code == 0, ran.err
         (home / "out").mkdir()
         mesh = b"ply, or nearly"
-        Record(Path("out")).add(Path("out/ball.ply"), stamp(Path("scans/ball.ply")), recipe(ReconstructConfig(), BUNDLED_MODEL), mesh)
+        Record(Path("out")).add(Path("out/ball.ply"), stamp(Path("scans/ball.ply")), recipe(ReconstructConfig(), BUNDLED_MODEL), mesh, {})
         (home / "out" / "ball.ply").write_bytes(mesh)
         assert run_here("reconstruct", "scans", "-o", "out", "--model", "bundled").code == 0
     assert scan.exists()
