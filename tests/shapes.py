@@ -118,6 +118,9 @@ def random_field(points: FloatArray, size: float, patterns: int = 2, levels: int
         code=0.3 * torch.randn((count, 14), generator=generator),
         pattern=torch.randint(patterns, (count,), generator=generator),
         support=0.01 + 0.99 * torch.rand(count, generator=generator),
+        arrangement=torch.zeros(count, dtype=torch.int64),
+        radius=torch.ones(count),
+        first=torch.arange(count),
     )
     return LocalField(lattices, codes, random_decoder(patterns, seed=seed), np.zeros(3))
 
@@ -131,7 +134,7 @@ def lattice_of(corners: list[tuple[int, int, int]], size: float, first: int = 0)
 
 def plain_patterns(centroids: Tensor, code_size: int) -> Patterns:
     """Patterns in the space of the first entries of a code."""
-    return Patterns(Whitening(torch.zeros(code_size), torch.eye(code_size)[:, : centroids.shape[1]]), centroids)
+    return Patterns(Whitening(torch.zeros(code_size), torch.eye(code_size)[:, : centroids.shape[1]]), centroids, torch.zeros(len(centroids), dtype=torch.int64))
 
 
 @cache

@@ -11,6 +11,7 @@ from shapes import even_sphere_points, plain_patterns, random_decoder, wavy_regi
 
 from lpdif.core.encode import POINT_COUNTS, REGIONS_TOGETHER, encode, encode_regions, view_of
 from lpdif.core.field import RegionCodes
+from lpdif.core.forms import Gate
 from lpdif.core.model import Networks, make_networks
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import MOST_POINTS, Gathered, RegionLattice, Seen, region_lattices, region_support
@@ -20,7 +21,7 @@ PARTS = ("origin", "axes", "size", "code", "pattern", "support")
 
 def networks_and_patterns() -> tuple[Networks, Patterns]:
     encoder = make_networks(6, 8, 0).encoder
-    networks = Networks(encoder, random_decoder(2, encoder.code_size)).eval().requires_grad_(False)
+    networks = Networks(encoder, random_decoder(2, encoder.code_size), Gate()).eval().requires_grad_(False)
     return networks, plain_patterns(torch.tensor([[-0.1], [0.1]]), encoder.code_size)
 
 

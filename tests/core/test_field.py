@@ -21,10 +21,8 @@ def cloud(count: int, seed: int = 0, reach: float = 1.0) -> FloatArray:
 
 
 def on_device(field: LocalField, device: str) -> LocalField:
-    codes = RegionCodes(
-        field.codes.center,
-        *(getattr(field.codes, name).to(device) for name in ("origin", "axes", "size", "code", "pattern", "support")),
-    )
+    rest = {name: value.to(device) for name, value in vars(field.codes).items() if name != "center"}
+    codes = RegionCodes(field.codes.center, **rest)
     return LocalField(field.lattices, codes, field.decoder.to(device), field.origin)
 
 

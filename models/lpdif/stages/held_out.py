@@ -60,11 +60,11 @@ def held_out_errors(
             generator = step_generator(seed + 2, start)
             seen = scanner(some, generator)
             half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
-            found, code, _ = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
+            answer = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
             near = (some.sdf.abs() < HELD_OUT_REGIONS.near) & (seen.mask.sum(1, keepdim=True) >= 4)
-            off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
+            off = (answer.sdf.cpu() - some.sdf).abs().where(near, torch.zeros(()))
             errors.append(off.sum(1) / near.sum(1))
-            codes.append(code.cpu())
+            codes.append(answer.code.cpu())
     return torch.cat(errors), torch.cat(codes)
 
 
