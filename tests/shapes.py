@@ -134,7 +134,11 @@ def lattice_of(corners: list[tuple[int, int, int]], size: float, first: int = 0)
 
 def plain_patterns(centroids: Tensor, code_size: int) -> Patterns:
     """Patterns in the space of the first entries of a code."""
-    return Patterns(Whitening(torch.zeros(code_size), torch.eye(code_size)[:, : centroids.shape[1]]), centroids, torch.zeros(len(centroids), dtype=torch.int64))
+    return Patterns(
+        Whitening(torch.zeros(code_size), torch.eye(code_size)[:, : centroids.shape[1]]),
+        centroids,
+        torch.zeros(len(centroids), dtype=torch.int64),
+    )
 
 
 @cache

@@ -10,9 +10,9 @@ from shapes import even_sphere_points, plain_patterns, random_decoder, wavy_regi
 from torch import Tensor
 
 from lpdif.core.encode import encode_regions
+from lpdif.core.forms import Gate
 from lpdif.core.frames import canonical_frames
 from lpdif.core.jets import COEFFICIENTS, POWERS
-from lpdif.core.forms import Gate
 from lpdif.core.model import Networks, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.refine import REFINE, refine_codes

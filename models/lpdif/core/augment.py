@@ -109,9 +109,10 @@ def displaced(clean: Seen, noise_R1: Tensor, generator: torch.Generator) -> Tens
     slant_RP = (clean.normals * ray_R13).sum(2).abs().clamp_min(0.15).reciprocal()
     depth_R1 = log_uniform((regions, 1), 0.005, 0.06, generator) * some(regions, SCANNER.grazing, generator)
     points = points + (depth_R1 * slant_RP * torch.randn(shape[:2], generator=generator))[..., None] * ray_R13
-    off_R13 = random_unit((regions, 1), generator) * (uniform((regions, 1), 0, 0.12, generator) * some(regions, SCANNER.views, generator))[..., None]
+    off_R13 = random_unit((regions, 1), generator)
+    apart_R1 = uniform((regions, 1), 0, 0.12, generator) * some(regions, SCANNER.views, generator)
     second_RP = torch.rand(shape[:2], generator=generator) < uniform((regions, 1), 0.2, 0.8, generator)
-    return points + second_RP[..., None] * off_R13
+    return points + (second_RP * apart_R1)[..., None] * off_R13
 
 
 def turned(clean: Seen, generator: torch.Generator) -> Tensor:

@@ -188,7 +188,8 @@ def choose_block(networks: Networks, forms: int, seen: Seen, _rows: Tensor) -> t
     """Arrangement, radius, sheets of the points as bits, and origin of the frame of some regions."""
     frames = canonical_frames(*seen)
     choice = networks.choose(in_frames(seen, frames), forms)
-    bits = (choice.sees.to(torch.uint8) << torch.arange(choice.sees.shape[2], dtype=torch.uint8, device=choice.sees.device)).sum(2).to(torch.uint8)
+    bit = 1 << torch.arange(choice.sees.shape[2], device=choice.sees.device)
+    bits = (choice.sees * bit).sum(2).to(torch.uint8)
     return choice.arrangement, choice.radius, pad(bits, (0, MOST_POINTS - bits.shape[1])), frames.origin
 
 

@@ -127,7 +127,7 @@ class GateSettings(NamedTuple):
 
 
 GATE = GateSettings()
-PLACES = (torch.quasirandom.SobolEngine(3, scramble=True, seed=1).draw(GATE.places) - 0.5) * GATE.spread
+PLACES: Tensor = (torch.quasirandom.SobolEngine(3, scramble=True, seed=1).draw(GATE.places) - 0.5) * GATE.spread  # type: ignore[no-untyped-call]
 RESIDUALS, GEOMETRY = 5 * (len(ARRANGEMENTS) + 1), 44
 
 
@@ -154,7 +154,7 @@ def evidence(seen: Seen) -> Evidence:
     places = PLACES.to(seen.points.device)[None].expand(len(seen.mask), -1, -1)
     distance = quadrics.distance(torch.cat([near.points, near.points + probe, near.points - probe, places], 1))
     values = torch.cat([combine_all(distance[..., [SHEETS, *range(SHEETS)]]), distance[..., SHEETS:]], 2)
-    explained, free = values.split([3 * near.points.shape[1], GATE.places], 1)
+    explained, free = values[:, : -GATE.places], values[:, -GATE.places :]
     residual = torch.cat([misses(explained, near), free_misses(free, places, near)], 1)  # (R, 5, V + 1)
     miss = (residual[:, 0] + 2 * residual[:, 1]) / 3 + 0.3 * (residual[:, 4] - residual[:, 4, :1])
     features = torch.cat([torch.log(residual.flatten(1).clamp_min(0) + 2e-3) * 0.7 + 2.5, geometry(seen, sees, quadrics)], 1)
@@ -204,8 +204,8 @@ def geometry(seen: Seen, sees_RPM: Tensor, quadrics: Quadrics) -> Tensor:
 def may_bend(seen: Seen) -> Tensor:
     """(R,) bool: which regions may be other than smooth, by the spread of their normals."""
     count = seen.mask.sum(1)
-    straight = seen.normals.sum(1).norm(dim=1) > GATE.smooth * count
-    return ~straight & (count >= GATE.fewest)
+    bent: Tensor = seen.normals.sum(1).norm(dim=1) <= GATE.smooth * count
+    return bent & (count >= GATE.fewest)
 
 
 def first_logits(miss_RV: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Networks(nn.Module):
     def forward(
         self,
         seen: Seen,
-        half_turn_B: Tensor,
+        half_turn_B: Tensor | None,
         queries_BS3: Tensor,
         patterns: Patterns | None,
         plain_B: Tensor | None = None,
@@ -96,14 +96,15 @@ class Networks(nn.Module):
         found = evidence(Seen(*(part[asked] for part in inside)))
         logits, round_ = self.gate(found)
         score = logits.detach() if trial_R is None else torch.where(trial_R[asked, None], first_logits(found.miss), logits.detach())
-        chosen = score.masked_fill((FORM_V >= forms).to(score.device), -torch.inf).argmax(1)
+        chosen = score.masked_fill((forms <= FORM_V).to(score.device), -torch.inf).argmax(1)
         return Choice(arrangement.index_put((asked,), chosen), radius.index_put((asked,), round_), sees.index_put((asked,), found.sees))
 
     def ask(self, frames: Frames, codes_RC: Tensor, pattern_R: Tensor, queries_RS3: Tensor) -> Tensor:
         """(R, S) distances at centre-relative queries (R, S, 3), each region by its own code."""
         regions, samples = queries_RS3.shape[:2]
         owner_Q = torch.arange(regions, device=codes_RC.device).repeat_interleave(samples)
-        return self.decoder(codes_RC, pattern_R, frames.inward(queries_RS3).flatten(0, 1), owner_Q).view(regions, samples)
+        found_Q: Tensor = self.decoder(codes_RC, pattern_R, frames.inward(queries_RS3).flatten(0, 1), owner_Q)
+        return found_Q.view(regions, samples)
 
     def ask_sheets(self, seen: Seen, choice: Choice, pattern_R: Tensor, queries_RS3: Tensor) -> Tensor:
         """(R, S) distances of regions by their sheets, each of which is encoded and decoded as a region of its own."""
@@ -112,9 +113,9 @@ class Networks(nn.Module):
         values_TS = self.ask(frames, codes_TC, pattern_R[sheets.owner], queries_RS3[sheets.owner])
         values_RS3 = values_TS[rows_of(sheets.first, choice.arrangement)].transpose(1, 2)
         samples = queries_RS3.shape[1]
-        return combine(
-            values_RS3.flatten(0, 1), choice.arrangement.repeat_interleave(samples), choice.radius.repeat_interleave(samples)
-        ).view(-1, samples)
+        return combine(values_RS3.flatten(0, 1), choice.arrangement.repeat_interleave(samples), choice.radius.repeat_interleave(samples)).view(
+            -1, samples
+        )
 
 
 def in_frames(seen: Seen, frames: Frames) -> Seen:

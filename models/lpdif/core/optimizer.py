@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from lpdif.core.augment import scanned
 from lpdif.core.encoder import Encoder
-from lpdif.core.forms import COLUMN_V3, FORM_V, Gate, Sheets, combine, evidence, may_bend
+from lpdif.core.forms import Gate
 from lpdif.core.kde import density_weights, effective_share
-from lpdif.core.model import Networks, in_frames, sheet_points
+from lpdif.core.losses import gate_loss, region_loss
+from lpdif.core.model import Networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, pattern_tensors, read_patterns
 from lpdif.core.regions import Seen
@@ -32,15 +33,11 @@ from lpdif.core.regions import Seen
 class TrainingSettings(NamedTuple):
     """What a step of training does, whatever the configuration."""
 
-    focus: float = 0.1  # The loss of a sample at distance d from the surface counts 1 / (focus + |d|).
-    held: float = 1.0  # Distances are compared within this many region sizes.
     mean_decay: float = 0.999  # Decay of the running mean of all weights, which is what is kept in the end.
     samples: int = 32  # Samples of a region that are drawn for each step.
     plain: float = 0.25  # Share of regions that are taken to be smooth whatever the gate says, so that smooth decoders know them all.
     trial: float = 0.25  # Share of regions that take the form that explains their points best, so that all decoders have regions to learn from.
     gate_every: int = 2  # Steps between two in which the gate learns.
-    gate_regions: int = 64  # Regions, at most, that it learns from in such a step.
-    gate_samples: int = 16  # Samples of a region that it learns from.
     largest_gradient: float = 1.0  # Gradients are scaled down to this norm.
     warm_up: int = 300  # Steps in which the learning rate rises.
     last_rate: float = 0.01  # Share of the learning rate that is left at the end of the cosine.
@@ -71,74 +68,6 @@ def copy_decoders(decoders: MultiDecoder, source_K: Tensor) -> None:
     for module in decoders.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             setattr(module, name, nn.Parameter(parameter.detach()[source_K.to(parameter.device)], parameter.requires_grad))
-
-
-def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
-    """(B,) mean over samples of |found - true| / (TRAINING.focus + |true|).
-
-    In the difference, distances are held within +-TRAINING.held region sizes.
-    """
-    error = (found_BS.clamp(-TRAINING.held, TRAINING.held) - true_BS.clamp(-TRAINING.held, TRAINING.held)).abs()
-    return (error / (TRAINING.focus + true_BS.abs())).mean(1)
-
-
-def gate_loss(networks: Networks, patterns: Patterns, seen: Seen, queries_BS3: Tensor, sdf_BS: Tensor) -> Tensor:
-    """Mean loss of regions if their arrangement were drawn by the gate's odds, for the gate to learn from.
-
-    Of the regions that may bend, the first TRAINING.gate_regions are tried in every arrangement. Only the gate gets a gradient.
-    """
-    with torch.no_grad():
-        frames, codes_BC = networks.encode(seen)
-        inside = in_frames(seen, frames)
-        asked = torch.nonzero(may_bend(inside))[: TRAINING.gate_regions, 0]
-        if len(asked) == 0:
-            return sdf_BS.new_zeros(())
-        found = evidence(Seen(*(part[asked] for part in inside)))
-    logits_RV, radius_R = networks.gate(found)
-    none_V = (FORM_V >= patterns.forms).to(logits_RV.device)
-    odds_RV = torch.softmax(logits_RV.masked_fill(none_V, -torch.inf), 1)
-    with torch.no_grad():
-        smooth = networks.ask(frames, codes_BC, patterns.assign(codes_BC), queries_BS3)[asked]
-        part = Seen(*(array[asked] for array in seen))
-        values = sheet_values(networks, patterns, part, found.sees, queries_BS3[asked])
-        losses_RV = arrangement_losses(smooth, values, radius_R.detach(), sdf_BS[asked], patterns.forms)
-    return (odds_RV * losses_RV).sum(1).mean()
-
-
-def sheet_values(networks: Networks, patterns: Patterns, seen: Seen, sees_RPM: Tensor, queries_RS3: Tensor) -> Tensor:
-    """(F, R, 5, S) distances at the queries to each of the five sheets, by the decoders of the F forms; NaN for those not in the form."""
-    regions, samples = queries_RS3.shape[:2]
-    columns = sees_RPM.shape[2]
-    on = queries_RS3.device
-    owner_T = torch.arange(regions, device=on).repeat_interleave(columns)
-    sheets = Sheets(owner_T, owner_T[::columns], torch.arange(1, columns + 1, device=on).repeat(regions))
-    frames, codes_TC = networks.encode(sheet_points(seen, sees_RPM, sheets))
-    inside_TS3 = frames.inward(queries_RS3[owner_T])
-    values = queries_RS3.new_full((patterns.forms, regions, columns, samples), torch.nan)
-    for form in range(1, patterns.forms):  # seven at most; the work inside is one batched product
-        used = torch.unique(COLUMN_V3[FORM_V == form]).to(on)
-        rows = torch.nonzero((sheets.column[:, None] == used).any(1))[:, 0]
-        pattern = torch.full((len(rows),), int((patterns.form == form).nonzero()[0, 0]), dtype=torch.int64, device=on)
-        owner_Q = torch.arange(len(rows), device=on).repeat_interleave(samples)
-        found = networks.decoder(codes_TC[rows], pattern, inside_TS3[rows].flatten(0, 1), owner_Q)
-        values[form].view(-1, samples)[rows] = found.view(-1, samples)
-    return values
-
-
-def arrangement_losses(smooth_RS: Tensor, values_FRMS: Tensor, radius_R: Tensor, sdf_RS: Tensor, forms: int) -> Tensor:
-    """(R, V) loss of every arrangement; 0 for those whose form is not among the first `forms`."""
-    regions, samples = sdf_RS.shape
-    losses = [region_loss(smooth_RS, sdf_RS)]
-    for number in range(1, len(FORM_V)):
-        form = int(FORM_V[number])
-        if form >= forms:
-            losses.append(torch.zeros_like(losses[0]))
-            continue
-        sheets_QM = values_FRMS[form][:, COLUMN_V3[number] - 1].transpose(1, 2).reshape(-1, 3)
-        arrangement_Q = torch.full((regions * samples,), number, dtype=torch.int64, device=sdf_RS.device)
-        found = combine(sheets_QM, arrangement_Q, radius_R.repeat_interleave(samples)).view(regions, samples)
-        losses.append(region_loss(found, sdf_RS))
-    return torch.stack(losses, 1)
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -196,12 +125,11 @@ class Optimizer:
         loss = (weight_B * region_loss(answer.sdf, sdf_BS)).sum() / usable_B.sum().clamp_min(1)
         objective = loss
         if patterns is not None and patterns.forms > 1 and self.step % TRAINING.gate_every == 0:
-            few = slice(TRAINING.gate_samples)
-            objective = loss + gate_loss(self.networks, patterns, seen_there, queries_BS3[:, few], sdf_BS[:, few])
+            objective = loss + gate_loss(self.networks, patterns, seen_there, queries_BS3, sdf_BS)
         for setting in self.adam.param_groups:
             setting["lr"] = rate
         self.adam.zero_grad(set_to_none=True)
-        objective.backward()
+        objective.backward()  # type: ignore[no-untyped-call]
         for parameter in self.networks.gate.parameters():  # which has its say only where regions may bend
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         nn.utils.clip_grad_norm_(self.networks.parameters(), TRAINING.largest_gradient)

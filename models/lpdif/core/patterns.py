@@ -131,7 +131,7 @@ def forms_fit(patterns: Patterns) -> bool:
     """Whether the first patterns are smooth, and one pattern follows for each further form, in their order."""
     smooth = int((patterns.form == 0).sum())
     rest = torch.arange(1, len(patterns.form) - smooth + 1, device=patterns.form.device)
-    return 0 < smooth and len(rest) < len(FORMS) and torch.equal(patterns.form[smooth:], rest)
+    return smooth > 0 and len(rest) < len(FORMS) and torch.equal(patterns.form[smooth:], rest)
 
 
 def pattern_tensors(patterns: Patterns) -> dict[str, Tensor]:

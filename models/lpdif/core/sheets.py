@@ -99,7 +99,8 @@ def leading_axis(covariance_R33: Tensor) -> Tensor:
         power = power @ power
     longest = power.norm(dim=1).argmax(1)
     axis = power.gather(2, longest[:, None, None].expand(-1, 3, 1))[..., 0]
-    return axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    unit: Tensor = axis / axis.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    return unit
 
 
 def planes(points_RP3: Tensor, normals_RP3: Tensor, weight_RPM: Tensor) -> tuple[Tensor, Tensor]:

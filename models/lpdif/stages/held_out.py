@@ -46,12 +46,12 @@ def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:
 
 def held_out_errors(
     networks: Networks, patterns: Patterns | None, data: TrainingRegions, scanner: Scanner, seed: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """(R,) error of each region near the surface, in region sizes, and its code (R, C).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(R,) error of each region near the surface, in region sizes, its code (R, C) and its pattern (R,).
 
     NaN where a region has no sample near the surface. scanner: chooses the points that the encoder sees.
     """
-    errors, codes = [], []
+    errors, codes, owners = [], [], []
     where = None if patterns is None else patterns.to(device)
     networks.eval()
     with torch.no_grad():
@@ -65,7 +65,8 @@ def held_out_errors(
             off = (answer.sdf.cpu() - some.sdf).abs().where(near, torch.zeros(()))
             errors.append(off.sum(1) / near.sum(1))
             codes.append(answer.code.cpu())
-    return torch.cat(errors), torch.cat(codes)
+            owners.append(answer.pattern.cpu())
+    return torch.cat(errors), torch.cat(codes), torch.cat(owners)
 
 
 def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:

@@ -28,7 +28,14 @@ CARDS: dict[str, Shape] = {
     MODEL: {"sizes": SIZES, "steps": Maybe(Whole()), "validation": Maybe(ERRORS)},
     SNAPSHOT: {"config": {"features": Whole(1, 1 << 20), "width": Whole(1, 1 << 20)}},
     SAMPLES: {"regions": Maybe(Whole()), "kind": Maybe(Text(16)), "source": Maybe(Text())},
-    FIELD: {"regions": Whole(), "sheets": Whole(), "region_sizes": [Number(0)], "patterns": Whole(1, MOST_PATTERNS), "code_size": Whole(1), "width": Whole(1)},
+    FIELD: {
+        "regions": Whole(),
+        "sheets": Whole(),
+        "region_sizes": [Number(0)],
+        "patterns": Whole(1, MOST_PATTERNS),
+        "code_size": Whole(1),
+        "width": Whole(1),
+    },
 }
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "F32": 4, "I32": 4, "U32": 4, "F64": 8, "I64": 8, "U64": 8}
 _TENSOR: Shape = {"dtype": Text(8), "shape": [Whole()], "data_offsets": [Whole()]}
