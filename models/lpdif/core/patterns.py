@@ -89,7 +89,7 @@ def fit_patterns(codes_RC: Tensor, patterns: int, seed: int, start: Patterns | N
     are groups of codes. With `start`, its whitening is kept and k-means goes on from its centroids, so that pattern k stays pattern k while
     codes move. Fewer than K come back where codes coincide; the caller says so.
     """
-    forms = 1 if form_R is None else min(patterns, len(FORMS))
+    forms = 1 if form_R is None else min(patterns, len(FORMS)) if start is None else start.forms
     smooth_R = torch.ones(len(codes_RC), dtype=torch.bool) if form_R is None else form_R == 0
     whitening = fit_whitening(codes_RC) if start is None else start.whitening
     white_RD = whitening.apply(codes_RC)
@@ -101,9 +101,14 @@ def fit_patterns(codes_RC: Tensor, patterns: int, seed: int, start: Patterns | N
 
 
 def k_means(white_RD: Tensor, groups: int, seed: int, start_KD: Tensor | None) -> Tensor:
-    """(K, D) centroids of rows (R, D), beginning at `start` if there is one; without it, empty groups are left out."""
+    """(K, D) centroids of rows (R, D), beginning at `start` if there is one; without it, empty groups are left out.
+
+    Where there are fewer rows than centroids to begin with, these stay; without any row there is one, the origin.
+    """
     from sklearn.cluster import KMeans
 
+    if len(white_RD) < (1 if start_KD is None else len(start_KD)):
+        return white_RD.new_zeros(1, white_RD.shape[1]) if start_KD is None else start_KD
     white = white_RD.double().numpy()
     state = seed % 2**32  # scikit-learn takes no larger one
     if start_KD is not None:

@@ -118,7 +118,7 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
     codes = optimizer.bank[optimizer.seen]
     if len(codes) < 2:
         raise InputError(f"{place.snapshot}: it has not seen enough regions yet", "let `lpdif fit` run longer")
-    if optimizer.patterns is None and config.patterns > 1:  # the shared stage has not looked at forms
+    if min(config.patterns, len(FORMS)) > (1 if optimizer.patterns is None else optimizer.patterns.forms):  # forms not looked at yet
         optimizer.form = forms_of(optimizer.mean, training, config.patterns, on)
     forms = optimizer.form[optimizer.seen]
     sweep = []
@@ -228,10 +228,11 @@ def gallery(optimizer: Optimizer, training: TrainingRegions, rows: list[PatternR
 
 def caption(row: PatternRow) -> str:
     """What the gallery says of a pattern."""
-    error = f"{row.error:.4f}" if math.isfinite(row.error) else "-"
+    error, flatness, density = (
+        f"{value:.{digits}f}" if math.isfinite(value) else "-" for value, digits in ((row.error, 4), (row.flatness, 2), (row.density, 2))
+    )
     lines = [f"{row.pattern}: {row.form}", f"{row.share:.1%} of regions", f"error {error}"]
-    density = f"{row.density:.2f}" if math.isfinite(row.density) else "-"
-    return "\n".join([*lines, f"flatness {row.flatness:.2f}", f"density {density}"])
+    return "\n".join([*lines, f"flatness {flatness}", f"density {density}"])
 
 
 def draw_regions(networks: Networks, patterns: Patterns, data: TrainingRegions, device: torch.device) -> list[NDArray[np.uint8]]:
