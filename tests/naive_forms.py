@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import naive
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lpdif.core.field import LocalField
@@ -196,8 +196,6 @@ def sheets_of(arrangements: Sequence[int]) -> tuple[list[int], list[int], list[i
 
 def field_distance(field: LocalField) -> Callable[[FloatArray, int], float]:
     """What a region says of a point: each of its sheets by itself, then put together."""
-    import torch
-
     codes = field.codes
 
     def distance(point: FloatArray, r: int) -> float:
@@ -206,7 +204,7 @@ def field_distance(field: LocalField) -> Callable[[FloatArray, int], float]:
         relative = (torch.from_numpy(point) - torch.from_numpy(codes.center[r])) / size
         for t in range(int(codes.first[r]), int(codes.first[r]) + len(columns)):
             inside = (codes.axes[t].double() @ (relative - codes.origin[t]))[None].float()
-            said.append(float(naive.multi_decoder(field.decoder, codes.code[t][None], codes.pattern[r][None], inside, torch.tensor([0]))[0]))
+            said.append(float(field.decoder(codes.code[t][None], codes.pattern[r][None], inside, torch.tensor([0]))))
         return size * put_together(form, said, float(codes.radius[r]))
 
     return distance
