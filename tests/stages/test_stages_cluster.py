@@ -207,13 +207,12 @@ def test_forms_that_the_fit_did_not_know_are_looked_at(cli: Cli) -> None:
     assert torch.equal(snapshot()[0]["form"], torch.where(after["form"] < 2, after["form"], 0))
 
 
-def test_the_forms_of_a_torus_and_a_box_are_those_of_their_points() -> None:
-    """By a gate as it begins: no region of the torus has a corner, those of the box that see one face alone are smooth."""
+def test_the_forms_of_a_box_are_those_of_its_points() -> None:
+    """By a gate as it begins: edges, corners, and smooth regions where one face alone is seen."""
     data = training_regions(720)
     form = forms_of(make_networks(6, 8, 0), data, len(FORMS), torch.device("cpu"))
-    torus, box = form[:360], form[360:]
-    assert float((torus == 0).float().mean()) > 0.9
-    assert {0, 1, 3} <= set(box.tolist())
+    box = form[360:]
+    assert min(int((box == each).sum()) for each in (0, 1, 3)) > 10
     normals = data.normals[360:].float()
     there = torch.arange(normals.shape[1]) < data.counts[360:, None]
     flat = (normals * there[..., None]).sum(1).norm(dim=1) > 0.999 * data.counts[360:]
