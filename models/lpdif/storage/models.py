@@ -122,8 +122,9 @@ def load_model(path: Path | None = None) -> Model:
 def patterns_fit(patterns: Patterns, count: int, code_size: int) -> bool:
     """Whether there are `count` patterns, at least one, of codes of that size."""
     dimensions = patterns.whitening.projection.shape[-1]
-    shapes = [(*patterns.whitening.mean.shape,), (*patterns.whitening.projection.shape,), (*patterns.centroids.shape,)]
-    return count > 0 and forms_fit(patterns) and shapes == [(code_size,), (code_size, dimensions), (count, dimensions)]
+    parts = (*patterns.whitening, patterns.centroids, patterns.form)
+    shapes = [(code_size,), (code_size, dimensions), (count, dimensions), (count,)]
+    return count > 0 and [(*part.shape,) for part in parts] == shapes and forms_fit(patterns)
 
 
 def check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor], hint: str) -> None:
