@@ -82,7 +82,9 @@ def cut(name: str, points: int, seed: int, off: float = 0.15) -> Cut:
     solid, rng = SOLIDS[name], np.random.default_rng([seed, points, len(name)])
     turn, corner = rotation(int(rng.integers(1 << 30))), rng.uniform(-off, off, 3)
     normals = np.array(solid.normals) @ turn.T
-    found = Cut(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, np.int64), (normals, np.array(solid.heights) + normals @ corner), solid.together)
+    found = Cut(
+        np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0, np.int64), (normals, np.array(solid.heights) + normals @ corner), solid.together
+    )
     tries = 40 * points
     sheet = rng.integers(0, len(normals), tries)
     place = rng.uniform(-2, 2, (tries, 3))
@@ -97,6 +99,8 @@ def cut(name: str, points: int, seed: int, off: float = 0.15) -> Cut:
 def as_seen(cuts: list[Cut], dtype: torch.dtype = torch.float32) -> Seen:
     """Regions side by side; those of fewer points are padded."""
     most = max(len(each.points) for each in cuts)
-    points, normals = (np.stack([np.pad(getattr(each, part), [(0, most - len(each.points)), (0, 0)]) for each in cuts]) for part in Cut._fields[:2])
+    points, normals = (
+        np.stack([np.pad(getattr(each, part), [(0, most - len(each.points)), (0, 0)]) for each in cuts]) for part in Cut._fields[:2]
+    )
     mask = np.arange(most) < np.array([[len(each.points)] for each in cuts])
     return Seen(torch.from_numpy(points).to(dtype), torch.from_numpy(normals).to(dtype), torch.from_numpy(mask))

@@ -207,7 +207,9 @@ def test_patterns_survive_a_file() -> None:
     assert patterns is not None
     again = read_patterns(pattern_tensors(patterns))
     assert again is not None
-    for one, other in zip((*again.whitening, again.centroids, again.form), (*patterns.whitening, patterns.centroids, patterns.form), strict=True):
+    for one, other in zip(
+        (*again.whitening, again.centroids, again.form), (*patterns.whitening, patterns.centroids, patterns.form), strict=True
+    ):
         assert torch.equal(one, other)
     assert read_patterns({}) is None
 

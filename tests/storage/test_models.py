@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from formed import formed_networks, formed_patterns
+from safetensors.torch import load_file, save_file
 from shapes import tiny_model
 from solids import SOLIDS, as_seen, cut
 from torch import Tensor
