@@ -34,7 +34,7 @@ from lpdif.core.encoder import Encoder
 from lpdif.core.frames import Frames
 from lpdif.core.jets import COEFFICIENTS
 from lpdif.core.kde import clipped_mean_one, effective_share, log_density, median_distance
-from lpdif.core.model import Networks, make_networks
+from lpdif.core.model import Answer, Networks, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
@@ -143,8 +143,13 @@ def fit_projection(codes_RC: Tensor) -> Whitening:
     return Whitening(whitening.mean, whitening.projection * (spread_D / spread_D.max()))
 
 
-def answer_together(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, ...]:
-    """The stand-in for Networks.forward: the mean of the two nearest patterns' decoders, weighted by exp(-distance^2 / 2)."""
+def answer_together(
+    self: Networks, seen: Seen, half_turn_B: Tensor | None, queries_BS3: Tensor, patterns: Patterns | None, *_forms: Tensor | None
+) -> Answer:
+    """The stand-in for Networks.forward: the mean of the two nearest patterns' decoders, weighted by exp(-distance^2 / 2).
+
+    All regions are smooth.
+    """
     frames, codes_BC = self.encode(seen, half_turn_B)
     regions, samples = queries_BS3.shape[:2]
     local_Q3 = frames.inward(queries_BS3).flatten(0, 1)
@@ -156,7 +161,8 @@ def answer_together(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3
         nearest = distance_BK.topk(2, largest=False)
         pattern_B2, share_B2 = nearest.indices, torch.softmax(-0.5 * nearest.values.square(), 1)
     answers = [self.decoder(codes_BC, pattern_B, local_Q3, owner_Q).view(regions, samples) for pattern_B in pattern_B2.T]
-    return (torch.stack(answers, 2) * share_B2[:, None]).sum(2), codes_BC, pattern_B2[:, 0]
+    pattern_B = pattern_B2[:, 0]
+    return Answer((torch.stack(answers, 2) * share_B2[:, None]).sum(2), codes_BC, pattern_B, torch.zeros_like(pattern_B))
 
 
 @contextmanager
@@ -165,7 +171,7 @@ def parts_of(variant: Variant) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch("lpdif.core.model.Encoder", partial(Encoder, width=variant.encoder)))
         if not variant.frames:
-            stack.enter_context(patch("lpdif.core.optimizer.canonical_frames", fixed_frames))
+            stack.enter_context(patch("lpdif.core.model.canonical_frames", fixed_frames))
         if variant.groups == "unwhitened":
             stack.enter_context(patch("lpdif.core.patterns.fit_whitening", fit_projection))
         if variant.soft:

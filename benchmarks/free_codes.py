@@ -29,8 +29,9 @@ from torch import Tensor, nn
 from lpdif.core.frames import canonical_frames
 from lpdif.core.jets import COEFFICIENTS
 from lpdif.core.kde import density_weights, effective_share
+from lpdif.core.losses import region_loss
 from lpdif.core.multi_decoder import MultiDecoder
-from lpdif.core.optimizer import TrainingRegions, copy_decoders, learning_rate, region_loss, step_generator
+from lpdif.core.optimizer import TrainingRegions, copy_decoders, learning_rate, step_generator
 from lpdif.core.patterns import Patterns, fit_patterns, random_patterns
 from lpdif.device import repeatable, resolve
 from lpdif.stages.held_out import HELD_OUT_REGIONS

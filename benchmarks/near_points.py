@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor
 
-from lpdif.core.model import Networks, make_networks
+from lpdif.core.forms import Gate
+from lpdif.core.model import Answer, Networks, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
@@ -53,11 +54,13 @@ def make_near_networks(features: int, width: int, generator_seed: int) -> Networ
     encoder = make_networks(features, width, generator_seed).encoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_seed)
-        return Networks(encoder, MultiDecoder(1, encoder.code_size + FEATURES, width))
+        return Networks(encoder, MultiDecoder(1, encoder.code_size + FEATURES, width), Gate())
 
 
-def answer_near(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3: Tensor, patterns: Patterns | None) -> tuple[Tensor, ...]:
-    """The stand-in for Networks.forward: every query has a code of its own, that of its region and its features."""
+def answer_near(
+    self: Networks, seen: Seen, half_turn_B: Tensor | None, queries_BS3: Tensor, patterns: Patterns | None, *_forms: Tensor | None
+) -> Answer:
+    """The stand-in for Networks.forward: every query has a code of its own, that of its region and its features; all regions are smooth."""
     frames, codes_BC = self.encode(seen, half_turn_B)
     pattern_B = codes_BC.new_zeros(len(codes_BC), dtype=torch.int64) if patterns is None else patterns.assign(codes_BC.detach())
     regions, samples = queries_BS3.shape[:2]
@@ -65,4 +68,4 @@ def answer_near(self: Networks, seen: Seen, half_turn_B: Tensor, queries_BS3: Te
     codes_QD = torch.cat([codes_BC[owner_Q], near_features(queries_BS3, seen).flatten(0, 1)], 1)
     local_Q3 = frames.inward(queries_BS3).flatten(0, 1)
     sdf_Q = self.decoder(codes_QD, pattern_B[owner_Q], local_Q3, torch.arange(len(local_Q3), device=codes_BC.device))
-    return sdf_Q.view(regions, samples), codes_BC, pattern_B
+    return Answer(sdf_Q.view(regions, samples), codes_BC, pattern_B, torch.zeros_like(pattern_B))

@@ -43,12 +43,15 @@ def cluster(
     typical regions of each. The next `lpdif fit --resume` repeats the pattern stage
     with these patterns, also after a finished fit; until then its model stays.
 
-    The table lists for each pattern: its share of the regions, its error near the
-    surface in region sizes (- where it has no held-out region), its flatness (1 is
-    a plane) and the density of its codes: the mean of exp(-d^2 / 2 b^2) over the
-    distances d between two of them, which is 1 where all are equal; b is the median
-    distance, averaged over the patterns. The score of a number of patterns is the
-    silhouette score: 1 means that they are well separated.
+    Patterns are the forms of regions (smooth, edges, corners); where more are asked
+    for, smooth regions are grouped by their codes.
+
+    The table lists for each pattern: its form, its share of the regions, its error
+    near the surface in region sizes (- where it has no held-out region), its
+    flatness (1 is a plane) and the density of its codes: the mean of
+    exp(-d^2 / 2 b^2) over the distances d between two of them, which is 1 where all
+    are equal; b is the median distance, averaged over the patterns. The score of a
+    number of patterns is the silhouette score: 1 means that they are well separated.
 
     Usage: lpdif cluster [OPTIONS]
     """

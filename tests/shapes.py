@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpdif.core.field import LocalField, RegionCodes
+from lpdif.core.forms import ARRANGEMENTS, COUNT_V
 from lpdif.core.model import Model, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
@@ -104,20 +105,28 @@ def random_frames(regions: int, seed: int) -> Tensor:
     return torch.from_numpy(np.stack([rotation(100 * seed + r) for r in range(regions)])).float()
 
 
-def random_field(points: FloatArray, size: float, patterns: int = 2, levels: int = 1, seed: int = 0) -> LocalField:
-    """A field with regions around points (N, 3) whose codes and decoders are random numbers."""
+def random_field(
+    points: FloatArray, size: float, patterns: int = 2, levels: int = 1, seed: int = 0, arrangements: int = len(ARRANGEMENTS)
+) -> LocalField:
+    """A field with regions around points (N, 3) whose codes and decoders, and arrangements among the first so many, are random numbers."""
     rng = np.random.default_rng(seed)
     lattices = region_lattices(points, size, rng.integers(0, levels, len(points)))
     count = sum(len(lattice.keys) for lattice in lattices)
     generator = torch.Generator().manual_seed(seed)
+    arrangement = torch.randint(arrangements, (count,), generator=generator)
+    each = COUNT_V[arrangement]
+    sheets = int(each.sum())
     codes = RegionCodes(
         center=np.concatenate([lattice.corners * lattice.size for lattice in lattices]),
-        origin=0.1 * torch.randn((count, 3), generator=generator),
-        axes=random_frames(count, seed),
+        origin=0.1 * torch.randn((sheets, 3), generator=generator),
+        axes=random_frames(sheets, seed),
         size=torch.cat([torch.full((len(lattice.keys),), lattice.size) for lattice in lattices]),
-        code=0.3 * torch.randn((count, 14), generator=generator),
+        code=0.3 * torch.randn((sheets, 14), generator=generator),
         pattern=torch.randint(patterns, (count,), generator=generator),
         support=0.01 + 0.99 * torch.rand(count, generator=generator),
+        arrangement=arrangement,
+        radius=0.01 + 0.5 * torch.rand(count, generator=generator),
+        first=each.cumsum(0) - each,
     )
     return LocalField(lattices, codes, random_decoder(patterns, seed=seed), np.zeros(3))
 
@@ -131,7 +140,11 @@ def lattice_of(corners: list[tuple[int, int, int]], size: float, first: int = 0)
 
 def plain_patterns(centroids: Tensor, code_size: int) -> Patterns:
     """Patterns in the space of the first entries of a code."""
-    return Patterns(Whitening(torch.zeros(code_size), torch.eye(code_size)[:, : centroids.shape[1]]), centroids)
+    return Patterns(
+        Whitening(torch.zeros(code_size), torch.eye(code_size)[:, : centroids.shape[1]]),
+        centroids,
+        torch.zeros(len(centroids), dtype=torch.int64),
+    )
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import naive
+import naive_forms
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from shapes import random_field
 
 from lpdif.core import field as module
 from lpdif.core.field import LocalField, RegionCodes
+from lpdif.core.forms import ARRANGEMENTS
 from lpdif.core.regions import covering_pairs
 
 FloatArray = NDArray[np.float64]
@@ -21,36 +23,29 @@ def cloud(count: int, seed: int = 0, reach: float = 1.0) -> FloatArray:
 
 
 def on_device(field: LocalField, device: str) -> LocalField:
-    codes = RegionCodes(
-        field.codes.center,
-        *(getattr(field.codes, name).to(device) for name in ("origin", "axes", "size", "code", "pattern", "support")),
-    )
+    rest = {name: value.to(device) for name, value in vars(field.codes).items() if name != "center"}
+    codes = RegionCodes(field.codes.center, **rest)
     return LocalField(field.lattices, codes, field.decoder.to(device), field.origin)
 
 
-@pytest.mark.parametrize("patterns", [1, 2, 5])
+@pytest.mark.parametrize(("patterns", "arrangements"), [(1, 1), (2, len(ARRANGEMENTS)), (5, len(ARRANGEMENTS))])
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("queries", [0, 1, 25])
-def test_blending_agrees_with_the_naive_twin(patterns: int, levels: int, queries: int) -> None:
-    field = random_field(cloud(12), 0.35, patterns, levels)
+def test_blending_agrees_with_the_naive_twin(patterns: int, levels: int, queries: int, arrangements: int) -> None:
+    """Each query, region and sheet by itself."""
+    field = random_field(cloud(12), 0.35, patterns, levels, arrangements=arrangements)
+    assert (len(set(field.codes.arrangement.tolist())) > 8) == (arrangements > 1)
     place = cloud(queries, 1, 1.4)
-    codes = field.codes
-
-    def distance(point: FloatArray, r: int) -> float:
-        size = float(codes.size[r])
-        inside = codes.axes[r].double() @ ((torch.from_numpy(point) - torch.from_numpy(codes.center[r])) / size - codes.origin[r])
-        found = field.decoder(codes.code, codes.pattern, inside[None].float(), torch.tensor([r]))
-        return float(found) * size
-
-    expected = naive.blend(place, field.lattices, codes.support.numpy(), distance)
+    expected = naive.blend(place, field.lattices, field.codes.support.numpy(), naive_forms.field_distance(field))
     np.testing.assert_allclose(field.local_sdf(place), expected, atol=2e-5)
     np.testing.assert_allclose(field.sdf(place), expected, atol=2e-5)
     np.testing.assert_allclose(field.box_sdf(place), expected, atol=2e-5)
 
 
-def test_a_value_does_not_depend_on_the_queries_beside_it() -> None:
+@pytest.mark.parametrize("arrangements", [1, 2, len(ARRANGEMENTS)])
+def test_a_value_does_not_depend_on_the_queries_beside_it(arrangements: int) -> None:
     """Bit for bit: tiles that share a lattice plane must agree on it."""
-    field = random_field(cloud(60), 0.3, patterns=3, levels=2)
+    field = random_field(cloud(60), 0.3, patterns=3, levels=2, arrangements=arrangements)
     place = cloud(3000, 1, 0.9)
     whole = field.local_sdf(place)
     assert np.isfinite(whole).mean() > 0.9

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from functools import cache
 
-import numpy as np
 import pytest
 import torch
 from shapes import training_regions
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from lpdif.core.kde import KDE
 from lpdif.core.model import Networks, make_networks
-from lpdif.core.optimizer import TRAINING, Optimizer, copy_decoders, learning_rate, region_loss, step_generator
+from lpdif.core.optimizer import TRAINING, Optimizer, copy_decoders, learning_rate, step_generator
 from lpdif.core.patterns import fit_patterns, pattern_tensors, read_patterns
 
 CPU = torch.device("cpu")
@@ -30,17 +29,17 @@ def run(optimizer: Optimizer, steps: int, rate: float = RATE, seed: int = 0) -> 
 
 
 @cache
-def branched_state(patterns: int) -> dict[str, Tensor]:
+def branched_state(patterns: int, forms: bool) -> dict[str, Tensor]:
     optimizer = fresh()
     run(optimizer, 12)
-    optimizer.branch(fit_patterns(optimizer.bank[optimizer.seen], patterns, 0))
+    optimizer.branch(fit_patterns(optimizer.bank[optimizer.seen], patterns, 0, form_R=optimizer.form[optimizer.seen] if forms else None))
     return state_of(optimizer)
 
 
-def branched(patterns: int = 3) -> Optimizer:
-    """An optimizer at the start of its pattern stage."""
+def branched(patterns: int = 3, forms: bool = False) -> Optimizer:
+    """An optimizer at the start of its pattern stage, whose patterns are groups of codes, or forms first of all."""
     optimizer = fresh()
-    optimizer.restore({name: tensor.clone() for name, tensor in branched_state(patterns).items()})
+    optimizer.restore({name: tensor.clone() for name, tensor in branched_state(patterns, forms).items()})
     return optimizer
 
 
@@ -64,19 +63,6 @@ def answers(networks: Networks, optimizer: Optimizer) -> Tensor:
     seen = Seen(some.points.float(), some.normals.float(), mask)
     with torch.no_grad():
         return networks(seen, torch.zeros(12, dtype=torch.bool), some.queries, optimizer.patterns)[0]
-
-
-@pytest.mark.parametrize("regions", [0, 1, 5])
-@pytest.mark.parametrize("samples", [1, 7])
-def test_loss_agrees_with_a_plain_loop(regions: int, samples: int) -> None:
-    found, true = 2 * torch.randn((2, regions, samples), generator=torch.Generator().manual_seed(0))
-    loss = region_loss(found, true)
-    for r in range(regions):
-        errors = []
-        for f, t in zip(found[r].tolist(), true[r].tolist(), strict=True):
-            held = abs(max(-TRAINING.held, min(TRAINING.held, f)) - max(-TRAINING.held, min(TRAINING.held, t)))
-            errors.append(held / (TRAINING.focus + abs(t)))
-        assert float(loss[r]) == pytest.approx(np.mean(errors), rel=1e-5)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -195,9 +181,9 @@ def test_regrouping_starts_from_the_decoder_most_regions_had() -> None:
     run(optimizer, 1)
 
 
-@pytest.mark.parametrize("patterns", [0, 1, 3])
+@pytest.mark.parametrize(("patterns", "forms"), [(0, False), (1, False), (3, False), (2, True), (5, True), (9, True)])
 @pytest.mark.parametrize("before", [0, 4])
-def test_a_resumed_run_repeats_a_straight_one(patterns: int, before: int) -> None:
+def test_a_resumed_run_repeats_a_straight_one(patterns: int, before: int, forms: bool) -> None:
     """Bit for bit, in both stages and over refreshes of patterns and weights."""
 
     def go_on(optimizer: Optimizer) -> list[float]:
@@ -206,7 +192,7 @@ def test_a_resumed_run_repeats_a_straight_one(patterns: int, before: int) -> Non
         optimizer.refresh_weights(0.5, 0)
         return losses + run(optimizer, 3)
 
-    straight = fresh() if patterns == 0 else branched(patterns)
+    straight = fresh() if patterns == 0 else branched(patterns, forms)
     run(straight, before)
     state = state_of(straight)
     resumed = fresh(seed=9)
@@ -221,7 +207,9 @@ def test_patterns_survive_a_file() -> None:
     assert patterns is not None
     again = read_patterns(pattern_tensors(patterns))
     assert again is not None
-    for one, other in zip((*again.whitening, again.centroids), (*patterns.whitening, patterns.centroids), strict=True):
+    for one, other in zip(
+        (*again.whitening, again.centroids, again.form), (*patterns.whitening, patterns.centroids, patterns.form), strict=True
+    ):
         assert torch.equal(one, other)
     assert read_patterns({}) is None
 

@@ -8,7 +8,18 @@ import torch
 from shapes import plain_patterns
 from torch import Tensor
 
-from lpdif.core.patterns import PATTERN, fit_patterns, fit_whitening, random_patterns
+from lpdif.core.forms import FORMS
+from lpdif.core.patterns import (
+    PATTERN,
+    Patterns,
+    fit_patterns,
+    fit_whitening,
+    forms_fit,
+    k_means,
+    pattern_tensors,
+    random_patterns,
+    read_patterns,
+)
 
 CODE = 20
 
@@ -117,6 +128,126 @@ def test_numbers_stay_as_codes_move() -> None:
     assert not torch.equal(second.centroids, first.centroids)
 
 
+# --- forms
+
+
+def forms_of(codes: int, seed: int = 0) -> Tensor:
+    """Forms of regions, most of them smooth."""
+    drawn = torch.randint(3 * len(FORMS), (codes,), generator=torch.Generator().manual_seed(seed))
+    return torch.where(drawn < len(FORMS), drawn, 0)
+
+
+def some_codes(count: int = 300) -> Tensor:
+    return torch.randn((count, CODE), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("patterns", [1, 2, 5, 7, 8, 16])
+def test_the_first_patterns_are_forms_and_smooth_ones_are_grouped_further(patterns: int) -> None:
+    """Smooth patterns first, then each further form; groups as of the smooth codes alone."""
+    codes, form = some_codes(), forms_of(300)
+    found = fit_patterns(codes, patterns, 0, form_R=form)
+    forms = min(patterns, len(FORMS))
+    assert found.form.tolist() == [0] * (patterns - forms) + list(range(forms))
+    assert found.forms == forms
+    assert forms_fit(found)
+    smooth = patterns - forms + 1
+    alone = k_means(found.whitening.apply(codes)[form == 0], smooth, 0, None)
+    assert torch.equal(found.centroids[:smooth], alone)
+    for k in range(smooth, patterns):
+        expected = found.whitening.apply(codes[form == found.form[k]]).double().mean(0).float()
+        torch.testing.assert_close(found.centroids[k], expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("patterns", [1, 5, 8, 16])
+def test_codes_go_to_the_nearest_centroid_of_their_form(patterns: int) -> None:
+    codes = some_codes()
+    found = fit_patterns(codes, patterns, 0, form_R=forms_of(300))
+    form = torch.where(forms_of(300, 1) < found.forms, forms_of(300, 1), 0)
+    owner = found.assign(codes, form)
+    white = found.whitening.apply(codes)
+    for r, k in enumerate(owner.tolist()):
+        own = [j for j in range(patterns) if int(found.form[j]) == int(form[r])]
+        assert k == min(own, key=lambda j: float((white[r] - found.centroids[j]).norm()))
+    assert torch.equal(found.assign(codes), found.assign(codes, torch.zeros_like(form)))  # without forms, all are smooth
+    assert bool((found.form[found.assign(codes)] == 0).all())
+
+
+def test_a_form_without_regions_keeps_its_pattern() -> None:
+    form = torch.zeros(300, dtype=torch.int64)
+    form[:20] = 3
+    found = fit_patterns(some_codes(), 9, 0, form_R=form)
+    assert found.form.tolist() == [0, 0, 0, 1, 2, 3, 4, 5, 6]
+    assert bool(found.centroids.isfinite().all())
+
+
+@pytest.mark.parametrize("smooth", [0, 1, 2, 3])
+def test_few_smooth_regions(smooth: int) -> None:
+    """From none at all up to fewer than there are groups: those that are there stay, and every pattern can be asked."""
+    codes, form = some_codes(40), torch.ones(40, dtype=torch.int64)
+    form[:smooth] = 0
+    found = fit_patterns(codes, 12, 0, form_R=form)
+    assert found.form.tolist() == [0] * max(1, smooth) + [1, 2, 3, 4, 5, 6]
+    assert sorted(set(found.assign(codes[form == 0]).tolist())) == list(range(smooth))
+    many = fit_patterns(codes, 12, 0, form_R=torch.zeros(40, dtype=torch.int64))
+    later = fit_patterns(codes, 12, 0, many, form)
+    assert torch.equal(later.form, many.form)
+    assert torch.equal(later.centroids[:6], many.centroids[:6])
+    assert bool(later.centroids.isfinite().all())
+
+
+@pytest.mark.parametrize("patterns", [1, 3, 8, 10])
+def test_forms_stay_as_codes_move(patterns: int) -> None:
+    codes, form = some_codes(), forms_of(300)
+    first = fit_patterns(codes, patterns, 0, form_R=form)
+    second = fit_patterns(codes + 0.3, patterns, 9, first, form)
+    assert torch.equal(second.form, first.form)
+    assert torch.equal(second.whitening.projection, first.whitening.projection)
+    assert second.centroids.shape == first.centroids.shape
+    assert not torch.equal(second.centroids, first.centroids)
+
+
+def test_patterns_without_forms_stay_without_them() -> None:
+    codes = some_codes()
+    first = fit_patterns(codes, 5, 0)
+    again = fit_patterns(codes + 0.3, 5, 0, first, torch.zeros(300, dtype=torch.int64))
+    assert again.form.tolist() == first.form.tolist() == [0] * 5
+
+
+@pytest.mark.parametrize(
+    ("form", "fits"),
+    [
+        ([0], True),
+        ([0, 0, 0], True),
+        ([0, 1], True),
+        ([0, 0, 1, 2, 3, 4, 5, 6], True),
+        ([1], False),
+        ([0, 2], False),
+        ([1, 0], False),
+        ([0, 1, 0], False),
+        ([0, 1, 1], False),
+        ([0, -1], False),
+        ([0, 1, 2, 3, 4, 5, 6, 7], False),
+        ([], False),
+    ],
+)
+def test_forms_come_in_their_order(form: list[int], fits: bool) -> None:
+    whitening = plain_patterns(torch.zeros(1, 2), CODE).whitening
+    assert forms_fit(Patterns(whitening, torch.zeros(len(form), 2), torch.tensor(form, dtype=torch.int64))) == fits
+
+
+def test_files_of_before_there_were_forms_have_smooth_patterns() -> None:
+    found = fit_patterns(some_codes(), 8, 0, form_R=forms_of(300))
+    state = pattern_tensors(found)
+    again = read_patterns(state)
+    assert again is not None
+    assert torch.equal(again.form, found.form)
+    del state["patterns.form"]
+    old = read_patterns(state)
+    assert old is not None
+    assert old.form.tolist() == [0] * 8
+    assert old.forms == 1
+
+
 def test_random_patterns_are_blind_to_heaps() -> None:
     codes = heaps(40, corners(3), 0.01)
     found = random_patterns(codes, 6, 0)
@@ -128,4 +259,4 @@ def test_random_patterns_are_blind_to_heaps() -> None:
 def test_patterns_move_between_devices() -> None:
     found = fit_patterns(heaps(10, corners(3)), 3, 0)
     there = found.to(torch.device("meta"))
-    assert {part.device.type for part in (*there.whitening, there.centroids)} == {"meta"}
+    assert {part.device.type for part in (*there.whitening, there.centroids, there.form)} == {"meta"}

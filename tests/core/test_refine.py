@@ -10,6 +10,7 @@ from shapes import even_sphere_points, plain_patterns, random_decoder, wavy_regi
 from torch import Tensor
 
 from lpdif.core.encode import encode_regions
+from lpdif.core.forms import Gate
 from lpdif.core.frames import canonical_frames
 from lpdif.core.jets import COEFFICIENTS, POWERS
 from lpdif.core.model import Networks, make_networks
@@ -101,7 +102,7 @@ def test_more_steps_come_nearer() -> None:
 def test_the_encoder_s_codes_come_nearer_to_a_ball() -> None:
     """Regions of a ball as `reconstruct` gathers and encodes them, with decoders that know nothing of balls."""
     encoder = make_networks(6, 8, 0).encoder
-    networks = Networks(encoder, random_decoder(2, encoder.code_size)).eval().requires_grad_(False)
+    networks = Networks(encoder, random_decoder(2, encoder.code_size), Gate()).eval().requires_grad_(False)
     patterns = plain_patterns(torch.tensor([[-0.1], [0.1]]), encoder.code_size)
     points, normals = even_sphere_points(800)
     centers, size = points[::160] * 1.01, 0.4

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,8 +20,10 @@ from PIL import Image
 from shapes import training_regions
 from torch import Tensor
 
-from lpdif.core.patterns import fit_whitening
-from lpdif.stages.cluster import PatternRow, caption
+from lpdif.core.forms import FORMS
+from lpdif.core.model import make_networks
+from lpdif.core.patterns import fit_patterns, fit_whitening
+from lpdif.stages.cluster import PatternRow, caption, forms_of
 from lpdif.storage.models import load_model, load_tensors, save_tensors
 from lpdif.storage.tensor_files import SAMPLES, SNAPSHOT
 from lpdif.storage.workspace import Workspace
@@ -73,6 +76,12 @@ def snapshot() -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load_tensors(PLACE.snapshot, SNAPSHOT)
 
 
+@pytest.fixture
+def all_smooth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate takes every region to be smooth: patterns beyond those of the forms are groups of all codes."""
+    monkeypatch.setattr("lpdif.stages.cluster.forms_of", lambda _, data, *rest: torch.zeros(len(data.counts), dtype=torch.int64))
+
+
 def change_codes(codes: Tensor) -> None:
     """Codes of all regions, as if the fit had found these."""
     state, card = snapshot()
@@ -89,21 +98,27 @@ def heaps(count: int, regions: int, spread: float) -> Tensor:
 # --- the table
 
 
-@pytest.mark.parametrize("patterns", [1, 2, 5])
+@pytest.mark.parametrize("patterns", [1, 2, 5, 8, 16])
 def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
-    """Shares are those of the regions that the fit has seen, and together the whole."""
+    """Shares are those of the regions that the fit has seen, and together the whole; a form may have none of them."""
     ran = cli("cluster", "--patterns", str(patterns), "--json")
     assert ran.code == 0
     rows = ran.document["patterns"]
     assert sorted(row["pattern"] for row in rows) == list(range(patterns))
     assert [row["share"] for row in rows] == sorted((row["share"] for row in rows), reverse=True)
-    assert all(set(row) == {"pattern", "share", "error", "flatness", "density"} for row in rows)
+    assert all(set(row) == {"pattern", "form", "share", "error", "flatness", "density"} for row in rows)
+    forms = min(patterns, len(FORMS))
+    form = {row["pattern"]: row["form"] for row in rows}
+    assert [form[k] for k in range(patterns)] == ["smooth"] * (patterns - forms) + list(FORMS[:forms])
     assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-6)
     state, _ = snapshot()
     owners = state["pattern"][state["seen"]]
     counted = torch.bincount(owners, minlength=patterns) / len(owners)
     assert [row["share"] for row in rows] == pytest.approx([float(counted[row["pattern"]]) for row in rows], abs=1e-6)
-    assert all(row["share"] > 0 and 0 < row["flatness"] <= 1 and 0 <= row["density"] <= 1 for row in rows)
+    assert all(row["share"] > 0 for row in rows if row["form"] == "smooth")
+    assert any(row["share"] > 0 for row in rows if row["form"] == "convex edge") == (patterns > 1)  # there is a box
+    assert all((row["flatness"] is None) == (row["share"] == 0) for row in rows)
+    assert all(0 < row["flatness"] <= 1 and (row["density"] is None or 0 <= row["density"] <= 1) for row in rows if row["share"])
     assert all(row["error"] is None or 0 < row["error"] < 1 for row in rows)
     assert any(row["error"] is not None for row in rows)
     assert len(state["patterns.centroids"]) == patterns
@@ -112,14 +127,16 @@ def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
 
 def test_the_table_is_also_printed_in_columns(cli: Cli) -> None:
     lines = cli("cluster", "--patterns", "4", "--sweep", "2,3").out.splitlines()
-    assert lines[0].split() == ["pattern", "share", "error", "flatness", "density"]
-    assert sorted(line.split()[0] for line in lines[1:5]) == ["0", "1", "2", "3"]
-    assert sum(float(line.split()[1]) for line in lines[1:5]) == pytest.approx(1, abs=0.002)
+    assert lines[0].split() == ["pattern", "form", "share", "error", "flatness", "density"]
+    told = [re.fullmatch(r" *(\d) +([a-z]+(?: [a-z]+)?) +(\d\.\d+)(?: +(?:\d\.\d+|-)){3}", line) for line in lines[1:5]]
+    assert sorted((row[1], row[2]) for row in told if row) == list(zip("0123", FORMS[:4], strict=True))
+    assert sum(float(row[3]) for row in told if row) == pytest.approx(1, abs=0.002)
     assert lines[5] == ""
     assert lines[6].split() == ["patterns", "score"]
     assert [line.split()[0] for line in lines[7:]] == ["2", "3"]
 
 
+@pytest.mark.usefixtures("all_smooth")
 def test_flat_and_dense_patterns_are_told_from_bent_and_loose_ones(cli: Cli) -> None:
     """Two heaps of codes: one of planes, close together, one bent, far apart."""
     codes = torch.zeros(snapshot()[0]["bank"].shape)
@@ -128,8 +145,8 @@ def test_flat_and_dense_patterns_are_told_from_bent_and_loose_ones(cli: Cli) -> 
     codes[::2, 8] = 0.1 * noise[::2]
     codes[1::2, 8] = 0.001 * noise[1::2]
     change_codes(codes)
-    rows = cli("cluster", "--patterns", "2", "--json").document["patterns"]
-    bent, flat = sorted(rows, key=lambda row: row["flatness"])
+    rows = cli("cluster", "--patterns", "8", "--json").document["patterns"]
+    bent, flat = sorted((row for row in rows if row["form"] == "smooth"), key=lambda row: row["flatness"])
     assert bent["share"] == pytest.approx(0.5, abs=0.01)
     assert flat["share"] == pytest.approx(0.5, abs=0.01)
     assert flat["flatness"] == pytest.approx(1, abs=0.01)
@@ -158,19 +175,57 @@ def test_the_gallery_does_not_depend_on_what_is_installed(cli: Cli) -> None:
     assert PLACE.gallery.read_bytes() == before
 
 
-def test_patterns_without_regions_are_dropped_aloud(cli: Cli) -> None:
+@pytest.mark.usefixtures("all_smooth")
+def test_smooth_patterns_without_regions_are_dropped_aloud(cli: Cli) -> None:
+    """Forms keep their patterns, with or without regions: the fit goes on to look for them."""
     change_codes(heaps(3, len(snapshot()[0]["bank"]), 0.0))
-    ran = cli("cluster", "--patterns", "8", "--json")
-    assert "warning: only 3 of 8 patterns have regions; the empty ones are dropped" in ran.lines
-    assert [row["share"] for row in ran.document["patterns"]] == pytest.approx([1 / 3] * 3, abs=0.01)
-    assert ran.lines[-1].endswith("--patterns 3")
-    assert snapshot()[1]["config"]["patterns"] == 3
+    ran = cli("cluster", "--patterns", "14", "--json")
+    assert "warning: only 9 of 14 patterns have regions; the empty ones are dropped" in ran.lines
+    assert [row["share"] for row in ran.document["patterns"]] == pytest.approx([1 / 3] * 3 + [0.0] * 6, abs=0.01)
+    assert [row["form"] for row in ran.document["patterns"]] == ["smooth"] * 3 + list(FORMS[1:])
+    assert ran.lines[-1].endswith("--patterns 9")
+    assert snapshot()[1]["config"]["patterns"] == 9
+
+
+def test_without_a_smooth_region_one_smooth_pattern_stays(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lpdif.stages.cluster.forms_of", lambda _, data, *rest: torch.ones(len(data.counts), dtype=torch.int64))
+    rows = {row["pattern"]: row for row in cli("cluster", "--patterns", "9", "--json").document["patterns"]}
+    assert [rows[k]["form"] for k in range(len(rows))] == list(FORMS)
+    assert [rows[k]["share"] for k in range(len(rows))] == [0, 1, 0, 0, 0, 0, 0]
+    assert cli("fit", "--resume").code == 0
+
+
+def test_forms_that_the_fit_did_not_know_are_looked_at(cli: Cli) -> None:
+    """A fit of three patterns knows two edges; with more of them, corners are looked for in the clean points of the regions."""
+    before = snapshot()[0]
+    assert int(before["form"].max()) < 3
+    assert cli("cluster", "--patterns", "8").code == 0
+    after = snapshot()[0]
+    assert int(after["form"].max()) >= 3
+    assert torch.equal(after["form"], after["patterns.form"][after["pattern"]].to(torch.int64))
+    assert cli("cluster", "--patterns", "2", "--overwrite").code == 0
+    assert torch.equal(snapshot()[0]["form"], torch.where(after["form"] < 2, after["form"], 0))
+
+
+def test_the_forms_of_a_box_are_those_of_its_points() -> None:
+    """By a gate as it begins: edges, corners, and smooth regions where one face alone is seen."""
+    data = training_regions(720)
+    form = forms_of(make_networks(6, 8, 0), data, len(FORMS), torch.device("cpu"))
+    box = form[360:]
+    assert min(int((box == each).sum()) for each in (0, 1, 3)) > 10
+    normals = data.normals[360:].float()
+    there = torch.arange(normals.shape[1]) < data.counts[360:, None]
+    flat = (normals * there[..., None]).sum(1).norm(dim=1) > 0.999 * data.counts[360:]
+    assert bool((box[flat] == 0).all())
+    assert int(flat.sum()) > 20
+    assert int(forms_of(make_networks(6, 8, 0), data, 2, torch.device("cpu")).max()) == 1
+    assert not forms_of(make_networks(6, 8, 0), data, 1, torch.device("cpu")).any()
 
 
 # --- the gallery
 
 
-@pytest.mark.parametrize("patterns", [1, 4])
+@pytest.mark.parametrize("patterns", [1, 4, 8])
 def test_the_gallery_is_a_png_with_a_row_for_each_pattern(cli: Cli, patterns: int) -> None:
     ran = cli("cluster", "--patterns", str(patterns), "--json")
     assert Path(ran.document["gallery"]) == PLACE.gallery
@@ -180,18 +235,21 @@ def test_the_gallery_is_a_png_with_a_row_for_each_pattern(cli: Cli, patterns: in
     assert picture.format == "PNG"
     assert picture.size == (MARGIN + TYPICAL * PIXELS, patterns * PIXELS)
     pixels = np.asarray(picture.convert("L"))
-    for number in range(patterns):
+    seen = int(snapshot()[0]["seen"].sum())
+    for number, told in enumerate(ran.document["patterns"]):
         row = pixels[number * PIXELS : (number + 1) * PIXELS]
         assert (row[:, :MARGIN] < 100).sum() > 100  # words
         for place in range(TYPICAL):
             region = row[:, MARGIN + place * PIXELS : MARGIN + (place + 1) * PIXELS]
-            assert (region < 250).mean() > 0.05  # a surface
+            surface = (region < 250).mean()
+            assert surface > 0.05 if place < round(told["share"] * seen) else surface == 0
     assert any(line.startswith(f"wrote {PLACE.gallery}: {counted(patterns, 'pattern')} in ") for line in ran.lines)
 
 
 def test_the_gallery_has_no_nan() -> None:
-    row = PatternRow(3, 0.25, 0.0125, 0.5, 1.0)
-    assert caption(row) == "pattern 3\n25.0% of regions\nerror 0.0125\nflatness 0.50\ndensity 1.00"
+    row = PatternRow(3, "convex corner", 0.25, 0.0125, 0.5, 1.0)
+    assert caption(row) == "3: convex corner\n25.0% of regions\nerror 0.0125\nflatness 0.50\ndensity 1.00"
+    assert "\nflatness -\n" in caption(dataclasses.replace(row, flatness=float("nan")))
     assert caption(dataclasses.replace(row, density=float("nan"))).endswith("density -")
     assert "error -\n" in caption(dataclasses.replace(row, error=float("nan")))
 
@@ -225,7 +283,7 @@ def test_scores_are_silhouettes_of_the_whitened_codes(cli: Cli) -> None:
     state, _ = snapshot()
     codes = state["bank"][state["seen"]]
     [[_, score]] = cli("cluster", "--patterns", "2", "--sweep", "2", "--json").document["sweep"]
-    group = snapshot()[0]["pattern"][state["seen"]]
+    group = fit_patterns(codes, 2, 0).assign(codes)  # whatever their forms
     apart = torch.cdist(*(fit_whitening(codes).apply(codes).double(),) * 2)
     same = group[:, None] == group
     inner = (apart * same).sum(1) / (same.sum(1) - 1)
@@ -242,7 +300,7 @@ def test_without_a_sweep_there_are_no_scores(cli: Cli) -> None:
 # --- and the fit goes on
 
 
-@pytest.mark.parametrize("patterns", [1, 5])
+@pytest.mark.parametrize("patterns", [1, 5, 8])
 def test_fit_goes_on_with_the_new_patterns(cli: Cli, patterns: int) -> None:
     """The command that cluster names next is the one that works: the pattern stage anew, from these patterns."""
     before, samples = load_model(PLACE.model), (PLACE.samples / "shard.safetensors").read_bytes()
@@ -256,6 +314,7 @@ def test_fit_goes_on_with_the_new_patterns(cli: Cli, patterns: int) -> None:
     model = load_model(PLACE.model)
     assert model.networks.decoder.patterns == patterns
     assert torch.equal(model.patterns.centroids, state["patterns.centroids"])
+    assert torch.equal(model.patterns.form.float(), state["patterns.form"])
     assert torch.equal(model.patterns.whitening.projection, state["patterns.projection"])
     assert model.card["steps"] == 2 * STEPS
     assert any(not torch.equal(state[f"mean.{name}"], value) for name, value in model.networks.state_dict().items())
@@ -306,6 +365,14 @@ def test_a_full_disk_leaves_the_fit_as_it_was(cli: Cli, monkeypatch: pytest.Monk
         ({"pattern": torch.zeros(709)}, {}, "pattern: expected int64 [709], found float32 [709]"),
         ({"patterns.centroids": torch.zeros(3)}, {}, "patterns.centroids: expected float32 [3, 0], found float32 [3]"),
         ({"mean.decoder.out.bias": torch.full((3, 1, 1), torch.nan)}, {}, "mean.decoder.out.bias: expected finite numbers, found nan"),
+        ({"form": torch.zeros(709)}, {}, "form: expected int64 [709], found float32 [709]"),
+        ({"form": torch.full((709,), 7)}, {}, "form: expected numbers of 7 forms"),
+        ({"form": torch.full((709,), -1)}, {}, "form: expected numbers of 7 forms"),
+        ({"patterns.form": torch.tensor([0.0, 2, 1])}, {}, "patterns.form: expected smooth patterns, then one for each further form"),
+        ({"patterns.form": torch.tensor([1.0, 1, 1])}, {}, "patterns.form: expected smooth patterns, then one for each further form"),
+        ({"patterns.form": torch.tensor([0.0, 1])}, {}, "patterns.form: expected float32 [3], found float32 [2]"),
+        ({"mean.gate.sharpness": torch.tensor(torch.inf)}, {}, "mean.gate.sharpness: expected finite numbers, found inf"),
+        ({"adam.gate.sharpness.exp_avg_sq": torch.tensor(-1.0)}, {}, "adam.gate.sharpness.exp_avg_sq: expected numbers from 0 on"),
         ({"more": torch.zeros(2)}, {}, "more: expected no such tensor, found float32 [2]"),
         ({}, {"width": 9}, "expected float32 ["),
         ({}, {"width": 10**12}, "expected the settings of a fit in its card, found {"),

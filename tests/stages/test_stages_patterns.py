@@ -14,6 +14,7 @@ from PIL import Image
 from short_fits import change
 
 from lpdif.config import ClusterConfig
+from lpdif.core.forms import FORMS
 from lpdif.errors import ModelError
 from lpdif.stages.cluster import cluster
 from lpdif.stages.fit import FitReport, fit
@@ -30,7 +31,9 @@ def test_clusters_have_a_table_and_a_gallery_and_the_fit_goes_on_from_them(
     report = cluster(workspace, ClusterConfig(patterns=4, sweep=(1, 2)), "cpu")
     assert sorted(row.pattern for row in report.rows) == [0, 1, 2, 3]
     assert sum(row.share for row in report.rows) == pytest.approx(1)
-    assert all(row.share > 0 and 0 <= row.density <= 1 and 0 < row.flatness <= 1 for row in report.rows)
+    assert [row.form for row in sorted(report.rows, key=lambda row: row.pattern)] == list(FORMS[:4])
+    assert all(0 < row.flatness <= 1 and not row.density > 1 for row in report.rows if row.share)
+    assert report.rows[0].share > 0
     assert all(np.isnan(row.error) or row.error > 0 for row in report.rows)
     assert [k for k, _ in report.sweep] == [1, 2]
     assert report.sweep[0][1] == 0

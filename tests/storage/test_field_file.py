@@ -35,9 +35,9 @@ def cloud(count: int, seed: int = 0) -> FloatArray:
     return np.random.default_rng(seed).uniform(-1, 1, (count, 3))
 
 
-def field_of(patterns: int = 3, levels: int = 2, device: str = "cpu") -> LocalField:
+def field_of(patterns: int = 3, levels: int = 2, device: str = "cpu", arrangements: int = 11) -> LocalField:
     """A field of random numbers, whose origin lies elsewhere."""
-    field = random_field(cloud(40), 0.3, patterns, levels)
+    field = random_field(cloud(40), 0.3, patterns, levels, arrangements=arrangements)
     codes = RegionCodes(field.codes.center, *(getattr(field.codes, name).to(device) for name in CODE_KEYS))
     return LocalField(field.lattices, codes, field.decoder.to(device), np.array([3e5, -0.1, 1 / 3]))
 
@@ -54,8 +54,10 @@ def same(field: LocalField, again: LocalField) -> None:
 
 @pytest.mark.parametrize("patterns", [1, 3])
 @pytest.mark.parametrize("levels", [1, 3])
-def test_a_field_survives_its_file(tmp_path: Path, patterns: int, levels: int) -> None:
-    field = field_of(patterns, levels)
+@pytest.mark.parametrize("arrangements", [1, 11])
+def test_a_field_survives_its_file(tmp_path: Path, patterns: int, levels: int, arrangements: int) -> None:
+    field = field_of(patterns, levels, arrangements=arrangements)
+    assert len(set(field.codes.arrangement.tolist())) == arrangements
     path = tmp_path / "field.safetensors"
     save_field(path, field)
     again = load_field(path, "cpu")
@@ -130,7 +132,7 @@ def test_a_field_overwrites_nothing_unasked_and_is_never_half_written(tmp_path: 
 # --- files that are damaged, or something else
 
 
-def written(folder: Path, change: Change | None = None, kind: str = FIELD, version: str = "1") -> Path:
+def written(folder: Path, change: Change | None = None, kind: str = FIELD, version: str = "2") -> Path:
     """A field's file with something changed in it."""
     path = folder / "field.safetensors"
     save_field(path, field_of(), overwrite=True)
@@ -154,7 +156,8 @@ def refusal(path: Path) -> str:
 def test_other_kinds_and_versions_are_named(tmp_path: Path) -> None:
     save_model(tmp_path / "model.safetensors", tiny_model())
     assert f"expected {FIELD}, found {MODEL}" in refusal(tmp_path / "model.safetensors")
-    assert f"expected version 1 of {FIELD}, found 2" in refusal(written(tmp_path, version="2"))
+    for version in ("1", "3"):
+        assert f"expected version 2 of {FIELD}, found {version}" in refusal(written(tmp_path, version=version))
     save_file({"weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     assert "found a safetensors file of another program" in refusal(tmp_path / "other.safetensors")
     assert "no such file" in refusal(tmp_path / "nothing.safetensors")
@@ -173,9 +176,9 @@ FLOATS = [
     "origin",
     "lattices.size",
     "decoder.out.weight",
-    *(f"codes.{name}" for name in ("center", "origin", "axes", "size", "code", "support")),
+    *(f"codes.{name}" for name in ("center", "origin", "axes", "size", "code", "support", "radius")),
 ]
-WHOLE = ["lattices.first", "lattices.count", "lattices.keys", "codes.pattern"]
+WHOLE = ["lattices.first", "lattices.count", "lattices.keys", "codes.pattern", "codes.arrangement", "codes.first"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
@@ -226,6 +229,13 @@ def test_a_tensor_too_many(tmp_path: Path) -> None:
         ("codes.size", -1.0),
         ("codes.pattern", 3),
         ("codes.pattern", -1),
+        ("codes.arrangement", 11),
+        ("codes.arrangement", -1),
+        ("codes.first", -1),
+        ("codes.first", "next"),
+        ("codes.first", 2**63 - 1),
+        ("codes.radius", 0.0),
+        ("codes.radius", -1.0),
         ("codes.support", -0.1),
         ("codes.support", 1.1),
     ],
@@ -235,6 +245,13 @@ def test_numbers_that_cannot_be(tmp_path: Path, name: str, value: float | str, a
         tensors[name][at] = tensors[name][1 if at == 0 else -2] if isinstance(value, str) else value
 
     assert f": {name}: expected " in refusal(written(tmp_path, spoil))
+
+
+def test_sheets_that_are_not_those_of_the_arrangements(tmp_path: Path) -> None:
+    def smooth(tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
+        tensors["codes.arrangement"].zero_()
+
+    assert ": codes.first: expected the first sheet of each region" in refusal(written(tmp_path, smooth))
 
 
 def test_sizes_that_are_not_those_of_the_card_and_codes_too_short_for_a_decoder(tmp_path: Path) -> None:
@@ -249,7 +266,7 @@ def test_sizes_that_are_not_those_of_the_card_and_codes_too_short_for_a_decoder(
     assert ": codes.code: expected codes of at least 10 numbers" in refusal(written(tmp_path, shorten))
 
 
-@pytest.mark.parametrize("name", ["regions", "patterns", "code_size", "width", "region_sizes"])
+@pytest.mark.parametrize("name", ["regions", "sheets", "patterns", "code_size", "width", "region_sizes"])
 @pytest.mark.parametrize("value", [None, "many", -1, 0, 5, 10**12, 10**40, float("inf"), [], {}])
 def test_a_card_that_lies_is_refused_and_costs_nothing(tmp_path: Path, name: str, value: object) -> None:
     refusal(written(tmp_path, lambda tensors, card: card.update({name: value})))
@@ -263,7 +280,7 @@ def test_inspect_tells_of_a_field(cli: Cli) -> None:
     field = field_of()
     save_field("field.safetensors", field)
     ran = cli("inspect", "field.safetensors", "--json")
-    facts = {"kind": "field", "version": "1", "regions": len(field.codes.center), "region_sizes": [0.3, 0.6], "patterns": 3}
+    facts = {"kind": "field", "version": "2", "regions": len(field.codes.center), "region_sizes": [0.3, 0.6], "patterns": 3}
     assert ran.code == 0
     assert {name: ran.document[name] for name in facts} == facts
     assert "next" not in ran.err

@@ -13,10 +13,15 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
+from formed import formed_networks, formed_patterns
 from safetensors.torch import load_file, save_file
 from shapes import tiny_model
+from solids import SOLIDS, as_seen, cut
 from torch import Tensor
 
+from lpdif.core.forms import FORMS
+from lpdif.core.model import Model
+from lpdif.core.patterns import pattern_tensors
 from lpdif.errors import InputError, ModelError, ResourceError
 from lpdif.storage import atomic_write, tensor_files
 from lpdif.storage.models import load_model, load_tensors, save_model, save_tensors
@@ -59,9 +64,7 @@ def test_a_model_survives_its_file(tmp_path: Path) -> None:
     assert before.keys() == after.keys()
     for name in before:
         assert torch.equal(before[name], after[name]), name
-    for one, other in zip(
-        (*model.patterns.whitening, model.patterns.centroids), (*again.patterns.whitening, again.patterns.centroids), strict=True
-    ):
+    for one, other in zip(pattern_tensors(model.patterns).values(), pattern_tensors(again.patterns).values(), strict=True):
         assert torch.equal(one, other)
     assert not again.networks.training
     assert not any(p.requires_grad for p in again.networks.parameters())
@@ -70,6 +73,42 @@ def test_a_model_survives_its_file(tmp_path: Path) -> None:
     region = torch.arange(50) % 20
     said = (m.networks.decoder(codes, m.patterns.assign(codes), points, region) for m in (model, again))
     assert torch.equal(*said)
+
+
+@pytest.mark.parametrize("patterns", [1, 2, 8, 16])
+def test_forms_survive_the_file_of_a_model(tmp_path: Path, patterns: int) -> None:
+    path = tmp_path / "model.safetensors"
+    model = Model(formed_networks(patterns), formed_patterns(patterns), {})
+    save_model(path, model)
+    again = load_model(path)
+    assert torch.equal(again.patterns.form, model.patterns.form)
+    assert again.patterns.form.dtype == torch.int64
+    assert again.patterns.forms == min(patterns, len(FORMS))
+    seen = as_seen([cut(name, 40, 0) for name in SOLIDS])
+    places = torch.rand((len(SOLIDS), 5, 3), generator=torch.Generator().manual_seed(0)) - 0.5
+    said = [each.networks(seen, None, places, each.patterns) for each in (model, again)]
+    assert torch.equal(said[0].sdf, said[1].sdf)
+    assert torch.equal(said[0].form, said[1].form)
+    assert bool(said[0].form.any()) == (patterns > 1)
+
+
+def test_a_model_of_before_there_were_forms_is_smooth(tmp_path: Path) -> None:
+    """It has neither a gate nor forms; its answers are those of its decoders alone."""
+
+    def older(tensors: dict[str, Tensor], card: dict[str, Any]) -> None:
+        for name in [name for name in tensors if name.startswith("gate.") or name == "patterns.form"]:
+            del tensors[name]
+
+    old = load_model(written(tmp_path, older))
+    assert not old.patterns.form.any()
+    seen = as_seen([cut(name, 40, 0) for name in SOLIDS])
+    places = torch.rand((len(SOLIDS), 5, 3), generator=torch.Generator().manual_seed(0)) - 0.5
+    answer = old.networks(seen, None, places, old.patterns)
+    frames, codes = old.networks.encode(seen)
+    assert not answer.form.any()
+    assert torch.equal(answer.sdf, old.networks.ask(frames, codes, old.patterns.assign(codes), places))
+    save_model(tmp_path / "again.safetensors", old)
+    assert torch.equal(load_model(tmp_path / "again.safetensors").patterns.form, old.patterns.form)
 
 
 def test_same_model_same_bytes(tmp_path: Path) -> None:
@@ -127,6 +166,10 @@ def reshape(name: str, *shape: int) -> Change:
     return lambda tensors, card: tensors.update({name: torch.zeros(shape)})
 
 
+def reform(*form: float) -> Change:
+    return lambda tensors, card: tensors.update({"patterns.form": torch.tensor(form)})
+
+
 def resize(**sizes: object) -> Change:
     return lambda tensors, card: card["sizes"].update(sizes)
 
@@ -139,6 +182,19 @@ def resize(**sizes: object) -> Change:
         drop("patterns.centroids"),
         drop("patterns.mean"),
         drop("patterns.projection"),
+        drop("gate.sharpness"),
+        drop("gate.body.0.weight"),
+        reshape("gate.choose.weight", 10, 64),
+        reshape("gate.more", 2),
+        reshape("patterns.form", 2),
+        reshape("patterns.form", 3, 1),
+        reshape("patterns.form"),
+        reshape("patterns.centroids"),
+        reform(1, 1, 2),
+        reform(0, 0, 2),
+        reform(0, 2, 1),
+        reform(0, 0, -1),
+        reform(0, 0, 7),
         reshape("encoder.again.weight", 3, 3),
         reshape("decoder.from_code.weight", 2, 16, 16),
         reshape("patterns.centroids", 2, 16),

@@ -1,26 +1,31 @@
-"""Encode regions: the points around each -> its frame -> its code -> its pattern.
+"""Encode regions: the points around each -> its form -> a frame and a code for each of its sheets -> its pattern.
 
 A region's code depends on that region alone, to the last bit: whatever else is encoded with it, in what order, by how many threads.
 Floating-point sums depend on the shapes of the arrays they are taken over, so all shapes are fixed: a region's points are padded to the
 next of a few lengths, and a fixed number of regions of one length are encoded together.
 
-R regions, P points that the encoder sees of each.
+R regions, P points that the encoder sees of each, T sheets of all regions: a smooth region is one sheet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.core.field import RegionCodes
-from lpdif.core.model import Networks
+from lpdif.core.forms import FORM_V, Sheets, may_bend, sheets_of
+from lpdif.core.frames import canonical_frames
+from lpdif.core.model import Networks, in_frames
 from lpdif.core.patterns import Patterns
 from lpdif.core.refine import refine_codes
 from lpdif.core.regions import HALO, MOST_POINTS, Gathered, RegionLattice, Seen, gather_points, region_support
@@ -110,9 +115,16 @@ def encode(
         for done, codes in enumerate(pool.map(work, jobs), 1):
             found.append(codes)
             progress("encode", done, len(jobs))
-    center = np.concatenate([codes.center for codes in found])
-    rest = {name: torch.cat([getattr(codes, name) for codes in found]) for name in ("origin", "axes", "size", "code", "pattern", "support")}
-    return RegionCodes(center=center, **rest)
+    return joined(found)
+
+
+def joined(parts: Sequence[RegionCodes]) -> RegionCodes:
+    """The codes of all parts, one behind the other."""
+    before = np.cumsum([0, *(len(codes.code) for codes in parts[:-1])])
+    first = torch.cat([codes.first + int(sheets) for codes, sheets in zip(parts, before, strict=True)])
+    names = [setting.name for setting in dataclasses.fields(RegionCodes) if setting.name not in ("center", "first")]
+    rest = {name: torch.cat([getattr(codes, name) for codes in parts]) for name in names}
+    return RegionCodes(center=np.concatenate([codes.center for codes in parts]), first=first, **rest)
 
 
 def encode_regions(
@@ -129,58 +141,119 @@ def encode_regions(
     refine: steps by which codes are fitted to the points once more; noise: that of the points, in region sizes. Where the memory of a GPU
     does not suffice for a block of regions, it is encoded in halves; only then may last bits differ.
     """
-    rows = REGIONS_TOGETHER[patterns.centroids.device.type]
-    count_R = np.searchsorted(POINT_COUNTS, seen.mask.sum(1))
-    order = np.argsort(count_R, kind="stable")
-    found: list[tuple[Tensor, ...]] = []
-    for number in np.unique(count_R):
-        alike = np.flatnonzero(count_R == number)
-        for block in chunks(len(alike), rows):
-            encoded = partial(encode_block, seen, alike[block], POINT_COUNTS[number], rows, networks, patterns, refine, noise)
-            found += split_on_oom(encoded, slice(0, block.stop - block.start))
-    back = torch.from_numpy(np.argsort(order)).to(patterns.centroids.device)
-    origin, axes, code, pattern, support = (torch.cat(part)[back] for part in zip(*found, strict=True))
-    return RegionCodes(centers, origin, axes, torch.full((len(centers),), size, device=code.device), code, pattern, support)
+    on = patterns.centroids.device
+    choice = choose_arrangements(seen, networks, patterns)
+    sheets = sheets_of(choice.arrangement)
+    form = FORM_V[choice.arrangement][sheets.owner]
+    parts = seen_by_sheets(seen, choice.sees, sheets)
+    origin, axes, code, pattern = in_blocks(parts, on, partial(encode_block, networks, patterns, refine, noise, form.to(on)))
+    whole = torch.where((choice.arrangement == 0)[:, None].to(on), origin[sheets.first.to(on)], choice.origin.to(on))
+    support = region_support(torch.from_numpy(seen.mask).to(on), whole)
+    first, arrangement, radius = (part.to(on) for part in (sheets.first, choice.arrangement, choice.radius))
+    sizes = torch.full((len(centers),), size, device=on)
+    return RegionCodes(centers, origin, axes, sizes, code, pattern[first], support, arrangement, radius, first)
+
+
+class ArrangedRegions(NamedTuple):
+    """How R regions are put together, on the CPU.
+
+    arrangement  (R,) of the sheets, a number in `forms.ARRANGEMENTS`
+    radius       (R,) of the edges, in the encoder's unit
+    sees         (R, P) which sheets see each point: bit m stands for sheet m of the five
+    origin       (R, 3) of the frame of the whole region; 0 where it is smooth
+    """
+
+    arrangement: Tensor
+    radius: Tensor
+    sees: NDArray[np.uint8]
+    origin: Tensor
+
+
+def choose_arrangements(seen: Gathered, networks: Networks, patterns: Patterns) -> ArrangedRegions:
+    """The arrangement of each region, by the gate; only regions whose normals differ are looked at."""
+    regions, width = seen.mask.shape
+    arrangement, radius = torch.zeros(regions, dtype=torch.int64), torch.ones(regions)
+    sees, origin = np.zeros((regions, width), np.uint8), torch.zeros(regions, 3)
+    may = may_bend(Seen(*(torch.from_numpy(part) for part in seen))) if patterns.forms > 1 else torch.zeros(regions, dtype=torch.bool)
+    asked = may.nonzero()[:, 0]
+    if len(asked):
+        part = Gathered(*(array[asked.numpy()] for array in seen))
+        found = in_blocks(part, patterns.centroids.device, partial(choose_block, networks, patterns.forms))
+        arrangement[asked], radius[asked], origin[asked] = (array.cpu() for array in (found[0], found[1], found[3]))
+        sees[asked.numpy()] = found[2].cpu().numpy()[:, :width]
+    return ArrangedRegions(arrangement, radius, sees, origin)
+
+
+def choose_block(networks: Networks, forms: int, seen: Seen, _rows: Tensor) -> tuple[Tensor, ...]:
+    """Arrangement, radius, sheets of the points as bits, and origin of the frame of some regions."""
+    frames = canonical_frames(*seen)
+    choice = networks.choose(in_frames(seen, frames), forms)
+    bit = 1 << torch.arange(choice.sees.shape[2], device=choice.sees.device)
+    bits = (choice.sees * bit).sum(2).to(torch.uint8)
+    return choice.arrangement, choice.radius, pad(bits, (0, MOST_POINTS - bits.shape[1])), frames.origin
+
+
+def seen_by_sheets(seen: Gathered, sees_RP: NDArray[np.uint8], sheets: Sheets) -> Gathered:
+    """The points that each of T sheets sees, nearest to the centre of its region first; all of the region's where it is smooth."""
+    owner, column = sheets.owner.numpy(), sheets.column.numpy()
+    bit = (1 << np.maximum(column - 1, 0)).astype(np.uint8)
+    mask = np.where((column == 0)[:, None], seen.mask[owner], sees_RP[owner] & bit[:, None] != 0)
+    order = np.argsort(~mask, axis=1, kind="stable")
+    mask = np.take_along_axis(mask, order, 1)
+    points, normals = (part[owner[:, None], order] * mask[..., None] for part in (seen.points, seen.normals))
+    return Gathered(points, normals, mask)
+
+
+Block = Callable[[Seen, Tensor], tuple[Tensor, ...]]  # points of some rows, and the numbers of these -> what is made of each row
 
 
 @torch.no_grad()
-def encode_block(
-    seen: Gathered,
-    regions: IntArray,
-    points: int,
-    rows: int,
-    networks: Networks,
-    patterns: Patterns,
-    refine: int,
-    noise: float,
-    part: slice,
-) -> tuple[Tensor, ...]:
-    """Origin, axes, code, pattern and support of a part of these regions.
+def in_blocks(seen: Gathered, device: torch.device, work: Block) -> tuple[Tensor, ...]:
+    """What `work` makes of each row, in blocks of one shape; a row is padded to the next of POINT_COUNTS points."""
+    rows = REGIONS_TOGETHER[device.type]
+    count = np.searchsorted(POINT_COUNTS, seen.mask.sum(1))
+    order = np.argsort(count, kind="stable")
+    found: list[tuple[Tensor, ...]] = []
+    for number in np.unique(count):
+        alike = np.flatnonzero(count == number)
+        for block in chunks(len(alike), rows):
+            some = partial(work_on_block, seen, alike[block], POINT_COUNTS[number], rows, device, work)
+            found += split_on_oom(some, slice(0, block.stop - block.start))
+    back = torch.from_numpy(np.argsort(order)).to(device)
+    return tuple(torch.cat(part)[back] for part in zip(*found, strict=True))
 
-    Each region is padded to `points` points. If the part is all of the regions, it is padded to `rows` rows.
+
+def work_on_block(
+    seen: Gathered, regions: IntArray, points: int, rows: int, device: torch.device, work: Block, part: slice
+) -> tuple[Tensor, ...]:
+    """What `work` makes of a part of these regions, each padded to `points` points.
+
+    If the part is all of the regions, it is padded to `rows` rows.
     """
     some = regions[part]
-    block = padded(seen, some, rows if len(some) == len(regions) else len(some), points)
-    points_RP3, normals_RP3, mask_RP = (array.to(patterns.centroids.device) for array in block)
-    frames, code = networks.encode(Seen(points_RP3, normals_RP3, mask_RP))
-    pattern = patterns.assign(code)
+    some_padded = np.r_[some, np.full((rows if len(some) == len(regions) else len(some)) - len(some), some[0])]
+    block = Seen(*(array.to(device) for array in padded(seen, some_padded, points)))
+    return tuple(array[: len(some)] for array in work(block, torch.from_numpy(some_padded).to(device)))
+
+
+def encode_block(
+    networks: Networks, patterns: Patterns, refine: int, noise: float, form_T: Tensor, seen: Seen, rows: Tensor
+) -> tuple[Tensor, ...]:
+    """Origin, axes, code and pattern of some sheets, whose numbers are `rows`; form (T,): of the region of each of all sheets."""
+    frames, code = networks.encode(seen)
+    pattern = patterns.assign(code, form_T[rows])
     if refine:
-        code = refine_codes(networks.decoder, code, pattern, frames.inward(points_RP3), mask_RP, noise, refine)
-    support = region_support(mask_RP, frames.origin)
-    return tuple(array[: len(some)] for array in (frames.origin, frames.axes, code, pattern, support))
+        code = refine_codes(networks.decoder, code, pattern, frames.inward(seen.points), seen.mask, noise, refine)
+    return frames.origin, frames.axes, code, pattern
 
 
-def padded(seen: Gathered, regions: IntArray, rows: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points and normals (rows, length, 3) and mask (rows, length) of these regions.
-
-    Rows beyond the number of regions repeat the first region.
-    """
-    regions = np.r_[regions, np.full(rows - len(regions), regions[0])]
+def padded(seen: Gathered, regions: IntArray, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Points and normals (R, length, 3) and mask (R, length) of these regions."""
     width = min(length, seen.mask.shape[1])
 
-    def pad(array: np.ndarray) -> Tensor:
-        filled = np.zeros((rows, length, *array.shape[2:]), array.dtype)
+    def fill(array: np.ndarray) -> Tensor:
+        filled = np.zeros((len(regions), length, *array.shape[2:]), array.dtype)
         filled[:, :width] = array[regions, :width]
         return torch.from_numpy(filled)
 
-    return pad(seen.points), pad(seen.normals), pad(seen.mask)
+    return fill(seen.points), fill(seen.normals), fill(seen.mask)

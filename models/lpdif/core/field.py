@@ -1,11 +1,13 @@
 """The local field of one scan: the decoded regions, blended to one signed distance.
 
-    f(x) = sum_r w_r(x) s_r decoder_{pattern(r)}(code_r, frame_r(x)) / sum_r w_r(x)
+    f(x) = sum_r w_r(x) d_r(x) / sum_r w_r(x),        d_r = size_r form_r(decoder_{pattern(r)}(code_t, frame_t(x)) for its sheets t)
+
+A smooth region is one sheet; the form of any other makes one distance of those to its two or three sheets (`forms`).
 
 Weights count times the support of their region. Those of larger regions fade out as smaller ones cover x: by 1 - W / FULL_COVER, W the sum of
 all smaller ones' weights as they count.
 
-Letters: R regions, Q queries, X (query, region) pairs, C code size, W decoder width. Lengths are in the scan's unit.
+Letters: R regions, T sheets, Q queries, X (query, region) pairs, C code size, W decoder width. Lengths are in the scan's unit.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpdif.arrays import FloatArray
+from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
 from lpdif.device import split_on_oom
@@ -30,15 +33,18 @@ PAIRS_AT_ONCE = 1 << 14  # pairs decoded at once: bounds the memory of a call
 
 @dataclass(frozen=True)
 class RegionCodes:
-    """What the decoders need of R regions.
+    """What the decoders need of R regions and their T sheets.
 
-    center   (R, 3) in the scan's unit, relative to the origin of the field
-    origin   (R, 3) of the region's frame, relative to the centre, in units of `size`
-    axes     (R, 3, 3) of the region's frame
-    size     (R,) the encoder's unit of length, in the scan's unit
-    code     (R, C)
-    pattern  (R,)
-    support  (R,) in [0, 1]: how well the points of the scan support the region
+    center       (R, 3) in the scan's unit, relative to the origin of the field
+    origin       (T, 3) of the sheet's frame, relative to the region's centre, in units of `size`
+    axes         (T, 3, 3) of the sheet's frame
+    size         (R,) the encoder's unit of length, in the scan's unit
+    code         (T, C)
+    pattern      (R,)
+    support      (R,) in [0, 1]: how well the points of the scan support the region
+    arrangement  (R,) of the sheets of the region, a number in `forms.ARRANGEMENTS`
+    radius       (R,) of its edges, in units of `size`
+    first        (R,) the first of its sheets; they follow one another
     """
 
     center: FloatArray
@@ -48,6 +54,14 @@ class RegionCodes:
     code: Tensor
     pattern: Tensor
     support: Tensor
+    arrangement: Tensor
+    radius: Tensor
+    first: Tensor
+
+    @property
+    def sheet_pattern(self) -> Tensor:
+        """(T,) the pattern of each sheet: that of its region."""
+        return self.pattern.repeat_interleave(COUNT_V.to(self.pattern.device)[self.arrangement])
 
 
 class LocalField:
@@ -63,7 +77,9 @@ class LocalField:
         self.high = codes.center.max(0, initial=-np.inf) + reach
         self.support = codes.support.cpu().numpy().astype(np.float64)
         with torch.inference_mode():
-            self.conditions = decoder.conditions(codes.code, codes.pattern)
+            self.sheet_pattern = codes.sheet_pattern
+            self.conditions = decoder.conditions(codes.code, self.sheet_pattern)
+            self.smooth = not bool(codes.arrangement.any())
 
     @property
     def device(self) -> torch.device:
@@ -135,11 +151,23 @@ class LocalField:
             owner_X = torch.from_numpy(region_X).to(self.device)
             size_X = codes.size[owner_X]
             # centre-relative in float64 before it is float32: big coordinates lose nothing
-            relative = torch.from_numpy(points_X3 - codes.center[region_X]).float().to(self.device) / size_X[:, None]
-            offset_X3 = relative - codes.origin[owner_X]
-            inside_X3 = (codes.axes[owner_X] * offset_X3[:, None]).sum(2)
-            distance_X = self.decoder.distances(self.conditions, codes.code, codes.pattern, inside_X3, owner_X) * size_X
-            return np.asarray(distance_X.cpu().numpy())
+            relative_X3 = torch.from_numpy(points_X3 - codes.center[region_X]).float().to(self.device) / size_X[:, None]
+            distance_X = self.to_sheets(relative_X3, owner_X) if self.smooth else self.to_forms(relative_X3, owner_X)
+            return np.asarray((distance_X * size_X).cpu().numpy())
+
+    def to_forms(self, relative_X3: Tensor, region_X: Tensor) -> Tensor:
+        """(X,) distances to the surface of regions (X,) at centre-relative places (X, 3), in the regions' units."""
+        arrangement_X = self.codes.arrangement[region_X]
+        sheets = sheets_of(arrangement_X)
+        sheet_T = self.codes.first[region_X][sheets.owner] + torch.arange(len(sheets.owner), device=self.device) - sheets.first[sheets.owner]
+        distance_T = self.to_sheets(relative_X3[sheets.owner], sheet_T)
+        return combine(distance_T[rows_of(sheets.first, arrangement_X)], arrangement_X, self.codes.radius[region_X])
+
+    def to_sheets(self, relative_T3: Tensor, sheet_T: Tensor) -> Tensor:
+        """(T,) distances to sheets (T,) at centre-relative places (T, 3), in the units of their regions."""
+        codes = self.codes
+        inside_T3 = (codes.axes[sheet_T] * (relative_T3 - codes.origin[sheet_T])[:, None]).sum(2)
+        return self.decoder.distances(self.conditions, codes.code, self.sheet_pattern, inside_T3, sheet_T)
 
     def pattern_at(self, points: FloatArray) -> NDArray[np.int64]:
         """(Q,) pattern of the nearest region, of the smallest size that stands there.

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from lpdif.core.augment import scanned
 from lpdif.core.encoder import Encoder
+from lpdif.core.forms import Gate
 from lpdif.core.kde import density_weights, effective_share
+from lpdif.core.losses import gate_loss, region_loss
 from lpdif.core.model import Networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, pattern_tensors, read_patterns
@@ -31,10 +33,11 @@ from lpdif.core.regions import Seen
 class TrainingSettings(NamedTuple):
     """What a step of training does, whatever the configuration."""
 
-    focus: float = 0.1  # The loss of a sample at distance d from the surface counts 1 / (focus + |d|).
-    held: float = 1.0  # Distances are compared within this many region sizes.
     mean_decay: float = 0.999  # Decay of the running mean of all weights, which is what is kept in the end.
     samples: int = 32  # Samples of a region that are drawn for each step.
+    plain: float = 0.25  # Share of regions that are taken to be smooth whatever the gate says, so that smooth decoders know them all.
+    trial: float = 0.25  # Share of regions that take the form that explains their points best, so that all decoders have regions to learn from.
+    gate_every: int = 2  # Steps between two in which the gate learns.
     largest_gradient: float = 1.0  # Gradients are scaled down to this norm.
     warm_up: int = 300  # Steps in which the learning rate rises.
     last_rate: float = 0.01  # Share of the learning rate that is left at the end of the cosine.
@@ -67,15 +70,6 @@ def copy_decoders(decoders: MultiDecoder, source_K: Tensor) -> None:
             setattr(module, name, nn.Parameter(parameter.detach()[source_K.to(parameter.device)], parameter.requires_grad))
 
 
-def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
-    """(B,) mean over samples of |found - true| / (TRAINING.focus + |true|).
-
-    In the difference, distances are held within +-TRAINING.held region sizes.
-    """
-    error = (found_BS.clamp(-TRAINING.held, TRAINING.held) - true_BS.clamp(-TRAINING.held, TRAINING.held)).abs()
-    return (error / (TRAINING.focus + true_BS.abs())).mean(1)
-
-
 def step_generator(seed: int, step: int) -> torch.Generator:
     """The random numbers of one step."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) * 2_654_435_761 % 2**63)
@@ -91,7 +85,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 class Optimizer:
     """Everything that learning changes. `tensors` and `restore` are what a snapshot holds.
 
-    bank (N, C): the latest code of each training region, filled as batches come by; seen (N,) bool; pattern, weight (N,).
+    bank (N, C): the latest code of each training region, filled as batches come by; seen (N,) bool; pattern, form, weight (N,).
     """
 
     def __init__(self, networks: Networks, regions: int, device: torch.device) -> None:
@@ -103,6 +97,7 @@ class Optimizer:
         self.bank = torch.zeros(regions, networks.encoder.code_size)
         self.seen = torch.zeros(regions, dtype=torch.bool)
         self.pattern = torch.zeros(regions, dtype=torch.int64)
+        self.form = torch.zeros(regions, dtype=torch.int64)
         self.weight = torch.ones(regions)
         self.device = device
 
@@ -120,27 +115,33 @@ class Optimizer:
         half_turn_B = torch.rand(batch, generator=generator) < 0.5
         on = self.device
         self.networks.train()
-        found_BS, codes_BC, pattern_B = self.networks(
-            Seen(*(part.to(on) for part in seen)),
-            half_turn_B.to(on),
-            chosen.queries.to(on),
-            self.patterns.to(on) if self.patterns else None,
-        )
+        drawn_B = torch.rand(batch, generator=generator)
+        plain_B, trial_B = drawn_B < TRAINING.plain, drawn_B > 1 - TRAINING.trial
+        seen_there, queries_BS3, sdf_BS = Seen(*(part.to(on) for part in seen)), chosen.queries.to(on), chosen.sdf.to(on)
+        patterns = self.patterns.to(on) if self.patterns else None
+        answer = self.networks(seen_there, half_turn_B.to(on), queries_BS3, patterns, plain_B.to(on), trial_B.to(on))
         usable_B = seen.mask.sum(1) >= 4
         weight_B = (self.weight[index_B] * usable_B).to(on)
-        loss = (weight_B * region_loss(found_BS, chosen.sdf.to(on))).sum() / usable_B.sum().clamp_min(1)
+        loss = (weight_B * region_loss(answer.sdf, sdf_BS)).sum() / usable_B.sum().clamp_min(1)
+        objective = loss
+        if patterns is not None and patterns.forms > 1 and self.step % TRAINING.gate_every == 0:
+            objective = loss + gate_loss(self.networks, patterns, seen_there, queries_BS3, sdf_BS)
         for setting in self.adam.param_groups:
             setting["lr"] = rate
         self.adam.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        objective.backward()  # type: ignore[no-untyped-call]
+        for parameter in self.networks.gate.parameters():  # which has its say only where regions may bend
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         nn.utils.clip_grad_norm_(self.networks.parameters(), TRAINING.largest_gradient)
         self.adam.step()
         with torch.no_grad():
             decay = min(TRAINING.mean_decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(self.mean.parameters()), list(self.networks.parameters()), 1 - decay)
         taken = index_B[usable_B]
-        self.bank[taken] = codes_BC.detach().cpu()[usable_B]
-        self.pattern[taken] = pattern_B.cpu()[usable_B]
+        self.bank[taken] = answer.code.detach().cpu()[usable_B]
+        settled_B = usable_B & ~trial_B  # a form on trial is not the region's
+        self.pattern[index_B[settled_B]] = answer.pattern.cpu()[settled_B]
+        self.form[index_B[settled_B]] = answer.form.cpu()[settled_B]
         self.seen[taken] = True
         self.step += 1
         return loss.item()
@@ -151,7 +152,8 @@ class Optimizer:
 
     def regroup(self, patterns: Patterns) -> None:
         """Go over to other patterns; each starts from the decoder that most of its regions had."""
-        owner = patterns.assign(self.bank[self.seen])
+        form = torch.where(self.form < patterns.forms, self.form, 0)
+        owner = patterns.assign(self.bank[self.seen], form[self.seen])
         votes = torch.zeros(len(patterns.centroids), self.networks.decoder.patterns)
         votes.index_put_((owner, self.pattern[self.seen]), torch.ones(len(owner)), accumulate=True)
         self._become(patterns, votes.argmax(1))
@@ -166,17 +168,18 @@ class Optimizer:
             of_decoder = id(parameter) in decoders
             self.adam.state[parameter] = {k: v[source_K.to(v.device)].clone() if of_decoder and k != "step" else v for k, v in moment.items()}
         self.patterns = patterns
-        self.pattern = patterns.assign(self.bank)
+        self.form = torch.where(self.form < patterns.forms, self.form, 0)
+        self.pattern = patterns.assign(self.bank, self.form)
         self.weight = torch.ones_like(self.weight)
 
     def refresh_patterns(self, seed: int) -> float:
         """Let the centroids follow the codes; returns the share of seen regions that changed pattern."""
         if self.patterns is None:
             return 0.0
-        codes = self.bank[self.seen]
-        before = self.patterns.assign(codes)
-        self.patterns = fit_patterns(codes, len(self.patterns.centroids), seed, self.patterns)
-        self.pattern = self.patterns.assign(self.bank)
+        codes, form = self.bank[self.seen], self.form[self.seen]
+        before = self.patterns.assign(codes, form)
+        self.patterns = fit_patterns(codes, len(self.patterns.centroids), seed, self.patterns, form)
+        self.pattern = self.patterns.assign(self.bank, self.form)
         return float((self.pattern[self.seen] != before).float().mean())
 
     def refresh_weights(self, gamma: float, seed: int) -> list[float]:
@@ -207,6 +210,7 @@ class Optimizer:
             "bank": self.bank,
             "seen": self.seen,
             "pattern": self.pattern,
+            "form": self.form,
             "weight": self.weight,
             "step": torch.tensor(self.step),
         }
@@ -227,7 +231,7 @@ class Optimizer:
             moments = {k: state[f"adam.{name}.{k}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"adam.{name}.{k}" in state}
             if moments:
                 self.adam.state[parameter] = {k: v if k == "step" else v.to(self.device) for k, v in moments.items()}
-        self.bank, self.seen, self.pattern, self.weight = (state[k] for k in ("bank", "seen", "pattern", "weight"))
+        self.bank, self.seen, self.pattern, self.form, self.weight = (state[k] for k in ("bank", "seen", "pattern", "form", "weight"))
         self.step = int(state["step"])
 
 
@@ -238,18 +242,19 @@ def expected_state(features: int, width: int, regions: int, patterns: int, dimen
     """
     with torch.device("meta"):
         encoder = Encoder(features)
-        networks = Networks(encoder, MultiDecoder(max(1, patterns), encoder.code_size, width))
+        networks = Networks(encoder, MultiDecoder(max(1, patterns), encoder.code_size, width), Gate())
         weights = networks.state_dict()
         state = {f"{part}.{k}": v for part in ("networks", "mean") for k, v in weights.items()}
         state |= {f"adam.{k}.{moment}": v for moment in ("exp_avg", "exp_avg_sq") for k, v in weights.items()}
         state |= {f"adam.{k}.step": torch.empty(()) for k in weights}
         if patterns:
             whitening = Whitening(torch.empty(encoder.code_size), torch.empty(encoder.code_size, dimensions))
-            state |= pattern_tensors(Patterns(whitening, torch.empty(patterns, dimensions)))
+            state |= pattern_tensors(Patterns(whitening, torch.empty(patterns, dimensions), torch.empty(patterns, dtype=torch.int64)))
         return state | {
             "bank": torch.empty(regions, encoder.code_size),
             "seen": torch.empty(regions, dtype=torch.bool),
             "pattern": torch.empty(regions, dtype=torch.int64),
+            "form": torch.empty(regions, dtype=torch.int64),
             "weight": torch.empty(regions),
             "step": torch.empty((), dtype=torch.int64),
         }

@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpdif.config import ClusterConfig, FitConfig, fit_config
+from lpdif.core.augment import nearest_seen
+from lpdif.core.forms import FORM_V, FORMS
+from lpdif.core.frames import canonical_frames
 from lpdif.core.jets import JET
 from lpdif.core.kde import mean_density, median_distance
-from lpdif.core.model import Networks, make_networks
+from lpdif.core.model import Networks, in_frames, make_networks
 from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.patterns import Patterns, fit_patterns
+from lpdif.core.regions import MOST_POINTS, Seen
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
 from lpdif.stages.fit import check_same_samples
@@ -49,6 +53,7 @@ class GallerySettings(NamedTuple):
     scored: int = 4000  # Regions that the score is taken over.
     grid: int = 28  # Lattice points along each side of a drawn region.
     pixels: int = 150  # Width of the picture of a region.
+    chunk: int = 512  # Regions whose form is looked at together.
 
 
 GALLERY = GallerySettings()
@@ -59,6 +64,7 @@ class PatternRow:
     """One row of the table of patterns.
 
     pattern   the number of its decoder
+    form      how the surface goes on in its regions (`lpdif.core.forms.FORMS`)
     share     of the regions
     error     near the surface, on held-out regions, in region sizes
     flatness  1 / (1 + curvature times region size): 1 is a plane
@@ -69,6 +75,7 @@ class PatternRow:
     """
 
     pattern: int
+    form: str
     share: float
     error: float
     flatness: float
@@ -111,18 +118,19 @@ def describe_patterns(workspace: Path, device: str = "auto", samples: Path | Non
         fitted = load_fit(place, device)
     codes = fitted.optimizer.bank[fitted.optimizer.seen]
     patterns = fitted.optimizer.patterns or fit_patterns(codes, 1, fitted.settings.seed)
-    networks = fitted.optimizer.mean
-    errors, held_codes = held_out_errors(networks, patterns, fitted.held_out, as_in_training, fitted.settings.seed, fitted.optimizer.device)
-    rows = table(patterns, codes, errors, held_codes)
-    return rows, gallery(networks, patterns, codes, rows)
+    optimizer = fitted.optimizer
+    errors, _, held = held_out_errors(optimizer.mean, patterns, fitted.held_out, as_in_training, fitted.settings.seed, optimizer.device)
+    rows = table(patterns, codes, optimizer.pattern[optimizer.seen], errors, held)
+    return rows, gallery(optimizer, patterns, fitted.training, rows)
 
 
 class LoadedFit(NamedTuple):
-    """The state of a fit, the settings in its snapshot as they are and as they were checked, and its held-out regions."""
+    """The state of a fit, the settings in its snapshot as they are and as they were checked, its regions and those held out."""
 
     optimizer: Optimizer
     found: dict[str, Any]
     settings: FitConfig
+    training: TrainingRegions
     held_out: TrainingRegions
 
 
@@ -140,27 +148,30 @@ def load_fit(place: Workspace, device: str) -> LoadedFit:
     optimizer.restore(state)
     if int(optimizer.seen.sum()) < 2:
         raise InputError(f"{place.snapshot}: it has not seen enough regions yet", "let `lpdif fit` run longer")
-    return LoadedFit(optimizer, found, settings, held_out)
+    return LoadedFit(optimizer, found, settings, training, held_out)
 
 
 def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress: Progress) -> ClusterReport:
     """The stage itself, with the workspace's lock held."""
     for path in (place.gallery, place.snapshot):
         check_output(path, overwrite=True)
-    optimizer, found, settings, held_out = load_fit(place, device)
+    optimizer, found, settings, training, held_out = load_fit(place, device)
     codes = optimizer.bank[optimizer.seen]
+    if min(config.patterns, len(FORMS)) > (1 if optimizer.patterns is None else optimizer.patterns.forms):  # forms not looked at yet
+        optimizer.form = forms_of(optimizer.mean, training, config.patterns, optimizer.device)
+    forms = optimizer.form[optimizer.seen]
     sweep = []
     for done, wanted in enumerate(config.sweep, 1):
         sweep.append((wanted, score(codes, fit_patterns(codes, wanted, config.seed), config.seed)))
         progress("sweep", done, len(config.sweep))
-    patterns = fit_patterns(codes, config.patterns, config.seed)
+    patterns = fit_patterns(codes, config.patterns, config.seed, form_R=forms)
     if len(patterns.centroids) < config.patterns:
         log.warning("only %d of %d patterns have regions; the empty ones are dropped", len(patterns.centroids), config.patterns)
     optimizer.regroup(patterns)
     optimizer.step = min(optimizer.step, settings.shared_steps)
-    errors, held_codes = held_out_errors(optimizer.mean, patterns, held_out, as_in_training, settings.seed, optimizer.device)
-    rows = table(patterns, codes, errors, held_codes)
-    picture = gallery(optimizer.mean, patterns, codes, rows)
+    errors, _, held = held_out_errors(optimizer.mean, patterns, held_out, as_in_training, settings.seed, optimizer.device)
+    rows = table(patterns, codes, optimizer.pattern[optimizer.seen], errors, held)
+    picture = gallery(optimizer, patterns, training, rows)
     write_bytes(place.gallery, picture, overwrite=True)
     kept = {**found, "patterns": len(patterns.centroids)}
     save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": kept, "samples": place.samples_identity()})
@@ -189,16 +200,35 @@ def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
     return float(silhouette_score(patterns.whitening.apply(codes[chosen]).numpy(), labels))
 
 
-def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor) -> list[PatternRow]:
+def forms_of(networks: Networks, data: TrainingRegions, patterns: int, device: torch.device) -> Tensor:
+    """(N,) the form of each region by the gate, among those that so many patterns have; on clean points."""
+    found = []
+    for start in range(0, len(data.counts), GALLERY.chunk):
+        seen = clean_points(data.at(torch.arange(start, min(start + GALLERY.chunk, len(data.counts)))))
+        there = Seen(*(part.to(device) for part in seen))
+        with torch.no_grad():
+            inside = in_frames(there, canonical_frames(*there))
+            found.append(FORM_V[networks.choose(inside, min(patterns, len(FORMS))).arrangement.cpu()])
+    return torch.cat(found)
+
+
+def clean_points(data: TrainingRegions) -> Seen:
+    """The nearest points of regions, as they are."""
+    there = torch.arange(data.points.shape[1]) < data.counts[:, None]
+    return nearest_seen(data.points.float(), data.normals.float(), there, min(MOST_POINTS, data.points.shape[1]))
+
+
+def table(patterns: Patterns, codes: Tensor, owner: Tensor, errors: Tensor, held: Tensor) -> list[PatternRow]:
     """A row for each pattern, the largest in share first; each bears the number of its decoder.
 
-    codes (R, C) of the regions trained on; held_codes (H, C) and errors (H,) of those held out, in region sizes, NaN where there is none.
+    codes (R, C) and owner (R,), their patterns, of the regions trained on; held (H,), the patterns, and errors (H,) of those held out, in
+    region sizes, NaN where there is none.
     """
-    owner, held = patterns.assign(codes), patterns.assign(held_codes)
     white = patterns.whitening.apply(codes)
     curvature = codes[:, 3:6].norm(dim=1) * 2 / JET.radius**2  # second derivatives of the jet
     count = len(patterns.centroids)
-    bandwidth = sum(median_distance(white[owner == k]) for k in range(count)) / count
+    widths = [median_distance(white[owner == k]) for k in range(count) if bool((owner == k).any())]
+    bandwidth = sum(widths) / len(widths)
     rows = []
     for k in range(count):
         mine = owner == k
@@ -206,6 +236,7 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
         rows.append(
             PatternRow(
                 pattern=k,
+                form=FORMS[int(patterns.form[k])],
                 share=float(mine.float().mean()),
                 error=float(known.mean()) if len(known) else float("nan"),
                 flatness=float((1 / (1 + curvature[mine])).mean()) if bool(mine.any()) else float("nan"),
@@ -215,19 +246,18 @@ def table(patterns: Patterns, codes: Tensor, errors: Tensor, held_codes: Tensor)
     return sorted(rows, key=lambda row: -row.share)
 
 
-def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[PatternRow]) -> bytes:
-    """A PNG picture with a row for each pattern: its caption and its most typical regions.
+def gallery(optimizer: Optimizer, patterns: Patterns, training: TrainingRegions, rows: list[PatternRow]) -> bytes:
+    """A PNG picture with a row for each pattern: its caption and its most typical regions among those trained on.
 
-    codes (R, C): of the regions trained on. Each region is drawn by the decoder of its pattern.
+    Each region is drawn by its pattern, from its clean points.
     """
-    white = patterns.whitening.apply(codes)
-    owner = patterns.assign(codes)
+    white = patterns.whitening.apply(optimizer.bank)
     lines = []
     for row in rows:
-        members = torch.nonzero(owner == row.pattern)[:, 0]
+        members = torch.nonzero(optimizer.seen & (optimizer.pattern == row.pattern))[:, 0]
         away = (white[members] - patterns.centroids[row.pattern]).norm(dim=1)
-        typical = members[away.argsort()[: GALLERY.regions]]
-        lines.append((caption(row), [draw_region(networks, codes[i], row.pattern) for i in typical.tolist()]))
+        typical = training.at(members[away.argsort()[: GALLERY.regions]])
+        lines.append((caption(row), draw_regions(optimizer.mean, patterns.to(optimizer.device), typical, optimizer.device)))
     file = io.BytesIO()
     sheet(lines).save(file, "PNG")
     return file.getvalue()
@@ -235,22 +265,30 @@ def gallery(networks: Networks, patterns: Patterns, codes: Tensor, rows: list[Pa
 
 def caption(row: PatternRow) -> str:
     """What the gallery says of a pattern."""
-    error = f"{row.error:.4f}" if math.isfinite(row.error) else "-"
-    lines = [f"pattern {row.pattern}", f"{row.share:.1%} of regions", f"error {error}"]
-    density = f"{row.density:.2f}" if math.isfinite(row.density) else "-"
-    return "\n".join([*lines, f"flatness {row.flatness:.2f}", f"density {density}"])
+    error, flatness, density = (
+        f"{value:.{digits}f}" if math.isfinite(value) else "-" for value, digits in ((row.error, 4), (row.flatness, 2), (row.density, 2))
+    )
+    lines = [f"{row.pattern}: {row.form}", f"{row.share:.1%} of regions", f"error {error}"]
+    return "\n".join([*lines, f"flatness {flatness}", f"density {density}"])
 
 
-def draw_region(networks: Networks, code: Tensor, pattern: int) -> NDArray[np.uint8]:
-    """The surface that a code stands for, in its frame, within the cube that was sampled."""
+def draw_regions(networks: Networks, patterns: Patterns, data: TrainingRegions, device: torch.device) -> list[NDArray[np.uint8]]:
+    """Pictures of the surfaces of regions within the cube that was sampled, in their frames."""
+    if len(data.counts) == 0:
+        return []
     axis = torch.linspace(-REGION_SAMPLING.cube, REGION_SAMPLING.cube, GALLERY.grid)
-    points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
-    decoder = networks.decoder
+    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    seen = Seen(*(part.to(device) for part in clean_points(data)))
     with torch.no_grad():
-        on = next(decoder.parameters()).device
-        owner = torch.zeros(len(points), dtype=torch.int64, device=on)
-        sdf = decoder(code[None].to(on), torch.tensor([pattern], device=on), points.to(on), owner).cpu()
-    vertices, faces = marching_cubes(sdf.view(GALLERY.grid, GALLERY.grid, GALLERY.grid).double().numpy())
+        frames = canonical_frames(*seen)
+        places = grid.to(device) @ frames.axes + frames.origin[:, None]
+        sdf = networks(seen, None, places, patterns).sdf.cpu().view(-1, GALLERY.grid, GALLERY.grid, GALLERY.grid)
+    return [draw_surface(each.double().numpy()) for each in sdf]
+
+
+def draw_surface(sdf: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A picture of the surface where a grid of distances over the cube that was sampled is zero."""
+    vertices, faces = marching_cubes(sdf)
     if len(faces) == 0:
         return np.full((GALLERY.pixels, GALLERY.pixels, 3), 255, np.uint8)
     place = vertices * (2 * REGION_SAMPLING.cube / (GALLERY.grid - 1)) - REGION_SAMPLING.cube

@@ -226,7 +226,7 @@ def check_same_samples(place: Workspace, state: Mapping[str, Tensor], regions: i
 
 def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
     """Cluster the codes of the shared stage, give every pattern its decoder and return their number."""
-    patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed)
+    patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed, form_R=optimizer.form[optimizer.seen])
     found = len(patterns.centroids)
     if found < config.patterns:
         log.warning("only %d of %d patterns have regions; the empty ones are dropped", found, config.patterns)

@@ -46,12 +46,12 @@ def as_in_training(data: TrainingRegions, generator: torch.Generator) -> Seen:
 
 def held_out_errors(
     networks: Networks, patterns: Patterns | None, data: TrainingRegions, scanner: Scanner, seed: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """(R,) error of each region near the surface, in region sizes, and its code (R, C).
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(R,) error of each region near the surface, in region sizes, its code (R, C) and its pattern (R,).
 
     NaN where a region has no sample near the surface. scanner: chooses the points that the encoder sees.
     """
-    errors, codes = [], []
+    errors, codes, owners = [], [], []
     where = None if patterns is None else patterns.to(device)
     networks.eval()
     with torch.no_grad():
@@ -60,12 +60,13 @@ def held_out_errors(
             generator = step_generator(seed + 2, start)
             seen = scanner(some, generator)
             half_turn = torch.rand(len(some.counts), generator=generator) < 0.5
-            found, code, _ = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
+            answer = networks(Seen(*(part.to(device) for part in seen)), half_turn.to(device), some.queries.to(device), where)
             near = (some.sdf.abs() < HELD_OUT_REGIONS.near) & (seen.mask.sum(1, keepdim=True) >= 4)
-            off = (found.cpu() - some.sdf).abs().where(near, torch.zeros(()))
+            off = (answer.sdf.cpu() - some.sdf).abs().where(near, torch.zeros(()))
             errors.append(off.sum(1) / near.sum(1))
-            codes.append(code.cpu())
-    return torch.cat(errors), torch.cat(codes)
+            codes.append(answer.code.cpu())
+            owners.append(answer.pattern.cpu())
+    return torch.cat(errors), torch.cat(codes), torch.cat(owners)
 
 
 def validate(networks: Networks, patterns: Patterns | None, data: TrainingRegions, seed: int, device: torch.device) -> dict[str, float]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lpdif.core.field import LocalField, RegionCodes
+from lpdif.core.forms import ARRANGEMENTS, COUNT_V
 from lpdif.core.jets import COEFFICIENTS
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.regions import RegionLattice
@@ -21,7 +22,7 @@ from lpdif.storage.models import CARD_ERRORS, check_tensors, load_tensors, save_
 from lpdif.storage.strict_json import check
 from lpdif.storage.tensor_files import CARDS, FIELD
 
-CODE_KEYS = ("origin", "axes", "size", "code", "pattern", "support")  # of `RegionCodes`, beside its centres
+CODE_KEYS = ("origin", "axes", "size", "code", "pattern", "support", "arrangement", "radius", "first")  # of `RegionCodes`, beside its centres
 
 
 def save_field(path: str | Path, field: LocalField, overwrite: bool = False) -> None:
@@ -33,6 +34,7 @@ def save_field(path: str | Path, field: LocalField, overwrite: bool = False) -> 
     tensors = field_tensors(field.lattices, field.codes, field.decoder, torch.tensor(field.origin))
     card = {
         "regions": len(field.codes.center),
+        "sheets": len(field.codes.code),
         "region_sizes": [lattice.size for lattice in field.lattices],
         "patterns": field.decoder.patterns,
         "code_size": field.codes.code.shape[1],
@@ -69,7 +71,7 @@ def load_field(path: str | Path, device: str = "auto") -> LocalField:
         with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
             decoder = MultiDecoder(card["patterns"], card["code_size"], card["width"])
             keys = len(state.get("lattices.keys", torch.empty(0)))
-            expected = expected_field(decoder, card["code_size"], card["regions"], len(card["region_sizes"]), keys)
+            expected = expected_field(decoder, card["code_size"], card["regions"], card["sheets"], len(card["region_sizes"]), keys)
     except CARD_ERRORS as error:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"{path}: expected the sizes of a field in its card, found {json.dumps(card):.80} ({why})", hint) from None
@@ -81,7 +83,7 @@ def load_field(path: str | Path, device: str = "auto") -> LocalField:
     return LocalField(field_lattices(state), codes, decoder.to(on).eval().requires_grad_(False), state["origin"].numpy())
 
 
-def expected_field(decoder: MultiDecoder, code_size: int, regions: int, lattices: int, keys: int) -> dict[str, Tensor]:
+def expected_field(decoder: MultiDecoder, code_size: int, regions: int, sheets: int, lattices: int, keys: int) -> dict[str, Tensor]:
     """Tensors without data, with the names, shapes and types of `field_tensors`."""
     double, whole = torch.float64, torch.int64
     return {
@@ -91,12 +93,15 @@ def expected_field(decoder: MultiDecoder, code_size: int, regions: int, lattices
         "lattices.count": torch.empty(lattices, dtype=whole),
         "lattices.keys": torch.empty(keys, dtype=whole),
         "codes.center": torch.empty(regions, 3, dtype=double),
-        "codes.origin": torch.empty(regions, 3),
-        "codes.axes": torch.empty(regions, 3, 3),
+        "codes.origin": torch.empty(sheets, 3),
+        "codes.axes": torch.empty(sheets, 3, 3),
         "codes.size": torch.empty(regions),
-        "codes.code": torch.empty(regions, code_size),
+        "codes.code": torch.empty(sheets, code_size),
         "codes.pattern": torch.empty(regions, dtype=whole),
         "codes.support": torch.empty(regions),
+        "codes.arrangement": torch.empty(regions, dtype=whole),
+        "codes.radius": torch.empty(regions),
+        "codes.first": torch.empty(regions, dtype=whole),
         **{f"decoder.{name}": tensor for name, tensor in decoder.state_dict().items()},
     }
 
@@ -133,5 +138,14 @@ def impossible_field_values(state: dict[str, Tensor], region_sizes: list[float],
         yield "codes.code", f"codes of at least {COEFFICIENTS} numbers"
     if bool(((state["codes.pattern"] < 0) | (state["codes.pattern"] >= patterns)).any()):
         yield "codes.pattern", f"numbers of {patterns} patterns"
+    arrangement = state["codes.arrangement"]
+    if bool(((arrangement < 0) | (arrangement >= len(ARRANGEMENTS))).any()):
+        yield "codes.arrangement", f"numbers of {len(ARRANGEMENTS)} arrangements"
+    else:
+        count = COUNT_V[arrangement]
+        if int(count.sum()) != len(state["codes.code"]) or not torch.equal(state["codes.first"], count.cumsum(0) - count):
+            yield "codes.first", "the first sheet of each region, one region behind the other"
+    if bool((state["codes.radius"] <= 0).any()):
+        yield "codes.radius", "positive numbers"
     if bool(((state["codes.support"] < 0) | (state["codes.support"] > 1)).any()):
         yield "codes.support", "numbers from 0 to 1"

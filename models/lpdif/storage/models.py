@@ -12,9 +12,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lpdif.core.encoder import Encoder
+from lpdif.core.forms import Gate
 from lpdif.core.model import Model, Networks
 from lpdif.core.multi_decoder import MultiDecoder
-from lpdif.core.patterns import Patterns, pattern_tensors, read_patterns
+from lpdif.core.patterns import Patterns, forms_fit, pattern_tensors, read_patterns
 from lpdif.errors import ModelError
 from lpdif.storage.atomic_write import write_bytes
 from lpdif.storage.safe_open import file_identity
@@ -105,7 +106,9 @@ def load_model(path: Path | None = None) -> Model:
         sizes = card["sizes"]
         with torch.device("meta"):  # shapes alone: the sizes in a damaged card must not be allocated
             encoder = Encoder(sizes["features"])
-            networks = Networks(encoder, MultiDecoder(sizes["patterns"], encoder.code_size, sizes["width"]))
+            networks = Networks(encoder, MultiDecoder(sizes["patterns"], encoder.code_size, sizes["width"]), Gate())
+        if not any(name.startswith("gate.") for name in tensors):  # a model of before there were forms: all of its regions are smooth
+            tensors |= {f"gate.{name}": tensor for name, tensor in Gate().state_dict().items()}
         networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
         patterns = read_patterns(tensors)
     except CARD_ERRORS as error:
@@ -119,8 +122,9 @@ def load_model(path: Path | None = None) -> Model:
 def patterns_fit(patterns: Patterns, count: int, code_size: int) -> bool:
     """Whether there are `count` patterns, at least one, of codes of that size."""
     dimensions = patterns.whitening.projection.shape[-1]
-    shapes = [(*patterns.whitening.mean.shape,), (*patterns.whitening.projection.shape,), (*patterns.centroids.shape,)]
-    return count > 0 and shapes == [(code_size,), (code_size, dimensions), (count, dimensions)]
+    parts = (*patterns.whitening, patterns.centroids, patterns.form)
+    shapes = [(code_size,), (code_size, dimensions), (count, dimensions), (count,)]
+    return count > 0 and [(*part.shape,) for part in parts] == shapes and forms_fit(patterns)
 
 
 def check_tensors(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor], hint: str) -> None:

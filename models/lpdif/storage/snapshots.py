@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lpdif.core.forms import FORMS
 from lpdif.core.optimizer import expected_state
-from lpdif.core.patterns import read_patterns
+from lpdif.core.patterns import forms_fit, read_patterns
 from lpdif.errors import ModelError
 from lpdif.storage.models import CARD_ERRORS, check_tensors, load_tensors
 from lpdif.storage.strict_json import check
@@ -52,11 +53,15 @@ def impossible_values(state: dict[str, Tensor], patterns: int) -> Iterator[tuple
         yield "step", "a number of steps"
     if bool(((state["pattern"] < 0) | (state["pattern"] >= patterns)).any()):
         yield "pattern", f"numbers of {patterns} patterns"
+    if bool(((state["form"] < 0) | (state["form"] >= len(FORMS))).any()):
+        yield "form", f"numbers of {len(FORMS)} forms"
     if bool((state["weight"] < 0).any()):
         yield "weight", "numbers from 0 on"
     if int(state["step"]) > 0 and not bool(state["seen"].any()):
         yield "seen", "a region that was seen in its steps"
     known = read_patterns(state)
+    if known is not None and not forms_fit(known):
+        yield "patterns.form", "smooth patterns, then one for each further form"
     if known is not None and not bool(known.whitening.apply(state["bank"]).square().sum(1).isfinite().all()):
         yield "patterns.projection", "one that keeps codes finite"
     for name, tensor in state.items():

@@ -16,7 +16,7 @@ from lpdif.storage.strict_json import Each, Maybe, Number, Shape, Text, Whole, c
 from lpdif.text import excerpt
 
 MODEL, SNAPSHOT, SAMPLES, FIELD = "lpdif-model", "lpdif-snapshot", "lpdif-samples", "lpdif-field"
-VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 1}
+VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 2}
 MOST_BYTES = {MODEL: 1 << 30, SNAPSHOT: 1 << 33, SAMPLES: 1 << 31, FIELD: 1 << 36}  # A file has at most so many bytes.
 LONGEST_TENSOR_HEADER = 1 << 20  # A header has at most so many bytes.
 MOST_PATTERNS = 4096  # A model has at most so many decoders.
@@ -28,7 +28,14 @@ CARDS: dict[str, Shape] = {
     MODEL: {"sizes": SIZES, "steps": Maybe(Whole()), "validation": Maybe(ERRORS), "samples": Maybe(Text(64))},
     SNAPSHOT: {"config": {"features": Whole(1, 1 << 20), "width": Whole(1, 1 << 20)}, "samples": Maybe(Text(64))},
     SAMPLES: {"regions": Maybe(Whole()), "kind": Maybe(Text(16)), "source": Maybe(Text())},
-    FIELD: {"regions": Whole(), "region_sizes": [Number(0)], "patterns": Whole(1, MOST_PATTERNS), "code_size": Whole(1), "width": Whole(1)},
+    FIELD: {
+        "regions": Whole(),
+        "sheets": Whole(),
+        "region_sizes": [Number(0)],
+        "patterns": Whole(1, MOST_PATTERNS),
+        "code_size": Whole(1),
+        "width": Whole(1),
+    },
 }
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "F32": 4, "I32": 4, "U32": 4, "F64": 8, "I64": 8, "U64": 8}
 _TENSOR: Shape = {"dtype": Text(8), "shape": [Whole()], "data_offsets": [Whole()]}
