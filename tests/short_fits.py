@@ -15,7 +15,9 @@ from lpdif.config import FitConfig, PreprocessConfig
 from lpdif.storage.workspace import Workspace
 
 SAMPLING = PreprocessConfig(regions_per_shape=120, points=48, samples=16, finest=1 / 32)
-SHORT = FitConfig(patterns=3, shared_steps=9, pattern_steps=9, features=6, width=8, batch=24, kde_every=3, reassign_every=4, snapshot_every=5)
+SHORT = FitConfig(
+    seed=3, patterns=3, shared_steps=9, pattern_steps=9, features=6, width=8, batch=24, kde_every=3, reassign_every=4, snapshot_every=5
+)
 
 
 def write_shapes(folder: Path) -> Path:

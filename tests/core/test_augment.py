@@ -152,7 +152,7 @@ def test_regions_see_as_many_points_as_expected(monkeypatch: pytest.MonkeyPatch)
     assert not torch.cat([each.points[..., 2].flatten() for each in seen]).any()
 
 
-NOTHING = {"tilt": 0.0, "smooth_normals": 0.0, "grazing": 0.0, "views": 0.0, "stray": 0.0, "fall": 0.0, "hole": 0.0}
+NOTHING: dict[str, Any] = {"tilt": 0.0, "smooth_normals": 0.0, "grazing": 0.0, "views": 0.0, "stray": 0.0, "fall": 0.0, "hole": 0.0}
 
 
 def flat(regions: int = 200, points: int = 100) -> Seen:
