@@ -22,12 +22,14 @@ from torch import Tensor
 
 from lpdif.arrays import FloatArray
 from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
+from lpdif.core.jets import COEFFICIENTS, jet_distance
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
 from lpdif.device import split_on_oom
 
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
 LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
+DECIDES = 0.2  # How far, in region sizes, a decoder may move a sheet off its jet.
 PAIRS_AT_ONCE = 1 << 14  # pairs decoded at once: bounds the memory of a call
 
 
@@ -152,22 +154,33 @@ class LocalField:
             size_X = codes.size[owner_X]
             # centre-relative in float64 before it is float32: big coordinates lose nothing
             relative_X3 = torch.from_numpy(points_X3 - codes.center[region_X]).float().to(self.device) / size_X[:, None]
-            distance_X = self.to_sheets(relative_X3, owner_X) if self.smooth else self.to_forms(relative_X3, owner_X)
+            smooth = self.smooth
+            distance_X = self.decoded(self.inside(relative_X3, owner_X), owner_X) if smooth else self.to_forms(relative_X3, owner_X)
             return np.asarray((distance_X * size_X).cpu().numpy())
 
     def to_forms(self, relative_X3: Tensor, region_X: Tensor) -> Tensor:
-        """(X,) distances to the surface of regions (X,) at centre-relative places (X, 3), in the regions' units."""
-        arrangement_X = self.codes.arrangement[region_X]
-        sheets = sheets_of(arrangement_X)
-        sheet_T = self.codes.first[region_X][sheets.owner] + torch.arange(len(sheets.owner), device=self.device) - sheets.first[sheets.owner]
-        distance_T = self.to_sheets(relative_X3[sheets.owner], sheet_T)
-        return combine(distance_T[rows_of(sheets.first, arrangement_X)], arrangement_X, self.codes.radius[region_X])
+        """(X,) distances to the surface of regions (X,) at centre-relative places (X, 3), in the regions' units.
 
-    def to_sheets(self, relative_T3: Tensor, sheet_T: Tensor) -> Tensor:
-        """(T,) distances to sheets (T,) at centre-relative places (T, 3), in the units of their regions."""
-        codes = self.codes
-        inside_T3 = (codes.axes[sheet_T] * (relative_T3 - codes.origin[sheet_T])[:, None]).sum(2)
-        return self.decoder.distances(self.conditions, codes.code, self.sheet_pattern, inside_T3, sheet_T)
+        Only sheets that may decide the form's distance are decoded: those whose jet comes within DECIDES of what the jets of all make of it.
+        """
+        arrangement_X, radius_X = self.codes.arrangement[region_X], self.codes.radius[region_X]
+        sheets = sheets_of(arrangement_X)
+        rows_X3 = rows_of(sheets.first, arrangement_X)
+        sheet_T = self.codes.first[region_X][sheets.owner] + torch.arange(len(sheets.owner), device=self.device) - sheets.first[sheets.owner]
+        inside_T3 = self.inside(relative_X3[sheets.owner], sheet_T)
+        value_T = jet_distance(self.codes.code[sheet_T, :COEFFICIENTS], inside_T3[:, None])[:, 0]
+        roughly_X = combine(value_T[rows_X3], arrangement_X, radius_X)
+        deciding = torch.nonzero((value_T - roughly_X[sheets.owner]).abs() < DECIDES)[:, 0]
+        value_T[deciding] = self.decoded(inside_T3[deciding], sheet_T[deciding])
+        return combine(value_T[rows_X3], arrangement_X, radius_X)
+
+    def inside(self, relative_T3: Tensor, sheet_T: Tensor) -> Tensor:
+        """(T, 3) centre-relative places (T, 3) in the frames of sheets (T,)."""
+        return (self.codes.axes[sheet_T] * (relative_T3 - self.codes.origin[sheet_T])[:, None]).sum(2)
+
+    def decoded(self, inside_T3: Tensor, sheet_T: Tensor) -> Tensor:
+        """(T,) distances to sheets (T,) at places (T, 3) in their frames, in the units of their regions."""
+        return self.decoder.distances(self.conditions, self.codes.code, self.sheet_pattern, inside_T3, sheet_T)
 
     def pattern_at(self, points: FloatArray) -> NDArray[np.int64]:
         """(Q,) pattern of the nearest region, of the smallest size that stands there.
