@@ -13,7 +13,6 @@ from torch import Tensor
 from lpdif.core.augment import (
     FEWEST_SEEN,
     SCANNER,
-    STORED_ON_FLAT,
     density_and_noise,
     displaced,
     log_uniform,
@@ -97,7 +96,7 @@ def test_sparse_and_dense_clean_and_noisy_all_occur() -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch, seeds: int = 400, **settings: Any) -> tuple[Tensor, Tensor]:
     """Over many batches of 200 regions: expected points (B,), and noise (B, 200)."""
     monkeypatch.setattr("lpdif.core.augment.SCANNER", SCANNER._replace(**settings))
-    found = [density_and_noise(200, torch.Generator().manual_seed(seed)) for seed in range(seeds)]
+    found = [density_and_noise(200, 188.0, torch.Generator().manual_seed(seed)) for seed in range(seeds)]
     return torch.tensor([expected for expected, _ in found]), torch.stack([noise[:, 0] for _, noise in found])
 
 
@@ -121,7 +120,7 @@ def test_noisy_scans_have_larger_regions_of_more_points(monkeypatch: pytest.Monk
     share = noise * spacings[:, None] / of_spacing[:, None]
     assert 0.6 * 0.99 < float(share.min()) < 0.61
     assert 1.39 < float(share.max()) < 1.4 * 1.01
-    assert float(drawn(monkeypatch, as_used=1.0, exact=0.0, level=(5.0, 5.0))[0].min()) == STORED_ON_FLAT  # no more are stored
+    assert float(drawn(monkeypatch, as_used=1.0, exact=0.0, level=(5.0, 5.0))[0].min()) == 188.0  # no more are stored
 
 
 def test_batches_of_any_density(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +141,7 @@ def test_regions_see_as_many_points_as_expected(monkeypatch: pytest.MonkeyPatch)
     """On a plane with the density of stored points, and nothing else that happens to it."""
     monkeypatch.setattr("lpdif.core.augment.SCANNER", SCANNER._replace(as_used=1.0, exact=1.0, level=(0.0, 0.0), **NOTHING))
     rng = torch.Generator().manual_seed(0)
-    count = round(STORED_ON_FLAT * (1.75 / HALO) ** 2)
+    count = round(188.0 * (1.75 / HALO) ** 2)
     angle, radius = 2 * math.pi * torch.rand((80, count), generator=rng), 1.75 * torch.rand((80, count), generator=rng).sqrt()
     points = torch.stack([radius * angle.cos(), radius * angle.sin(), torch.zeros(80, count)], 2)
     normals = torch.tensor([0.0, 0, 1]).expand_as(points)

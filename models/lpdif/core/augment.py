@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from lpdif.core.regions import HALO, MOST_POINTS, Seen
 
 FEWEST_SEEN = 6
-STORED_ON_FLAT = 188.0  # stored points within HALO of the centre where the surface is flat: 256 * (1.5 / 1.75)^2
+STORED_NEAR = 0.734375  # share of the stored points that lie within HALO of the centre where the surface is flat: (1.5 / 1.75)^2
 
 
 class ScannerSettings(NamedTuple):
@@ -67,11 +67,11 @@ def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator
     that a sparse batch is a small one; all else differs by region.
     """
     regions, stored = points_RT3.shape[:2]
-    expected, noise_R1 = density_and_noise(regions, generator)
+    expected, noise_R1 = density_and_noise(regions, STORED_NEAR * stored, generator)
     # density: the batch's share, varied by region and along a random direction
     along_RT = (points_RT3 * random_unit((regions,), generator)[:, None]).sum(2)
     fall_R1 = uniform((regions, 1), 0, 1.2, generator) * some(regions, SCANNER.fall, generator)
-    keep_RT = expected / STORED_ON_FLAT * uniform((regions, 1), 0.7, 1.3, generator) * torch.exp(-fall_R1 * along_RT)
+    keep_RT = expected / (STORED_NEAR * stored) * uniform((regions, 1), 0.7, 1.3, generator) * torch.exp(-fall_R1 * along_RT)
     there_RT = (torch.arange(stored) < counts_R[:, None]) & (torch.rand((regions, stored), generator=generator) < keep_RT)
     hole_R1 = torch.where(some(regions, SCANNER.hole, generator), uniform((regions, 1), -0.2, 1.0, generator), torch.full((), 9.0))
     there_RT &= (points_RT3 * random_unit((regions,), generator)[:, None]).sum(2) < hole_R1
@@ -85,8 +85,8 @@ def scanned(points_RT3: Tensor, normals_RT3: Tensor, counts_R: Tensor, generator
     return nearest_seen(points_RP3, normals_RP3, clean.mask, clean.mask.shape[1])
 
 
-def density_and_noise(regions: int, generator: torch.Generator) -> tuple[float, Tensor]:
-    """How many points a flat region of this batch is to see, and the noise (R, 1) of each region.
+def density_and_noise(regions: int, most: float, generator: torch.Generator) -> tuple[float, Tensor]:
+    """How many points a flat region of this batch is to see, of `most` that there are, and the noise (R, 1) of each region.
 
     `reconstruct` makes regions of a number of spacings, and longer for the noise: in most batches noise goes with density as there.
     """
@@ -95,7 +95,7 @@ def density_and_noise(regions: int, generator: torch.Generator) -> tuple[float, 
         noise = 0.0 if exact else float(log_uniform((1,), *SCANNER.noise, generator))
         spacings = SCANNER.unit[0] + SCANNER.unit[1] * noise
         expected = math.pi * (HALO * spacings) ** 2 * 2.0 ** float(uniform((1,), *SCANNER.level, generator))
-        return min(expected, STORED_ON_FLAT), noise / spacings * uniform((regions, 1), 0.6, 1.4, generator)
+        return min(expected, most), noise / spacings * uniform((regions, 1), 0.6, 1.4, generator)
     expected = 120 * float(log_uniform((1,), FEWEST_SEEN / 120, 1.0, generator))
     little = torch.rand((regions, 1), generator=generator) < 0.4
     return expected, torch.where(little, uniform((regions, 1), 0, 0.01, generator), log_uniform((regions, 1), 0.01, 0.3, generator))

@@ -62,7 +62,7 @@ INNER_V = torch.tensor([float(each.inner) for each in ARRANGEMENTS])
 def smooth_maximum(a: Tensor, b: Tensor, radius: Tensor) -> Tensor:
     """The maximum of two distances, rounded where they differ by less than `radius` (the quadratic polynomial of Quilez)."""
     overlap = (radius - (a - b).abs()).clamp_min(0)
-    return torch.maximum(a, b) + overlap.square() / (4 * radius)
+    return torch.maximum(a, b) + overlap.square() / (4 * radius).clamp_min(1e-12)
 
 
 def combine(sheets_X3: Tensor, arrangement_X: Tensor, radius_X: Tensor) -> Tensor:

@@ -150,9 +150,12 @@ def pattern_tensors(patterns: Patterns) -> dict[str, Tensor]:
 
 
 def read_patterns(state: dict[str, Tensor]) -> Patterns | None:
-    """The inverse of pattern_tensors; None where there are none."""
+    """The inverse of pattern_tensors; None where there are none. Raises ValueError where a form is no whole number."""
     if "patterns.centroids" not in state:
         return None
     centroids = state["patterns.centroids"]
-    form = state.get("patterns.form", centroids.new_zeros(len(centroids))).to(torch.int64)  # files of before there were forms have none
+    given = state.get("patterns.form", centroids.new_zeros(len(centroids)))  # files of before there were forms have none
+    form = given.to(torch.int64)
+    if not torch.equal(form.to(given.dtype), given):
+        raise ValueError("patterns.form: expected whole numbers")
     return Patterns(Whitening(state["patterns.mean"], state["patterns.projection"]), centroids, form)
