@@ -27,10 +27,12 @@ import numpy as np
 import torch
 from near_points import answer_near, make_near_networks
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from lpdif.config import FitConfig
-from lpdif.core.augment import nearest_seen
+from lpdif.core.augment import FEWEST_SEEN, STORED_NEAR, nearest_seen
 from lpdif.core.encoder import Encoder
+from lpdif.core.forms import Evidence, Gate, first_logits
 from lpdif.core.frames import Frames
 from lpdif.core.jets import COEFFICIENTS
 from lpdif.core.kde import clipped_mean_one, effective_share, log_density, median_distance
@@ -50,6 +52,7 @@ RECIPE = Path(__file__).parent.parent / "models" / "recipes" / "ablation.toml"
 HELD_OUT = 8  # every so many shapes, one is held out
 DECILES = 10
 LOOKED_AT = 8192  # held-out regions, at most
+SHARP = 0.007  # radius of edges, in region sizes, where no gate predicts one
 RULER = 4096  # training codes that the density is taken against
 
 
@@ -58,17 +61,23 @@ Shared = tuple[int, bool, bool, int, int, bool]
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table. patterns: decoders; gamma: exponent of the weights; weights: whether they go by density or by error; groups: how
-    patterns are found; soft: whether the two nearest patterns answer together; wide: every decoder has the parameters of so many; frames,
-    jets: whether regions are turned into their frames, and start from a fitted jet; common: how much of the decoders' mean gradient each
-    of them takes besides its own; encoder: width of its layers; features: learned numbers of a code, times those of the recipe; near:
-    whether the decoder sees the points near a query too."""
+    """One row of the table.
+
+    patterns: decoders; gamma: exponent of the weights; weights: whether they go by density or by error; groups: how patterns are found, by
+    "clusters" of codes or "forms" of regions; own: whether every pattern has a decoder of its own; gate: whether the form is "learned", that
+    which explains the points best ("first"), or drawn at random ("random"); soft: whether the two nearest patterns answer together; wide:
+    every decoder has the parameters of so many; frames, jets: whether regions are turned into their frames, and start from a fitted jet;
+    common: how much of the decoders' mean gradient each of them takes besides its own; encoder: width of its layers; features: learned
+    numbers of a code, times those of the recipe; near: whether the decoder sees the points near a query too.
+    """
 
     name: str
     patterns: int = 1
     gamma: float = 0.0
     weights: str = "density"
     groups: str = "clusters"
+    own: bool = True
+    gate: str = "learned"
     soft: bool = False
     wide: int = 1
     frames: bool = True
@@ -87,27 +96,33 @@ class Variant:
 VARIANTS = [
     Variant("one decoder"),
     Variant("one decoder, KDE", gamma=0.5),
-    Variant("8 patterns", 8),
-    Variant("8 patterns, KDE", 8, 0.5),
-    Variant("8 patterns, KDE 2", 8, 2.0),
-    Variant("8 patterns, KDE 4", 8, 4.0),
+    Variant("8 patterns", 8, groups="forms"),
+    Variant("8 patterns, KDE", 8, 0.5, groups="forms"),
+    Variant("8 patterns, error weights", 8, 0.5, weights="error", groups="forms"),
+    Variant("8 patterns, one decoder", 8, groups="forms", own=False),
+    Variant("8 patterns, no gate", 8, groups="forms", gate="first"),
+    Variant("8 random forms", 8, groups="forms", gate="random"),
+    Variant("8 clusters", 8),
+    Variant("8 clusters, KDE", 8, 0.5),
+    Variant("8 clusters, KDE 2", 8, 2.0),
+    Variant("8 clusters, KDE 4", 8, 4.0),
     Variant("one wide decoder", wide=8),
     Variant("8 random groups", 8, groups="random"),
-    Variant("8 fixed patterns, KDE", 8, 0.5, groups="fixed"),
-    Variant("8 unwhitened patterns, KDE", 8, 0.5, groups="unwhitened"),
-    Variant("8 soft patterns", 8, soft=True),
-    Variant("8 patterns, error weights", 8, 0.5, weights="error"),
-    Variant("8 wide patterns", 8, wide=8),
-    Variant("8 patterns, common", 8, common=1.0),
-    Variant("8 patterns, KDE, common", 8, 0.5, common=1.0),
-    *(Variant(f"{count} patterns, KDE", count, 0.5) for count in (2, 4, 16, 32)),
+    Variant("8 fixed clusters, KDE", 8, 0.5, groups="fixed"),
+    Variant("8 unwhitened clusters, KDE", 8, 0.5, groups="unwhitened"),
+    Variant("8 soft clusters", 8, soft=True),
+    Variant("8 clusters, error weights", 8, 0.5, weights="error"),
+    Variant("8 wide clusters", 8, wide=8),
+    Variant("8 clusters, common", 8, common=1.0),
+    Variant("8 clusters, KDE, common", 8, 0.5, common=1.0),
+    *(Variant(f"{count} clusters, KDE", count, 0.5) for count in (2, 4, 16, 32)),
     Variant("one decoder, wide encoder", encoder=256),
     Variant("one decoder, 4 x features", features=4),
     Variant("one decoder, near points", near=True),
     Variant("one decoder, no jet", jets=False),
     Variant("one decoder, no jet, no frame", frames=False, jets=False),
-    Variant("8 patterns, no jet, no frame", 8, frames=False, jets=False),
-    Variant("8 patterns, KDE, no jet, no frame", 8, 0.5, frames=False, jets=False),
+    Variant("8 clusters, no jet, no frame", 8, frames=False, jets=False),
+    Variant("8 clusters, KDE, no jet, no frame", 8, 0.5, frames=False, jets=False),
     Variant("8 random groups, no jet, no frame", 8, groups="random", frames=False, jets=False),
     Variant("one wide decoder, no jet, no frame", wide=8, frames=False, jets=False),
 ]
@@ -165,6 +180,17 @@ def answer_together(
     return Answer((torch.stack(answers, 2) * share_B2[:, None]).sum(2), codes_BC, pattern_B, torch.zeros_like(pattern_B))
 
 
+def explained_best(_gate: Gate, found: Evidence) -> tuple[Tensor, Tensor]:
+    """The stand-in for the gate: the arrangement that explains the points best, with edges as sharp as a gate begins with."""
+    return first_logits(found.miss), torch.full_like(found.miss[:, 0], SHARP)
+
+
+def drawn_at_random(_gate: Gate, found: Evidence) -> tuple[Tensor, Tensor]:
+    """The stand-in for the gate: any arrangement, by digits of the region's features that mean nothing."""
+    digits = (found.features.double().sum(1, keepdim=True) * 1e3 * torch.arange(1, found.miss.shape[1] + 1, dtype=torch.float64)) % 1
+    return digits.to(found.miss.dtype), torch.full_like(found.miss[:, 0], SHARP)
+
+
 @contextmanager
 def parts_of(variant: Variant) -> Iterator[None]:
     """The method without the parts that the variant leaves out."""
@@ -174,6 +200,8 @@ def parts_of(variant: Variant) -> Iterator[None]:
             stack.enter_context(patch("lpdif.core.model.canonical_frames", fixed_frames))
         if variant.groups == "unwhitened":
             stack.enter_context(patch("lpdif.core.patterns.fit_whitening", fit_projection))
+        if variant.gate != "learned":
+            stack.enter_context(patch("lpdif.core.forms.Gate.forward", explained_best if variant.gate == "first" else drawn_at_random))
         if variant.soft:
             stack.enter_context(patch("lpdif.core.model.Networks.forward", answer_together))
         if variant.near:
@@ -218,8 +246,14 @@ def run_steps(optimizer: Optimizer, training: TrainingRegions, fit: FitConfig, s
 def pattern_stage(variant: Variant, optimizer: Optimizer, training: TrainingRegions, fit: FitConfig, seed: int) -> dict[str, float]:
     """The rest of the steps as the variant has it; returns the mean effective share and the share that changed pattern last."""
     codes = optimizer.bank[optimizer.seen]
-    found = random_patterns(codes, variant.patterns, seed) if variant.groups == "random" else fit_patterns(codes, variant.patterns, seed)
-    optimizer.branch(found)
+    form = optimizer.form[optimizer.seen] if variant.groups == "forms" else None
+    if variant.groups == "random":
+        optimizer.branch(random_patterns(codes, variant.patterns, seed))
+    else:
+        optimizer.branch(fit_patterns(codes, variant.patterns, seed, form_R=form))
+    if not variant.own:  # equal copies with equal gradients stay equal
+        for parameter in optimizer.networks.decoder.parameters():
+            parameter.register_hook(lambda gradient: gradient.sum(0, keepdim=True).expand_as(gradient))
     if variant.common:
         for parameter in optimizer.networks.decoder.parameters():
             parameter.register_hook(lambda gradient: gradient + variant.common * gradient.mean(0, keepdim=True))
@@ -252,6 +286,30 @@ def clean(data: TrainingRegions, _generator: torch.Generator) -> Seen:
     """The nearest points of each region as they are."""
     there = torch.arange(data.points.shape[1]) < data.counts[:, None]
     return nearest_seen(data.points.float(), data.normals.float(), there, MOST_POINTS)
+
+
+def thinned(points: float, noise: float = 0.0, tilt: float = 0.0) -> Scanner:
+    """A scanner that sees about so many points of a flat region, with this noise in region sizes, and normals off by `tilt`."""
+
+    def scan(data: TrainingRegions, generator: torch.Generator) -> Seen:
+        stored = data.points.shape[1]
+        kept = torch.rand(data.points.shape[:2], generator=generator) < points / (STORED_NEAR * stored)
+        there = kept & (torch.arange(stored) < data.counts[:, None])
+        place = data.points.float() + noise * torch.randn(data.points.shape, generator=generator)
+        normals = normalize(data.normals.float() + tilt * torch.randn(data.points.shape, generator=generator), dim=-1)
+        return nearest_seen(place, normals, there, min(MOST_POINTS, stored, int(1.8 * points) + FEWEST_SEEN))
+
+    return scan
+
+
+LOOKS: dict[str, Scanner] = {
+    "clean": clean,
+    "as_in_training": as_in_training,
+    "points_19": thinned(19),
+    "points_28": thinned(28),
+    "points_92": thinned(92),
+    "noise_18": thinned(75, 0.18, 0.3),
+}
 
 
 def region_errors(networks: Networks, patterns: Patterns | None, data: TrainingRegions, scanner: Scanner, device: torch.device) -> np.ndarray:
@@ -345,12 +403,11 @@ def run_seed(
             optimizer = copy.deepcopy(ready[variant.shared])
             told = pattern_stage(variant, optimizer, training, fit, seed)
             row = {"variant": variant.name, "seed": seed, "parameters": parameters(optimizer.networks.decoder), **told}
-            for look in (clean, as_in_training):
-                errors = region_errors(optimizer.mean, optimizer.patterns, held_out, look, device)
-                row[look.__name__] = figures(errors, np.load(ruler))
+            for name, look in LOOKS.items():
+                row[name] = figures(region_errors(optimizer.mean, optimizer.patterns, held_out, look, device), np.load(ruler))
         row["seconds"] = round(time.monotonic() - started, 1)
         result.write_text(json.dumps(row, indent=1) + "\n")
-        means = ", ".join(f"{look} {row[look]['mean']:.5f}" for look in ("clean", "as_in_training"))
+        means = ", ".join(f"{look} {row[look]['mean']:.5f}" for look in LOOKS)
         print(f"{variant.name}, seed {seed}: {means} ({row['seconds']} s)", flush=True)
 
 
