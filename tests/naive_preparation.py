@@ -370,6 +370,33 @@ def overlap_share(image: FloatArray, points: FloatArray, k: int, least: int, far
     return count / len(points)
 
 
+def depth_jump_share(points: FloatArray, eye: FloatArray, k: int, least: int, far: float) -> float:
+    """Share of points of whose k nearest on the sphere of directions around the eye some lie far in space."""
+    sight = [(point - eye) / math.dist(point, eye) for point in points]
+    typical = [sorted(math.dist(point, other) for other in points)[4] for point in points]
+    count = 0
+    for i, place in enumerate(sight):
+        order = sorted(range(len(points)), key=lambda j: math.dist(sight[j], place))[: k + 1]
+        limit = far * max(typical[i], float(np.median(typical)))
+        count += sum(math.dist(points[j], points[i]) > limit for j in order) >= least
+    return count / len(points)
+
+
+def evenness(points: FloatArray, axes: FloatArray, areas: FloatArray, eye: FloatArray, grazing: float) -> float:
+    """Spread of the logarithms of solid angles over that of areas; points seen at a grazing angle are left out."""
+    on_surface, in_image = [], []
+    for point, axis, area in zip(points, axes, areas, strict=True):
+        distance = math.dist(point, eye)
+        cosine = abs(float(axis @ (eye - point))) / distance
+        if cosine > grazing:
+            on_surface.append(math.log(area))
+            in_image.append(math.log(area * cosine / distance**2))
+    if len(on_surface) < len(points) / 2:
+        return math.inf
+    spread = [float(np.quantile(values, 0.84) - np.quantile(values, 0.16)) for values in (on_surface, in_image)]
+    return spread[1] / spread[0]
+
+
 def double_sheet_share(image: FloatArray, depth: FloatArray, k: int, least: int, mixed: float, splits: int, split: float) -> float:
     """Share of places whose k nearest in the image lie on two planes of one slope, apart against their scatter, and in no order."""
     count = 0

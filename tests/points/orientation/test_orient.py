@@ -6,7 +6,24 @@ import logging
 
 import numpy as np
 import pytest
-from clouds import FloatArray, Samples, box, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, town, two_balls
+from clouds import (
+    FloatArray,
+    Samples,
+    box,
+    degrees,
+    grid_of_angles,
+    hemisphere,
+    joined,
+    noisy,
+    panorama,
+    plane,
+    shell,
+    shifted,
+    sphere,
+    torus,
+    town,
+    two_balls,
+)
 
 from lpdif.points.cloud import Cloud
 from lpdif.points.orientation.viewpoints import likely_viewpoints
@@ -254,6 +271,20 @@ def test_what_is_inconsistent_and_faces_away_from_above_is_turned_over() -> None
     points = np.concatenate([land.points[~gap], bowl]) + np.array([5e5, 4e6, 0.0])
     found = prepare(Scan(points))
     assert (found.normals[:, 2] > -0.05).mean() > 0.999
+
+
+@pytest.mark.parametrize(("rings", "steps"), [(64, 240), (40, 500)])
+@pytest.mark.parametrize("roof", [False, True])
+def test_what_a_scanner_at_the_origin_saw_all_around_faces_it(rings: int, steps: int, roof: bool) -> None:
+    """By its shape a street would face away from it, and a room would be a solid."""
+    found = prepare(Scan(panorama(rings, steps, roof=roof)))
+    facing = np.einsum("ni,ni->n", found.normals, -(found.points + found.origin)) > 0
+    assert np.average(facing, weights=found.local_spacing**2) > 0.97
+
+
+def test_a_solid_on_a_grid_of_angles_around_the_origin_faces_outward() -> None:
+    found = prepare(Scan(grid_of_angles(lambda latitude, _: 1 + 0.7 * np.sin(latitude))))
+    assert (np.einsum("ni,ni->n", found.normals, found.points + found.origin) > 0).mean() > 0.99
 
 
 def test_a_range_image_without_normals_faces_its_origin() -> None:
