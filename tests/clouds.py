@@ -97,6 +97,16 @@ def shell(count: int, inner: float = 0.6, seed: int = 0) -> Samples:
     return joined(sphere(int(share * count), 1.0, seed), hollow._replace(normals=-hollow.normals))
 
 
+def room_with_things(count: int = 3, points: int = 9000, door: bool = False) -> Samples:
+    """A closed room of 4 by 3 by 2.5, its normals inward, and boxes on its floor, seen from within."""
+    room = box(points, (4.0, 3.0, 2.5))
+    open_door = door & (room.normals[:, 0] > 0.5) & (np.abs(room.points[:, 1]) < 0.4) & (room.points[:, 2] < 0.8)
+    room = Samples(room.points[~open_door], -room.normals[~open_door], room.area)
+    things = [shifted(box(900, (0.5, 0.5, 0.8), i), (1.2 * (i - 1), 1.0 * (-1) ** i, -0.85)) for i in range(count)]
+    seen = [thing.normals[:, 2] > -0.5 for thing in things]
+    return joined(room, *(Samples(t.points[s], t.normals[s], t.area) for t, s in zip(things, seen, strict=True)))
+
+
 def two_balls(count: int, seed: int = 0) -> Samples:
     return joined(sphere(count // 2, 1.0, seed), shifted(sphere(count // 2, 1.0, seed + 1), (3.0, 0.5, 0.0)))
 

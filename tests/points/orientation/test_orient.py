@@ -17,6 +17,7 @@ from clouds import (
     noisy,
     panorama,
     plane,
+    room_with_things,
     shell,
     shifted,
     sphere,
@@ -204,6 +205,31 @@ def test_a_room_with_furniture_is_seen_from_within(sensor: tuple[float, float, f
     assert found.facts["sensor"] == "used"
     walls = (np.abs(whole.points[found.kept]) > np.array([2.0, 1.5, 1.25]) - 1e-9).any(axis=1)
     assert (np.einsum("ni,ni->n", found.normals, whole.normals[found.kept]) > 0)[walls].mean() > 0.99
+
+
+@pytest.mark.parametrize("door", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_right_normals_inside_a_room_with_things_are_kept(count: int, door: bool) -> None:
+    room = room_with_things(count, door=door)
+    found = prepare(Scan(room.points, room.normals))
+    assert outward_share(found, room) > 0.999
+
+
+def test_a_room_with_things_in_it_was_scanned_from_within(caplog: pytest.LogCaptureFixture) -> None:
+    """Its things cannot be seen from outside; an empty room might as well be a box."""
+    room = room_with_things()
+    with caplog.at_level(logging.INFO, logger="lpdif"):
+        assert outward_share(prepare(Scan(room.points)), room) > 0.97
+    assert "taken as seen from within" in caplog.text
+    empty = room_with_things(0)
+    assert outward_share(prepare(Scan(empty.points)), empty) < 0.01
+
+
+def test_outward_normals_of_a_room_with_things_are_kept() -> None:
+    """As of a model of it, which is solid."""
+    room = room_with_things()
+    found = prepare(Scan(room.points, -room.normals))
+    assert outward_share(found, room) < 0.01
 
 
 def test_normals_of_a_plate_on_the_ground_are_left_alone() -> None:

@@ -18,6 +18,7 @@ from lpdif.points.orientation.orient_axes import Orientation, orient_axes
 from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, ground_prior, viewpoint_prior
 from lpdif.points.orientation.propagation import all_agreements, components_of, inconsistent_components, neighbour_consistency
 from lpdif.points.orientation.viewpoints import VIEWPOINTS, depth_jump_share, evenness, likely_viewpoints
+from lpdif.points.orientation.visibility import scanned_from_within
 from lpdif.points.orientation.winding import WINDING, dipole_field
 from lpdif.types import Facts
 
@@ -43,13 +44,14 @@ def orient_to_viewpoint(
 ) -> tuple[Orientation, str]:
     """Signs for axes (N, 3), and which viewpoint decided.
 
-    It is "sensor", "origin", "above", "ground", or "" where shape alone decided:
+    It is "sensor", "origin", "above", "ground", "within", or "" where shape alone decided:
     - a known sensor decides, if it can have seen the scan;
     - else shape alone decides where the signs `start` (N,) are already consistent;
     - else the origin of the file decides, if a scanner there spread the points;
     - else shape alone decides on a thin body, which shows two sheets;
     - else the first likely viewpoint decides that most of the scan can face;
-    - else, where the scan is open and has ground, the ground is seen from above.
+    - else, where the scan is open and has ground, the ground is seen from above;
+    - else, where it is closed and things in it are hidden from outside, it was seen from within.
     prior (N,): of given normals, for the sign of each axis.
     """
     if sensor is not None:
@@ -75,6 +77,8 @@ def orient_to_viewpoint(
         ground = PRIORS.viewpoint * ground_prior(cloud.points, axes)
         if ground.any():  # the ground is in no solid, and what stands on it continues the ground's surface
             return _orient(cloud, axes, start, ground + prior, solid=False), "ground"
+    elif start is None and scanned_from_within(cloud.points, -axes * found.signs[:, None], cloud.areas):
+        return replace(found, signs=-found.signs), "within"
     return found, ""
 
 
