@@ -69,7 +69,7 @@ def free_paths(points: FloatArray, spacing: FloatArray, places: FloatArray, dire
     along = np.einsum("mni,mi->mn", offset, directions)
     aside = np.einsum("mni,mni->mn", offset, offset) - along**2
     in_the_way = (along > VISIBILITY.own_surface * spacing) & (aside < np.square(VISIBILITY.width * spacing))
-    return np.where(in_the_way, along, np.inf).min(axis=1, initial=np.inf)
+    return np.asarray(np.where(in_the_way, along, np.inf).min(axis=1, initial=np.inf))
 
 
 def even_directions(count: int) -> FloatArray:
