@@ -105,7 +105,7 @@ def on_flat_faces(
     """The axes (N, 3), those of points with few neighbours very near their plane taken over, twice, from the nine nearest if these differ."""
     result = axes.copy()
     fine = [math.hypot(0.03 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
-    left = [i for i in range(len(points)) if fine[i] < 0.1 * local[i]]
+    left = [i for i in range(len(points)) if fine[i] < 0.05 * local[i]]
     for _ in range(2):
         last = result.copy()
         doubtful = []

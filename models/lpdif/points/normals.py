@@ -225,7 +225,7 @@ def on_flat_faces(
     """
     fine = np.hypot(NORMALS.flatness * local_spacing, NORMALS.off_plane * noise)
     result = axes.copy()
-    rows = np.flatnonzero(fine < NORMALS.off_plane * NORMALS.roughness / 2 * local_spacing)
+    rows = np.flatnonzero(fine < NORMALS.off_plane * NORMALS.roughness / 4 * local_spacing)
     for _ in range(NORMALS.spread_rounds):
         last = result.copy()
         left = []
