@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -96,6 +97,16 @@ def shell(count: int, inner: float = 0.6, seed: int = 0) -> Samples:
     return joined(sphere(int(share * count), 1.0, seed), hollow._replace(normals=-hollow.normals))
 
 
+def room_with_things(count: int = 3, points: int = 9000, door: bool = False) -> Samples:
+    """A closed room of 4 by 3 by 2.5, its normals inward, and boxes on its floor, seen from within."""
+    room = box(points, (4.0, 3.0, 2.5))
+    open_door = door & (room.normals[:, 0] > 0.5) & (np.abs(room.points[:, 1]) < 0.4) & (room.points[:, 2] < 0.8)
+    room = Samples(room.points[~open_door], -room.normals[~open_door], room.area)
+    things = [shifted(box(900, (0.5, 0.5, 0.8), i), (1.2 * (i - 1), 1.0 * (-1) ** i, -0.85)) for i in range(count)]
+    seen = [thing.normals[:, 2] > -0.5 for thing in things]
+    return joined(room, *(Samples(t.points[s], t.normals[s], t.area) for t, s in zip(things, seen, strict=True)))
+
+
 def two_balls(count: int, seed: int = 0) -> Samples:
     return joined(sphere(count // 2, 1.0, seed), shifted(sphere(count // 2, 1.0, seed + 1), (3.0, 0.5, 0.0)))
 
@@ -112,6 +123,34 @@ def town(seed: int = 0) -> Samples:
         parts.append(house._replace(points=house.points[seen], normals=house.normals[seen]))
         open_ground &= (np.abs(ground.points - house.points.mean(axis=0))[:, :2] > 1.0).any(axis=1)
     return joined(ground._replace(points=ground.points[open_ground], normals=ground.normals[open_ground]), *parts)
+
+
+def panorama(rings: int = 64, steps: int = 240, walls: float = 6.0, roof: bool = False, seed: int = 0) -> FloatArray:
+    """Points (N, 3) that a scanner at the origin measures all around it, at even steps of angle, with some noise.
+
+    It stands in a street between two walls, or in a room with a roof, with three pillars on the ground.
+    """
+    rng = np.random.default_rng(seed)
+    turn, rise = np.meshgrid(np.arange(steps) / steps * 2 * np.pi, np.radians(np.linspace(-80, 80 if roof else 30, rings)))
+    ray = np.stack([np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn), np.sin(rise)], -1).reshape(-1, 3)
+    ahead = np.abs(ray) + 1e-12
+    hits = [walls / ahead[:, 1], np.where(ray[:, 2] < 0, 1.8 / ahead[:, 2], 2.0 / ahead[:, 2] if roof else np.inf)]
+    hits += [4.0 / ahead[:, 0]] if roof else []
+    for x, y in ((2.5, 1.0), (-2.0, -2.0), (0.5, 3.0)):
+        across, along = ray[:, 0] * y - ray[:, 1] * x, ray[:, 0] * x + ray[:, 1] * y
+        flat = (ray[:, :2] ** 2).sum(axis=1)
+        under = flat * 0.3**2 - across**2
+        hits.append(np.where((under > 0) & (along > 0), (along - np.sqrt(np.maximum(under, 0))) / flat, np.inf))
+    distance = np.min(hits, axis=0)
+    seen = distance < 30
+    return np.asarray(ray[seen] * (distance[seen] + 0.005 * rng.normal(size=seen.sum()))[:, None])
+
+
+def grid_of_angles(radius: Callable[[FloatArray, FloatArray], FloatArray], count: int = 30) -> FloatArray:
+    """Points (N, 3) of a star-shaped body on even steps of latitude and longitude, at radius(latitude, longitude)."""
+    latitude, longitude = np.meshgrid(((np.arange(count) + 0.5) / count - 0.5) * np.pi, np.arange(2 * count) / count * np.pi)
+    ray = np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1)
+    return np.asarray((radius(latitude, longitude)[..., None] * ray).reshape(-1, 3))
 
 
 def surroundings(samples: Samples, noise: float = 0.0) -> Cloud:

@@ -96,7 +96,36 @@ def fit_axes(
                 turn = (1 - abs(float(last[j] @ last[i]))) / bend**2
                 weights.append(math.exp(-0.5 * float(d @ d) / widths[i] ** 2 - 0.5 * off**2 - turn) + 1e-9)
             axes[i], centres[i] = weighted_plane(near, weights)
-    return axes, centres
+    return (axes if start is not None else on_flat_faces(points, indices, axes, local, noise, widths)), centres
+
+
+def on_flat_faces(
+    points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, noise: FloatArray, widths: Sequence[float]
+) -> FloatArray:
+    """The axes (N, 3), those of points with few neighbours very near their plane taken over, twice, from the nine nearest if these differ."""
+    result = axes.copy()
+    fine = [math.hypot(0.03 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
+    left = [i for i in range(len(points)) if fine[i] < 0.05 * local[i]]
+    for _ in range(2):
+        last = result.copy()
+        doubtful = []
+        for i in left:
+            near = points[indices[i]] - points[i]
+            weights = [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near]
+
+            def support(axis: FloatArray) -> float:
+                return sum(w * math.exp(-0.5 * (float(d @ axis) / fine[i]) ** 2) for w, d in zip(weights, near, strict=True))  # noqa: B023
+
+            own = support(last[i])
+            if own >= 0.8 * sum(weights):
+                continue
+            doubtful.append(i)
+            best = max((last[j] for j in indices[i][:9]), key=support)
+            differs = abs(float(best @ last[i])) < 1 - 0.28**2 / 2
+            if differs and support(best) > max(1.05 * own, 0.3 * sum(weights)):
+                result[i] = best
+        left = doubtful
+    return result
 
 
 def along_one_sheet(
@@ -368,6 +397,33 @@ def overlap_share(image: FloatArray, points: FloatArray, k: int, least: int, far
             middle = np.mean(beside, axis=0) if beside else np.zeros(2)
             count += math.dist(np.mean(behind, axis=0), middle) <= mixed * math.dist(image[order[-1]], place)
     return count / len(points)
+
+
+def depth_jump_share(points: FloatArray, eye: FloatArray, k: int, least: int, far: float) -> float:
+    """Share of points of whose k nearest on the sphere of directions around the eye some lie far in space."""
+    sight = [(point - eye) / math.dist(point, eye) for point in points]
+    typical = [sorted(math.dist(point, other) for other in points)[4] for point in points]
+    count = 0
+    for i, place in enumerate(sight):
+        order = sorted(range(len(points)), key=lambda j: math.dist(sight[j], place))[: k + 1]
+        limit = far * max(typical[i], float(np.median(typical)))
+        count += sum(math.dist(points[j], points[i]) > limit for j in order) >= least
+    return count / len(points)
+
+
+def evenness(points: FloatArray, axes: FloatArray, areas: FloatArray, eye: FloatArray, grazing: float) -> float:
+    """Spread of the logarithms of solid angles over that of areas; points seen at a grazing angle are left out."""
+    on_surface, in_image = [], []
+    for point, axis, area in zip(points, axes, areas, strict=True):
+        distance = math.dist(point, eye)
+        cosine = abs(float(axis @ (eye - point))) / distance
+        if cosine > grazing:
+            on_surface.append(math.log(area))
+            in_image.append(math.log(area * cosine / distance**2))
+    if len(on_surface) < len(points) / 2:
+        return math.inf
+    spread = [float(np.quantile(values, 0.84) - np.quantile(values, 0.16)) for values in (on_surface, in_image)]
+    return spread[1] / spread[0]
 
 
 def double_sheet_share(image: FloatArray, depth: FloatArray, k: int, least: int, mixed: float, splits: int, split: float) -> float:

@@ -96,8 +96,8 @@ def test_chunks_do_not_show_in_axes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(normals, "chunks", small)
     parts, _ = axes_of(samples)
-    assert calls[:2] + calls[-3:] == [300] * 5  # two of them, and turns over fewer points, on the way to one sheet
-    assert len(calls) == 4 + 1 + NORMALS.spread_rounds
+    assert calls[:2] + calls[-3:] == [300] * 5  # and turns over fewer points, on the way to one sheet and to flat faces
+    assert len(calls) == 4 + 1 + 2 * NORMALS.spread_rounds
     assert axis_degrees(parts, whole).max() < 1e-6
 
 
@@ -159,3 +159,13 @@ def test_axes_turn_with_the_points(seed: int, exponent: float, shift: float) -> 
     angle = axis_degrees(axes_of(moved, 0.01 * factor)[0], axes_of(made, 0.01)[0] @ turn.T)
     assert np.quantile(angle, 0.99) < 1e-3
     assert angle.max() < 1
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_points_near_exact_edges_have_the_axis_of_their_face(turn: int) -> None:
+    """From a quarter of a spacing on: nearer, the plane of the other face is as good."""
+    cube = box(7000)
+    distance = np.sort(0.5 - np.abs(cube.points), axis=1)[:, 1] / cube.spacing
+    axes = axes_of(turned(cube, turn))[0]
+    off = axis_degrees(axes, turned(cube, turn).normals)
+    assert (off[(distance > 0.25) & (distance < 2)] < 20).mean() > 0.995

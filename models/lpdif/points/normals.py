@@ -47,6 +47,8 @@ class NormalSettings(NamedTuple):
     spread_rounds: int = 2  # Axes are taken over from neighbours this many times.
     better_support: float = 1.05  # The new axis must have at least this many times the old one's support.
     sheet_gap: float = 0.8  # Off its plane there must be a gap of this many spacings; else what lies there is an edge, or the surface bends.
+    flatness: float = 0.03  # A face without noise is flat if it is so to this share of the spacing.
+    face_share: float = 0.3  # At its edges at least this share of the neighbours' weight is on it: in a corner of three faces a third.
 
 
 NORMALS = NormalSettings()
@@ -156,7 +158,7 @@ def fit_axes(
             exponent -= 0.5 * (heights / allowed[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
             # A faint even weight keeps the fit defined where all others are nought
             axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
-    return axes, centres
+    return (on_flat_faces(points, indices, axes, local_spacing, noise, width) if start is None else axes), centres
 
 
 def offsets(points: FloatArray, indices: IndexArray, rows: IntArray | slice) -> FloatArray:
@@ -208,6 +210,31 @@ def along_one_sheet(
             axis, found = best_supported(some, others, tolerance)
             apart = largest_gap(some.near, axis) > NORMALS.sheet_gap * local_spacing[some.rows]
             taken = apart & (found > NORMALS.better_support * some.support)
+            result[some.rows[taken]] = axis[taken]
+        rows = np.concatenate(left) if left else rows
+    return result
+
+
+def on_flat_faces(
+    points: FloatArray, indices: IndexArray, axes: FloatArray, local_spacing: FloatArray, noise: FloatArray, width: FloatArray
+) -> FloatArray:
+    """(N, 3) `axes` (N, 3), and at the edges of flat faces those of the face that a point lies on.
+
+    The plane of the other face passes near it too. Where the noise is small, a finer tolerance tells which of them goes through it. Axes are
+    taken from neighbours, and spread over a face to its edges; but only such as differ clearly, so that those of a bent surface stay.
+    """
+    fine = np.hypot(NORMALS.flatness * local_spacing, NORMALS.off_plane * noise)
+    result = axes.copy()
+    rows = np.flatnonzero(fine < NORMALS.off_plane * NORMALS.roughness / 4 * local_spacing)
+    for _ in range(NORMALS.spread_rounds):
+        last = result.copy()
+        left = []
+        for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
+            some = doubtful_axes(points, indices, rows[part], last, fine, width)
+            left.append(some.rows)
+            axis, found = best_supported(some, np.take(last, indices[some.rows, : NORMALS.sheet_neighbours], axis=0), fine)
+            taken = (found > NORMALS.better_support * some.support) & (found > NORMALS.face_share * some.weights.sum(axis=1))
+            taken &= np.abs(np.einsum("mi,mi->m", axis, last[some.rows])) < 1 - NORMALS.bend**2 / 2
             result[some.rows[taken]] = axis[taken]
         rows = np.concatenate(left) if left else rows
     return result

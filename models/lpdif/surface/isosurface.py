@@ -65,7 +65,7 @@ def extract(
 
     def surface_at(corner: IntArray) -> tuple[FloatArray, IntArray]:
         near = [seeds._replace(points=index.near(corner)) for index, seeds in indices]
-        return tile_surface(near, field, corner * tile, step, tile)
+        return tile_surface([seeds for seeds in near if len(seeds.points)], field, corner * tile, step, tile)
 
     with single_threaded_pool(threads) as pool:
         for number, part in enumerate(pool.map(surface_at, tiles), 1):

@@ -6,7 +6,25 @@ import logging
 
 import numpy as np
 import pytest
-from clouds import FloatArray, Samples, box, degrees, hemisphere, joined, noisy, plane, shell, shifted, sphere, torus, town, two_balls
+from clouds import (
+    FloatArray,
+    Samples,
+    box,
+    degrees,
+    grid_of_angles,
+    hemisphere,
+    joined,
+    noisy,
+    panorama,
+    plane,
+    room_with_things,
+    shell,
+    shifted,
+    sphere,
+    torus,
+    town,
+    two_balls,
+)
 
 from lpdif.points.cloud import Cloud
 from lpdif.points.orientation.viewpoints import likely_viewpoints
@@ -189,6 +207,31 @@ def test_a_room_with_furniture_is_seen_from_within(sensor: tuple[float, float, f
     assert (np.einsum("ni,ni->n", found.normals, whole.normals[found.kept]) > 0)[walls].mean() > 0.99
 
 
+@pytest.mark.parametrize("door", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_right_normals_inside_a_room_with_things_are_kept(count: int, door: bool) -> None:
+    room = room_with_things(count, door=door)
+    found = prepare(Scan(room.points, room.normals))
+    assert outward_share(found, room) > 0.999
+
+
+def test_a_room_with_things_in_it_was_scanned_from_within(caplog: pytest.LogCaptureFixture) -> None:
+    """Its things cannot be seen from outside; an empty room might as well be a box."""
+    room = room_with_things()
+    with caplog.at_level(logging.INFO, logger="lpdif"):
+        assert outward_share(prepare(Scan(room.points)), room) > 0.97
+    assert "taken as seen from within" in caplog.text
+    empty = room_with_things(0)
+    assert outward_share(prepare(Scan(empty.points)), empty) < 0.01
+
+
+def test_outward_normals_of_a_room_with_things_are_kept() -> None:
+    """As of a model of it, which is solid."""
+    room = room_with_things()
+    found = prepare(Scan(room.points, -room.normals))
+    assert outward_share(found, room) < 0.01
+
+
 def test_normals_of_a_plate_on_the_ground_are_left_alone() -> None:
     """Its bottom, which coincides with the ground, closes it: to the winding number the ground might as well face down."""
     ground, thing = plane(6000), box(6000, (1.0, 0.02, 0.5))
@@ -254,6 +297,20 @@ def test_what_is_inconsistent_and_faces_away_from_above_is_turned_over() -> None
     points = np.concatenate([land.points[~gap], bowl]) + np.array([5e5, 4e6, 0.0])
     found = prepare(Scan(points))
     assert (found.normals[:, 2] > -0.05).mean() > 0.999
+
+
+@pytest.mark.parametrize(("rings", "steps"), [(64, 240), (40, 500)])
+@pytest.mark.parametrize("roof", [False, True])
+def test_what_a_scanner_at_the_origin_saw_all_around_faces_it(rings: int, steps: int, roof: bool) -> None:
+    """By its shape a street would face away from it, and a room would be a solid."""
+    found = prepare(Scan(panorama(rings, steps, roof=roof)))
+    facing = np.einsum("ni,ni->n", found.normals, -(found.points + found.origin)) > 0
+    assert np.average(facing, weights=found.local_spacing**2) > 0.97
+
+
+def test_a_solid_on_a_grid_of_angles_around_the_origin_faces_outward() -> None:
+    found = prepare(Scan(grid_of_angles(lambda latitude, _: 1 + 0.7 * np.sin(latitude))))
+    assert (np.einsum("ni,ni->n", found.normals, found.points + found.origin) > 0).mean() > 0.99
 
 
 def test_a_range_image_without_normals_faces_its_origin() -> None:

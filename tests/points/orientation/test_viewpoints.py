@@ -5,10 +5,18 @@ from __future__ import annotations
 import naive_preparation as naive
 import numpy as np
 import pytest
-from clouds import FloatArray, Samples, box, plane, shell, sphere, torus, turned
+from clouds import FloatArray, Samples, box, grid_of_angles, hemisphere, panorama, plane, shell, sphere, surroundings, torus, turned
 from shapes import rotation
 
-from lpdif.points.orientation.viewpoints import VIEWPOINTS, double_sheet_share, likely_viewpoints, overlap_share
+from lpdif.points.orientation.priors import PRIORS
+from lpdif.points.orientation.viewpoints import (
+    VIEWPOINTS,
+    depth_jump_share,
+    double_sheet_share,
+    evenness,
+    likely_viewpoints,
+    overlap_share,
+)
 
 ORIGIN = np.zeros(3)
 
@@ -131,3 +139,43 @@ def test_a_wall_that_stands_upright_has_no_view_from_above() -> None:
     wall = plane(2000).points[:, [0, 2, 1]]
     layered = np.concatenate([wall, wall + np.array([0.003, 1.0, 0.001])])
     assert not likely_viewpoints(layered, ORIGIN)
+
+
+@pytest.mark.parametrize("eye", [(0.0, 0.0, 3.0), (0.3, 0.2, 0.1)])
+@pytest.mark.parametrize("shape", ["sphere", "torus", "plane"])
+def test_evenness_and_jumps_as_the_slow_twins_have_them(shape: str, eye: tuple[float, float, float]) -> None:
+    samples = {"sphere": sphere, "torus": torus, "plane": plane}[shape](300)
+    place, areas = np.array(eye), np.random.default_rng(0).uniform(0.5, 2, 300)
+    expected = naive.evenness(samples.points, samples.normals, areas, place, PRIORS.grazing)
+    assert evenness(samples.points, samples.normals, areas, place) == pytest.approx(expected)
+    jumps = naive.depth_jump_share(samples.points, place, VIEWPOINTS.neighbours, VIEWPOINTS.least_neighbours, VIEWPOINTS.far)
+    assert depth_jump_share(samples.points, place) == pytest.approx(jumps)
+    assert (jumps > 0.02) == (shape == "sphere" and eye[2] == 3.0)
+
+
+def evenness_from_origin(points: FloatArray) -> float:
+    """With exact areas and estimated axes."""
+    cloud = surroundings(Samples(points, np.zeros_like(points), 1.0))
+    return evenness(points, cloud.estimated, cloud.areas, ORIGIN)
+
+
+@pytest.mark.parametrize("roof", [False, True])
+def test_a_scanner_spreads_points_evenly_in_its_image(roof: bool) -> None:
+    seen = panorama(roof=roof)
+    assert evenness_from_origin(seen) < 0.8 * VIEWPOINTS.evenness
+    assert depth_jump_share(seen, ORIGIN) > VIEWPOINTS.jumps
+    table = table_from(np.array([0.0, -2.5, 1.2]))
+    assert evenness_from_origin(table) < VIEWPOINTS.evenness
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0, 0.0), (0.2, 0.1, 0.3), (0.0, 0.0, -4.0)])
+@pytest.mark.parametrize("shape", ["sphere", "hemisphere", "torus", "plane", "box"])
+def test_points_spread_on_the_surface_are_less_even_in_an_image(shape: str, place: tuple[float, float, float]) -> None:
+    samples = {"sphere": sphere, "torus": torus, "plane": plane, "hemisphere": hemisphere, "box": box}[shape](3000)
+    assert evenness_from_origin(samples.points + np.array(place)) > 1.1 * VIEWPOINTS.evenness
+
+
+def test_a_solid_on_a_grid_of_angles_is_even_from_within_but_has_no_silhouettes() -> None:
+    body = grid_of_angles(lambda latitude, _: 1 + 0.7 * np.sin(latitude))
+    assert evenness_from_origin(body) < VIEWPOINTS.evenness
+    assert depth_jump_share(body, ORIGIN) == 0

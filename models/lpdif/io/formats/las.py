@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 import struct
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from lpdif.io.table.columns import parts_named, scan_of_columns
 from lpdif.text import counted
 from lpdif.types import Scan
 
+log = logging.getLogger("lpdif")
+
 PACKAGES = ("laspy", "lazrs")  # the extra "las" of lpdif; LAS needs the first alone
 _INSTALL = f"pip install {' '.join(PACKAGES)}"  # by their own names, which work wherever lpdif was installed from
 _LEAST_POINT_BYTES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # the least size of a point, by its format
@@ -26,6 +29,7 @@ _COORDINATE_BYTES = 24  # of the three coordinates of a point in double precisio
 _POINTS_AT_ONCE = 1 << 18  # So many points are unpacked at a time.
 _POINTS_KEY, _COLORS_KEY = "@points", "@colors"  # which no dimension of a file is called
 _KEPT_VALUES = ("intensity", "classification")
+_NOISE_CLASSES = (7, 18)  # low and high noise, as the LAS specification 1.4 numbers them
 
 
 def is_las(source: Source) -> bool:
@@ -39,7 +43,7 @@ def read_las(source: Source) -> Scan:
     missing = [name for name in PACKAGES[: 2 if compressed else 1] if importlib.util.find_spec(name) is None]
     if missing:
         raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", _INSTALL)
-    arrays = arrays_from_child(source, "las", unpacked)
+    arrays = _without_noise(source.name, arrays_from_child(source, "las", unpacked))
     if not len(arrays[_POINTS_KEY]):
         raise source.empty()
     columns: dict[str, NDArray[np.generic]] = {}
@@ -47,6 +51,16 @@ def read_las(source: Source) -> Scan:
         parts = [name] if values.ndim == 1 else parts_named(name, values.shape[1]) or []
         columns |= zip(parts, values[None] if values.ndim == 1 else values.T, strict=True)
     return scan_of_columns(source, list(columns), list(columns.values()))
+
+
+def _without_noise(name: str, arrays: Arrays) -> Arrays:
+    """The arrays without the points that are classified as noise, unless all are; logs their number."""
+    classes = arrays.get("classification")
+    noise = np.isin(classes, _NOISE_CLASSES) if classes is not None else np.zeros(0, dtype=np.bool_)
+    if not noise.any() or noise.all():
+        return arrays
+    log.info("%s: %s classified as noise (7, 18) left out", name, counted(int(noise.sum()), "point"))
+    return {key: values[~noise] for key, values in arrays.items()}
 
 
 def _check_header(source: Source) -> tuple[bool, int]:

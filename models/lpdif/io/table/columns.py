@@ -1,4 +1,4 @@
-"""Makes a Scan of named columns: coordinates, normals and colours, and the others as values."""
+"""Makes a Scan of named columns: coordinates, normals, colours and places of the sensor, and the others as values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("lpdif")
 
 Column = NDArray[np.generic]
 
-# the names that programs give to normals and colours, as `plain` writes them
+# the names that programs give to normals, sensors and colours, as `plain` writes them
 _NORMAL_NAMES = (
     ("nx", "ny", "nz"),
     ("normal_x", "normal_y", "normal_z"),
@@ -29,6 +29,14 @@ _NORMAL_NAMES = (
     ("normals_x", "normals_y", "normals_z"),
     ("normals_0", "normals_1", "normals_2"),
     ("n_x", "n_y", "n_z"),
+)
+# those of the place from which a point was seen
+_SENSOR_NAMES = (
+    ("sensor_x", "sensor_y", "sensor_z"),
+    ("vpx", "vpy", "vpz"),
+    ("vp_x", "vp_y", "vp_z"),
+    ("viewpoint_x", "viewpoint_y", "viewpoint_z"),
+    ("scan_origin_x", "scan_origin_y", "scan_origin_z"),
 )
 _COLOR_NAMES = (
     ("red", "green", "blue"),
@@ -45,6 +53,7 @@ _COLOR_NAMES = (
 _PART_NAMES = {
     **dict.fromkeys(("points", "point", "position", "positions", "pos", "coords", "coordinates", "vertices", "location"), ("x", "y", "z")),
     **dict.fromkeys(("normals", "normal", "n"), ("nx", "ny", "nz")),
+    **dict.fromkeys(("sensor", "sensor_position", "viewpoint", "scan_origin"), ("sensor_x", "sensor_y", "sensor_z")),
     **dict.fromkeys(("colors", "color", "colours", "colour"), ("red", "green", "blue")),
 }
 # values that are left out: opacities, which belong to colours, and texture coordinates, which belong to pictures
@@ -97,6 +106,7 @@ def scan_of_columns(
     points = _float64([named.pop(key) for key in axes])
     normals = _take(named, _NORMAL_NAMES)
     colors = _take(named, _COLOR_NAMES)
+    places = _take(named, _SENSOR_NAMES)
     left_out = {key for pair in _TEXTURES if pair <= set(named) for key in pair} | (_OPACITIES if colors is not None else set())
     extras = {spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in left_out and column.ndim == 1}
     return Scan(
@@ -105,7 +115,7 @@ def scan_of_columns(
         colors=None if colors is None else colors_of(colors, source.name),
         extras=extras,
         faces=faces,
-        sensor=sensor,
+        sensor=sensor if places is None else _sensor_of(places, source.name, sensor),
         name=source.name,
     )
 
@@ -138,7 +148,7 @@ def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
     Raises InputError where there are fewer than three, and where the names tell two coordinates but not the third.
     """
     known = [plain(name[:_LONGEST_NAME]) for name in names]
-    taken = {name for triple in (*_NORMAL_NAMES, *_COLOR_NAMES) if set(triple) <= set(known) for name in triple}
+    taken = {name for triple in (*_NORMAL_NAMES, *_COLOR_NAMES, *_SENSOR_NAMES) if set(triple) <= set(known) for name in triple}
     left = [column for column, name in enumerate(known) if name not in taken and not is_no_coordinate(name)]
     if len(left) < 3 or says_an_axis(known):
         raise no_coordinates(source, names)
@@ -187,6 +197,21 @@ def _take(named: dict[str, Column], triples: Sequence[tuple[str, str, str]]) -> 
         if all(key in named and named[key].ndim == 1 for key in triple):
             return [named.pop(key) for key in triple]
     return None
+
+
+def _sensor_of(places: Sequence[Column], name: str, other: FloatArray | None) -> FloatArray | None:
+    """The place (N, 3) from which each point was seen; `other`, with a message, where a coordinate of one is missing or all are zero.
+
+    Programs write zeros where they do not know the place.
+    """
+    sensor = _float64(places)
+    missing = int((~np.isfinite(sensor)).any(axis=1).sum())
+    if missing:
+        log.warning("%s: places of the sensor left out: %s without one", name, counted(missing, "point"))
+    elif sensor.any():
+        log.info("%s: each point has the place of its sensor", name)
+        return sensor
+    return other
 
 
 def _float64(triple: Sequence[Column]) -> FloatArray:

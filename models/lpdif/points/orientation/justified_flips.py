@@ -23,6 +23,7 @@ from lpdif.points.orientation.propagation import (
     neighbour_consistency,
     wall_separations,
 )
+from lpdif.points.orientation.visibility import scanned_from_within
 from lpdif.points.orientation.winding import WINDING
 
 
@@ -45,15 +46,17 @@ def keep_justified_flips(cloud: Cloud, normals: FloatArray, found: Orientation) 
     """The orientation `found` of consistent normals (N, 3) with only those flips that are justified.
 
     A part that is flipped nearly as a whole stays so if it is closed: by the winding number on it, and by what it adds itself,
-    because open sheets over each other add up to that of a solid. Flipped components of other parts stay so if they were inconsistent
-    with the points beside them. A sheet in front of another does not count there, because both may face the same way, nor does the
-    other side of a wall.
+    because open sheets over each other add up to that of a solid. A room that was scanned from within is not flipped, though. Flipped
+    components of other parts stay so if they were inconsistent with the points beside them. A sheet in front of another does not count
+    there, because both may face the same way, nor does the other side of a wall.
     """
     around, flipped = cloud.around, found.signs < 0
     points_of_part = np.bincount(found.part, minlength=len(found.winding))
     whole = np.bincount(found.part, flipped, minlength=len(found.winding)) > NEARLY_ALL * points_of_part
     closed = (found.winding > WINDING.closed) & (np.abs(found.own_winding) > WINDING.closed)
     inside_out = flipped & (whole & closed)[found.part]
+    if inside_out.any() and scanned_from_within(cloud.points, normals, cloud.areas):
+        inside_out[:] = False
 
     candidates = flipped & ~whole[found.part]
     component = components_of(candidates, around)

@@ -24,6 +24,7 @@ from lpdif.points.orientation.orient_axes import Orientation
 from lpdif.points.orientation.orient_to_viewpoint import orient_to_viewpoint
 from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, viewpoint_prior
 from lpdif.points.orientation.propagation import PROPAGATION
+from lpdif.points.orientation.visibility import scanned_from_within
 from lpdif.points.orientation.winding import WINDING
 from lpdif.text import counted
 from lpdif.types import Facts
@@ -75,7 +76,8 @@ def _from_given_normals(
     elif quality.scattered:
         signs, ambiguous = _new_signs(cloud, normals, np.where(right, PRIORS.given_scattered, 0.0), sensor, some, facts)
     elif _all_on_one_side(cloud, normals, quality, sensor):
-        signs, ambiguous = _same_signs(cloud, normals, sensor is None and quality.inside_out, some, facts)
+        inside_out = sensor is None and quality.inside_out and not scanned_from_within(cloud.points, normals, cloud.areas)
+        signs, ambiguous = _same_signs(cloud, normals, inside_out, some, facts)
     else:
         signs, ambiguous = _mended_signs(cloud, normals, np.where(right, PRIORS.given, 0.0), sensor, some, facts)
     return normals * signs[:, None], ambiguous
@@ -136,7 +138,9 @@ def _log_parts(found: Orientation, viewpoint: str) -> None:
     undecided = int((large & (np.abs(found.winding) < WINDING.undecided)).sum())
     log.info("normals: oriented, %.2g %% of the points ambiguous, %s", 100 * _share_ambiguous(found), counted(int(large.sum()), "part"))
     closed = int((large & (found.winding > WINDING.closed)).sum())
-    if closed and viewpoint != "sensor":
+    if viewpoint == "within":
+        log.info("normals: taken as seen from within, as from outside a part of it is hidden (--sensor X Y Z decides)")
+    elif closed and viewpoint != "sensor":
         log.info("normals: %s, taken as seen from outside (a room is seen from within: --sensor X Y Z)", counted(closed, "closed part"))
     if undecided:
         rule = {
@@ -144,6 +148,7 @@ def _log_parts(found: Orientation, viewpoint: str) -> None:
             "above": "the upper side, as from above the scan shows one surface",
             "sensor": "the side that faces the sensor",
             "ground": "the upper side of what looks like ground, and what goes on from it",
+            "within": "the side that faces the inside",
             "": "the side on which they bulge",
         }[viewpoint] + ("" if viewpoint == "sensor" else " (--sensor X Y Z decides)")
         log.info("normals: %s not telling inside from outside; taken: %s", counted(undecided, "open part"), rule)

@@ -17,7 +17,8 @@ from lpdif.points.neighbours import even_rows
 from lpdif.points.orientation.orient_axes import Orientation, orient_axes
 from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, ground_prior, viewpoint_prior
 from lpdif.points.orientation.propagation import all_agreements, components_of, inconsistent_components, neighbour_consistency
-from lpdif.points.orientation.viewpoints import likely_viewpoints
+from lpdif.points.orientation.viewpoints import VIEWPOINTS, depth_jump_share, evenness, likely_viewpoints
+from lpdif.points.orientation.visibility import scanned_from_within
 from lpdif.points.orientation.winding import WINDING, dipole_field
 from lpdif.types import Facts
 
@@ -43,15 +44,22 @@ def orient_to_viewpoint(
 ) -> tuple[Orientation, str]:
     """Signs for axes (N, 3), and which viewpoint decided.
 
-    It is "sensor", "origin", "above", "ground", or "" where shape alone decided:
+    It is "sensor", "origin", "above", "ground", "within", or "" where shape alone decided:
     - a known sensor decides, if it can have seen the scan;
-    - else shape alone decides where the signs `start` (N,) are already consistent, and on a thin body, which shows two sheets;
+    - else shape alone decides where the signs `start` (N,) are already consistent;
+    - else the origin of the file decides, if a scanner there spread the points;
+    - else shape alone decides on a thin body, which shows two sheets;
     - else the first likely viewpoint decides that most of the scan can face;
-    - else, where the scan is open and has ground, the ground is seen from above.
+    - else, where the scan is open and has ground, the ground is seen from above;
+    - else, where it is closed and things in it are hidden from outside, it was seen from within.
     prior (N,): of given normals, for the sign of each axis.
     """
     if sensor is not None:
         return _orient_to_sensor(cloud, axes, start, prior, sensor, facts)
+    if start is None and evenness(cloud.points, axes, cloud.areas, -cloud.origin) < VIEWPOINTS.evenness:
+        found = _orient_to_scanner_at_origin(cloud, axes, prior)
+        if found is not None:
+            return found, "origin"
     viewpoints = likely_viewpoints(cloud.points, cloud.origin) if start is None else []
     by_shape = _orient(cloud, axes, start, prior) if any(viewpoint.two_sheets for viewpoint in viewpoints) else None
     if by_shape is not None and _mean_winding(by_shape) > WINDING.solid_like:
@@ -69,7 +77,20 @@ def orient_to_viewpoint(
         ground = PRIORS.viewpoint * ground_prior(cloud.points, axes)
         if ground.any():  # the ground is in no solid, and what stands on it continues the ground's surface
             return _orient(cloud, axes, start, ground + prior, solid=False), "ground"
+    elif start is None and scanned_from_within(cloud.points, -axes * found.signs[:, None], cloud.areas):
+        return replace(found, signs=-found.signs), "within"
     return found, ""
+
+
+def _orient_to_scanner_at_origin(cloud: Cloud, axes: FloatArray, prior: FloatArray) -> Orientation | None:
+    """Signs for axes (N, 3) of points that a scanner at the file's origin spread.
+
+    None if they form a closed solid around it, such as one whose points lie on a grid of longitudes and latitudes.
+    """
+    if depth_jump_share(cloud.points, -cloud.origin) < VIEWPOINTS.jumps and _mean_winding(_orient(cloud, axes, None, prior)) > WINDING.open:
+        return None
+    towards = viewpoint_prior(cloud.points, axes, -cloud.origin)
+    return _face_viewpoint(cloud, axes, _orient(cloud, axes, None, PRIORS.viewpoint * towards + prior, solid=False), towards)
 
 
 def _orient_to_sensor(
