@@ -34,15 +34,14 @@ class OutlierSettings(NamedTuple):
     # Sheets
     linked: float = 0.5  # A point belongs to a sheet if it is linked to this share of its neighbours, or of those whose neighbour it is.
     attached: float = 0.25  # A point that lies in the planes of this share belongs to their sheet, whatever its own plane.
-    smallest_sheet: int = 48  # A component of fewer linked points is no sheet.
+    smallest_sheet: int = 192  # A component of fewer linked points is no sheet.
 
     # Parts: what is left, of points near each other
     part_of_quadric: int = 96  # A part of at most this many points is judged as a whole, a larger one around each of its points.
     quadric_scatter: float = 0.15  # A part is a surface if it scatters about its best quadric by at most this share of its own radius.
 
     # Space filled by outliers: a large part, or points of a sheet that are hardly linked
-    sparse: float = 1.8  # Points of a sheet may fill space if they are this many times as far apart as is typical of the scan.
-    loose: float = 0.6  # The points around must also be linked to less than this share of their neighbours, on average.
+    sparse: float = 1.8  # Points of a sheet may fill space if they are this many times as far apart as is typical, and hardly linked.
     crowd: int = 48  # The growth of the number of points is measured from the `NEIGHBOURHOOD`-th to this nearest point.
     alike: float = 0.5  # Points around whose neighbours are nearer than this share of one's own belong to something else.
     fills_space: float = 2.55  # Points whose number grows with a higher power of the distance than this fill space, and lie on no surface.
@@ -94,8 +93,9 @@ def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise:
         good[rest] = in_parts(points, rest, neighbours, close, tree, threads)
     share = linked.mean(axis=1)
     misty = np.flatnonzero(good & (mean > OUTLIERS.sparse * np.median(mean)) & (share < 1))
-    misty = misty[share[indices[misty]].mean(axis=1) < OUTLIERS.loose]
-    good[misty] = intrinsic_dimension(tree, mean, misty, threads) <= OUTLIERS.fills_space
+    misty = misty[share[indices[misty]].mean(axis=1) < OUTLIERS.linked]
+    dimension = intrinsic_dimension(tree, mean, misty, threads)
+    good[misty] = (dimension <= OUTLIERS.fills_space) | np.isinf(dimension)  # a few sparse points beside a dense detail are no mist
     return good
 
 
