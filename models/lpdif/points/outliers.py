@@ -95,7 +95,8 @@ def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise:
     misty = np.flatnonzero(good & (mean > OUTLIERS.sparse * np.median(mean)) & (share < 1))
     misty = misty[share[indices[misty]].mean(axis=1) < OUTLIERS.linked]
     dimension = intrinsic_dimension(tree, mean, misty, threads)
-    good[misty] = (dimension <= OUTLIERS.fills_space) | np.isinf(dimension)  # a few sparse points beside a dense detail are no mist
+    few = np.isinf(dimension) & (sheet | attached)[misty]  # as sparse points beside a dense detail, which are no mist
+    good[misty] = (dimension <= OUTLIERS.fills_space) | few
     return good
 
 
