@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lpdif.points.orientation.priors import MAJORITY, PRIORS
 from lpdif.points.orientation.propagation import PROPAGATION
+from lpdif.points.outliers import OUTLIERS
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -366,6 +367,30 @@ def check_apart(indices: IntArray, close: BoolArray, kept: BoolArray) -> None:
         assert not (kept[i] and kept[j])
     for i in range(len(kept)):
         assert kept[i] or any(kept[j] for one, j in pairs if one == i)
+
+
+def links(points: FloatArray, indices: IntArray, mean: FloatArray, noise: FloatArray) -> list[BoolArray]:
+    """Point by point: which neighbours are close, have the point in their plane, and lie in its plane."""
+    axes = np.empty_like(points)
+    for i, row in enumerate(indices):
+        best = -1
+        for some in (row, row[: len(row) // 2]):
+            axis = np.linalg.svd(np.vstack([points[i], points[some]]) - np.vstack([points[i], points[some]]).mean(axis=0))[2][2]
+            there = sum(abs((points[j] - points[i]) @ axis) <= allowed_height(points[j] - points[i], noise[i]) for j in row)
+            if there > best:
+                axes[i], best = axis, there
+    found = [np.zeros(indices.shape, np.bool_) for _ in range(3)]
+    for i, row in enumerate(indices):
+        for n, j in enumerate(row):
+            way = points[j] - points[i]
+            found[0][i, n] = np.linalg.norm(way) <= OUTLIERS.largest_gap * mean[j]
+            found[1][i, n] = abs(way @ axes[j]) <= allowed_height(way, noise[j])
+            found[2][i, n] = abs(way @ axes[i]) <= allowed_height(way, noise[i])
+    return found
+
+
+def allowed_height(way: FloatArray, noise: float) -> float:
+    return float(np.hypot(OUTLIERS.largest_sine * np.linalg.norm(way), OUTLIERS.noises * noise))
 
 
 def dimension(points: FloatArray, mean: FloatArray, row: int, crowds: int, crowd: int, near: int, alike: float) -> float:

@@ -10,7 +10,7 @@ from seed_files import COLORS, POINTS, ply
 from test_reading_ply import XYZ, refusal
 
 from lpdif.errors import InputError
-from lpdif.io.formats.ply import is_compressed_splat, is_splat, splat_centres
+from lpdif.io.formats.ply import is_compressed_splat, is_splat, opaque_rows, splat_centres
 from lpdif.io.read import read_scan
 
 CONSTANT = (COLORS / 255 - 0.5) / 0.28209479177387814
@@ -48,6 +48,30 @@ def test_colors_are_clipped_and_those_that_are_given_stay() -> None:
     np.testing.assert_array_equal(found["red"], [0, 1, 0.5, np.nan])
     np.testing.assert_array_equal(found["green"], np.arange(4))
     assert set(found) == {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "label"}
+
+
+def test_faint_gaussians_go(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    opacity = np.where(np.arange(100) % 3 == 0, 0.018, rng.uniform(0.3, 1.0, 100))
+    opacity[1:3] = np.nan, 0.5
+    points = rng.normal(size=(100, 3)).astype(np.float32)
+    values = dict.fromkeys((name for name, _, _ in PROPERTIES), np.zeros(100)) | dict(zip("xyz", points.T, strict=True))
+    values["opacity"] = np.log(opacity / (1 - opacity))
+    values["label"] = np.arange(100)
+    with caplog.at_level(logging.INFO, "lpdif"):
+        scan = read_scan(ply([(name, kind, values[name].astype(kind)) for name, kind, _ in PROPERTIES]), "a.ply")
+    solid = np.arange(100) % 3 != 0
+    np.testing.assert_array_equal(scan.points, points[solid])
+    np.testing.assert_array_equal(scan.extras["label"], np.flatnonzero(solid))
+    assert scan.colors is not None
+    assert len(scan.colors) == solid.sum()
+    assert "a.ply: 34 Gaussians left out: opacity below 0.1" in caplog.text
+
+
+@pytest.mark.parametrize(("solid", "kept"), [(31, 80), (32, 32), (80, 80)])
+def test_all_gaussians_stay_where_too_few_would(solid: int, kept: int) -> None:
+    opacity = np.where(np.arange(80) < solid, 0.0, -9.0).astype(np.float32)
+    assert opaque_rows(opacity).sum() == kept
 
 
 def test_what_is_a_splat() -> None:

@@ -11,8 +11,9 @@ from shapes import rotation
 
 from lpdif.errors import InputError
 from lpdif.points.neighbours import NEIGHBOURHOOD, nearest, search_tree
-from lpdif.points.noise import noise_sigma
-from lpdif.points.outliers import OUTLIERS, inlier_rows, intrinsic_dimension, plane_offset
+from lpdif.points.noise import local_noise, noise_sigma
+from lpdif.points.outliers import OUTLIERS, inlier_rows, intrinsic_dimension, links, plane_offset, quadric_scatter
+from lpdif.points.spacing import local_spacing
 from lpdif.points.validity import check_extent, collinear, distinct_rows, far_rows, finite_rows, no_data_rows
 from lpdif.types import MINIMUM_POINTS
 
@@ -28,7 +29,10 @@ def broken(count: int, share: float, seed: int = 0) -> FloatArray:
 
 def inliers(points: FloatArray, threads: int = 1) -> NDArray[np.bool_]:
     tree = search_tree(points)
-    return inlier_rows(points, tree, nearest(tree, points, NEIGHBOURHOOD), noise_sigma(points, tree), threads)
+    near = nearest(tree, points, NEIGHBOURHOOD)
+    noise = noise_sigma(points, tree)
+    around = local_spacing(near.reach, near.indices.shape[1], noise)
+    return inlier_rows(points, tree, near, local_noise(points, tree, None, noise, around), threads)
 
 
 def with_strays(points: FloatArray, strays: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
@@ -314,6 +318,101 @@ def test_a_sparse_side_is_no_outlier(ratio: float) -> None:
     kept = inliers(points)
     assert kept[points[:, 2] < -0.2].mean() > 0.97
     assert kept.mean() > 0.99
+
+
+def test_links_as_the_slow_twin_has_them() -> None:
+    rng = np.random.default_rng(0)
+    points, _ = with_strays(noisy(torus(300), 0.02).points, rng.uniform(-1.5, 1.5, (30, 3)))
+    near = nearest(search_tree(points), points, NEIGHBOURHOOD)
+    noise = rng.uniform(0.0, 0.03, len(points))
+    expected = naive.links(points, near.indices, near.mean, noise)
+    assert 0.3 < expected[2].mean() < 0.95
+    for found, wanted in zip(links(points, near, noise), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("count", [20, 25, 30, 40])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_clumps_of_strays_go(count: int, seed: int) -> None:
+    """Small clouds, about as dense as the surface, from nearly on it to far away."""
+    rng = np.random.default_rng(seed)
+    clean = noisy(sphere(6000), 0.1 * sphere(6000).spacing)
+    away = rng.normal(size=(20, 1, 3))
+    away *= (1 + clean.spacing * rng.uniform(4, 15, (20, 1, 1))) / np.linalg.norm(away, axis=2, keepdims=True)
+    clumps = (away + rng.normal(0, 1.4 * clean.spacing, (20, count, 3))).reshape(-1, 3)
+    points, stray = with_strays(clean.points, clumps)
+    kept = inliers(points)
+    assert kept[stray].mean() < 0.45  # so few points may be a small box, and two clumps a larger one; before, nine in ten stayed
+    assert kept[~stray].mean() > 0.999
+
+
+@pytest.mark.parametrize(("shape", "share"), [("box", 0.9), ("sphere", 0.99), ("torus", 0.99)])
+def test_small_parts_of_a_scan_of_a_hundred_stay(shape: str, share: float) -> None:
+    rng = np.random.default_rng(0)
+    made = {"box": box, "sphere": sphere, "torus": torus}[shape]
+    parts = [made(int(rng.integers(24, 60)), seed=seed) for seed in range(100)]
+    whole = np.concatenate([turned(part, seed).points / part.spacing + rng.uniform(-100, 100, 3) for seed, part in enumerate(parts)])
+    assert inliers(whole[search_tree(whole).indices]).mean() > share
+
+
+@pytest.mark.parametrize("jump", [8.0, 12.0])
+def test_flying_pixels_between_a_thing_and_the_wall_behind_it_go(jump: float) -> None:
+    """Half of the pixels along a silhouette lie anywhere on the ray between the two surfaces, as of a depth camera."""
+    rng = np.random.default_rng(0)
+    x, y = (np.stack(np.meshgrid(np.arange(60), np.arange(60)), -1).reshape(-1, 2) + rng.uniform(0.2, 0.8, (3600, 2))).T
+    radius = np.hypot(x - 30, y - 30)
+    depth = np.where(radius < 15, 0.0, jump)
+    flying = (np.abs(radius - 15) < 0.7) & (rng.random(3600) < 0.5)
+    depth = depth + rng.normal(0, 0.05, 3600) + flying * rng.uniform(-jump, jump, 3600) * np.where(radius < 15, -1, 1)
+    depth = np.clip(depth, -0.2, jump + 0.2)
+    between = flying & (depth > 2.0) & (depth < jump - 2.0)
+    points, stray = with_strays(np.c_[x, y, depth][~between], np.c_[x, y, depth][between])
+    kept = inliers(points)
+    assert kept[stray].mean() < 0.3
+    assert kept[~stray].mean() > 0.985
+
+
+def test_a_point_in_the_middle_of_a_ball_of_rings_goes() -> None:
+    """Its neighbours are a whole ring, through whose middle their best plane runs."""
+    polar = np.linspace(0, np.pi, 32)
+    rings = [sphere_ring(angle, 100) for angle in polar[1:-1]]
+    points, stray = with_strays(np.concatenate(rings), np.zeros((1, 3)))
+    kept = inliers(points)
+    assert not kept[stray].any()
+    assert kept[~stray].mean() > 0.999
+
+
+def sphere_ring(polar: float, count: int) -> FloatArray:
+    around = 2 * np.pi * np.arange(count) / count
+    return np.column_stack([np.full(count, np.cos(polar)), np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around)])
+
+
+def test_dense_details_do_not_take_the_points_beside_them_along() -> None:
+    """A head with two eyes that were scanned six times as closely: the points between them have only the eyes' for neighbours."""
+    rng = np.random.default_rng(0)
+    ball = sphere(220)
+    eyes = []
+    for side in (-0.35, 0.35):
+        middle = np.array([side, -0.9, 0.25]) / np.linalg.norm([side, -0.9, 0.25])
+        tangent = np.linalg.svd(middle[None])[2][1:]
+        radius = 0.1 * np.sqrt(rng.random((60, 1)))
+        angle = rng.uniform(0, 2 * np.pi, (60, 1))
+        eye = middle + radius * (np.cos(angle) * tangent[0] + np.sin(angle) * tangent[1])
+        eyes.append(eye / np.linalg.norm(eye, axis=1, keepdims=True))
+    points, _ = with_strays(ball.points, np.concatenate(eyes))
+    assert inliers(points).all()
+
+
+@pytest.mark.parametrize("count", [16, 25, 40, 90])
+def test_quadrics_fit_parts_and_no_clouds(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for seed in range(5):
+        assert quadric_scatter(plane(count, seed).points) < 1e-5
+        assert quadric_scatter(turned(sphere(count, seed=seed), seed).points * 7.0 + 3.0) < 1e-5
+        assert quadric_scatter(torus(count, seed=seed).points) < 0.14
+        if count > 20:
+            assert quadric_scatter(rng.normal(size=(count, 3))) > 0.12
+    assert np.median([quadric_scatter(rng.normal(size=(count, 3))) for _ in range(30)]) > (0.1 if count == 16 else 0.17)
 
 
 def test_outliers_do_not_depend_on_threads_or_unit() -> None:

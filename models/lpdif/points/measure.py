@@ -152,7 +152,8 @@ def thinned(left: Sample, facts: Facts, threads: int) -> Sample:
 
 def inliers(left: Sample, name: str, facts: Facts, threads: int) -> BoolArray:
     """(N,) points to keep: all but outliers, unless these would be a large part of the scan."""
-    inlier = inlier_rows(left.points, left.tree, left.near, left.noise, threads)
+    noise = local_noise(left.points, left.tree, left.known_normals, left.noise, spacings(left)[1], threads)
+    inlier = inlier_rows(left.points, left.tree, left.near, noise, threads)
     count = len(left.points)
     out = int(count - inlier.sum())
     if out > OUTLIERS.most_share * count or count - out < MINIMUM_POINTS:

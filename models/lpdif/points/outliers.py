@@ -1,6 +1,10 @@
-"""Outliers: points far from the surface that their neighbours lie on.
+"""Outliers: points that lie on no surface.
 
-N points, k neighbours.
+A point of a surface lies in the planes of points around it, and they in its own; both are then linked. Points most of whose neighbours are
+linked to them form sheets, connected by their links. What lies in the planes of a sheet's points belongs to it, as at edges. All other points
+are strays, unless many of them together look like a surface of their own, as small or noisy parts do.
+
+N points, k neighbours of each.
 """
 
 from __future__ import annotations
@@ -17,133 +21,202 @@ if TYPE_CHECKING:
 
 
 class OutlierSettings(NamedTuple):
-    """When a point is an outlier.
+    """When a point is an outlier."""
 
-    A local mean is the median, over the neighbours of a point, of their own mean distance.
-    """
-
-    mean_distance: float = 1.30  # The mean distance of the neighbours of a point is this many spacings, of points in a plane.
-    rounds: int = 3  # Points are judged again at most this many times, as outliers hide behind each other.
+    rounds: int = 3  # Points are judged again at most this many times, as outliers bend the planes of the points around them.
     most_share: float = 0.3  # If more than this share of a scan seem to be outliers, none is taken for one.
 
-    # Which points are examined more closely
-    off_centre: float = 0.7  # A point more than this many spacings from the mean of its neighbours may be off the surface.
-    loose: float = 1.7  # A point whose mean distance is this many times the local mean may be detached.
+    # Links: two points lie in each other's planes
+    largest_sine: float = 0.35  # The way from one to the other leaves either plane by no more than this sine, beside noise.
+    noises: float = 3.0  # Noise may lift a point out of a plane by this many of its standard deviations.
+    largest_gap: float = 2.0  # A link is at most this many mean distances of the neighbours of the point that it leads to.
 
-    # Detached points
-    detached: float = 2.5  # A point is detached only if its mean distance is more than this many times the local mean.
-    level: float = 0.25  # It must also be farther off its neighbours' plane than this share of its mean distance: else the scan gets sparser.
+    # Sheets
+    linked: float = 0.5  # A point belongs to a sheet if it is linked to this share of its neighbours, or of those whose neighbour it is.
+    attached: float = 0.25  # A point that lies in the planes of this share belongs to their sheet, whatever its own plane.
+    smallest_sheet: int = 192  # A component of fewer linked points is no sheet.
 
-    # Points off the surface: both must hold
-    off_surface: float = 0.65  # The point is farther from its neighbours' plane than this many spacings.
-    off_scatter: float = 4.5  # It is also farther than this many times the scatter of its neighbours about that plane.
+    # Parts: what is left, of points near each other
+    part_of_quadric: int = 96  # A part of at most this many points is judged as a whole, a larger one around each of its points.
+    quadric_scatter: float = 0.15  # A part is a surface if it scatters about its best quadric by at most this share of its own radius.
 
-    # Scattered outliers: many sparse points that fill space together.
-    # A point is isolated if it is sparse and forms neither a sheet nor a line with its neighbours.
-    sparse: float = 1.8  # A point is sparse if its mean distance is more than this many times the typical one of the scan.
-    sheet: float = 0.4  # Neighbours form a sheet with the point if their least extent is below this share of the middle one.
-    line: float = 0.2  # They form a line with it if their middle extent is below this share of the largest.
-    isolated: float = 0.25  # An isolated point may be a scattered outlier if at least this share of its neighbours are isolated, too.
+    # Space filled by outliers: a large part, or points of a sheet that are hardly linked
+    sparse: float = 1.8  # Points of a sheet may fill space if they are this many times as far apart as is typical, and hardly linked.
     crowd: int = 48  # The growth of the number of points is measured from the `NEIGHBOURHOOD`-th to this nearest point.
     alike: float = 0.5  # Points around whose neighbours are nearer than this share of one's own belong to something else.
     fills_space: float = 2.55  # Points whose number grows with a higher power of the distance than this fill space, and lie on no surface.
-
-    fragment_gap: float = 4.0  # A group of fewer than `NEIGHBOURHOOD` points is an outlier if this many spacings part it from all others.
 
 
 OUTLIERS = OutlierSettings()
 
 
-def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise: float, threads: int = 1) -> BoolArray:
+def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise: FloatArray, threads: int = 1) -> BoolArray:
     """(N,) True where a point belongs to a surface.
 
     points      (N, 3) distinct, with their search tree
     neighbours  their `NEIGHBOURHOOD` nearest (fewer only in a scan of fewer points)
-    noise       standard deviation of the points about the surface
+    noise       (N,) standard deviation of the points about the surface, around each
 
-    A point is an outlier if, against its k nearest,
-    - it is detached: its mean distance exceeds that of its neighbours clearly (a local outlier factor, Breunig et
-      al. 2000: relative, so that uneven density is no fault) and it is not level with them, as where the density jumps; or
-    - it is off the surface: its offset from the neighbours' plane exceeds what their scatter and the noise allow; or
-    - it is sparse against the whole scan, its neighbours form neither a sheet nor a line with it, many of them are the
-      same, and together they fill space: scattered outliers, which are not detached from each other, and unlike the bars
-      and corners of a thing that was only scanned from farther away; or
-    - it belongs to a group of fewer than `NEIGHBOURHOOD` points far from all others.
-    Points are judged again, against the points still there, when one of their neighbours was an outlier.
+    Points are judged again, against the points still there, while any go.
     """
-    k = neighbours.indices.shape[1]
-    inlier = np.ones(len(points), dtype=np.bool_)
-    mean = neighbours.mean.copy()
-    sparse = OUTLIERS.sparse * float(np.median(mean))
-    rows = left = np.arange(len(points))
-    indices = neighbours.indices
+    left = np.arange(len(points))
     for _ in range(OUTLIERS.rounds):
-        outlier, scattered = _outliers(points, rows, indices, mean, noise, sparse)
-        doubtful = np.flatnonzero(scattered & ~outlier)
-        outlier[doubtful] = intrinsic_dimension(tree, mean[left], np.searchsorted(left, rows[doubtful]), threads) > OUTLIERS.fills_space
-        gone = rows[outlier]
-        if not len(gone):
+        if neighbours.indices.shape[1] < NEIGHBOURHOOD:
             break
-        inlier[gone] = False
-        again = ~inlier[indices].all(axis=1) & inlier[rows]
-        rows = rows[again]
-        left = np.flatnonzero(inlier)
-        if not len(rows) or len(left) <= k:
+        good = on_surface(points[left], tree, neighbours, noise[left], threads)
+        if good.all() or good.sum() <= NEIGHBOURHOOD:
             break
+        left = left[good]
         tree = search_tree(points[left])
-        renewed = nearest(tree, points[rows], k, threads)
-        indices = left[renewed.indices].astype(np.int32)
-        mean[rows] = renewed.mean
-    return inlier & ~_in_fragment(points, neighbours, inlier)
+        neighbours = nearest(tree, points[left], NEIGHBOURHOOD, threads)
+    inlier = np.zeros(len(points), dtype=np.bool_)
+    inlier[left] = True
+    return inlier
 
 
-def _outliers(
-    points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, noise: float, sparse: float
-) -> tuple[BoolArray, BoolArray]:
-    """(R,) which of the points `rows` are outliers, and which may be scattered outliers.
+def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise: FloatArray, threads: int) -> BoolArray:
+    """(N,) whether points (N, 3) belong to a sheet, or to a part that looks like a surface; not to a mist that fills space."""
+    indices, mean = neighbours.indices, neighbours.mean
+    close, in_theirs, in_own = links(points, neighbours, noise)
+    linked = close & in_theirs & in_own
+    sheet = enough(indices, linked, linked, OUTLIERS.linked)
+    sheet = large(components(indices, linked & sheet[:, None] & sheet[indices]), sheet, OUTLIERS.smallest_sheet)
+    beside = sheet[indices] & close
+    attached = enough(indices, in_theirs & beside, in_own & sheet[:, None], OUTLIERS.attached)
+    good = sheet | attached
+    near = beside.mean(axis=1) >= OUTLIERS.attached
+    doubtful = np.flatnonzero(~good & near)
+    offset, scatter = plane_offset(points[indices[doubtful]] - points[doubtful][:, None])
+    good[doubtful] = offset <= OUTLIERS.noises * np.hypot(scatter, noise[doubtful])
+    rest = np.flatnonzero(~good & ~near)
+    if len(rest):
+        good[rest] = in_parts(points, rest, neighbours, close, tree, threads)
+    share = linked.mean(axis=1)
+    misty = np.flatnonzero(good & (mean > OUTLIERS.sparse * np.median(mean)) & (share < 1))
+    misty = misty[share[indices[misty]].mean(axis=1) < OUTLIERS.linked]
+    dimension = intrinsic_dimension(tree, mean, misty, threads)
+    few = np.isinf(dimension) & (sheet | attached)[misty]  # as sparse points beside a dense detail, which are no mist
+    good[misty] = (dimension <= OUTLIERS.fills_space) | few
+    return good
 
-    indices (R, k) of their neighbours; mean (N,) mean distance of each point's neighbours; sparse: points with a larger mean distance
-    are sparse.
+
+def links(points: FloatArray, neighbours: Neighbours, noise: FloatArray) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """(N, k) whether a point is close to its neighbour; whether it lies in its plane; whether that lies in its own.
+
+    The plane of a point is the best one through it and its neighbours.
     """
-    suspect, around = _suspects(points, rows, indices, mean, sparse)
-    doubtful = np.flatnonzero(suspect)
-    outlier = np.zeros(len(rows), dtype=np.bool_)
-    isolated = np.zeros(len(points), dtype=np.bool_)
-    for part in chunks(len(doubtful)):
-        some = doubtful[part]
-        own, spacing = mean[rows[some]], around[some] / OUTLIERS.mean_distance
-        near = points[indices[some]] - points[rows[some]][:, None]
-        offset, scatter = plane_offset(near)
-        off_surface = (offset > OUTLIERS.off_surface * spacing) & (offset > OUTLIERS.off_scatter * np.hypot(scatter, noise))
-        detached = (own > OUTLIERS.detached * around[some]) & (offset > OUTLIERS.level * own)
-        outlier[some] = off_surface | detached
-        isolated[rows[some]] = _neither_sheet_nor_line(near) & (own > sparse)
-    scattered = isolated[rows]
-    scattered[scattered] = isolated[indices[scattered]].mean(axis=1) >= OUTLIERS.isolated
-    return outlier, scattered
+    indices = neighbours.indices
+    axes = np.empty_like(points)
+    for part in chunks(len(points)):
+        axes[part] = plane_axes(points[indices[part]] - points[part][:, None], noise[part])
+    close, in_theirs, in_own = np.empty((3, *indices.shape), dtype=np.bool_)
+    for part in chunks(len(points)):
+        way = points[indices[part]] - points[part][:, None]
+        length = np.linalg.norm(way, axis=2)
+        slope, beside = OUTLIERS.largest_sine * length, indices[part]
+        close[part] = length <= OUTLIERS.largest_gap * neighbours.mean[beside]
+        in_theirs[part] = np.abs(np.einsum("nki,nki->nk", way, axes[beside])) <= np.hypot(slope, OUTLIERS.noises * noise[beside])
+        in_own[part] = np.abs(np.einsum("nki,ni->nk", way, axes[part])) <= np.hypot(slope, OUTLIERS.noises * noise[part, None])
+    return close, in_theirs, in_own
 
 
-def _suspects(points: FloatArray, rows: IntArray, indices: IndexArray, mean: FloatArray, sparse: float) -> tuple[BoolArray, FloatArray]:
-    """(R,) which of the points `rows` may be outliers, and the local mean (R,) around each.
+def plane_axes(near: FloatArray, noise: FloatArray) -> FloatArray:
+    """(M, 3) axes of the planes of points whose neighbours lie at offsets (M, k, 3).
 
-    See `OutlierSettings` for the local mean.
+    Of the best planes through a point and all its neighbours, or the nearer half of them, the one that more of all neighbours lie in: beside
+    a thin wall's other side, or a stray, the nearer ones tell more.
     """
-    k = indices.shape[1]
-    around = np.empty(len(rows))
-    suspect = np.empty(len(rows), dtype=np.bool_)
-    for part in chunks(len(rows)):
-        around[part] = np.partition(mean[indices[part]], k // 2, axis=1)[:, k // 2]
-        off_centre = np.linalg.norm(np.take(points, indices[part], axis=0).mean(axis=1) - points[rows[part]], axis=1)
-        own = mean[rows[part]]
-        suspect[part] = off_centre > OUTLIERS.off_centre * around[part] / OUTLIERS.mean_distance
-        suspect[part] |= (own > OUTLIERS.loose * around[part]) | (own > sparse)
-    return suspect, around
+    allowed = np.hypot(OUTLIERS.largest_sine * np.linalg.norm(near, axis=2), OUTLIERS.noises * noise[:, None])
+    best, most = np.zeros((len(near), 3)), np.full(len(near), -1)
+    for count in (near.shape[1], near.shape[1] // 2):
+        around = np.concatenate([np.zeros_like(near[:, :1]), near[:, :count]], axis=1)
+        around -= around.mean(axis=1, keepdims=True)
+        axis = np.linalg.eigh(np.swapaxes(around, 1, 2) @ around)[1][:, :, 0]
+        there = (np.abs(np.einsum("mki,mi->mk", near, axis)) <= allowed).sum(axis=1)
+        better = there > most
+        best[better], most[better] = axis[better], there[better]
+    return best
 
 
-def _neither_sheet_nor_line(near: FloatArray) -> BoolArray:
-    """(M,) whether the neighbours (M, k, 3) of the origin form neither a sheet nor a line with it."""
-    extents = np.sqrt(np.maximum(np.linalg.eigvalsh(np.swapaxes(near, 1, 2) @ near), 0))
-    return np.asarray((extents[:, 0] >= OUTLIERS.sheet * extents[:, 1]) & (extents[:, 1] >= OUTLIERS.line * extents[:, 2]))
+def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Distance (M,) of the origin from the best plane through points (M, k, 3), and their scatter."""
+    centre = near.mean(axis=1)
+    centred = near - centre[:, None]
+    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred / near.shape[1])
+    return np.abs(np.einsum("mi,mi->m", centre, axes[:, :, 0])), np.sqrt(np.maximum(values[:, 0], 0))
+
+
+def enough(indices: IndexArray, forward: BoolArray, backward: BoolArray, share: float) -> BoolArray:
+    """(N,) whether a share of the neighbours of a point count, or of the points whose neighbour it is.
+
+    forward (N, k): whether a neighbour counts for the point; backward (N, k): whether the point counts for its neighbour.
+    """
+    count = len(indices)
+    times = np.bincount(indices.ravel(), minlength=count)
+    counted = np.bincount(indices[backward], minlength=count)
+    return np.asarray((forward.mean(axis=1) >= share) | (counted >= np.maximum(share * times, 1)))
+
+
+def components(indices: IndexArray, joined: BoolArray) -> IntArray:
+    """(N,) number of the connected component of each point, along the joined (N, k) of its neighbours."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(indices)
+    starts = np.concatenate([[0], np.cumsum(joined.sum(axis=1))])
+    graph = csr_array((np.ones(starts[-1], dtype=np.int8), indices[joined], starts), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+
+
+def large(component: IntArray, chosen: BoolArray, least: int) -> BoolArray:
+    """(N,) the chosen points whose component holds at least so many of them."""
+    return np.asarray(chosen & (np.bincount(component, chosen)[component] >= least))
+
+
+def in_parts(points: FloatArray, rows: IntArray, neighbours: Neighbours, close: BoolArray, tree: cKDTree, threads: int) -> BoolArray:
+    """(R,) whether points `rows`, on no sheet, belong to a part that looks like a surface.
+
+    A part is a connected component of such points near each other.
+    """
+    chosen = np.zeros(len(points), dtype=np.bool_)
+    chosen[rows] = True
+    number = np.cumsum(chosen) - 1
+    indices = neighbours.indices[rows]
+    part = components(np.where(chosen[indices], number[indices], 0).astype(np.int32), chosen[indices] & close[rows])
+    size = np.bincount(part)
+    found = np.zeros(len(rows), dtype=np.bool_)
+    whole = np.flatnonzero((size[part] >= NEIGHBOURHOOD) & (size[part] <= OUTLIERS.part_of_quadric))
+    whole = whole[np.argsort(part[whole], kind="stable")]
+    for one in np.split(whole, np.flatnonzero(np.diff(part[whole])) + 1):
+        found[one] = len(one) > 0 and quadric_scatter(points[rows[one]]) <= OUTLIERS.quadric_scatter
+    many = np.flatnonzero(size[part] > OUTLIERS.part_of_quadric)
+    found[many] = intrinsic_dimension(tree, neighbours.mean, rows[many], threads) <= OUTLIERS.fills_space
+    return found
+
+
+def quadric_scatter(points: FloatArray) -> float:
+    """Scatter of points (M, 3) about the quadric nearest to them, over the radius of the whole; 0 of a plane, a sphere, a rod.
+
+    The distance is that of Taubin (1991): the square sum of a quadratic function over that of its gradient, least over all functions. It is
+    freed of the degrees of freedom.
+    """
+    from scipy.linalg import eigh
+
+    centred = points - points.mean(axis=0)
+    radius = np.sqrt(np.square(centred).sum(axis=1).mean())
+    x, y, z = (centred / max(radius, 1e-300)).T
+    one, none = np.ones_like(x), np.zeros_like(x)
+    terms = np.stack([x, y, z, x * x, y * y, z * z, x * y, x * z, y * z], axis=1)
+    slopes = np.stack(
+        [
+            [one, none, none, 2 * x, none, none, y, z, none],
+            [none, one, none, none, 2 * y, none, x, none, z],
+            [none, none, one, none, none, 2 * z, none, x, y],
+        ]
+    )
+    terms -= terms.mean(axis=0)  # so that the constant term is the best one
+    least = eigh(terms.T @ terms, np.einsum("itm,ism->ts", slopes, slopes) + 1e-12 * np.eye(9), eigvals_only=True)[0]
+    return float(np.sqrt(max(least, 0.0) * len(points) / max(len(points) - 9, 1)))
 
 
 def intrinsic_dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads: int = 1) -> FloatArray:
@@ -168,43 +241,3 @@ def intrinsic_dimension(tree: cKDTree, mean: FloatArray, rows: IntArray, threads
         found[part] = np.log(crowd / near) * alike.sum(axis=1) / np.maximum((growth[around] * alike).sum(axis=1), 1e-12)
         found[part][alike.sum(axis=1) < crowd] = np.inf
     return found
-
-
-def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance (M,) of the origin from the best plane through points (M, k, 3), and their scatter."""
-    centre = near.mean(axis=1)
-    centred = near - centre[:, None]
-    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred / near.shape[1])
-    return np.abs(np.einsum("mi,mi->m", centre, axes[:, :, 0])), np.sqrt(np.maximum(values[:, 0], 0))
-
-
-def _in_fragment(points: FloatArray, neighbours: Neighbours, inlier: BoolArray) -> BoolArray:
-    """(N,) True for points of small groups that lie far from all other points.
-
-    A small group has fewer than `NEIGHBOURHOOD` points, and lies beyond a gap of `OUTLIERS.fragment_gap`.
-    The finer of two points sets the scale, but never below the typical one: so a knot of outliers beside a sparse
-    surface stands apart, and a sparse region does not fall to pieces.
-    """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    fragment = np.zeros(len(points), dtype=np.bool_)
-    typical = float(np.median(neighbours.mean))
-    if neighbours.indices.shape[1] < NEIGHBOURHOOD:
-        return fragment
-    # A point of such a group has not all its neighbours in the group, and so at least one beyond the gap
-    rows = np.flatnonzero(inlier & (neighbours.reach > OUTLIERS.fragment_gap / OUTLIERS.mean_distance * typical))
-    indices = neighbours.indices[rows]
-    length = np.linalg.norm(points[indices] - points[rows][:, None], axis=2)
-    scale = np.maximum(np.minimum(neighbours.mean[rows][:, None], neighbours.mean[indices]), typical)
-    linked = (length <= OUTLIERS.fragment_gap / OUTLIERS.mean_distance * scale) & inlier[indices]
-    number = np.full(len(points), len(rows))  # all other points are one node, the last
-    number[rows] = np.arange(len(rows))
-    starts = np.concatenate([[0], np.cumsum(linked.sum(axis=1)), [linked.sum()]])
-    ends = number[indices[linked]]
-    graph = csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(len(rows) + 1, len(rows) + 1))
-    _, group = connected_components(graph, directed=False)
-    size = np.bincount(group[:-1], minlength=group.max() + 1)
-    size[group[-1]] = NEIGHBOURHOOD
-    fragment[rows] = size[group[:-1]] < NEIGHBOURHOOD
-    return fragment

@@ -20,7 +20,8 @@ from lpdif.io.polygons import first_outside, strips, triangulate
 from lpdif.io.source import Source, Text
 from lpdif.io.table.columns import Column, first_of, scan_of_columns
 from lpdif.io.table.numbers import read_rows, read_table
-from lpdif.types import Scan
+from lpdif.text import counted
+from lpdif.types import MINIMUM_POINTS, Scan
 
 log = logging.getLogger("lpdif")
 
@@ -32,6 +33,7 @@ _CORNER_LISTS = ("vertex_indices", "vertex_index", "vertex_indexes", "vertices",
 # Gaussian splats: points are the centres of Gaussians, and their colours the constant terms of spherical harmonics
 _HARMONIC_0 = 0.28209479177387814  # the spherical harmonic of degree 0: 1 / (2 sqrt(pi))
 _COLOR_COEFFICIENTS = ("f_dc_0", "f_dc_1", "f_dc_2")
+_LEAST_OPACITY = 0.1  # Fainter Gaussians are fog that fits single pictures, and no surface
 _DRAWING_NAMES = re.compile(r"f_dc_\d+|f_rest_\d+|opacity|scale_\d+|rot_\d+")  # properties that draw a Gaussian and are no values of a point
 
 
@@ -54,7 +56,10 @@ def read_ply(source: Source) -> Scan:
         raise source.empty("element vertex 0")
     if is_splat(scalars):
         log.info("%s: a Gaussian splat: the centres of its Gaussians are taken as points", source.name)
-        scalars = splat_centres(scalars)
+        solid = opaque_rows(scalars["opacity"])
+        if not solid.all():
+            log.info("%s: %s left out: opacity below %g", source.name, counted(int((~solid).sum()), "Gaussian"), _LEAST_OPACITY)
+        scalars = {name: column[solid] for name, column in splat_centres(scalars).items()}
     scan = scan_of_columns(source, list(scalars), list(scalars.values()), sensor=_sensor(tables))
     if scan.normals is not None and not scan.normals.any():  # programs without normals write such
         log.info("%s: normals left out: all are zero", source.name)
@@ -217,6 +222,15 @@ def is_splat(names: Collection[str]) -> bool:
 def is_compressed_splat(names: Collection[str]) -> bool:
     """Whether properties of these names are those of a splat that PlayCanvas has compressed."""
     return "packed_position" in names
+
+
+def opaque_rows(opacity: Column) -> NDArray[np.bool_]:
+    """(N,) Gaussians that stop some light, by their opacity (N,) as splats store it: the logit of a share.
+
+    All are kept where too few would be left for a scan.
+    """
+    solid = ~(opacity.astype(np.float64) < np.log(_LEAST_OPACITY / (1 - _LEAST_OPACITY)))
+    return solid if solid.sum() >= MINIMUM_POINTS else np.ones(len(solid), np.bool_)
 
 
 def splat_centres(columns: dict[str, Column]) -> dict[str, Column]:
