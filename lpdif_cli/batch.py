@@ -6,7 +6,7 @@ A bad scan does not stop the others, and meshes that are up to date are kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +18,15 @@ from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
-from lpdif_cli.records import RECORD_NAME, Recipe, Record, stamp
+from lpdif_cli.records import Recipe, Record, stamp
+from lpdif_cli.shards import Shard, file_of, files_of_shards
 from lpdif_cli.wording import command_line, duration, table
 
 if TYPE_CHECKING:
     from lpdif.io.folders import Skipped
 
-FAILED = "failed.jsonl"
+Job = tuple[Path, Path]  # a scan and its mesh
+
 # the hint for a mesh that was made from something else
 HINT_MADE_OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"
 
@@ -50,8 +52,38 @@ class Outcome:
         return {"input": str(self.scan), "output": str(self.output), "state": self.state, **made}
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Where the meshes of a run go, and how they are made."""
+
+    record: Record
+    how: Recipe
+    console: Console
+    overwrite: bool
+
+    def check(self, scan: Path, target: Path) -> dict[str, object]:
+        """Checks that a mesh can be written, makes its folder, and returns by what its scan is recognised."""
+        check_inside(target, self.record.folder)
+        make_folder(target.parent)
+        check_mesh_output(target, self.overwrite, scan)
+        return stamp(scan)
+
+    def write(self, target: Path, scan: dict[str, object], data: bytes) -> None:
+        """Writes the bytes of a mesh, and in the record what it was made from."""
+        from lpdif.storage.atomic_write import write_bytes
+
+        self.record.add(target, scan, self.how, data)
+        write_bytes(target, data, overwrite=self.overwrite)
+
+    def failed(self, scan: Path, target: Path, failure: Failure, seconds: float) -> Outcome:
+        """The outcome for a scan that failed, with a warning."""
+        outcome = Outcome(scan, target, "failed", seconds=seconds, failure=failure)
+        warn(outcome, self.console)
+        return outcome
+
+
 def reconstruct_many(
-    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    outcomes_of: Callable[[Batch, Sequence[Job]], Iterable[Outcome]],
     recipe_of: Callable[[], Recipe],
     arguments: Sequence[str],
     output: str | None,
@@ -59,11 +91,13 @@ def reconstruct_many(
     *,
     overwrite: bool,
     dry_run: bool,
+    shard: Shard | None = None,
 ) -> None:
-    """Reconstructs every scan that `arguments` mean into the folder `output`.
+    """Reconstructs every scan that `arguments` mean into the folder `output`, or the part of them that a shard takes.
 
-    Writes failed.jsonl and made.json there. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its scan
-    counts as failed. Raises BatchError where a scan failed.
+    outcomes_of: reconstructs scans, and gives the outcome of each as it is done. Writes failed.jsonl and made.json there; a shard has files of
+    its own. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its scan counts as failed. Raises
+    BatchError where a scan failed.
     """
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
@@ -86,9 +120,12 @@ def reconstruct_many(
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
     jobs = plan(sources, folder)
-    record, how = Record(folder), recipe_of()
-    if record.damaged:
-        console.warn(f"{record.path}: not a list of meshes; what the meshes here were made from is not known")
+    if shard is not None:
+        count, jobs = len(jobs), shard.part(jobs)
+        console.say(f"shard {shard}: {len(jobs)} of {counted(count, 'scan')}")
+    record, how = Record(folder, shard), recipe_of()
+    for damaged in record.damaged:
+        console.warn(f"{damaged}: not a list of meshes; what the meshes here were made from is not known")
     waiting = [(scan, target) for scan, target in jobs if overwrite or not target.exists()]
     there = [(scan, target) for scan, target in jobs if not overwrite and target.exists()]
     earlier = [check_existing(record, scan, target, how) for scan, target in there]
@@ -107,19 +144,21 @@ def reconstruct_many(
             raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", HINT_MADE_OTHERWISE)
         return
     make_folder(folder)
-    for name in (FAILED, RECORD_NAME):
-        check_output(folder / name, overwrite=True)
-    write_failed(folder, failed)
+    failures = Failures(folder, shard)
+    for path in (failures.path, record.path):
+        check_output(path, overwrite=True)
+    failures.write(failed)
     again = "run it again without --overwrite" if overwrite else "run the same command again"
     console.stop_hint = f"{again}: scans that are done are skipped"
     done = []
-    for number, (scan, target) in enumerate(waiting, 1):
-        console.say(f"{scan} ({number} of {len(waiting)})")
-        done.append(attempt(mesh_of, scan, target, record, how, console, overwrite))
-        if done[-1].failure is not None:
-            failed.append(done[-1])
-            write_failed(folder, failed)
-    finish([*earlier, *done], folder, console, skipped)
+    for outcome in outcomes_of(Batch(record, how, console, overwrite), waiting):
+        done.append(outcome)
+        if outcome.failure is not None:
+            failed.append(outcome)
+            failures.write(failed)
+    order = {target: place for place, (_, target) in enumerate(waiting)}
+    done.sort(key=lambda outcome: order[outcome.output])  # a cluster has them done in any order
+    finish([*earlier, *done], folder, failures.path, console, skipped)
 
 
 def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:
@@ -136,14 +175,24 @@ def warn(outcome: Outcome, console: Console) -> None:
         console.warn(f"{outcome.scan} failed: {outcome.failure.message}")
 
 
-def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
-    """Writes failed.jsonl; removes it where no scan has failed."""
-    from lpdif.storage.atomic_write import write_bytes
+class Failures:
+    """The list of the scans that failed, failed.jsonl; that of a shard has a name of its own."""
 
-    if failed:
-        write_bytes(folder / FAILED, "".join(json.dumps(o.document()) + "\n" for o in failed).encode(), overwrite=True)
-    else:
-        (folder / FAILED).unlink(missing_ok=True)
+    def __init__(self, folder: Path, shard: Shard | None) -> None:
+        self.path = folder / file_of("failed", shard, ".jsonl")
+        # A run over all scans knows of every failure; what its shards have left is out of date.
+        self.outdated = files_of_shards(folder, "failed", ".jsonl") if shard is None else []
+
+    def write(self, failed: Sequence[Outcome]) -> None:
+        """Writes the list; removes it where no scan has failed."""
+        from lpdif.storage.atomic_write import write_bytes
+
+        for path in self.outdated:
+            path.unlink(missing_ok=True)
+        if failed:
+            write_bytes(self.path, "".join(json.dumps(o.document()) + "\n" for o in failed).encode(), overwrite=True)
+        else:
+            self.path.unlink(missing_ok=True)
 
 
 def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
@@ -163,35 +212,30 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
     return [(scan, target) for target, scan in jobs.items()]
 
 
-def attempt(
-    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
-    scan: Path,
-    target: Path,
-    record: Record,
-    how: Recipe,
-    console: Console,
-    overwrite: bool,
-) -> Outcome:
-    """Reconstructs one scan of a batch, whose meshes lie below the folder of `record`.
+def one_by_one(mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], batch: Batch, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """Reconstructs the scans in this process, one after the other."""
+    for number, (scan, target) in enumerate(jobs, 1):
+        batch.console.say(f"{scan} ({number} of {len(jobs)})")
+        yield attempt(mesh_of, scan, target, batch)
+
+
+def attempt(mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, batch: Batch) -> Outcome:
+    """Reconstructs one scan of a batch.
 
     Any error with the scan, also a bug or a lack of memory, makes an outcome. Errors that would stop every scan (of the model or the disk)
     are raised.
     """
     from lpdif.io.write import mesh_format
-    from lpdif.storage.atomic_write import write_bytes
 
+    console = batch.console
     began = console.elapsed()
     writing = False
     try:
-        check_inside(target, record.folder)
-        make_folder(target.parent)
-        check_mesh_output(target, overwrite, scan)
-        source = stamp(scan)
+        source = batch.check(scan, target)
         made = mesh_of(lpdif.load_scan(scan))
         data = lpdif.encode_mesh(made.mesh, mesh_format(target))
         writing = True
-        record.add(target, source, how, data)
-        write_bytes(target, data, overwrite=overwrite)
+        batch.write(target, source, data)
     except ModelError:
         raise
     except Exception as error:
@@ -199,14 +243,12 @@ def attempt(
         if writing and failure.code == ResourceError.exit_code:
             raise
         console.trace(error)
-        outcome = Outcome(scan, target, "failed", seconds=console.elapsed() - began, failure=failure)
-        warn(outcome, console)
-        return outcome
+        return batch.failed(scan, target, failure, console.elapsed() - began)
     return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts)
 
 
-def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped: Sequence[Skipped] = ()) -> None:
-    """Prints the table and the result, with the files that were skipped.
+def finish(outcomes: Sequence[Outcome], folder: Path, reasons: Path, console: Console, skipped: Sequence[Skipped] = ()) -> None:
+    """Prints the table and the result, with the files that were skipped. reasons: the list of failures.
 
     Raises BatchError where a scan failed.
     """
@@ -222,7 +264,7 @@ def finish(outcomes: Sequence[Outcome], folder: Path, console: Console, skipped:
     document: dict[str, object] = {"folder": str(folder), "scans": [outcome.document() for outcome in outcomes], "skipped": as_rows(skipped)}
     console.result(document, *(o.output for o in outcomes if o.failure is None))
     if failed:
-        hint = f"the reasons are in {folder / FAILED}" + ("; the others are done" if len(failed) < len(outcomes) else "")
+        hint = f"the reasons are in {reasons}" + ("; the others are done" if len(failed) < len(outcomes) else "")
         if any(outcome.failure is not None and outcome.failure.hint == HINT_MADE_OTHERWISE for outcome in failed):
             hint += f"; a mesh made otherwise: {HINT_MADE_OTHERWISE}"
         raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", hint)

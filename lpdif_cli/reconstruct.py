@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +17,16 @@ from lpdif.storage.safe_open import leads_outside
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
 from lpdif_cli import options
-from lpdif_cli.batch import reconstruct_many
+from lpdif_cli.batch import one_by_one, reconstruct_many
 from lpdif_cli.console import Console
+from lpdif_cli.dask_client import order, over_cluster
+from lpdif_cli.dask_worker import Order
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
 from lpdif_cli.outputs import check_mesh_output
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings, resolve, same_place
+from lpdif_cli.shards import read_shard
 from lpdif_cli.wording import duration, size
 
 BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
@@ -42,6 +45,8 @@ def reconstruct(
     model: Annotated[str | None, typer.Option(metavar="FILE", help="Model file, or: bundled [the workspace's].")] = None,
     sensor: Annotated[tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")] = None,
     faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.")] = None,
+    cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread several scans over a Dask cluster.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Make part I of N of several scans (job arrays).")] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
     seed: options.Seed = None,
@@ -68,7 +73,9 @@ def reconstruct(
     Several INPUTs, or a folder, go to the folder OUT: a bad scan does not stop the
     others. A mesh that an earlier run has made there from the same scan, model and
     settings is kept. A mesh made from anything else is kept too, but counts as
-    failed; --overwrite makes all again.
+    failed; --overwrite makes all again. Where Dask has workers on other machines,
+    --cluster tcp://HOST:8786 (or the file of the scheduler) spreads the scans over
+    them. In job arrays, --shard 3/8 makes the third of eight parts.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
@@ -88,11 +95,17 @@ def reconstruct(
     }
     work = Work(resolve("reconstruct", flags, config), console)
     console.where = same_place(work.settings, config)
-    check_device(work.settings.config.device)
+    if cluster is None:
+        check_device(work.settings.config.device)
+    part = None if shard is None else read_shard(shard)
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
+        outcomes_of = partial(one_by_one, work.mesh_of) if cluster is None else partial(over_cluster, cluster, work.order)
+        reconstruct_many(outcomes_of, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run, shard=part)
+    elif cluster is not None or part is not None:
+        flag = "--shard" if cluster is None else "--cluster"
+        raise UsageError(f"{flag} is for several scans", "name their folder, or leave it out")
     else:
         reconstruct_one(work, inputs[0], output, overwrite=overwrite, dry_run=dry_run)
 
@@ -136,11 +149,15 @@ class Work:
         chosen = self.settings.config.reconstruct
         check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
 
+    def order(self) -> Order:
+        """What a worker of a cluster needs besides a scan."""
+        return order(self.model_path, self.settings.config)
+
     def recipe(self) -> Recipe:
         """What the meshes of this run depend on besides their scans."""
         return recipe(self.settings.config.reconstruct, self.model_path or BUNDLED_MODEL)
 
-    @functools.cached_property
+    @cached_property
     def model_path(self) -> Path | None:
         """The model file to use; None for the bundled one.
 
