@@ -3,13 +3,15 @@ lead somewhere.
 
 In a ```console block, lines after `$ ` are commands; lines below a command are its output. Every command is parsed: it and its
 options must be there. Where the output of a --help or --version is shown, it must be what is printed (`...` stands for anything).
-Blocks that begin with `lpdif demo` are run as they stand (slow).
+Blocks that begin with `lpdif demo` are run as they stand (slow), and so are those of one machine in docs/cluster.md, on another port.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +124,57 @@ def test_console_blocks_of_the_demo_run(page: Path, tmp_path: Path) -> None:
                     check=False,
                 )
                 assert ran.returncode == 0, f"{line}: {ran.stderr}"
+
+
+def test_options_of_dask_in_the_pages_exist() -> None:
+    scheduler = pytest.importorskip("distributed.cli.dask_scheduler", reason="the extra [cluster] is not installed").main
+    from distributed.cli.dask_worker import main as worker
+
+    known = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in (("scheduler", scheduler), ("worker", worker))
+    }
+    used = [
+        (name, option)
+        for page in PAGES
+        for name, rest in re.findall(r"dask (scheduler|worker)([^`\n]*)", page.read_text())
+        for option in re.findall(r"--[a-z-]+", rest)
+    ]
+    assert len(used) > 5
+    assert [(name, option) for name, option in used if option not in known[name]] == []
+
+
+@pytest.mark.slow
+def test_console_blocks_of_one_machine_run(tmp_path: Path) -> None:
+    """The scheduler and the workers of docs/cluster.md in the background, then what is run with them."""
+    pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    text = (ROOT / "docs/cluster.md").read_text()
+    page = tmp_path / "page.md"
+    page.write_text(text[text.index("## One machine") : text.index("## Several machines")].replace("8786", str(port)))
+    environment = process_environment({"PYTHON": sys.executable})
+    head = 'lpdif() { "$PYTHON" -m lpdif_cli "$@"; }\n'
+    demo = f"{head}mkdir scans; for i in 1 2 3; do lpdif demo -o scans/$i.ply --seed $i; done"
+    subprocess.run(["sh", "-e", "-c", demo], env=environment, cwd=tmp_path, check=True)
+    background = []
+    try:
+        for command, _ in commands(page):
+            if command.startswith("dask "):
+                name, *rest = shlex.split(command)[1:]
+                words = [sys.executable, "-m", f"distributed.cli.dask_{name}", *rest]
+                background.append(subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL))
+            elif command.startswith("lpdif "):
+                ran = subprocess.run(
+                    ["sh", "-e", "-c", head + command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+                )
+                assert ran.returncode == 0, f"{command}: {ran.stderr}"
+                if "--cluster" in command:
+                    assert len(list((tmp_path / "meshes").glob("*.ply"))) == 3
+                    shutil.rmtree(tmp_path / "meshes")
+        assert len(list((tmp_path / "meshes").glob("*.ply"))) == 3
+    finally:
+        for process in reversed(background):
+            process.terminate()
+            process.wait(30)
