@@ -154,7 +154,8 @@ def report(document: Row) -> str:
     text = [
         "# Speed",
         f"{document['mesh']}, longest side 1, exact points with normals; cd in thousandths of it. {document['cores']} cores, "
-        f"load {load} at the start.",
+        f"load {load} at the start. Poisson's octree has depth {', '.join(f'{depth} up to {most:,} points' for most, depth in DEPTHS)}, "
+        f"else {DEEPEST}.",
         table(header, lines),
         *(f"{tool}, {threads} thread{'s' if threads > 1 else ''}: {line}" for (tool, threads), line in growth(document["rows"]).items()),
     ]

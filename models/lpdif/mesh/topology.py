@@ -6,7 +6,10 @@ corner i of face f has the same number. A half-edge is on the boundary if no oth
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -52,8 +55,11 @@ def boundary_vertices_if_oriented(faces: IntArray, count: int) -> BoolArray:
     mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (mixed >> np.uint64(40)).astype(np.float64)
-    start, end = half_edges(faces)
-    return np.asarray(np.bincount(start, number[end], count) != np.bincount(end, number[start], count))
+    difference = np.zeros(count)
+    for one, other in ((0, 1), (1, 2), (2, 0)):
+        difference += np.bincount(faces[:, one], number[faces[:, other]], count)
+        difference -= np.bincount(faces[:, other], number[faces[:, one]], count)
+    return difference != 0
 
 
 def boundary_half_edges(faces: IntArray, count: int) -> IntArray:
@@ -96,8 +102,9 @@ def fans(faces: IntArray, first: IntArray, second: IntArray) -> IntArray:
     """
     total = len(faces)
     # A half-edge starts at the corner of its number, and ends at the next corner of the face.
-    after = np.roll(np.arange(3 * total).reshape(3, total), -1, axis=0).reshape(-1)
-    return components(3 * total, np.concatenate([first, after[first]]), np.concatenate([after[second], second]))
+    after = np.roll(np.arange(3 * total, dtype=index_type(3 * total)).reshape(3, total), -1, axis=0).reshape(-1)
+    one, other = (half_edge.astype(after.dtype) for half_edge in (first, second))
+    return components(3 * total, np.concatenate([one, after[one]]), np.concatenate([after[other], other]))
 
 
 def edges_of(faces: IntArray) -> IntArray:
@@ -107,13 +114,27 @@ def edges_of(faces: IntArray) -> IntArray:
 
 def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
     """(3F,) number of the edge of every half-edge, and (E,) how many half-edges each edge has."""
-    edges = edges_of(faces)
-    packed = edges[:, 0] * (int(faces.max(initial=0)) + 1) + edges[:, 1]
-    _, number, count = np.unique(packed, return_inverse=True, return_counts=True)
-    return number, count
+    start, end = half_edges(faces)
+    packed = np.minimum(start, end)
+    packed *= int(faces.max(initial=0)) + 1
+    packed += np.maximum(start, end, out=end)
+    del start, end
+    # np.unique gives the same, but holds on to twice as much meanwhile.
+    order = np.argsort(packed)
+    packed = packed[order]
+    first = np.append(True, packed[1:] != packed[:-1])[: len(packed)]
+    del packed
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(first) - 1
+    return number, np.diff(np.append(np.flatnonzero(first), len(first)))
 
 
-def components(count: int, rows: IntArray, columns: IntArray) -> IntArray:
+def index_type(count: int) -> type[np.signedinteger[Any]]:
+    """The smaller integer type in which so many things can be numbered."""
+    return np.int32 if count <= np.iinfo(np.int32).max else np.int64
+
+
+def components(count: int, rows: NDArray[np.signedinteger[Any]], columns: NDArray[np.signedinteger[Any]]) -> IntArray:
     """(count,) number of the connected component of each node of a graph.
 
     Its edges join the nodes rows[j] and columns[j].
@@ -138,7 +159,7 @@ def face_components(faces: IntArray, number: IntArray, chosen: BoolArray) -> Int
 
 def vertex_components(surface: Surface) -> IntArray:
     """(V,) number of the connected component of each vertex; faces that share a vertex are connected."""
-    first, second, third = surface.faces.T
+    first, second, third = surface.faces.astype(index_type(len(surface.vertices))).T
     return components(len(surface.vertices), np.r_[first, second], np.r_[second, third])
 
 
