@@ -141,19 +141,23 @@ def check_address(address: str) -> None:
 
 
 def check_versions(client: Client, ours: Versions) -> None:
-    """Raises ResourceError where the scheduler or a worker has not the same lpdif and Python, and warns of other differences."""
+    """Raises ResourceError where the scheduler or a worker has not the same lpdif and Python, and warns of other differences.
+
+    Workers that come later are checked by their tasks.
+    """
     found: dict[str, Any] = dict(client.run(installed, on_error="return"))
     try:
         found["the scheduler"] = client.run_on_scheduler(installed)  # which unpacks the tasks
     except Exception as error:  # it raises whatever unpacking the function raised there
         found["the scheduler"] = error
+    found = {where: theirs for where, theirs in found.items() if not isinstance(theirs, OSError)}  # a worker that has just gone
     for where, theirs in found.items():
         if not isinstance(theirs, Versions):
             what = f"{ours} is needed on {where} too, as it is here ({type(theirs).__name__}: {theirs})"
             raise ResourceError(what, "install the same versions on every machine")
         if not theirs.runs_with(ours):
             raise mismatch(theirs, ours, where)
-    del found["the scheduler"]  # which computes nothing
+    found.pop("the scheduler", None)  # which computes nothing
     for where, theirs in found.items():
         if theirs != ours:
             here, there = (f"torch {one.torch} and numpy {one.numpy}" for one in (ours, theirs))
@@ -170,7 +174,7 @@ def threads_of(client: Client, address: str) -> int:
 
 def scheduler_gone(address: str) -> ResourceError:
     """The error of a scheduler that went away during the work."""
-    return ResourceError(f"the Dask scheduler at {address} is gone", AGAIN_HINT)
+    return ResourceError(f"the Dask scheduler at {address} is gone, or has dropped the work", AGAIN_HINT)
 
 
 class Sent(NamedTuple):
@@ -227,10 +231,9 @@ def spread(client: Client, address: str, order: Order, batch: Batch, jobs: Seque
 
 def answer_of(future: Future, address: str) -> Answer:
     """The answer of a task that is over. Raises ResourceError where the scheduler is gone or a worker has no lpdif."""
+    from distributed import CancelledError
     from distributed.scheduler import KilledWorker
 
-    if future.status == "cancelled":
-        raise scheduler_gone(address)
     try:
         found: Answer = future.result()
     except KilledWorker as error:
@@ -239,7 +242,7 @@ def answer_of(future: Future, address: str) -> Answer:
         return Answer("", failure=Failure(what, hint, ResourceError.exit_code))
     except ImportError as error:
         raise ResourceError(f"a worker cannot load lpdif: {error}", "install the same versions on every machine") from error
-    except OSError as error:  # of the connection: those of the task are in its answer
+    except (OSError, CancelledError) as error:  # of the connection: those of the task are in its answer
         raise scheduler_gone(address) from error
     return found
 

@@ -36,6 +36,11 @@ def face_areas(surface: Surface) -> FloatArray:
     return found
 
 
+def centroids(surface: Surface, faces: IntArray | slice) -> FloatArray:
+    """(n, 3) the middles of some faces, by their numbers (n,) or a slice of them."""
+    return np.asarray(surface.vertices[surface.faces[faces]].mean(1))
+
+
 def vertex_normals(surface: Surface) -> FloatArray:
     """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
     normals = face_normals(surface)

@@ -256,7 +256,7 @@ def test_a_scheduler_that_goes_away_ends_the_run(tmp_path: Path, cluster: DaskPr
     assert time.monotonic() - began < 15
     assert running.returncode == 5, err
     assert err.splitlines()[-1] == f"  hint: {dask_client.AGAIN_HINT}"
-    assert err.splitlines()[-2].endswith("is gone")
+    assert err.splitlines()[-2].endswith(" is gone, or has dropped the work")
     assert "Traceback" not in err
     cluster.start_scheduler()
     for _ in range(2):
@@ -300,3 +300,28 @@ def test_workers_may_come_late(tmp_path: Path) -> None:
         late.join()
         assert ran.returncode == 0, ran.stderr
         assert ran.stderr.startswith(f"{cluster.address} has no worker yet: dask worker {cluster.address}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ('lpdif.__version__ = "0.0.9"', "error: lpdif 0.0.9 on Python "),
+        ("import sys; sys.modules['lpdif_cli.dask_worker'] = None", "error: a worker cannot load lpdif: "),
+        (
+            "import lpdif_cli.dask_worker as w; w.known_content = lambda path: 'other'",
+            "error: the model that ships with lpdif is another one on ",
+        ),
+    ],
+)
+def test_a_wrong_worker_that_comes_late_ends_the_run(tmp_path: Path, more: str, what: str) -> None:
+    write_scans(tmp_path, *(f"slow{number:02}" for number in range(30)))
+    with dask_processes(tmp_path / "dask", workers=1) as cluster:
+        running = start(tmp_path, cluster)
+        wait_for(lambda: made(tmp_path))
+        cluster.start_worker(more)
+        err = running.communicate(timeout=60)[1]
+    assert running.returncode == 5, err
+    assert err.splitlines()[-2].startswith(what)
+    assert err.splitlines()[-1].startswith("  hint: install the same ")
+    assert 1 <= len(made(tmp_path)) < 30

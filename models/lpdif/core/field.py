@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.arrays import FloatArray
+from lpdif.arrays import FloatArray, chunks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
 from lpdif.device import split_on_oom
 
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
 LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
-PAIRS_AT_ONCE = 1 << 14  # pairs decoded at once: bounds the memory of a call
+PAIRS_AT_ONCE = 1 << 14  # pairs decoded, or regions prepared for that, at once: bounds the memory of a call
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ class LocalField:
         self.high = codes.center.max(0, initial=-np.inf) + reach
         self.support = codes.support.cpu().numpy().astype(np.float64)
         with torch.inference_mode():
-            self.conditions = decoder.conditions(codes.code, codes.pattern)
+            self.conditions = codes.code.new_empty(len(codes.code), 2 * decoder.width)
+            for part in chunks(len(codes.code), PAIRS_AT_ONCE):  # for all at once it would take three times the memory
+                self.conditions[part] = decoder.conditions(codes.code[part], codes.pattern[part])
 
     @property
     def device(self) -> torch.device:

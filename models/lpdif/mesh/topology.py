@@ -81,6 +81,12 @@ def half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
     return faces.T.reshape(-1), np.roll(faces, -1, axis=1).T.reshape(-1)
 
 
+def ends_of(faces: IntArray, half_edge: IntArray) -> tuple[IntArray, IntArray]:
+    """First and last vertex (n,) of some half-edges, by their numbers (n,)."""
+    corner, row = np.divmod(half_edge, max(1, len(faces)))
+    return faces[row, corner], faces[row, (corner + 1) % 3]
+
+
 def opposite_half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
     """Numbers (n,) and (n,) of half-edges that are opposite to each other.
 
@@ -169,7 +175,7 @@ def boundary_loops(faces: IntArray, half_edge: IntArray) -> IntArray:
     Where two holes meet in a vertex, the vertex has two fans of faces, and the loop around each hole leads from one fan to the other. At
     any other vertex with several loops, these count as one.
     """
-    start, end = (part[half_edge] for part in half_edges(faces))
+    start, end = ends_of(faces, half_edge)
     total = int(faces.max()) + 1
     leaving, arriving = np.bincount(start, minlength=total), np.bincount(end, minlength=total)
     once, twice = ((leaving == many) & (arriving == many) for many in (1, 2))
@@ -198,7 +204,7 @@ def links_across_fans(faces: IntArray, half_edge: IntArray, double: BoolArray) -
 
     double (V,): two boundary half-edges arrive at the vertex, and two leave it.
     """
-    start, end = (part[half_edge] for part in half_edges(faces))
+    start, end = ends_of(faces, half_edge)
     beside = np.flatnonzero(double[faces].any(1))
     fan = fans(faces[beside], *opposite_half_edges(faces[beside])).reshape(3, -1)
     row, corner = np.searchsorted(beside, half_edge % len(faces)).clip(max=len(beside) - 1), half_edge // len(faces)
@@ -244,6 +250,6 @@ def pinched_vertices(surface: Surface) -> BoolArray:
     half_edge = boundary_half_edges(surface.faces, total)
     if len(half_edge):
         loop = boundary_loops(surface.faces, half_edge)
-        visit, visits = np.unique(loop * total + half_edges(surface.faces)[0][half_edge], return_counts=True)
+        visit, visits = np.unique(loop * total + ends_of(surface.faces, half_edge)[0], return_counts=True)
         pinched[visit[visits > 1] % total] = True
     return pinched

@@ -14,7 +14,7 @@ from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
 from lpdif.core.field import LocalField
 from lpdif.errors import InputError
-from lpdif.geometry import Surface, face_areas, keep_faces, vertex_normals
+from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
 from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
@@ -175,5 +175,5 @@ def face_patterns(surface: Surface, field: LocalField) -> IndexArray:
     """(F,) pattern of the field in the middle of each face."""
     found = np.empty(len(surface.faces), np.int32)
     for part in chunks(len(found)):
-        found[part] = field.pattern_at(surface.vertices[surface.faces[part]].mean(1))
+        found[part] = field.pattern_at(centroids(surface, part))
     return found
