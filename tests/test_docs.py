@@ -19,6 +19,9 @@ from pathlib import Path
 import pytest
 from cli_options import ALWAYS, COMMANDS, OPTIONS
 from conftest import ROOT, Cli, process_environment, run_here
+from shapes import even_sphere_points
+
+import lpdif
 
 NAMED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "README.md"]
 PAGES = [page for page in [*NAMED, *sorted((ROOT / "docs").glob("*.md"))] if page.exists()]
@@ -79,8 +82,6 @@ def test_commands_exist_and_their_help_is_what_is_printed(cli: Cli, page: Path, 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_in_the_pages_compiles_and_uses_what_there_is(page: Path) -> None:
-    import lpdif
-
     for block in blocks(page, "python"):
         compile(block, page.name, "exec")
         used = re.findall(r"\blpdif\.(\w+)", block)
@@ -156,8 +157,9 @@ def test_console_blocks_of_one_machine_run(tmp_path: Path) -> None:
     page.write_text(text[text.index("## One machine") : text.index("## Several machines")].replace("8786", str(port)))
     environment = process_environment({"PYTHON": sys.executable})
     head = 'lpdif() { "$PYTHON" -m lpdif_cli "$@"; }\n'
-    demo = f"{head}mkdir scans; for i in 1 2 3; do lpdif demo -o scans/$i.ply --seed $i; done"
-    subprocess.run(["sh", "-e", "-c", demo], env=environment, cwd=tmp_path, check=True)
+    (tmp_path / "scans").mkdir()
+    for number in range(3):
+        lpdif.write_scan(tmp_path / f"scans/{number}.ply", lpdif.Scan(*even_sphere_points(300 + number)))
     background = []
     try:
         for command, _ in commands(page):

@@ -58,10 +58,14 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
 
     kept (F,). Also returns the old number of each vertex that is left.
     """
-    faces = surface.faces[kept]
-    there = np.zeros(len(surface.vertices), bool)
-    there[faces] = True
-    return Surface(surface.vertices[there], (np.cumsum(there) - 1)[faces]), np.nonzero(there)[0]
+    return without_unused_vertices(Surface(surface.vertices, surface.faces[kept]))
+
+
+def without_unused_vertices(surface: Surface) -> tuple[Surface, IntArray]:
+    """The surface without vertices that are in no face, and the old number of each vertex that is left."""
+    used = np.zeros(len(surface.vertices), bool)
+    used[surface.faces] = True
+    return Surface(surface.vertices[used], (np.cumsum(used) - 1)[surface.faces]), np.flatnonzero(used)
 
 
 def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
