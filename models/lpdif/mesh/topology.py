@@ -59,7 +59,7 @@ def boundary_vertices_if_oriented(faces: IntArray, count: int) -> BoolArray:
     for one, other in ((0, 1), (1, 2), (2, 0)):
         difference += np.bincount(faces[:, one], number[faces[:, other]], count)
         difference -= np.bincount(faces[:, other], number[faces[:, one]], count)
-    return difference != 0
+    return np.asarray(difference != 0)
 
 
 def boundary_half_edges(faces: IntArray, count: int) -> IntArray:

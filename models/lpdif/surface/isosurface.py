@@ -6,7 +6,7 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -135,7 +135,7 @@ def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: N
     return moved
 
 
-def weld(parts: list[TileSurface]) -> Surface:
+def weld(parts: Sequence[TileSurface | Surface]) -> Surface:
     """One surface from those of the tiles, in lattice units: vertices on the same lattice edge become one."""
     if not parts:
         return Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
