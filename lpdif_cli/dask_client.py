@@ -230,7 +230,7 @@ def spread(client: Client, address: str, order: Order, batch: Batch, jobs: Seque
 
 
 def answer_of(future: Future, address: str) -> Answer:
-    """The answer of a task that is over. Raises ResourceError where the scheduler is gone or a worker has no lpdif."""
+    """The answer of a task that is over. Raises ResourceError where the scheduler is gone."""
     from distributed import CancelledError
     from distributed.scheduler import KilledWorker
 
@@ -240,8 +240,6 @@ def answer_of(future: Future, address: str) -> Answer:
         what = f"{counted(error.allowed_failures + 1, 'worker')} ended while at work on it"
         hint = "memory may be short there: have fewer workers a machine"
         return Answer("", failure=Failure(what, hint, ResourceError.exit_code))
-    except ImportError as error:
-        raise ResourceError(f"a worker cannot load lpdif: {error}", "install the same versions on every machine") from error
     except (OSError, CancelledError) as error:  # of the connection: those of the task are in its answer
         raise scheduler_gone(address) from error
     return found

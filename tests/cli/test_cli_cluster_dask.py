@@ -307,7 +307,6 @@ def test_workers_may_come_late(tmp_path: Path) -> None:
     ("more", "what"),
     [
         ('lpdif.__version__ = "0.0.9"', "error: lpdif 0.0.9 on Python "),
-        ("import sys; sys.modules['lpdif_cli.dask_worker'] = None", "error: a worker cannot load lpdif: "),
         (
             "import lpdif_cli.dask_worker as w; w.known_content = lambda path: 'other'",
             "error: the model that ships with lpdif is another one on ",
@@ -325,3 +324,17 @@ def test_a_wrong_worker_that_comes_late_ends_the_run(tmp_path: Path, more: str, 
     assert err.splitlines()[-2].startswith(what)
     assert err.splitlines()[-1].startswith("  hint: install the same ")
     assert 1 <= len(made(tmp_path)) < 30
+
+
+@pytest.mark.slow
+def test_a_worker_without_lpdif_that_comes_late_does_no_harm(tmp_path: Path) -> None:
+    """Dask ends such a worker at its first task, which goes to another one."""
+    write_scans(tmp_path, *(f"slow{number:02}" for number in range(30)))
+    with dask_processes(tmp_path / "dask", workers=1) as cluster:
+        running = start(tmp_path, cluster)
+        wait_for(lambda: made(tmp_path))
+        late = cluster.start_worker("import sys; sys.modules['lpdif_cli.dask_worker'] = None")
+        err = running.communicate(timeout=100)[1]
+        assert late.wait(60) is not None
+    assert running.returncode == 0, err
+    assert len(made(tmp_path)) == 30
