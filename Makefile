@@ -37,7 +37,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
-	$(PIP) install --editable ".[dev,las,e57]"
+	$(PIP) install --editable ".[dev,las,e57,cluster]"
 	@touch $@ $(VENV)/.installed
 
 clean:

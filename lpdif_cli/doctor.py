@@ -101,7 +101,8 @@ def check_all(workspace: Path, device: str) -> Iterator[Finding]:
     yield guarded("mesh queries", mesh_queries)
     for known in all_formats():
         if known.packages:
-            yield optional(known.name, known.packages)
+            yield optional(known.name, known.packages, "for such files")
+    yield optional("cluster", ("distributed",), "for --cluster")
     yield guarded("device", lambda: compute_device(device))
     yield threads()
     yield memory()
@@ -148,12 +149,12 @@ def mesh_queries() -> str:
     return f"{library()} {metadata.version(library())}"
 
 
-def optional(extra: str, names: tuple[str, ...]) -> Finding:
-    """Whether the packages that a file format needs are installed."""
+def optional(extra: str, names: tuple[str, ...], purpose: str) -> Finding:
+    """Whether the packages of an extra are installed."""
     try:
         return Finding(f"[{extra}]", ", ".join(f"{name} {metadata.version(name)}" for name in names), needed=False)
     except metadata.PackageNotFoundError as error:
-        return Finding(f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install {' '.join(names)}", needed=False)
+        return Finding(f"[{extra}]", f"{error.name} is not installed", f"{purpose}: pip install {' '.join(names)}", needed=False)
 
 
 def compute_device(name: str) -> str:

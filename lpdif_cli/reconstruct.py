@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import lpdif
-from lpdif.errors import ModelError, UsageError
+from lpdif.errors import UsageError
 from lpdif.stages.cost import cost_in_words
-from lpdif.storage.safe_open import leads_outside
-from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
-from lpdif.tools.laps import Laps
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console
+from lpdif_cli.dask_client import over_cluster
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
+from lpdif_cli.jobs import one_by_one
 from lpdif_cli.outputs import check_mesh_output
-from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.reports import ReportFile, report_file, write_scan_report
-from lpdif_cli.settings import Settings, resolve, same_place
+from lpdif_cli.settings import resolve, same_place
+from lpdif_cli.shards import read_shard
 from lpdif_cli.wording import duration, size
+from lpdif_cli.work import BUNDLED, Work
 
-BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
 STREAM = "-"
 
 
@@ -44,6 +42,8 @@ def reconstruct(
     model: Annotated[str | None, typer.Option(metavar="FILE", help="Model file, or: bundled [the workspace's].")] = None,
     sensor: Annotated[tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")] = None,
     faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.")] = None,
+    cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Spread several scans over a Dask cluster.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Make part I of N of several scans (job arrays).")] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
     seed: options.Seed = None,
@@ -71,7 +71,9 @@ def reconstruct(
     Several INPUTs, or a folder, go to the folder OUT: a bad scan does not stop the
     others. A mesh that an earlier run has made there from the same scan, model and
     settings is kept. A mesh made from anything else is kept too, but counts as
-    failed; --overwrite makes all again.
+    failed; --overwrite makes all again. Where Dask has workers on other machines,
+    --cluster tcp://HOST:8786 (or the file of the scheduler) spreads the scans over
+    them. In job arrays, --shard 3/8 makes the third of eight parts.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
@@ -92,95 +94,19 @@ def reconstruct(
     work = Work(resolve("reconstruct", flags, config), console)
     console.where = same_place(work.settings, config)
     page = report_file(report, overwrite, console, work.settings, "reconstruct", lambda: {"model": str(work.model_path or BUNDLED)})
-    check_device(work.settings.config.device)
+    if cluster is None:
+        check_device(work.settings.config.device)
+    part = None if shard is None else read_shard(shard)
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, page, overwrite=overwrite, dry_run=dry_run)
+        outcomes_of = partial(one_by_one, work.mesh_of) if cluster is None else partial(over_cluster, cluster, work.order)
+        reconstruct_many(outcomes_of, work.recipe, inputs, output, console, page, overwrite=overwrite, dry_run=dry_run, shard=part)
+    elif cluster is not None or part is not None:
+        flag = "--shard" if cluster is None else "--cluster"
+        raise UsageError(f"{flag} is for several scans", "name their folder, or leave it out")
     else:
         reconstruct_one(work, inputs[0], output, page, overwrite=overwrite, dry_run=dry_run)
-
-
-@dataclass
-class Work:
-    """Reconstructs scans with one model, which is loaded after the first scan has been read."""
-
-    settings: Settings
-    console: Console
-    laps: Laps = field(default_factory=Laps)
-    _model: lpdif.Model | None = None
-
-    def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
-        """The reconstruction of a scan."""
-        if self._model is None:
-            self.check(scan)
-            self._model = lpdif.load_model(self.model_path)
-        self.laps.end("loading the model")
-        chosen = self.settings.config
-        return lpdif.reconstruct(
-            scan,
-            self._model,
-            chosen.reconstruct,
-            device=chosen.device,
-            threads=chosen.threads,
-            progress=self.console.progress,
-        )
-
-    def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
-        """The expected size and cost of a reconstruction.
-
-        Raises the errors that it would raise before it begins.
-        """
-        self.check(scan)
-        lpdif.load_model(self.model_path)
-        return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
-
-    def check(self, scan: lpdif.Scan) -> None:
-        """Raises InputError for a scan that cannot become a mesh, before torch is loaded."""
-        from lpdif.points.validity import check_scan
-
-        chosen = self.settings.config.reconstruct
-        check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
-
-    def recipe(self) -> Recipe:
-        """What the meshes of this run depend on besides their scans."""
-        return recipe(self.settings.config.reconstruct, self.model_path or BUNDLED_MODEL)
-
-    @functools.cached_property
-    def model_path(self) -> Path | None:
-        """The model file to use; None for the bundled one.
-
-        The model of the workspace comes first, with a message.
-        """
-        if self.settings.model == BUNDLED:
-            return None
-        if self.settings.model is not None:
-            return named_model(Path(self.settings.model))
-        workspace = lpdif.Workspace(self.settings.config.workspace)
-        fitted = workspace.model
-        if not fitted.exists():
-            if self.settings.origins.get("workspace") == "--workspace":
-                raise ModelError(f"{fitted}: no model in this workspace", f"fit one: lpdif fit; or pass --model {BUNDLED}")
-            if workspace.snapshot.exists():
-                unfinished = f"the fit in {workspace.root} is not finished (lpdif fit --resume)"
-                self.console.say(f"model: the one that ships with lpdif; {unfinished}")
-            return None
-        if leads_outside(fitted, fitted.parent):
-            raise ModelError(f"{fitted}: a link that leads out of the workspace", "name the model itself: --model FILE")
-        self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
-        return fitted
-
-
-def named_model(path: Path) -> Path:
-    """A model file that was named. Raises ModelError where its name says that it is a scan or a mesh."""
-    from lpdif.io.registry import format_by_name
-
-    known = format_by_name(path.name)
-    if known is not None:
-        raise ModelError(
-            f"{path}: its name stands for {known.title}, not for a model", "name a model that `lpdif fit` wrote, model.safetensors"
-        )
-    return path
 
 
 def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile | None, *, overwrite: bool, dry_run: bool) -> None:

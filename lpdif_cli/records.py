@@ -15,6 +15,7 @@ from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
 from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Each, Maybe, Number, Shape, Text, Whole, check, dump, parse
 from lpdif.text import excerpt
+from lpdif_cli.shards import Shard, file_of, files_of_shards
 
 RECORD_NAME = "made.json"
 TOLD: Shape = {  # what a run has told of a mesh, for the reports of later runs
@@ -71,21 +72,29 @@ class Record:
     """The meshes made in a folder, by their paths below it, each with its scan, its recipe and its digest.
 
     A mesh is recorded before it is written. Where the run is killed in between, the digest shows that the mesh is not the recorded one.
+    Each shard of a batch writes a file of its own, so that none writes over another's; all of them are read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self.folder = folder
-        self.path = folder / RECORD_NAME
-        self.damaged = False
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.path = folder / file_of("made", shard, ".json")
+        self.damaged: list[Path] = []
+        self.rows = self._read(self.path)
+        others = {folder / RECORD_NAME, *files_of_shards(folder, "made", ".json")} - {self.path}
+        self.others = {path: self._read(path) for path in sorted(others)}
+
+    def _read(self, path: Path) -> dict[str, dict[str, Any]]:
+        """The rows of one file."""
         try:
-            about = parse(read_regular(self.path, MOST_TEXT_BYTES, folder))
+            about = parse(read_regular(path, MOST_TEXT_BYTES, self.folder))
             check(about, {"meshes": Each(object)})
-            self.rows = about["meshes"]
+            rows: dict[str, dict[str, Any]] = about["meshes"]
+            return rows
         except FileNotFoundError:
-            pass  # nothing was made here yet
+            return {}  # nothing was made here yet
         except (OSError, ValueError):
-            self.damaged = True
+            self.damaged.append(path)
+            return {}
 
     def add(self, target: Path, scan: dict[str, object], how: Recipe, data: bytes, told: dict[str, Any]) -> None:
         """Adds a mesh with what was told of it (TOLD), and writes the record. Raises as `write_bytes` does."""
@@ -97,27 +106,40 @@ class Record:
 
     def told(self, target: Path) -> dict[str, Any]:
         """What was told of a mesh that `difference` knows as made here; nothing where the record is older than that."""
-        return dict(self.rows[self._name(target)].get("told", {}))
+        row = self._row(target)
+        return {} if row is None else dict(row.get("told", {}))
 
     def difference(self, target: Path, scan: Path, how: Recipe) -> str:
         """How an existing mesh differs from the one that would be made; "" where it does not."""
-        row = self.rows.get(self._name(target))
-        if row is None:
+        found = self._written(target)
+        if not found:
             return "it is not known what it was made from"
-        try:
-            check(row, RECORD_ROW)
-        except ValueError:
-            return f"{self.path} does not say what it was made from"
-        if row["mesh"] != known_content(target, self.folder):
+        for path, written in found.items():
+            try:
+                check(written, RECORD_ROW)
+            except ValueError:
+                return f"{path} does not say what it was made from"
+        row = self._row(target)
+        if row is None:
             return "it is not the mesh that was made here"
-        found = []
+        why = []
         if not self._same_scan(row["scan"], scan):
-            found.append("from another file than is there now")
+            why.append("from another file than is there now")
         if row["model"] != how.model:
-            found.append("with another model")
+            why.append("with another model")
         if row["settings"] != how.settings:
-            found.append(f"with other settings ({excerpt(changes(row['settings'], how.settings), 1000)})")
-        return f"it was made {' and '.join(found)}" if found else ""
+            why.append(f"with other settings ({excerpt(changes(row['settings'], how.settings), 1000)})")
+        return f"it was made {' and '.join(why)}" if why else ""
+
+    def _written(self, target: Path) -> dict[Path, dict[str, Any]]:
+        """What the files say of a mesh, this run's own first."""
+        name = self._name(target)
+        return {path: rows[name] for path, rows in {self.path: self.rows, **self.others}.items() if name in rows}
+
+    def _row(self, target: Path) -> dict[str, Any] | None:
+        """What is said of the mesh that is there now; None where nothing is. All that is said must be in the form of RECORD_ROW."""
+        mesh = known_content(target, self.folder)
+        return next((row for row in self._written(target).values() if row["mesh"] == mesh), None)
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self.folder).as_posix()

@@ -6,7 +6,7 @@ RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-r
 OPTIONS = {  # exactly these
     "reconstruct": RUN
     | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
-    | {"--watertight", "--refine", "--model", "--sensor", "--faces", "--report"},
+    | {"--watertight", "--refine", "--model", "--sensor", "--faces", "--report", "--cluster", "--shard"},
     "preprocess": RUN,
     "fit": RUN | {"--device", "--patterns", "--resume", "--report", "--samples"},
     "cluster": RUN | {"--device", "--patterns", "--sweep", "--samples"},

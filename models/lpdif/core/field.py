@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.arrays import FloatArray
+from lpdif.arrays import FloatArray, chunks
 from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.jets import COEFFICIENTS, jet_distance
 from lpdif.core.multi_decoder import MultiDecoder
@@ -30,7 +30,7 @@ from lpdif.device import split_on_oom
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
 LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
 DECIDES = 0.2  # How far, in region sizes, a decoder may move a sheet off its jet.
-PAIRS_AT_ONCE = 1 << 14  # pairs decoded at once: bounds the memory of a call
+PAIRS_AT_ONCE = 1 << 14  # pairs decoded, or sheets prepared for that, at once: bounds the memory of a call
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,10 @@ class LocalField:
         self.support = codes.support.cpu().numpy().astype(np.float64)
         with torch.inference_mode():
             self.sheet_pattern = codes.sheet_pattern
-            self.conditions = decoder.conditions(codes.code, self.sheet_pattern)
             self.smooth = not bool(codes.arrangement.any())
+            self.conditions = codes.code.new_empty(len(codes.code), 2 * decoder.width)
+            for part in chunks(len(codes.code), PAIRS_AT_ONCE):  # for all at once it would take three times the memory
+                self.conditions[part] = decoder.conditions(codes.code[part], self.sheet_pattern[part])
 
     @property
     def device(self) -> torch.device:

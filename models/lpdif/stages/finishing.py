@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray
+from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
 from lpdif.core.field import LocalField
 from lpdif.errors import InputError
-from lpdif.geometry import Surface, face_areas, keep_faces, vertex_normals
+from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
 from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
@@ -167,5 +167,13 @@ def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalFiel
         normals=normals,
         colors=None if scan.colors is None else scan.colors[source],
         vertex_values=values,
-        face_values={"pattern": field.pattern_at(surface.vertices[surface.faces].mean(1)).astype(np.int32)},
+        face_values={"pattern": face_patterns(surface, field)},
     )
+
+
+def face_patterns(surface: Surface, field: LocalField) -> IndexArray:
+    """(F,) pattern of the field in the middle of each face."""
+    found = np.empty(len(surface.faces), np.int32)
+    for part in chunks(len(found)):
+        found[part] = field.pattern_at(centroids(surface, part))
+    return found
