@@ -126,7 +126,7 @@ def test_the_report_is_that_of_a_batch_made_alone(cli: Cli, inside: str, tmp_pat
         assert [about["class"] for tag, about in page.elements if tag == "div" and (about.get("class") or "").startswith("warnings")] == [
             "warnings failures"
         ]  # no warning is told twice
-        shown.append((rows[0][2], page.pictures, rows[2][2:7]))
+        shown.append((rows[0][2], [drawn.tobytes() for drawn in page.pictures], rows[2][2:7]))
     assert [state for state, *_ in shown] == ["done", "done", "kept"]
     assert len(shown[0][1]) == 2
     assert shown[0][1:] == shown[1][1:] == shown[2][1:]
