@@ -14,7 +14,7 @@ import typer
 from lpdif import __version__
 from lpdif.errors import UsageError
 from lpdif.shutdown import delay_shutdown
-from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
+from lpdif_cli import cluster, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct, view
 from lpdif_cli.console import Console, listening
 from lpdif_cli.failures import completed, describe
 from lpdif_cli.helptext import Command, Group
@@ -97,6 +97,7 @@ _add("fit", fit.fit, "Learn a model from samples.", describe_keys("fit"))
 _add("cluster", cluster.cluster, "Group the codes of a fit into patterns again.", describe_keys("cluster"))
 _add("evaluate", evaluate.evaluate, "Measure a mesh against the true one.")
 _add("inspect", inspect.inspect, "Show what a file or workspace is.")
+_add("view", view.view, "Show a mesh, and its scan, in a page of HTML.")
 _add("doctor", doctor.doctor, "Check that lpdif can run here.")
 _add("demo", demo.demo, "Make a small scan to try.")
 

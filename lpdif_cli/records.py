@@ -14,6 +14,7 @@ from lpdif.config import ReconstructConfig
 from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
 from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
+from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import excerpt
 
 RECORD_NAME = "made.json"
@@ -116,6 +117,26 @@ class Record:
         if now and now == {name: before.get(name) for name in now}:
             return True
         return bool(before["content"]) and size_of(scan) == before.get("bytes") and known_content(scan) == before["content"]
+
+
+def made_with(mesh: Path) -> list[tuple[str, str]]:
+    """The model and the settings that a mesh was made with, as names and words.
+
+    From the record in its folder. Empty where there is none, or where the mesh is not the recorded one any more.
+    """
+    record = Record(mesh.parent)
+    row = record.rows.get(mesh.name)
+    try:
+        check(row, RECORD_ROW)
+    except ValueError:
+        return []
+    assert row is not None
+    if row["mesh"] != known_content(mesh):
+        return []
+    usual = json.loads(json.dumps(asdict(ReconstructConfig())))
+    chosen = [(name.replace("_", " "), word(value)) for name, value in row["settings"].items() if value != usual.get(name)]
+    model = "the one that ships with lpdif" if row["model"] == known_content(BUNDLED_MODEL) else f"another ({excerpt(row['model'], 12)})"
+    return [("model", model), *(chosen or [("settings", "all automatic")])]
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The commands of lpdif and their options, as tests want them."""
 
-COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "inspect", "doctor", "demo")
+COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "inspect", "view", "doctor", "demo")
 ALWAYS = {"--json", "--quiet", "--verbose", "--help"}
 RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-run"}
 OPTIONS = {  # exactly these
@@ -12,6 +12,7 @@ OPTIONS = {  # exactly these
     "cluster": RUN | {"--device", "--patterns", "--sweep"},
     "evaluate": {"--seed", "--config"},
     "inspect": {"--threads", "--config"},
+    "view": {"--output", "--open", "--threads", "--config", "--overwrite", "--dry-run"},
     "doctor": {"--workspace", "--device", "--config"},
     "demo": {"--output", "--seed", "--config", "--overwrite", "--dry-run"},
 }
