@@ -56,12 +56,12 @@ def view(
     check_output(target, overwrite)
     if output is None:
         console.say(f"no -o given: the page goes to {target}")
+    surface = surface_of(mesh)
+    points = None if scan is None else lpdif.load_scan(scan)
     if dry_run:
         console.say(f"would write {target}; nothing was done")
         console.result({"dry_run": True, "output": str(target)}, target)
         return
-    surface = surface_of(mesh)
-    points = None if scan is None else lpdif.load_scan(scan)
     from lpdif.view.page import build_page
 
     page = build_page(
