@@ -30,6 +30,7 @@ FLAGS = (
     "--enable-unsafe-swiftshader",
     "--disable-background-networking",
     "--disable-component-update",
+    "--disable-dev-shm-usage",
     "--disable-extensions",
     "--disable-quic",
     "--disable-sync",
@@ -206,7 +207,7 @@ class Browser:
         self.click(*box)
 
     def cpu_seconds(self) -> float:
-        """CPU time of all its processes so far."""
+        """CPU time of all its processes so far, as Linux tells it."""
         ticks = 0
         for entry in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -215,4 +216,5 @@ class Browser:
                 continue
             if int(fields[3]) == self.process.pid:  # the session that it began
                 ticks += int(fields[11]) + int(fields[12])
+        assert ticks, "no process of the browser was found"
         return ticks / os.sysconf("SC_CLK_TCK")

@@ -124,7 +124,7 @@ def test_a_large_mesh_is_thinned_with_its_values_and_says_so(monkeypatch: pytest
     assert page.points == read.about["points"] == 100
     assert [note.text for note in page.notes] == [
         f"ball.ply: drawn with {page.faces:,} of its 1,280 faces; facts and distances are of all",
-        "scan.ply: 100 of its 400 points are drawn; distances are to all",
+        "scan.ply: 100 of its 400 points are drawn; the distances of the mesh are to all",
     ]
     assert read.about["notes"] == [[note.text, False] for note in page.notes]
     assert page.facts.faces == 1280

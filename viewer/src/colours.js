@@ -74,13 +74,9 @@ export function legend(kind, about) {
   });
   if (kind === "confidence") return { bars: [bar(CONFIDENCE, about.confidence, "how well points support the surface")], patches: [] };
   if (kind === "distance") {
-    return {
-      bars: [
-        bar(DISTANCE, about.distance, "mesh: to the nearest point", true),
-        bar(DISTANCE, about.point_distance, "points: to the mesh", true),
-      ],
-      patches: [],
-    };
+    const bars = [bar(DISTANCE, about.distance, "mesh: to the nearest point", true)];
+    if (about.points) bars.push(bar(DISTANCE, about.point_distance, "points: to the mesh", true));
+    return { bars, patches: [] };
   }
   if (kind === "pattern") {
     const patches = about.patterns.map(([pattern, share], i) => ({ colour: css(patternColour(i)), name: `pattern ${pattern}`, share }));

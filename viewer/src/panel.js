@@ -48,7 +48,7 @@ export function choose(place, name, choices, first, changed) {
 
 export function showLegend(kind, about) {
   const { bars, patches, more } = legend(kind, about);
-  const rows = bars.filter((bar) => bar.low !== undefined).map((bar) => {
+  const rows = bars.map((bar) => {
     const strip = make("i", { className: "bar" });
     strip.style.background = `linear-gradient(90deg, ${bar.stops.join(", ")})`;
     return make("div", {}, make("small", { textContent: bar.title }), strip, make("div", { className: "ends" }, make("span", { textContent: bar.low }), make("span", { textContent: bar.high })));

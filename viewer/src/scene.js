@@ -19,6 +19,7 @@ const TALL = Math.tan((FIELD_OF_VIEW * Math.PI) / 360); // half of the height th
 
 ColorManagement.enabled = false; // colours are those of the legend, without a change of space
 
+const LAMPS = [[0.58, -0.35, 0.5, 1], [0.24, 0.9, -0.1, 0.6]]; // brightness, and where: from the left and above the reader, from the right
 const NEAR = 4; // pixels from a point that still mean it
 
 /** A number as text, with as many decimal places as steps of this length need. */
@@ -57,8 +58,9 @@ export class View {
     this.scene = new Scene();
     this.world = new Group();
     this.camera = new PerspectiveCamera(FIELD_OF_VIEW, 1, 0.01, 100);
-    this.lamp = new DirectionalLight(0xffffff, 0.66 * Math.PI);
-    this.scene.add(this.world, this.lamp, this.lamp.target, new HemisphereLight(0xffffff, 0xcfd3d8, 0.44 * Math.PI));
+    // What faces the reader is as bright as its colour in the legend: the three lights add up to about one there.
+    this.lamps = LAMPS.map(([share, ...aside]) => ({ lamp: new DirectionalLight(0xffffff, share * Math.PI), aside: new Vector3(...aside) }));
+    this.scene.add(this.world, ...this.lamps.flatMap(({ lamp }) => [lamp, lamp.target]), new HemisphereLight(0xffffff, 0xcfd3d8, 0.46 * Math.PI));
 
     this.plane = new Plane();
     this.section = null; // { axis, share, flipped }
@@ -89,7 +91,7 @@ export class View {
     this.meshColours = new BufferAttribute(new Uint8Array(4 * split.count).fill(255), 4, true);
     geometry.setAttribute("color", this.meshColours);
     geometry.setIndex(new BufferAttribute(split.index, 1));
-    const material = new MeshLambertMaterial({ vertexColors: true, side: DoubleSide, polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits: 1 });
+    const material = new MeshLambertMaterial({ vertexColors: true, side: DoubleSide, polygonOffset: true, polygonOffsetFactor: 1.5, polygonOffsetUnits: 4 });
     material.onBeforeCompile = (shader) => {
       const after = "#include <color_fragment>";
       shader.fragmentShader = shader.fragmentShader.replace(after, `${after}\n\tif (!gl_FrontFacing) diffuseColor.rgb = ${INSIDE};`);
@@ -128,16 +130,17 @@ export class View {
   }
 
   render() {
-    const { camera, lamp } = this;
+    const { camera } = this;
     const distance = camera.position.distanceTo(this.controls.target);
     camera.near = distance / 100;
     camera.far = distance * 10 + 10 * this.reach();
     camera.updateProjectionMatrix();
     camera.updateMatrixWorld();
-    const aside = new Vector3(-0.35, 0.5, 1).applyQuaternion(camera.quaternion); // light from the left and above the reader
-    lamp.position.copy(this.controls.target).addScaledVector(aside, distance);
-    lamp.target.position.copy(this.controls.target);
-    lamp.target.updateMatrixWorld();
+    for (const { lamp, aside } of this.lamps) {
+      lamp.position.copy(this.controls.target).addScaledVector(aside.clone().applyQuaternion(camera.quaternion), distance);
+      lamp.target.position.copy(this.controls.target);
+      lamp.target.updateMatrixWorld();
+    }
     const pixels = (this.edgeLength * this.canvas.clientHeight) / (2 * distance * TALL);
     const [weak, strong] = EDGE_STRENGTH;
     this.edges.material.opacity = weak + (strong - weak) * Math.min(1, pixels / FAR_APART);

@@ -177,7 +177,7 @@ def drawn_scan(scan: Scan, whole: Surface, drawn: Surface, frame: Frame, notes: 
     shown = near[morton_order(points[near])] if len(near) else near
     shown = shown[even_rows(len(shown), DRAWING.most_points)]
     if len(shown) < len(near):
-        note(notes, f"{scan.name}: {len(shown):,} of its {len(points):,} points are drawn; distances are to all", False)
+        note(notes, f"{scan.name}: {len(shown):,} of its {len(points):,} points are drawn; the distances of the mesh are to all", False)
     to_mesh = closest_points(points[shown], *whole)[0]
     apart = min(float(np.median(to_scan)), float(np.median(to_mesh)) if len(shown) else np.inf)
     if apart > DRAWING.far_scan * frame.longest_side:

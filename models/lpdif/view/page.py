@@ -93,7 +93,8 @@ def build_page(mesh: Mesh, scan: Scan | None = None, *, name: str = "mesh", made
         **put_mesh(archive, drawn, None if points is None else points.to_scan, frame),
     }
     if scan is not None and points is not None:
-        about |= {"scan": printable(scan.name), "scan_facts": scan_rows(points), **put_points(archive, points, frame)}
+        about |= {"scan": printable(scan.name), "scan_facts": scan_rows(points)}
+        about |= put_points(archive, points, frame) if len(points.points) else {}
     about |= {"notes": [[printable(text), warning] for text, warning in notes], "places": archive.places}
     text = filled(printable(name), dump(about), archive.packed())
     return Page(text, len(drawn.surface.faces), 0 if points is None else len(points.points), facts, notes)
@@ -157,7 +158,7 @@ def steps_of(positions: FloatArray, frame: Frame) -> IntArray:
 
 def scale_top(distances: FloatArray) -> float:
     """Where a colour scale of distances ends: above 0, even where all are."""
-    return float(np.quantile(distances, SCALE.top)) or float(distances.max()) or 1.0 if len(distances) else 1.0
+    return float(np.quantile(distances, SCALE.top)) or float(distances.max()) or 1.0
 
 
 def filled(title: str, about: str, data: str) -> str:
