@@ -56,8 +56,8 @@ def view(
     check_output(target, overwrite)
     if output is None:
         console.say(f"no -o given: the page goes to {target}")
-    surface = surface_of(mesh)
     points = None if scan is None else lpdif.load_scan(scan)
+    surface = surface_of(mesh, scan if points is not None and points.faces is not None else None)
     if dry_run:
         console.say(f"would write {target}; nothing was done")
         console.result({"dry_run": True, "output": str(target)}, target)
@@ -93,11 +93,16 @@ def view(
     console.result(document, target)
 
 
-def surface_of(path: Path) -> lpdif.Mesh:
-    """The mesh in a file, with its colours and values. Raises InputError where it has no faces."""
+def surface_of(path: Path, other: Path | None) -> lpdif.Mesh:
+    """The mesh in a file, with its colours and values.
+
+    other: the mesh that was given in the place of the scan. Raises InputError where the file has no faces.
+    """
     scan = lpdif.load_scan(path)
     if scan.faces is None or len(scan.faces) == 0:
-        raise InputError(f"{path}: points without faces", f"make a mesh of them first: {command_line('reconstruct', str(path))}")
+        again = f"make a mesh of them first: {command_line('reconstruct', str(path))}"
+        hint = f"the mesh comes first: {command_line('view', str(other), str(path))}" if other else again
+        raise InputError(f"{path}: points without faces", hint)
     return lpdif.Mesh(scan.points, scan.faces, None, scan.colors, scan.extras, scan.face_values)
 
 

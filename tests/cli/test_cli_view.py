@@ -100,6 +100,7 @@ def test_a_scan_far_away_is_a_warning(cli: Cli) -> None:
     [
         (("nosuch.ply",), 3, "nosuch.ply: no such file", "check the path"),
         (("scan.ply",), 3, "scan.ply: points without faces", "make a mesh of them first: lpdif reconstruct scan.ply"),
+        (("scan.ply", "mesh.ply"), 3, "scan.ply: points without faces", "the mesh comes first: lpdif view mesh.ply scan.ply"),
         (("mesh.ply", "nosuch.ply"), 3, "nosuch.ply: no such file", "check the path"),
         (("mesh.ply", "empty.ply"), 3, "empty.ply: is empty (0 bytes), at least 32 points are needed", "choose another file"),
         (("mesh.ply", "-o", "there.html"), 2, "there.html: exists already", "pass --overwrite to replace it"),
@@ -107,7 +108,7 @@ def test_a_scan_far_away_is_a_warning(cli: Cli) -> None:
         (("mesh.ply", "-o", "-"), 2, "-: pages are written as HTML only", "let the name end in .html"),
         (("mesh.ply", "-o", "no/page.html"), 2, "no/page.html: there is no folder no", "mkdir -p no"),
     ],
-    ids=["no mesh", "points only", "no scan", "empty scan", "exists", "ending", "stdout", "folder"],
+    ids=["no mesh", "points only", "turned round", "no scan", "empty scan", "exists", "ending", "stdout", "folder"],
 )
 def test_bad_input_is_one_error(cli: Cli, words: tuple[str, ...], code: int, said: str, hint: str) -> None:
     write_ball(Path("mesh.ply"))

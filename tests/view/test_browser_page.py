@@ -327,6 +327,15 @@ def test_fingers_turn_zoom_and_measure_on_a_small_screen(chromium: Browser, box_
         assert differs(start) > 0.03
         chromium.press("reset")
         assert differs(start) == 0
+        chromium.press("measure")
+        begin, end = (10.3, 20.0, 30.3), (13.7, 20.0, 32.7)
+        for place in (begin, end):
+            chromium.touch("touchStart", pixel(chromium, place))
+            chromium.touch("touchEnd")
+        length = float(chromium.value("document.getElementById('length').textContent"))
+        assert length == pytest.approx(float(np.linalg.norm(np.subtract(end, begin))), abs=0.06)
+        chromium.key("Escape")
+        chromium.press("reset")
         chromium.touch("touchStart", (x - 20, y), (x + 20, y))
         for step in range(1, 6):
             chromium.touch("touchMove", (x - 20 - 10 * step, y), (x + 20 + 10 * step, y))
