@@ -8,7 +8,8 @@ import {
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
 const INSIDE = "vec3(0.90, 0.62, 0.45)"; // of the mesh: another colour, so that holes and flipped faces show
-const FIRST_VIEW = new Vector3(0.62, 0.42, 1.0); // from where, with y up and z towards the reader
+const FIRST_VIEW = [0.62, 0.42, 1.0]; // from where, with y up and z towards the reader
+const HIGHER = 0.5; // what is flat, as land, is seen from so much higher
 const FIELD_OF_VIEW = 30; // degrees
 const ROOM = 1.08; // how much wider the first view is than what it shows
 const LOOKED_AT = 5000; // so many vertices decide what the first view shows
@@ -185,7 +186,10 @@ export class View {
   /** The first view: all that is in the frame, from the front, the right and above, in the middle of the picture. */
   reset() {
     const { camera, controls } = this;
-    const from = FIRST_VIEW.clone().normalize();
+    const from = new Vector3(...FIRST_VIEW);
+    const size = new Vector3(...this.half).applyQuaternion(this.world.quaternion);
+    from.y += HIGHER * Math.max(0, 1 - Math.abs(size.y) / Math.max(Math.abs(size.x), Math.abs(size.z))) ** 2;
+    from.normalize();
     camera.position.copy(from);
     camera.lookAt(0, 0, 0);
     const seen = camera.quaternion.clone().invert().multiply(this.world.quaternion);
