@@ -2,12 +2,12 @@
 // Lengths are shares of the longest side of the frame, measured from its middle.
 
 import {
-  BufferAttribute, BufferGeometry, ColorManagement, DirectionalLight, DoubleSide, Group, HemisphereLight, LinearSRGBColorSpace, Mesh,
-  MeshBasicMaterial, MeshLambertMaterial, PerspectiveCamera, Plane, Points, PointsMaterial, Raycaster, Scene, Spherical, Vector2, Vector3, WebGLRenderer,
+  ColorManagement, DirectionalLight, Group, HemisphereLight, LinearSRGBColorSpace, PerspectiveCamera, Plane, Raycaster, Scene, Spherical, Vector2,
+  Vector3, WebGLRenderer,
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
+import { drawnMesh, drawnPoints } from "./objects.js";
 
-const INSIDE = "vec3(0.90, 0.62, 0.45)"; // of the mesh: another colour, so that holes and flipped faces show
 const FIRST_VIEW = [0.62, 0.42, 1.0]; // from where, with y up and z towards the reader
 const HIGHER = 0.5; // what is flat, as land, is seen from so much higher
 const FIELD_OF_VIEW = 30; // degrees
@@ -15,7 +15,6 @@ const ROOM = 1.08; // how much wider the first view is than what it shows
 const LOOKED_AT = 5000; // so many vertices decide what the first view shows
 const EDGE_STRENGTH = [0.1, 0.5]; // opacity of edges that are closer than a pixel, and of those far apart
 const FAR_APART = 16; // pixels
-const POINT_SIZE = 2; // pixels
 const TALL = Math.tan((FIELD_OF_VIEW * Math.PI) / 360); // half of the height that is seen, at a distance of 1
 
 ColorManagement.enabled = false; // colours are those of the legend, without a change of space
@@ -27,17 +26,6 @@ const NEAR = 4; // pixels from a point that still mean it
 export function inSteps(value, step) {
   const text = value.toFixed(Math.min(20, Math.max(0, Math.ceil(-Math.log10(step)))));
   return Number(text) === 0 ? "0" : text;
-}
-
-/** The mean length of the edges, of every hundredth face or so. */
-function meanEdge(position, index) {
-  const at = (corner) => new Vector3().fromArray(position, 3 * index[corner]);
-  let total = 0, count = 0;
-  for (let i = 0; i < index.length; i += 3 * Math.max(1, Math.floor(index.length / 3000))) {
-    total += at(i).distanceTo(at(i + 1)) + at(i + 1).distanceTo(at(i + 2)) + at(i + 2).distanceTo(at(i));
-    count += 3;
-  }
-  return total / count;
 }
 
 export class View {
@@ -65,8 +53,14 @@ export class View {
 
     this.plane = new Plane();
     this.section = null; // { axis, share, flipped }
-    this.addMesh(model);
-    if (model.points) this.addPoints(model.points);
+    const { mesh, edges, colours, edgeLength } = drawnMesh(model.places, model.split);
+    Object.assign(this, { mesh, edges, edgeLength, places: model.places, meshColours: colours });
+    this.world.add(mesh, edges);
+    if (model.points) {
+      const drawn = drawnPoints(model.points);
+      Object.assign(this, { points: drawn.points, pointColours: drawn.colours });
+      this.world.add(drawn.points);
+    }
 
     this.controls = new OrbitControls(this.camera, canvas);
     this.controls.addEventListener("change", () => this.draw());
@@ -76,43 +70,6 @@ export class View {
     new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
     this.resize();
     this.reset();
-  }
-
-  addMesh({ places, split }) {
-    const geometry = new BufferGeometry();
-    const position = new Float32Array(3 * split.count);
-    for (let i = 0; i < split.count; i++) {
-      const from = 3 * split.source[i];
-      position[3 * i] = places[from];
-      position[3 * i + 1] = places[from + 1];
-      position[3 * i + 2] = places[from + 2];
-    }
-    geometry.setAttribute("position", new BufferAttribute(position, 3));
-    geometry.setAttribute("normal", new BufferAttribute(split.normals, 4, true));
-    this.meshColours = new BufferAttribute(new Uint8Array(4 * split.count).fill(255), 4, true);
-    geometry.setAttribute("color", this.meshColours);
-    geometry.setIndex(new BufferAttribute(split.index, 1));
-    const material = new MeshLambertMaterial({ vertexColors: true, side: DoubleSide, polygonOffset: true, polygonOffsetFactor: 1.5, polygonOffsetUnits: 4 });
-    material.onBeforeCompile = (shader) => {
-      const after = "#include <color_fragment>";
-      shader.fragmentShader = shader.fragmentShader.replace(after, `${after}\n\tif (!gl_FrontFacing) diffuseColor.rgb = ${INSIDE};`);
-    };
-    this.mesh = new Mesh(geometry, material);
-    this.edges = new Mesh(geometry, new MeshBasicMaterial({ color: 0x1c2a3a, wireframe: true, transparent: true, opacity: 0.35 }));
-    this.edges.visible = false;
-    this.world.add(this.mesh, this.edges);
-    this.places = places;
-    this.edgeLength = meanEdge(position, split.index);
-  }
-
-  addPoints(places) {
-    const geometry = new BufferGeometry();
-    geometry.setAttribute("position", new BufferAttribute(places, 3));
-    this.pointColours = new BufferAttribute(new Uint8Array((4 * places.length) / 3).fill(255), 4, true);
-    geometry.setAttribute("color", this.pointColours);
-    this.points = new Points(geometry, new PointsMaterial({ vertexColors: true, size: POINT_SIZE, sizeAttenuation: false }));
-    this.points.visible = false;
-    this.world.add(this.points);
   }
 
   /** Calls `listener` after every picture. */
