@@ -71,6 +71,7 @@ def view(
         made_with=made_with(mesh),
         y_up=mesh.suffix.lower() in Y_UP,
         threads=chosen.threads or os.cpu_count() or 1,
+        progress=console.progress,
     )
     data = page.html.encode()
     write_bytes(target, data, overwrite=overwrite)

@@ -261,6 +261,12 @@ def test_the_policy_lets_run_what_is_in_the_page_and_nothing_else() -> None:
     assert not re.search(r'<(?:link|img|iframe|base|meta http-equiv="refresh")|\s(?:src|href)=', text[: text.index("<script")])
 
 
+def test_progress_goes_from_part_to_part_to_the_end() -> None:
+    told: list[tuple[str, int, int]] = []
+    build_page(coloured(), scan_near(), progress=lambda *part: told.append(part))
+    assert told == [("page", done, 5) for done in range(1, 6)]
+
+
 def test_the_same_input_gives_the_same_page() -> None:
     assert build_page(coloured(), scan_near(), threads=1).html == build_page(coloured(), scan_near(), threads=3).html
 

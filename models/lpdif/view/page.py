@@ -21,7 +21,7 @@ from lpdif.errors import InputError
 from lpdif.geometry import face_areas
 from lpdif.storage.strict_json import dump
 from lpdif.text import printable
-from lpdif.types import Mesh, Scan
+from lpdif.types import Mesh, Progress, Scan, silent
 from lpdif.view.drawing import DrawnMesh, DrawnScan, Note, drawn_mesh, drawn_scan, framed, whole_surface
 from lpdif.view.facts import MeshFacts, fact_rows, mesh_facts
 from lpdif.view.frame import Frame
@@ -39,6 +39,7 @@ from lpdif.view.packing import (
     sorted_faces,
 )
 
+_PARTS = 5  # Of the work, for its progress: the whole surface, what is drawn of it, the scan, the facts, the packing.
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -68,7 +69,16 @@ class Page:
     notes: list[Note]
 
 
-def build_page(mesh: Mesh, scan: Scan | None = None, *, name: str = "mesh", made_with: Rows = (), y_up: bool = False, threads: int = 1) -> Page:
+def build_page(
+    mesh: Mesh,
+    scan: Scan | None = None,
+    *,
+    name: str = "mesh",
+    made_with: Rows = (),
+    y_up: bool = False,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> Page:
     """The page of a mesh, and of the scan that it was made from.
 
     name: of the mesh, for its title and messages. made_with: further rows, as of what was chosen when the mesh was made. y_up: whether y points
@@ -79,9 +89,13 @@ def build_page(mesh: Mesh, scan: Scan | None = None, *, name: str = "mesh", made
     notes: list[Note] = []
     whole, *rows = whole_surface(mesh, name, notes)
     frame = framed(whole, name, notes)
+    progress("page", 1, _PARTS)
     drawn = drawn_mesh(mesh, whole, (rows[0], rows[1]), frame, name, notes)
+    progress("page", 2, _PARTS)
     points = None if scan is None else drawn_scan(scan, whole, drawn.surface, frame, notes, threads)
+    progress("page", 3, _PARTS)
     facts = mesh_facts(whole)
+    progress("page", 4, _PARTS)
     archive = Archive()
     about: dict[str, object] = {
         "name": printable(name),
@@ -97,6 +111,7 @@ def build_page(mesh: Mesh, scan: Scan | None = None, *, name: str = "mesh", made
         about |= put_points(archive, points, frame) if len(points.points) else {}
     about |= {"notes": [[printable(text), warning] for text, warning in notes], "places": archive.places}
     text = filled(printable(name), dump(about), archive.packed())
+    progress("page", _PARTS, _PARTS)
     return Page(text, len(drawn.surface.faces), 0 if points is None else len(points.points), facts, notes)
 
 
