@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(bool(browsers.why_not()), reason=browsers.why_no
 WIDTH, HEIGHT, PANEL = 1000, 700, 272
 BACKGROUND = 225  # every channel of the background is brighter
 INSIDE = (230, 158, 115)
+LOW, HIGH = (210, 60, 130), (60, 180, 220)  # colours of the two ends of the box
 PATTERNS = {0: (78, 121, 167), 1: (242, 142, 43)}  # of the page's palette
 Picture = NDArray[np.uint8]
 
@@ -32,11 +33,11 @@ def chromium() -> Iterator[Browser]:
 
 
 def box_mesh() -> Mesh:
-    """A box of 4 by 2 by 3 with one corner at (10, 20, 30): red at its low end along x, patterns by its two ends, confidence along z."""
+    """A box of 4 by 2 by 3 with one corner at (10, 20, 30): colours and patterns by its two ends along x, confidence along z."""
     box = trimesh.creation.box((4.0, 2.0, 3.0)).subdivide().subdivide().subdivide()
     vertices, faces = np.asarray(box.vertices) + np.array([12.0, 21, 31.5]), np.asarray(box.faces, np.int64)
     along = (vertices - [10, 20, 30]) / [4, 2, 3]
-    colors = np.stack([255 * (along[:, 0] < 0.5), 255 * (along[:, 0] >= 0.5), 0 * along[:, 0]], 1).astype(np.uint8)
+    colors = np.where(along[:, :1] < 0.5, np.array(LOW), np.array(HIGH)).astype(np.uint8)
     pattern = (vertices[faces].mean(axis=1)[:, 0] > 12).astype(np.int32)
     return Mesh(vertices, faces, None, colors, {"confidence": along[:, 2]}, {"pattern": pattern})
 
@@ -158,14 +159,13 @@ def test_mesh_edges_and_points_are_switched(page: Browser) -> None:
     page.press("show-points")
     with_points = page.picture()
     assert 0.001 < changed(first, with_points) < 0.3
-    assert bluish(with_points) > 0.01
-    assert bluish(first) == 0
+    assert bluish(with_points) > bluish(first) + 0.005
 
 
 def test_every_colouring_shows_what_it_should(page: Browser) -> None:
     scan = page.picture()
-    assert 0.2 < share_of(scan, (255, 0, 0)) < 0.8
-    assert 0.2 < share_of(scan, (0, 255, 0)) < 0.8
+    assert 0.2 < share_of(scan, LOW) < 0.8
+    assert 0.2 < share_of(scan, HIGH) < 0.8
     page.key("2")
     confidence = page.picture()
     rows = np.nonzero(covered(confidence))[0]
@@ -174,7 +174,9 @@ def test_every_colouring_shows_what_it_should(page: Browser) -> None:
     assert lower[2] > lower[1]
     page.press("colour-pattern")
     pattern = page.picture()
-    assert all(0.2 < share_of(pattern, color) < 0.8 for color in PATTERNS.values())
+    shares = [share_of(pattern, color) for color in PATTERNS.values()]
+    assert all(0.2 < share < 0.8 for share in shares)
+    assert sum(shares) > 0.97  # faces have one colour, without a blend where patterns meet
     assert page.value("document.getElementById('legend').innerText").split() == ["pattern", "0", "50", "%", "pattern", "1", "50", "%"]
     page.key("4")
     distance = page.picture()
@@ -201,12 +203,11 @@ def test_a_section_takes_away_one_side(page: Browser) -> None:
     page.key("5")
     whole = page.picture()
     assert share_of(whole, INSIDE) < 0.002
-    for axis, middle in zip("xyz", ("12", "21", "31.5"), strict=True):
+    for axis, middle in (("y", 21), ("x", 12), ("z", 31.5)):
         page.key(axis)
         cut = page.picture()
-        assert page.value("document.getElementById('position').textContent").split()[::2] == [axis, middle] or page.value(
-            "Number(document.getElementById('position').textContent.split('=')[1])"
-        ) == float(middle)
+        said, _, place = page.value("document.getElementById('position').textContent").partition(" = ")
+        assert (said, float(place)) == (axis, middle)
         assert share_of(cut, INSIDE) > 0.1
         page.press("flip")
         other = page.picture()
