@@ -14,7 +14,7 @@ import typer
 from lpdif import __version__
 from lpdif.errors import UsageError
 from lpdif.shutdown import delay_shutdown
-from lpdif_cli import cluster, compare, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
+from lpdif_cli import cluster, compare, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct, view
 from lpdif_cli.console import Console, listening
 from lpdif_cli.failures import completed, describe
 from lpdif_cli.helptext import Command, Group
@@ -98,6 +98,7 @@ _add("cluster", cluster.cluster, "Group the codes of a fit into patterns again."
 _add("evaluate", evaluate.evaluate, "Measure a mesh against the true one.")
 _add("compare", compare.compare, "Compare models on the same meshes or scans.", describe_keys("compare"))
 _add("inspect", inspect.inspect, "Show what a file or workspace is.")
+_add("view", view.view, "Show a mesh, and its scan, in a page of HTML.")
 _add("doctor", doctor.doctor, "Check that lpdif can run here.")
 _add("demo", demo.demo, "Make a small scan to try.")
 

@@ -14,6 +14,7 @@ from lpdif.config import ReconstructConfig
 from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
 from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Each, Maybe, Number, Shape, Text, Whole, check, dump, parse
+from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import excerpt
 from lpdif_cli.shards import Shard, file_of, files_of_shards
 
@@ -106,8 +107,20 @@ class Record:
 
     def told(self, target: Path) -> dict[str, Any]:
         """What was told of a mesh that `difference` knows as made here; nothing where the record is older than that."""
-        row = self._row(target)
+        row = self.row(target)
         return {} if row is None else dict(row.get("told", {}))
+
+    def row(self, target: Path) -> dict[str, Any] | None:
+        """What is said, in the form of RECORD_ROW, of the mesh that is there now; None where nothing is."""
+        mesh = known_content(target, self.folder)
+        for row in self._written(target).values():
+            try:
+                check(row, RECORD_ROW)
+            except ValueError:
+                continue
+            if row["mesh"] == mesh:
+                return row
+        return None
 
     def difference(self, target: Path, scan: Path, how: Recipe) -> str:
         """How an existing mesh differs from the one that would be made; "" where it does not."""
@@ -119,7 +132,7 @@ class Record:
                 check(written, RECORD_ROW)
             except ValueError:
                 return f"{path} does not say what it was made from"
-        row = self._row(target)
+        row = self.row(target)
         if row is None:
             return "it is not the mesh that was made here"
         why = []
@@ -136,11 +149,6 @@ class Record:
         name = self._name(target)
         return {path: rows[name] for path, rows in {self.path: self.rows, **self.others}.items() if name in rows}
 
-    def _row(self, target: Path) -> dict[str, Any] | None:
-        """What is said of the mesh that is there now; None where nothing is. All that is said must be in the form of RECORD_ROW."""
-        mesh = known_content(target, self.folder)
-        return next((row for row in self._written(target).values() if row["mesh"] == mesh), None)
-
     def _name(self, target: Path) -> str:
         return target.relative_to(self.folder).as_posix()
 
@@ -151,6 +159,20 @@ class Record:
         if now and now == {name: before.get(name) for name in now}:
             return True
         return bool(before["content"]) and size_of(scan) == before.get("bytes") and known_content(scan) == before["content"]
+
+
+def made_with(mesh: Path) -> list[tuple[str, str]]:
+    """The model and the settings that a mesh was made with, as names and words.
+
+    From the records in its folder. Empty where there is none, or where the mesh is not the recorded one any more.
+    """
+    row = Record(mesh.parent).row(mesh)
+    if row is None:
+        return []
+    usual = json.loads(json.dumps(asdict(ReconstructConfig())))
+    chosen = [(name.replace("_", " "), word(value)) for name, value in row["settings"].items() if value != usual.get(name)]
+    model = "the one that ships with lpdif" if row["model"] == known_content(BUNDLED_MODEL) else f"another ({excerpt(row['model'], 12)})"
+    return [("model", model), *(chosen or [("settings", "all automatic")])]
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> str:

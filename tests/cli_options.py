@@ -1,6 +1,6 @@
 """The commands of lpdif and their options, as tests want them."""
 
-COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "compare", "inspect", "doctor", "demo")
+COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "compare", "inspect", "view", "doctor", "demo")
 ALWAYS = {"--json", "--quiet", "--verbose", "--help"}
 RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-run"}
 OPTIONS = {  # exactly these
@@ -13,6 +13,7 @@ OPTIONS = {  # exactly these
     "evaluate": {"--seed", "--config"},
     "compare": {"--device", "--seed", "--threads", "--config", "--on", "--points", "--noise", "--held-out"},
     "inspect": {"--threads", "--config"},
+    "view": {"--output", "--open", "--threads", "--config", "--overwrite", "--dry-run"},
     "doctor": {"--workspace", "--device", "--config"},
     "demo": {"--output", "--seed", "--config", "--overwrite", "--dry-run"},
 }

@@ -40,6 +40,11 @@ def test_what_fits_stays_the_same_array() -> None:
         ({"faces": np.zeros((4, 4), np.int64)}, r"faces have the shape \(4, 4\), expected \(F, 3\)"),
         ({"sensor": np.zeros(2)}, r"sensor have the shape \(2,\), expected \(3,\) or \(10, 3\)"),
         ({"extras": {"intensity": np.zeros(9)}}, r"extras\['intensity'\] has 9 values for 10 points"),
+        (
+            {"faces": np.zeros((4, 3), np.int64), "face_values": {"pattern": np.zeros(3)}},
+            r"face_values\['pattern'\] has 3 values for 4 faces",
+        ),
+        ({"face_values": {"pattern": np.zeros(3)}}, r"face_values\['pattern'\] has 3 values for 0 faces"),
     ],
 )
 def test_other_shapes_are_refused_by_name(parts: dict[str, Any], said: str) -> None:
