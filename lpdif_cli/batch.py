@@ -52,6 +52,7 @@ class Outcome:
 
 def reconstruct_many(
     mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    encoded: Callable[[lpdif.Mesh, str], bytes],
     recipe_of: Callable[[], Recipe],
     arguments: Sequence[str],
     output: str | None,
@@ -115,7 +116,7 @@ def reconstruct_many(
     done = []
     for number, (scan, target) in enumerate(waiting, 1):
         console.say(f"{scan} ({number} of {len(waiting)})")
-        done.append(attempt(mesh_of, scan, target, record, how, console, overwrite))
+        done.append(attempt(mesh_of, encoded, scan, target, record, how, console, overwrite))
         if done[-1].failure is not None:
             failed.append(done[-1])
             write_failed(folder, failed)
@@ -165,6 +166,7 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
 
 def attempt(
     mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    encoded: Callable[[lpdif.Mesh, str], bytes],
     scan: Path,
     target: Path,
     record: Record,
@@ -188,7 +190,7 @@ def attempt(
         check_mesh_output(target, overwrite, scan)
         source = stamp(scan)
         made = mesh_of(lpdif.load_scan(scan))
-        data = lpdif.encode_mesh(made.mesh, mesh_format(target))
+        data = encoded(made.mesh, mesh_format(target))
         writing = True
         record.add(target, source, how, data)
         write_bytes(target, data, overwrite=overwrite)

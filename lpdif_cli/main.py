@@ -91,7 +91,7 @@ def _add(name: str, function: Callable[..., None], summary: str, epilog: str | N
     app.command(name, cls=Command, short_help=summary, epilog=epilog)(command)
 
 
-_add("reconstruct", reconstruct.reconstruct, "Turn a scan into a mesh.", describe_keys("reconstruct"))
+_add("reconstruct", reconstruct.reconstruct, "Turn a scan into a mesh.", describe_keys("reconstruct") + "\n\n" + describe_keys("output"))
 _add("preprocess", preprocess.preprocess, "Turn scans and meshes into training samples.", describe_keys("preprocess"))
 _add("fit", fit.fit, "Learn a model from samples.", describe_keys("fit"))
 _add("cluster", cluster.cluster, "Group the codes of a fit into patterns again.", describe_keys("cluster"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +42,9 @@ def reconstruct(
     model: Annotated[str | None, typer.Option(metavar="FILE", help="Model file, or: bundled [the workspace's].")] = None,
     sensor: Annotated[tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")] = None,
     faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.")] = None,
+    keep: Annotated[str | None, typer.Option(metavar="PARTS", help="all, or the largest part alone [all].")] = None,
+    units: Annotated[str | None, typer.Option(metavar="UNIT", help="Unit of the scan: mm, cm, m or in.")] = None,
+    scale: Annotated[str | None, typer.Option(metavar="X", help="Write coordinates times X [1].")] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
     seed: options.Seed = None,
@@ -64,11 +67,11 @@ def reconstruct(
 
     INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB,
     or points3D.txt of COLMAP; LAS and LAZ with `pip install laspy lazrs`, E57 with
-    `pip install pye57`. OUT is OBJ, PLY, STL, OFF or GLB. `-` is stdin or stdout.
-    Several INPUTs, or a folder, go to the folder OUT: a bad scan does not stop the
-    others. A mesh that an earlier run has made there from the same scan, model and
-    settings is kept. A mesh made from anything else is kept too, but counts as
-    failed; --overwrite makes all again.
+    `pip install pye57`. OUT is OBJ, PLY, STL, OFF, GLB or 3MF. `-` is stdin or
+    stdout. Several INPUTs, or a folder, go to the folder OUT: a bad scan does not
+    stop the others. A mesh that an earlier run has made there from the same scan,
+    model and settings is kept. A mesh made from anything else is kept too, but
+    counts as failed; --overwrite makes all again.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
@@ -81,6 +84,9 @@ def reconstruct(
         "reconstruct.model": model,
         "reconstruct.sensor": sensor,
         "reconstruct.faces": faces,
+        "reconstruct.keep": keep,
+        "output.units": units,
+        "output.scale": scale,
         "workspace": workspace,
         "device": device,
         "seed": seed,
@@ -92,7 +98,7 @@ def reconstruct(
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
+        reconstruct_many(work.mesh_of, work.encoded, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
     else:
         reconstruct_one(work, inputs[0], output, overwrite=overwrite, dry_run=dry_run)
 
@@ -138,7 +144,12 @@ class Work:
 
     def recipe(self) -> Recipe:
         """What the meshes of this run depend on besides their scans."""
-        return recipe(self.settings.config.reconstruct, self.model_path or BUNDLED_MODEL)
+        chosen = self.settings.config
+        return recipe(chosen.reconstruct, chosen.output, self.model_path or BUNDLED_MODEL)
+
+    def encoded(self, mesh: lpdif.Mesh, kind: str) -> bytes:
+        """The bytes of a mesh file in this format, in the units and the scale that are asked for."""
+        return lpdif.encode_mesh(mesh, kind, **asdict(self.settings.config.output))
 
     @functools.cached_property
     def model_path(self) -> Path | None:
@@ -200,17 +211,20 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
     made = work.mesh_of(scan)
     mesh = made.mesh
     if target is None:
-        data = lpdif.encode_mesh(mesh, "ply")
+        data = work.encoded(mesh, "ply")
         console.say(f"writing {counted(len(mesh.faces), 'face')}, {size(len(data))} to stdout after {duration(console.elapsed())}")
         console.binary_result(data)
         report_open_loops(made, console)
         return
-    lpdif.write_mesh(target, mesh, overwrite=overwrite)
+    lpdif.write_mesh(target, mesh, overwrite=overwrite, **asdict(work.settings.config.output))
     written = target.stat().st_size
     counts = f"{counted(len(mesh.vertices), 'vertex', 'vertices')}, {counted(len(mesh.faces), 'face')}, {size(written)}"
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
     report_open_loops(made, console)
-    console.next("inspect", str(target))
+    from lpdif.io.registry import format_by_name
+
+    if format_by_name(target.name):  # 3MF is written and not read
+        console.next("inspect", str(target))
     document = {
         "input": given,
         "output": str(target),

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lpdif.config import ReconstructConfig
+from lpdif.config import OutputConfig, ReconstructConfig
 from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
 from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Each, Maybe, Shape, Text, Whole, check, dump, parse
@@ -36,12 +36,12 @@ class Recipe:
     model: str
 
 
-def recipe(settings: ReconstructConfig, model: Path) -> Recipe:
+def recipe(settings: ReconstructConfig, output: OutputConfig, model: Path) -> Recipe:
     """The recipe of a run.
 
     A model file that cannot be read has an empty digest: loading it gives the reason.
     """
-    return Recipe(json.loads(json.dumps(asdict(settings))), known_content(model))
+    return Recipe(json.loads(json.dumps(asdict(settings) | asdict(output))), known_content(model))
 
 
 def stamp(scan: Path) -> dict[str, object]:

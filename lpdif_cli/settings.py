@@ -34,6 +34,7 @@ _STAGES: dict[str, type] = {
     "fit": stages.FitConfig,
     "cluster": stages.ClusterConfig,
     "reconstruct": stages.ReconstructConfig,
+    "output": stages.OutputConfig,
 }
 _NOT_SETTINGS = {"fit.resume"}  # given by a flag alone
 
@@ -197,7 +198,7 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
     for name, kind in _STAGES.items():
         own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(name + ".")}
         own.pop("model", None)
-        if "seed" in values:
+        if "seed" in values and name != "output":
             own.setdefault("seed", values["seed"])
         tables[name] = kind(**own)
     common: dict[str, typing.Any] = {key: values[key] for key in ("workspace", "device", "threads") if key in values}

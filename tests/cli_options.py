@@ -6,7 +6,8 @@ RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-r
 OPTIONS = {  # exactly these
     "reconstruct": RUN
     | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
-    | {"--watertight", "--refine", "--model", "--sensor", "--faces"},
+    | {"--watertight", "--refine", "--model", "--sensor", "--faces"}
+    | {"--keep", "--units", "--scale"},
     "preprocess": RUN,
     "fit": RUN | {"--device", "--patterns", "--resume"},
     "cluster": RUN | {"--device", "--patterns", "--sweep"},

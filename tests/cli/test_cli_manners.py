@@ -76,7 +76,7 @@ def test_help_names_the_formats_that_are_read_and_written(cli: Cli) -> None:
         assert known.endings[0] in named, f"the help does not name {known.title}"
         assert all(package in read for package in known.packages)
     assert "COLMAP" in read
-    assert {word.lower() for word in re.findall(r"\b[A-Z]{3}\b", written.partition(".")[0])} == set(MESH_FORMATS)
+    assert {word.lower() for word in re.findall(r"\b[A-Z0-9]{3}\b", written.partition(".")[0])} == set(MESH_FORMATS)
 
 
 def test_help_of_lpdif_lists_every_command(cli: Cli) -> None:

@@ -39,18 +39,54 @@ def test_mesh_goes_into_a_folder_under_the_name_of_the_scan(cli: Cli) -> None:
     assert cli("reconstruct", "scan.ply", "-o", "out").out == "out/scan.ply\n"
 
 
-@pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb", ".PLY"])
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb", ".3mf", ".PLY"])
 def test_every_format_is_written(cli: Cli, ending: str) -> None:
     write_points(Path("scan.ply"))
     assert cli("reconstruct", "scan.ply", "-o", f"mesh{ending}").code == 0
     assert Path(f"mesh{ending}").stat().st_size > 0
 
 
+def test_units_and_scale_reach_the_file(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.stl", "--scale", "1000")
+    assert "a slicer takes this STL to be 1e+03 x 1e+03 x 1e+03 mm large" in ran.lines
+    assert cli("inspect", "mesh.stl", "--json").document["extent"] == [1000, 1000, 1000]
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.3mf", "--units", "cm")
+    assert "a slicer takes this 3MF to be 10 x 10 x 10 mm large" in ran.lines
+    assert not any(line.startswith("next: ") for line in ran.lines)  # 3MF is not read
+    ran = cli("reconstruct", "scan.ply", "-o", "again.stl")
+    assert ran.lines[-3].startswith("warning: a slicer will take this mesh to be 1 mm long, too small to print: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--units", "feet"], "--units: 'feet' is not one of mm, cm, m, in"),
+        (["--scale", "0"], "--scale: 0 is out of range"),
+        (["--scale", "big"], "--scale: 'big' is not a number"),
+        (["--keep", "smallest"], "--keep: 'smallest' is not one of all, largest"),
+    ],
+)
+def test_units_scale_and_parts_that_make_no_sense(cli: Cli, words: list[str], message: str) -> None:
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", *words)
+    assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
+
+
+def test_a_batch_is_made_anew_for_another_scale(cli: Cli) -> None:
+    write_points(Path("in/a.ply"))
+    assert cli("reconstruct", "in", "-o", "out", "--scale", "2").code == 0
+    assert cli("inspect", "out/a.ply", "--json").document["extent"] == [2, 2, 2]
+    assert cli("reconstruct", "in", "-o", "out", "--scale", "2").code == 0
+    ran = cli("reconstruct", "in", "-o", "out")
+    assert ran.code == 7
+    assert "with other settings (scale 2.0 -> 1.0)" in ran.err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
 @pytest.mark.parametrize(
     ("output", "message", "hint"),
     [
-        ("mesh.docx", "mesh.docx: format 'docx' is not known", "meshes are written to .obj, .ply, .stl, .off, .glb"),
+        ("mesh.docx", "mesh.docx: format 'docx' is not known", "meshes are written to .obj, .ply, .stl, .off, .glb, .3mf"),
         ("mesh", "mesh: the name has no ending", "meshes are written to"),
         ("there.ply", "there.ply: exists already", "pass --overwrite"),
         ("link.ply", "link.ply: is a symbolic link", "name the file itself: there.ply"),

@@ -18,6 +18,7 @@ from lpdif.geometry import Surface, face_areas, keep_faces, vertex_normals
 from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
+from lpdif.mesh.parts import largest_part, without_crumbs
 from lpdif.mesh.simplify import simplify
 from lpdif.mesh.topology import TETRAHEDRON_FACES, split_pinched_vertices
 from lpdif.mesh.trim import faces_away, large_components, trim
@@ -49,7 +50,11 @@ def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cove
     if config.watertight:
         surface = make_watertight(surface, choice.ready.spacing, choice.step, coverage.threads)
         surface = without_small_components(surface, coverage.around(surface.vertices).spacing)[0]
+    if config.keep == "largest":
+        surface = largest_part(surface, config.watertight)
     surface = simplified(surface, choice, coverage, config)
+    if config.keep == "largest":  # a neck may have thinned to nothing
+        surface = largest_part(surface, config.watertight)
     return with_attributes(surface, choice.ready, scan, field, coverage)
 
 
@@ -144,9 +149,12 @@ def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: Rec
     most = min(config.faces or np.inf, max(TETRAHEDRON_FACES, coarse))
     if most >= len(surface.faces):
         return surface
+    if config.watertight:
+        surface = without_crumbs(surface, int(most))
     surface, origin = simplify(surface, int(most))
     # Small components came off where a neck thinned to nothing.
-    return without_small_components(surface, coverage.around(surface.vertices).spacing, origin)[0]
+    surface = without_small_components(surface, coverage.around(surface.vertices).spacing, origin)[0]
+    return without_crumbs(surface, int(most)) if config.watertight else surface
 
 
 def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, coverage: Coverage) -> Mesh:
