@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.errors import InputError
+
+if TYPE_CHECKING:
+    import trimesh
 
 MINIMUM_POINTS = 32  # distinct points a scan must have
 
@@ -93,6 +97,20 @@ class Mesh:
     colors: NDArray[np.uint8] | None = None
     vertex_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     face_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def to_trimesh(self) -> trimesh.Trimesh:
+        """The mesh as trimesh has it, with normals, colours, and values as attributes; vertices and faces keep their order."""
+        import trimesh
+
+        return trimesh.Trimesh(
+            self.vertices,
+            self.faces,
+            vertex_normals=self.normals,
+            vertex_colors=self.colors,
+            vertex_attributes=dict(self.vertex_values),
+            face_attributes=dict(self.face_values),
+            process=False,
+        )
 
 
 # (what is being done, units done, units in all)
