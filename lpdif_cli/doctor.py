@@ -102,6 +102,7 @@ def check_all(workspace: Path, device: str) -> Iterator[Finding]:
     for known in all_formats():
         if known.packages:
             yield optional(known.name, known.packages)
+    yield optional("texture", ("xatlas",), "for --texture")
     yield guarded("device", lambda: compute_device(device))
     yield threads()
     yield memory()
@@ -148,12 +149,12 @@ def mesh_queries() -> str:
     return f"{library()} {metadata.version(library())}"
 
 
-def optional(extra: str, names: tuple[str, ...]) -> Finding:
-    """Whether the packages that a file format needs are installed."""
+def optional(extra: str, names: tuple[str, ...], use: str = "for such files") -> Finding:
+    """Whether the packages that a file format, or another use, needs are installed."""
     try:
         return Finding(f"[{extra}]", ", ".join(f"{name} {metadata.version(name)}" for name in names), needed=False)
     except metadata.PackageNotFoundError as error:
-        return Finding(f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install {' '.join(names)}", needed=False)
+        return Finding(f"[{extra}]", f"{error.name} is not installed", f"{use}: pip install {' '.join(names)}", needed=False)
 
 
 def compute_device(name: str) -> str:

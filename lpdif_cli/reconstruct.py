@@ -21,7 +21,7 @@ from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many
-from lpdif_cli.outputs import check_mesh_output
+from lpdif_cli.outputs import check_mesh_output, check_texture_output
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings, resolve, same_place
 from lpdif_cli.wording import duration, size
@@ -45,6 +45,7 @@ def reconstruct(
     keep: Annotated[str | None, typer.Option(metavar="PARTS", help="all, or the largest part alone [all].")] = None,
     units: Annotated[str | None, typer.Option(metavar="UNIT", help="Unit of the scan: mm, cm, m or in.")] = None,
     scale: Annotated[str | None, typer.Option(metavar="X", help="Write coordinates times X [1].")] = None,
+    texture: Annotated[str | None, typer.Option(metavar="SIZE", help="Bake colours into SIZE x SIZE texels (OBJ, GLB).")] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
     seed: options.Seed = None,
@@ -85,6 +86,7 @@ def reconstruct(
         "reconstruct.sensor": sensor,
         "reconstruct.faces": faces,
         "reconstruct.keep": keep,
+        "reconstruct.texture": texture,
         "output.units": units,
         "output.scale": scale,
         "workspace": workspace,
@@ -98,6 +100,8 @@ def reconstruct(
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
+        if work.settings.config.reconstruct.texture is not None:
+            raise UsageError("several scans become PLY files, which have no place for a texture", "give one scan at a time, with -o NAME.glb")
         reconstruct_many(work.mesh_of, work.encoded, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
     else:
         reconstruct_one(work, inputs[0], output, overwrite=overwrite, dry_run=dry_run)
@@ -136,11 +140,13 @@ class Work:
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
 
     def check(self, scan: lpdif.Scan) -> None:
-        """Raises InputError for a scan that cannot become a mesh, before torch is loaded."""
+        """Raises InputError for a scan that cannot become what is asked for, before torch is loaded."""
+        from lpdif.mesh.unwrap import check_texture
         from lpdif.points.validity import check_scan
 
         chosen = self.settings.config.reconstruct
         check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
+        check_texture(scan, chosen.texture)
 
     def recipe(self) -> Recipe:
         """What the meshes of this run depend on besides their scans."""
@@ -197,6 +203,8 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
         check_stdout(console)
     else:
         check_mesh_output(target, overwrite, source)
+    if work.settings.config.reconstruct.texture is not None:
+        check_texture_output(target, overwrite)
     # The scan is read before the model, so that a bad scan is reported at once.
     scan = lpdif.load_scan(source) if source is not None else read_stdin()
     if output is None:

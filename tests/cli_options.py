@@ -7,7 +7,7 @@ OPTIONS = {  # exactly these
     "reconstruct": RUN
     | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
     | {"--watertight", "--refine", "--model", "--sensor", "--faces"}
-    | {"--keep", "--units", "--scale"},
+    | {"--keep", "--units", "--scale", "--texture"},
     "preprocess": RUN,
     "fit": RUN | {"--device", "--patterns", "--resume"},
     "cluster": RUN | {"--device", "--patterns", "--sweep"},

@@ -27,6 +27,7 @@ from lpdif.errors import UsageError
         ({"sensor": (0, 0)}, "sensor = (0, 0)", "give three finite numbers, or None"),
         ({"sensor": "abc"}, "sensor = 'abc'", "give three finite numbers, or None"),
         ({"sensor": (0, 0, float("inf"))}, "sensor = (0, 0, inf)", "give three finite numbers, or None"),
+        ({"texture": 9000}, "texture = 9000", "give a whole number from 64 to 8192, or None"),
         ({"keep": "biggest"}, "keep = 'biggest'", "give 'all' or 'largest'"),
         ({"keep": ["all"]}, "keep = ['all']", "give 'all' or 'largest'"),
     ],

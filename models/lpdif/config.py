@@ -32,6 +32,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "snapshot_every": (1, math.inf),
     "sweep": (1, 4096),
+    "texture": (64, 8192),
     "threads": (0, 4096),
 }
 # The words that a setting may have, by key; other texts are free.
@@ -97,6 +98,7 @@ class ReconstructConfig:
     faces: int | None = None  # simplify to at most this many
     sensor: tuple[float, float, float] | None = None  # scanner position, for orienting normals
     keep: str = "all"  # or the largest connected component alone
+    texture: int | None = None  # bake the colours of the scan into a texture of so many texels a side
     keep_outliers: bool = False
     seed: int = 0
 
@@ -154,7 +156,8 @@ def check_types(settings: ReconstructConfig | OutputConfig) -> None:
             low, high = limits(name, kinds[0] is int)
             positive = kinds[0] is float and name not in LIMITS
             good = is_number(value, kinds[0]) and low <= value <= high and not (positive and value == 0)
-            wanted = f"a {'whole ' if kinds[0] is int else ''}number {'above 0' if positive else f'from {low:g} on'}"
+            end = "on" if high in (math.inf, MOST_COUNT, 2**63 - 1) else f"to {high:g}"
+            wanted = f"a {'whole ' if kinds[0] is int else ''}number {'above 0' if positive else f'from {low:g} {end}'}"
         if not good:
             none = ", or None" if type(None) in kinds else ""
             raise UsageError(f"{type(settings).__name__}: {name} = {excerpt(repr(value), 100)} is not allowed", f"give {wanted}{none}")

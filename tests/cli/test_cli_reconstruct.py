@@ -72,6 +72,31 @@ def test_units_scale_and_parts_that_make_no_sense(cli: Cli, words: list[str], me
     assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
 
 
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["scan.ply", "-o", "mesh.ply"], "mesh.ply: PLY has no place for a texture", "let the name end in .glb or .obj"),
+        (["scan.ply", "-o", "-"], "stdout: PLY has no place for a texture", "let the name end in .glb or .obj"),
+        (["scan.ply"], "scan.mesh.ply: PLY has no place for a texture", "let the name end in .glb or .obj"),
+        (["scan.ply", "-o", "mesh.obj"], "mesh.png: exists already", "pass --overwrite"),
+        (["in", "-o", "out"], "several scans become PLY files, which have no place for a texture", "give one scan at a time"),
+    ],
+)
+def test_a_texture_needs_a_place(cli: Cli, words: list[str], message: str, hint: str) -> None:
+    write_points(Path("scan.ply"))
+    write_points(Path("in/scan.ply"))
+    Path("mesh.png").write_text("precious")
+    ran = cli("reconstruct", *words, "--texture", "512")
+    assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
+    assert hint in ran.lines[1]
+
+
+def test_a_texture_needs_colours(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.glb", "--texture", "512")
+    assert (ran.code, ran.lines[0]) == (3, "error: scan.ply: has no colours, which a texture would show")
+
+
 def test_a_batch_is_made_anew_for_another_scale(cli: Cli) -> None:
     write_points(Path("in/a.ply"))
     assert cli("reconstruct", "in", "-o", "out", "--scale", "2").code == 0

@@ -56,6 +56,21 @@ def test_a_watertight_mesh_of_few_faces_has_no_crumbs(caplog: pytest.LogCaptureF
     assert "1 part dropped (too small to be shown by 150 faces)" in caplog.text
 
 
+def test_a_texture_has_the_colours_of_the_scan(models: dict[str, Model]) -> None:
+    pytest.importorskip("xatlas", reason="xatlas has no wheel here")
+    points, outward = even_sphere_points(1500)
+    colors = np.where(points > 0, 200, 50).astype(np.uint8)
+    mesh = run(Scan(points, outward, colors), models["tiny"], texture=128, faces=500).mesh
+    assert mesh.texture is not None
+    assert mesh.texture.image.shape == (128, 128, 3)
+    middle = mesh.vertices[mesh.faces].mean(axis=1)
+    column, up = np.floor(128 * mesh.texture.coordinates.mean(axis=1)).astype(int).T
+    clear = (np.abs(middle) > 0.2).all(axis=1)
+    assert (mesh.texture.image[127 - up, column] == np.where(middle > 0, 200, 50))[clear].all()
+    with pytest.raises(InputError, match="has no colours"):
+        run(Scan(points, outward), models["tiny"], texture=128)
+
+
 # --- settings -------------------------------------------------------------------------------------------------------------------
 
 

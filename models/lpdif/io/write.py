@@ -11,8 +11,10 @@ from lpdif.errors import UsageError
 from lpdif.io.encode_3mf import encode_3mf
 from lpdif.io.encode_glb import encode_glb
 from lpdif.io.encode_mesh import encode_obj, encode_off, encode_ply, encode_stl, needs_double, ply_element, vertex_table
+from lpdif.io.textured import encode_textured_obj
 from lpdif.io.units import tell_print_size, unit_of
 from lpdif.storage.atomic_write import write_bytes
+from lpdif.storage.write_together import write_together
 from lpdif.types import Mesh, Scan
 
 log = logging.getLogger("lpdif")
@@ -42,12 +44,11 @@ def encode_mesh(mesh: Mesh, kind: str, units: str | None = None, scale: float = 
     """
     if kind not in MESH_FORMATS:
         raise UsageError(f"mesh format {kind!r} is not known", f"meshes are written to {', '.join(MESH_FORMATS)}")
-    if not 0 < scale < float("inf"):
-        raise UsageError(f"scale {scale!r} is not allowed", "give a number above 0")
+    mesh = scaled(mesh, scale)
     if units is not None:
         unit_of(units)
-    if scale != 1:
-        mesh = dataclasses.replace(mesh, vertices=mesh.vertices * scale)
+    if mesh.texture is not None and kind != "glb":
+        log.warning("%s has no place for the texture: use GLB, or write_mesh with OBJ", kind.upper())
     tell_print_size(mesh, kind, units)
     if kind in WITH_UNITS:
         return WITH_UNITS[kind](mesh, units)
@@ -57,12 +58,22 @@ def encode_mesh(mesh: Mesh, kind: str, units: str | None = None, scale: float = 
 
 
 def write_mesh(path: str | Path, mesh: Mesh, overwrite: bool = False, units: str | None = None, scale: float = 1.0) -> None:
-    """Writes a mesh in the format of the name's ending, whole or not at all.
+    """Writes a mesh in the format of the name's ending, whole or not at all; with a texture as OBJ, its MTL and PNG files too.
 
     units, scale: as for encode_mesh. Raises UsageError for an ending that stands for no format and for an output that exists already, is a
     link or cannot be written; ResourceError where the disk is full, with nothing left behind.
     """
-    write_bytes(path, encode_mesh(mesh, mesh_format(path), units, scale), overwrite)
+    if mesh_format(path) == "obj" and mesh.texture is not None:
+        write_together(encode_textured_obj(scaled(mesh, scale), mesh.texture, Path(path)), overwrite)
+    else:
+        write_bytes(path, encode_mesh(mesh, mesh_format(path), units, scale), overwrite)
+
+
+def scaled(mesh: Mesh, scale: float) -> Mesh:
+    """The mesh with its coordinates times `scale`. Raises UsageError unless that is above 0."""
+    if not 0 < scale < float("inf"):
+        raise UsageError(f"scale {scale!r} is not allowed", "give a number above 0")
+    return mesh if scale == 1 else dataclasses.replace(mesh, vertices=mesh.vertices * scale)
 
 
 def encode_scan_file(scan: Scan) -> bytes:

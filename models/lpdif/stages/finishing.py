@@ -5,6 +5,7 @@ Letters: V vertices. "Spacing" is that of the points around a vertex, unless it 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from lpdif.config import ReconstructConfig
 from lpdif.core.field import LocalField
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, face_areas, keep_faces, vertex_normals
+from lpdif.mesh.bake import bake
 from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
@@ -22,12 +24,13 @@ from lpdif.mesh.parts import largest_part, without_crumbs
 from lpdif.mesh.simplify import simplify
 from lpdif.mesh.topology import TETRAHEDRON_FACES, split_pinched_vertices
 from lpdif.mesh.trim import faces_away, large_components, trim
+from lpdif.mesh.unwrap import unwrap
 from lpdif.mesh.watertight import make_watertight
 from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage, NearestPoints
 from lpdif.points.neighbours import query
 from lpdif.stages.resolution import Choice
-from lpdif.types import Mesh, Scan
+from lpdif.types import Mesh, Scan, Texture
 
 
 class FinishingSettings(NamedTuple):
@@ -55,7 +58,8 @@ def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cove
     surface = simplified(surface, choice, coverage, config)
     if config.keep == "largest":  # a neck may have thinned to nothing
         surface = largest_part(surface, config.watertight)
-    return with_attributes(surface, choice.ready, scan, field, coverage)
+    mesh = with_attributes(surface, choice.ready, scan, field, coverage)
+    return mesh if config.texture is None else with_texture(mesh, surface, choice.ready, scan, coverage, config.texture)
 
 
 def bridge_distance(ready: Cloud, config: ReconstructConfig) -> float:
@@ -177,3 +181,12 @@ def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalFiel
         vertex_values=values,
         face_values={"pattern": field.pattern_at(surface.vertices[surface.faces].mean(1)).astype(np.int32)},
     )
+
+
+def with_texture(mesh: Mesh, surface: Surface, ready: Cloud, scan: Scan, coverage: Coverage, size: int) -> Mesh:
+    """The mesh with a texture of size x size texels, baked from the colours of the points; the surface is that of the mesh."""
+    assert scan.colors is not None  # checked at the start
+    coordinates = unwrap(surface, size)
+    tree, colors = coverage.tree, scan.colors[ready.kept]
+    image = bake(surface, coordinates, size, tree, ready.normals, ready.local_spacing, colors, coverage.threads)
+    return replace(mesh, texture=Texture(coordinates, image))

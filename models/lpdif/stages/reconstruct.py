@@ -20,6 +20,7 @@ from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_boundary_loops
+from lpdif.mesh.unwrap import check_texture
 from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
 from lpdif.points.validity import check_scan
@@ -79,6 +80,7 @@ def reconstruct(
         raise TypeError(f"a Model is needed, not a {type(model).__name__}: lpdif.load_model(file)")
     with repeatable(), collected_warnings() as warned:
         check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
+        check_texture(scan, config.texture)
         made = reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress)
     return replace(made, warnings=tuple(warned))
 
