@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lpdif
-from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
+from lpdif.errors import BatchError, LpdifError, ModelError, ResourceError, UsageError
 from lpdif.text import counted
 from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
@@ -54,6 +54,7 @@ def reconstruct_many(
     mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
     encoded: Callable[[lpdif.Mesh, str], bytes],
     recipe_of: Callable[[], Recipe],
+    price_of: Callable[[lpdif.Scan], dict[str, float]],
     arguments: Sequence[str],
     output: str | None,
     console: Console,
@@ -100,12 +101,7 @@ def reconstruct_many(
     for outcome in failed:
         warn(outcome, console)
     if dry_run:
-        console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}, if their scans can be read; nothing was written")
-        names = [str(target) for _, target in waiting]
-        document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
-        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(skipped)}, *(target for _, target in waiting))
-        if failed:
-            raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", HINT_MADE_OTHERWISE)
+        tell_plan(waiting, failed, price_of, folder, len(jobs), skipped, console)
         return
     make_folder(folder)
     for name in (FAILED, RECORD_NAME):
@@ -121,6 +117,45 @@ def reconstruct_many(
             failed.append(done[-1])
             write_failed(folder, failed)
     finish([*earlier, *done], folder, console, skipped)
+
+
+def tell_plan(
+    waiting: Sequence[tuple[Path, Path]],
+    failed: list[Outcome],
+    price_of: Callable[[lpdif.Scan], dict[str, float]],
+    folder: Path,
+    count: int,
+    skipped: Sequence[Skipped],
+    console: Console,
+) -> None:
+    """Prints what a run would make of the scans that wait, and what it would take. Reads them, and computes nothing.
+
+    Raises BatchError where some of the `count` scans would fail.
+    """
+    from lpdif.stages.cost import cost_in_words
+
+    expected: list[dict[str, object]] = []
+    seconds = memory = 0.0
+    for scan, target in waiting:
+        try:
+            loaded = lpdif.load_scan(scan)
+            price = price_of(loaded)
+        except LpdifError as error:
+            failed.append(Outcome(scan, target, "failed", failure=describe(error, console.command)))
+            warn(failed[-1], console)
+            continue
+        seconds, memory = seconds + price["cpu_seconds"], max(memory, price["memory_bytes"])
+        rounded = {name: int(float(f"{value:.2g}")) for name, value in price.items()}
+        expected.append({"scan": str(scan), "output": str(target), "points": len(loaded.points), **rounded})
+    takes = f": {cost_in_words(seconds, memory)}" if expected else ""
+    console.say(f"would make {counted(len(expected), 'mesh', 'meshes')} in {folder}{takes}; nothing was written")
+    document = {"dry_run": True, "scans": [row["scan"] for row in expected], "outputs": [row["output"] for row in expected]}
+    total = {"cpu_seconds": int(seconds), "memory_bytes": int(memory)}
+    rest = {"expected": expected, "total": total, "failed": [outcome.document() for outcome in failed], "skipped": as_rows(skipped)}
+    console.result({**document, **rest}, *(Path(str(row["output"])) for row in expected))
+    if failed:
+        made_otherwise = any(outcome.failure is not None and outcome.failure.hint == HINT_MADE_OTHERWISE for outcome in failed)
+        raise BatchError(f"{len(failed)} of {counted(count, 'scan')} would fail", HINT_MADE_OTHERWISE if made_otherwise else "see above")
 
 
 def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:

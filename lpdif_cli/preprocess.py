@@ -13,7 +13,7 @@ from lpdif.io.fingerprints import dropped
 from lpdif.storage.lock import check_not_locked
 from lpdif.storage.workspace import Shard
 from lpdif.text import counted
-from lpdif_cli import options
+from lpdif_cli import completion, options
 from lpdif_cli.console import Console
 from lpdif_cli.inputs import as_rows, expand
 from lpdif_cli.settings import resolve, same_place
@@ -22,7 +22,7 @@ from lpdif_cli.wording import duration
 
 def preprocess(
     context: typer.Context,
-    scans: Annotated[list[str], typer.Argument(metavar="SCANS", hidden=True)],
+    scans: Annotated[list[str], typer.Argument(metavar="SCANS", hidden=True, autocompletion=completion.scans)],
     workspace: options.Workspace = None,
     seed: options.Seed = None,
     threads: options.Threads = None,

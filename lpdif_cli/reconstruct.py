@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +17,10 @@ from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
+from lpdif_cli.completion import among, meshes, models, scans
 from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
-from lpdif_cli.inputs import is_many
+from lpdif_cli.inputs import is_many, read_stdin
 from lpdif_cli.outputs import check_mesh_output, check_texture_output
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings, resolve, same_place
@@ -32,20 +32,51 @@ STREAM = "-"
 
 def reconstruct(
     context: typer.Context,
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", hidden=True)] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].")] = None,
-    resolution: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of the mesh's triangles [auto].")] = None,
-    region_size: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of a local region [auto].")] = None,
-    max_distance: Annotated[str | None, typer.Option(metavar="LENGTH", help="No surface farther from the points [auto].")] = None,
-    watertight: Annotated[bool, typer.Option("--watertight", help="Close every hole, as for printing.")] = False,
-    refine: Annotated[str | None, typer.Option(metavar="N", help="Steps that fit the codes to this scan [0].")] = None,
-    model: Annotated[str | None, typer.Option(metavar="FILE", help="Model file, or: bundled [the workspace's].")] = None,
-    sensor: Annotated[tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")] = None,
-    faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.")] = None,
-    keep: Annotated[str | None, typer.Option(metavar="PARTS", help="all, or the largest part alone [all].")] = None,
-    units: Annotated[str | None, typer.Option(metavar="UNIT", help="Unit of the scan: mm, cm, m or in.")] = None,
-    scale: Annotated[str | None, typer.Option(metavar="X", help="Write coordinates times X [1].")] = None,
-    texture: Annotated[str | None, typer.Option(metavar="SIZE", help="Bake colours into SIZE x SIZE texels (OBJ, GLB).")] = None,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", hidden=True, autocompletion=scans)] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].", rich_help_panel="Result", autocompletion=meshes
+        ),
+    ] = None,
+    watertight: Annotated[bool, typer.Option("--watertight", help="Close every hole, as for printing.", rich_help_panel="Result")] = False,
+    faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.", rich_help_panel="Result")] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PARTS", help="all, or the largest part alone [all].", rich_help_panel="Result", autocompletion=among("all", "largest")
+        ),
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNIT", help="Unit of the scan: mm, cm, m or in.", rich_help_panel="Result", autocompletion=among("mm", "cm", "m", "in")
+        ),
+    ] = None,
+    scale: Annotated[str | None, typer.Option(metavar="X", help="Write coordinates times X [1].", rich_help_panel="Result")] = None,
+    texture: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Bake colours into SIZE x SIZE texels (OBJ, GLB).", rich_help_panel="Result")
+    ] = None,
+    resolution: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="Size of the mesh's triangles [auto].", rich_help_panel="Sizes")
+    ] = None,
+    region_size: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of a local region [auto].", rich_help_panel="Sizes")] = None,
+    max_distance: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="No surface farther from the points [auto].", rich_help_panel="Sizes")
+    ] = None,
+    refine: Annotated[
+        str | None, typer.Option(metavar="N", help="Steps that fit the codes to this scan [0].", rich_help_panel="Scan and model")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Model file, or: bundled [the workspace's].", rich_help_panel="Scan and model", autocompletion=models
+        ),
+    ] = None,
+    sensor: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.", rich_help_panel="Scan and model"),
+    ] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
     seed: options.Seed = None,
@@ -102,7 +133,7 @@ def reconstruct(
     if is_many(inputs):
         if work.settings.config.reconstruct.texture is not None:
             raise UsageError("several scans become PLY files, which have no place for a texture", "give one scan at a time, with -o NAME.glb")
-        reconstruct_many(work.mesh_of, work.encoded, work.recipe, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
+        reconstruct_many(work.mesh_of, work.encoded, work.recipe, work.price, inputs, output, console, overwrite=overwrite, dry_run=dry_run)
     else:
         reconstruct_one(work, inputs[0], output, overwrite=overwrite, dry_run=dry_run)
 
@@ -138,6 +169,21 @@ class Work:
         self.check(scan)
         lpdif.load_model(self.model_path)
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
+
+    def price(self, scan: lpdif.Scan) -> dict[str, float]:
+        """About what the mesh of a scan takes: faces, cpu_seconds and memory_bytes. Raises as `expected` does.
+
+        From the number of points alone, unless sizes are given.
+        """
+        from lpdif.stages.resolution import cost_of_points
+
+        chosen = self.settings.config.reconstruct
+        self.check(scan)
+        if chosen.resolution is not None or chosen.region_size is not None:
+            found = self.expected(scan)
+            return {name: float(found[name]) for name in ("faces", "cpu_seconds", "memory_bytes")}
+        cost = cost_of_points(len(scan.points), chosen.watertight)
+        return {"faces": min(cost.faces, chosen.faces or cost.faces), "cpu_seconds": cost.seconds, "memory_bytes": cost.memory}
 
     def check(self, scan: lpdif.Scan) -> None:
         """Raises InputError for a scan that cannot become what is asked for, before torch is loaded."""
@@ -199,6 +245,8 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
     console = work.console
     source = None if given == STREAM else Path(given)
     target = output_path(source, output)
+    if source is not None and not source.exists():
+        lpdif.load_scan(source)  # raises what is wrong with it, before anything is said of the output
     if target is None:
         check_stdout(console)
     else:
@@ -206,7 +254,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, *, overwrite: bo
     if work.settings.config.reconstruct.texture is not None:
         check_texture_output(target, overwrite)
     # The scan is read before the model, so that a bad scan is reported at once.
-    scan = lpdif.load_scan(source) if source is not None else read_stdin()
+    scan = lpdif.load_scan(source) if source is not None else read_stdin("reconstruct - -o mesh.ply")
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
@@ -269,13 +317,6 @@ def output_path(source: Path | None, output: str | None) -> Path | None:
     from lpdif.io.folders import MESH_ENDING
 
     return source.with_name(f"{source.stem}{MESH_ENDING}.ply")
-
-
-def read_stdin() -> lpdif.Scan:
-    """The scan on stdin."""
-    if sys.stdin.isatty():
-        raise UsageError("no scan is piped into stdin", "pipe one in: cat scan.ply | lpdif reconstruct - -o mesh.ply")
-    return lpdif.read_scan(sys.stdin.buffer.read(), "stdin")
 
 
 def check_stdout(console: Console) -> None:

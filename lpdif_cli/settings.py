@@ -64,7 +64,7 @@ def resolve(
     Raises UsageError for a bad flag, ModelError for a bad file or variable.
     """
     environment = os.environ if environment is None else environment
-    keys = _keys()
+    keys = all_keys()
     values: dict[str, Value] = {}
     origins: dict[str, str] = {}
     for source in (_from_file(config_file, environment, keys), _from_environment(environment, keys), _from_flags(flags, keys)):
@@ -81,7 +81,7 @@ def resolve(
 def describe_keys(stage: str) -> str:
     """The keys of a stage with their defaults, for the end of its --help."""
     pairs = [
-        f"{field.name} {_show(field.default)}" for field in dataclasses.fields(_STAGES[stage]) if f"{stage}.{field.name}" not in _NOT_SETTINGS
+        f"{field.name} {show(field.default)}" for field in dataclasses.fields(_STAGES[stage]) if f"{stage}.{field.name}" not in _NOT_SETTINGS
     ]
     lines, line = [], " "
     for pair in [p + "," for p in pairs[:-1]] + pairs[-1:]:
@@ -111,7 +111,7 @@ def given(flag: str, value: Value) -> tuple[str, ...]:
     return () if value is None else (flag, str(value))
 
 
-def _keys() -> dict[str, type]:
+def all_keys() -> dict[str, type]:
     """Every dotted key and its type."""
     keys: dict[str, type] = {"workspace": str, "device": str, "threads": int, "seed": int}
     for stage, kind in _STAGES.items():
@@ -212,8 +212,8 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
     return Settings(config, seed, model, origins)
 
 
-def _show(value: Value) -> str:
-    """A default as it is written in a settings file."""
+def show(value: Value) -> str:
+    """A value as it is written in a settings file; texts of a fixed choice without quotes."""
     if value is None:
         return "auto"
     if isinstance(value, bool):

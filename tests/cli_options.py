@@ -1,6 +1,6 @@
 """The commands of lpdif and their options, as tests want them."""
 
-COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "inspect", "doctor", "demo")
+COMMANDS = ("reconstruct", "preprocess", "fit", "cluster", "evaluate", "inspect", "doctor", "config", "demo")
 ALWAYS = {"--json", "--quiet", "--verbose", "--help"}
 RUN = {"--workspace", "--seed", "--threads", "--config", "--overwrite", "--dry-run"}
 OPTIONS = {  # exactly these
@@ -14,5 +14,6 @@ OPTIONS = {  # exactly these
     "evaluate": {"--seed", "--config"},
     "inspect": {"--threads", "--config"},
     "doctor": {"--workspace", "--device", "--config"},
+    "config": {"--workspace", "--device", "--seed", "--threads", "--config"},
     "demo": {"--output", "--seed", "--config", "--overwrite", "--dry-run"},
 }
