@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "models"))
 import lpdif  # noqa: E402 (after the path)
 
 PAGE = ROOT / "docs" / "api.md"
+METHODS = {"LocalField": ("sdf", "gradient")}  # classes of which these alone are for users
 HEAD = """# Python API
 
 What `import lpdif` offers, from its docstrings (made by `tests/api_page.py`). [Python](python.md) shows how it is used.
@@ -32,7 +33,12 @@ def entry(name: str, thing: object) -> list[str]:
     """The lines of a function or class, and of the public methods that the class itself defines or takes from lpdif."""
     lines = [f"## {name}", "", "```text", f"{name}{signature(thing)}", "```", "", text(thing)]
     for method, found in inspect.getmembers(thing, inspect.isfunction) if inspect.isclass(thing) else []:
-        if not method.startswith("_") and found.__module__.startswith("lpdif") and inspect.getdoc(found):
+        if (
+            method in METHODS.get(name, (method,))
+            and not method.startswith("_")
+            and found.__module__.startswith("lpdif")
+            and inspect.getdoc(found)
+        ):
             lines += ["", f"### {name}.{method}", "", "```text", f"{method}{signature(found)}", "```", "", text(found)]
     return [*lines, ""]
 
