@@ -41,7 +41,18 @@ def recipe(settings: ReconstructConfig, output: OutputConfig, model: Path) -> Re
 
     A model file that cannot be read has an empty digest: loading it gives the reason.
     """
-    return Recipe(json.loads(json.dumps(asdict(settings) | asdict(output))), known_content(model))
+    return Recipe(as_json(settings, output), known_content(model))
+
+
+def as_json(settings: ReconstructConfig, output: OutputConfig) -> dict[str, Any]:
+    """Settings as a record has them."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(settings) | asdict(output)))
+    return found
+
+
+def default_settings() -> dict[str, Any]:
+    """The settings that a mesh is made by where none is given."""
+    return as_json(ReconstructConfig(), OutputConfig())
 
 
 def stamp(scan: Path) -> dict[str, object]:
@@ -102,8 +113,9 @@ class Record:
             found.append("from another file than is there now")
         if row["model"] != how.model:
             found.append("with another model")
-        if row["settings"] != how.settings:
-            found.append(f"with other settings ({excerpt(changes(row['settings'], how.settings), 1000)})")
+        before = default_settings() | row["settings"]  # an earlier version may have lacked some, and did then what is the default
+        if before != how.settings:
+            found.append(f"with other settings ({excerpt(changes(before, how.settings), 1000)})")
         return f"it was made {' and '.join(found)}" if found else ""
 
     def _name(self, target: Path) -> str:
