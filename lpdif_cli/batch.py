@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpdif.errors import BatchError, UsageError
+import lpdif
+from lpdif.errors import BatchError, LpdifError, UsageError
 from lpdif.text import counted
 from lpdif_cli.console import Console
-from lpdif_cli.failures import Failure
+from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
 from lpdif_cli.jobs import Batch, Job
 from lpdif_cli.outcomes import Failures, Outcome, warn
@@ -32,6 +33,7 @@ HINT_MADE_OTHERWISE = "remove it to have it made anew, or pass --overwrite, whic
 def reconstruct_many(
     outcomes_of: Callable[[Batch, Sequence[Job]], Iterable[Outcome]],
     recipe_of: Callable[[], Recipe],
+    price_of: Callable[[lpdif.Scan], dict[str, float]],
     arguments: Sequence[str],
     output: str | None,
     console: Console,
@@ -86,12 +88,7 @@ def reconstruct_many(
     for outcome in failed:
         warn(outcome, console)
     if dry_run:
-        console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}, if their scans can be read; nothing was written")
-        names = [str(target) for _, target in waiting]
-        document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
-        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(skipped)}, *(target for _, target in waiting))
-        if failed:
-            raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", HINT_MADE_OTHERWISE)
+        tell_plan(waiting, failed, price_of, folder, len(jobs), skipped, console)
         return
     make_folder(folder)
     if page is not None:
@@ -114,6 +111,45 @@ def reconstruct_many(
     if page is not None:
         write_batch_report(page, folder, outcomes, skipped)
     finish(outcomes, folder, failures.path, console, skipped, page)
+
+
+def tell_plan(
+    waiting: Sequence[Job],
+    failed: list[Outcome],
+    price_of: Callable[[lpdif.Scan], dict[str, float]],
+    folder: Path,
+    count: int,
+    skipped: Sequence[Skipped],
+    console: Console,
+) -> None:
+    """Prints what a run would make of the scans that wait, and what it would take. Reads them, and computes nothing.
+
+    Raises BatchError where some of the `count` scans would fail.
+    """
+    from lpdif.stages.cost import cost_in_words
+
+    expected: list[dict[str, object]] = []
+    seconds = memory = 0.0
+    for scan, target in waiting:
+        try:
+            loaded = lpdif.load_scan(scan)
+            price = price_of(loaded)
+        except LpdifError as error:
+            failed.append(Outcome(scan, target, "failed", failure=describe(error, console.command)))
+            warn(failed[-1], console)
+            continue
+        seconds, memory = seconds + price["cpu_seconds"], max(memory, price["memory_bytes"])
+        rounded = {name: int(float(f"{value:.2g}")) for name, value in price.items()}
+        expected.append({"scan": str(scan), "output": str(target), "points": len(loaded.points), **rounded})
+    takes = f": {cost_in_words(seconds, memory)}" if expected else ""
+    console.say(f"would make {counted(len(expected), 'mesh', 'meshes')} in {folder}{takes}; nothing was written")
+    document = {"dry_run": True, "scans": [row["scan"] for row in expected], "outputs": [row["output"] for row in expected]}
+    total = {"cpu_seconds": int(seconds), "memory_bytes": int(memory)}
+    rest = {"expected": expected, "total": total, "failed": [outcome.document() for outcome in failed], "skipped": as_rows(skipped)}
+    console.result({**document, **rest}, *(Path(str(row["output"])) for row in expected))
+    if failed:
+        made_otherwise = any(outcome.failure is not None and outcome.failure.hint == HINT_MADE_OTHERWISE for outcome in failed)
+        raise BatchError(f"{len(failed)} of {counted(count, 'scan')} would fail", HINT_MADE_OTHERWISE if made_otherwise else "see above")
 
 
 def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:

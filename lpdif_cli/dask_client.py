@@ -59,7 +59,7 @@ def order(model: Path | None, config: Config) -> Order:
         lpdif.load_model(model)
         content = read_regular(model, MOST_MODEL_BYTES)
     digest = known_content(BUNDLED_MODEL) if content is None else content_of_bytes(content)
-    return Order(config.reconstruct, config.device, config.threads, log.level, installed(), content, digest)
+    return Order(config.reconstruct, config.output, config.device, config.threads, log.level, installed(), content, digest)
 
 
 def over_cluster(address: str, order_of: Callable[[], Order], batch: Batch, jobs: Sequence[Job]) -> Iterator[Outcome]:

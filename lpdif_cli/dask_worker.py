@@ -14,13 +14,13 @@ import tempfile
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import lpdif
-from lpdif.config import ReconstructConfig
+from lpdif.config import OutputConfig, ReconstructConfig
 from lpdif.errors import LpdifError, ModelError, ResourceError
 from lpdif.io.fingerprints import content_of_bytes, known_content
 from lpdif.storage.workspace import BUNDLED_MODEL
@@ -65,6 +65,7 @@ class Order:
     """
 
     settings: ReconstructConfig
+    output: OutputConfig
     device: str
     threads: int
     level: int
@@ -106,7 +107,7 @@ def answer(order: Order, name: str, scan: bytes, kind: str) -> Answer:
         try:
             model = model_of(order, where)
             made = lpdif.reconstruct(lpdif.read_scan(scan, name), model, order.settings, device=order.device, threads=threads)
-            data = lpdif.encode_mesh(made.mesh, kind)
+            data = lpdif.encode_mesh(made.mesh, kind, **asdict(order.output))
         except ModelError as error:
             return Answer(where, error=error, messages=messages)
         except WrongPlace as error:

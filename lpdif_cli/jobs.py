@@ -54,14 +54,25 @@ class Batch:
         return [message.text for message in self.console.told[before:] if message.warning]
 
 
-def one_by_one(mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], batch: Batch, jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Reconstructs the scans in this process, one after the other."""
+def one_by_one(
+    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    encoded: Callable[[lpdif.Mesh, str], bytes],
+    batch: Batch,
+    jobs: Sequence[Job],
+) -> Iterator[Outcome]:
+    """Reconstructs the scans in this process, one after the other. encoded: the bytes of a mesh in a format."""
     for number, (scan, target) in enumerate(jobs, 1):
         batch.console.say(f"{scan} ({number} of {len(jobs)})")
-        yield attempt(mesh_of, scan, target, batch)
+        yield attempt(mesh_of, encoded, scan, target, batch)
 
 
-def attempt(mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, target: Path, batch: Batch) -> Outcome:
+def attempt(
+    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    encoded: Callable[[lpdif.Mesh, str], bytes],
+    scan: Path,
+    target: Path,
+    batch: Batch,
+) -> Outcome:
     """Reconstructs one scan of a batch.
 
     Any error with the scan, also a bug or a lack of memory, makes an outcome. Errors that would stop every scan (of the model or the disk)
@@ -75,7 +86,7 @@ def attempt(mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction], scan: Path, t
     try:
         source = batch.check(scan, target)
         made = mesh_of(lpdif.load_scan(scan))
-        data = lpdif.encode_mesh(made.mesh, mesh_format(target))
+        data = encoded(made.mesh, mesh_format(target))
         picture = picture_of(made.mesh.vertices, made.mesh.faces) if batch.with_pictures else ""
         writing = True
         told = told_of(len(made.mesh.faces), made.facts, console.elapsed() - began, batch.warnings(before))

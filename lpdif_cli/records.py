@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lpdif.config import ReconstructConfig
+from lpdif.config import OutputConfig, ReconstructConfig
 from lpdif.io.fingerprints import content_of_bytes, known_content, size_of
 from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Each, Maybe, Number, Shape, Text, Whole, check, dump, parse
@@ -47,12 +47,23 @@ class Recipe:
     model: str
 
 
-def recipe(settings: ReconstructConfig, model: Path) -> Recipe:
+def recipe(settings: ReconstructConfig, output: OutputConfig, model: Path) -> Recipe:
     """The recipe of a run.
 
     A model file that cannot be read has an empty digest: loading it gives the reason.
     """
-    return Recipe(json.loads(json.dumps(asdict(settings))), known_content(model))
+    return Recipe(as_json(settings, output), known_content(model))
+
+
+def as_json(settings: ReconstructConfig, output: OutputConfig) -> dict[str, Any]:
+    """Settings as a record has them."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(settings) | asdict(output)))
+    return found
+
+
+def default_settings() -> dict[str, Any]:
+    """The settings that a mesh is made by where none is given."""
+    return as_json(ReconstructConfig(), OutputConfig())
 
 
 def stamp(scan: Path) -> dict[str, object]:
@@ -140,8 +151,9 @@ class Record:
             why.append("from another file than is there now")
         if row["model"] != how.model:
             why.append("with another model")
-        if row["settings"] != how.settings:
-            why.append(f"with other settings ({excerpt(changes(row['settings'], how.settings), 1000)})")
+        before = default_settings() | row["settings"]  # an earlier version may have lacked some, and did then what is the default
+        if before != how.settings:
+            why.append(f"with other settings ({excerpt(changes(before, how.settings), 1000)})")
         return f"it was made {' and '.join(why)}" if why else ""
 
     def _written(self, target: Path) -> dict[Path, dict[str, Any]]:
@@ -169,7 +181,7 @@ def made_with(mesh: Path) -> list[tuple[str, str]]:
     row = Record(mesh.parent).row(mesh)
     if row is None:
         return []
-    usual = json.loads(json.dumps(asdict(ReconstructConfig())))
+    usual = default_settings()
     chosen = [(name.replace("_", " "), word(value)) for name, value in row["settings"].items() if value != usual.get(name)]
     model = "the one that ships with lpdif" if row["model"] == known_content(BUNDLED_MODEL) else f"another ({excerpt(row['model'], 12)})"
     return [("model", model), *(chosen or [("settings", "all automatic")])]

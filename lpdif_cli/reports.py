@@ -71,6 +71,8 @@ class ReportFile:
 
         chosen, origins = self.settings.config, self.settings.origins
         values = {f"{self.stage}.{name}": value for name, value in dataclasses.asdict(getattr(chosen, self.stage)).items()}
+        if self.stage == "reconstruct":
+            values |= {f"output.{name}": value for name, value in dataclasses.asdict(chosen.output).items()}
         values |= {name: getattr(chosen, name) for name in EVERYWHERE}
         rows = [Setting(key.rpartition(".")[2], show_value(value), origins.get(key, "")) for key, value in values.items()]
         if "seed" in origins:

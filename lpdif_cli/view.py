@@ -11,7 +11,7 @@ import typer
 import lpdif
 from lpdif.errors import InputError, UsageError
 from lpdif.text import counted
-from lpdif_cli import options
+from lpdif_cli import completion, options
 from lpdif_cli.console import Console
 from lpdif_cli.records import made_with
 from lpdif_cli.settings import resolve
@@ -23,8 +23,8 @@ Y_UP = (".glb", ".gltf")  # in these formats y points up
 
 def view(
     context: typer.Context,
-    mesh: Annotated[Path, typer.Argument(metavar="MESH", hidden=True, readable=False)],
-    scan: Annotated[Path | None, typer.Argument(metavar="SCAN", hidden=True, readable=False)] = None,
+    mesh: Annotated[Path, typer.Argument(metavar="MESH", hidden=True, readable=False, autocompletion=completion.scans)],
+    scan: Annotated[Path | None, typer.Argument(metavar="SCAN", hidden=True, readable=False, autocompletion=completion.scans)] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="PAGE", help="HTML file to write [MESH.html].")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     threads: options.Threads = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -54,12 +54,29 @@ class Work:
         lpdif.load_model(self.model_path)
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
 
+    def price(self, scan: lpdif.Scan) -> dict[str, float]:
+        """About what the mesh of a scan takes: faces, cpu_seconds and memory_bytes. Raises as `expected` does.
+
+        From the number of points alone, unless sizes are given.
+        """
+        from lpdif.stages.resolution import cost_of_points
+
+        chosen = self.settings.config.reconstruct
+        self.check(scan)
+        if chosen.resolution is not None or chosen.region_size is not None:
+            found = self.expected(scan)
+            return {name: float(found[name]) for name in ("faces", "cpu_seconds", "memory_bytes")}
+        cost = cost_of_points(len(scan.points), chosen.watertight)
+        return {"faces": min(cost.faces, chosen.faces or cost.faces), "cpu_seconds": cost.seconds, "memory_bytes": cost.memory}
+
     def check(self, scan: lpdif.Scan) -> None:
-        """Raises InputError for a scan that cannot become a mesh, before torch is loaded."""
+        """Raises InputError for a scan that cannot become what is asked for, before torch is loaded."""
+        from lpdif.mesh.unwrap import check_texture
         from lpdif.points.validity import check_scan
 
         chosen = self.settings.config.reconstruct
         check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
+        check_texture(scan, chosen.texture)
 
     def order(self) -> Order:
         """What a worker of a cluster needs besides a scan."""
@@ -67,7 +84,12 @@ class Work:
 
     def recipe(self) -> Recipe:
         """What the meshes of this run depend on besides their scans."""
-        return recipe(self.settings.config.reconstruct, self.model_path or BUNDLED_MODEL)
+        chosen = self.settings.config
+        return recipe(chosen.reconstruct, chosen.output, self.model_path or BUNDLED_MODEL)
+
+    def encoded(self, mesh: lpdif.Mesh, kind: str) -> bytes:
+        """The bytes of a mesh file in this format, in the units and the scale that are asked for."""
+        return lpdif.encode_mesh(mesh, kind, **asdict(self.settings.config.output))
 
     @cached_property
     def model_path(self) -> Path | None:

@@ -63,7 +63,7 @@ ALL = [(page, command, output) for page in PAGES for command, output in commands
 def test_commands_exist_and_their_help_is_what_is_printed(cli: Cli, page: Path, command: str, output: str) -> None:
     for words in lpdif_words(command):
         if not words or words[0].startswith("-"):
-            assert words in ([], ["--version"], ["--help"]), command
+            assert words in ([], ["--version"], ["--help"], ["--install-completion"]), command
         else:
             assert words[0] in COMMANDS, command
             used = {SHORT.get(word, word).partition("=")[0] for word in words[1:] if re.match(r"-[a-z-]", word)}

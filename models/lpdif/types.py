@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.errors import InputError
 from lpdif.text import counted
+
+if TYPE_CHECKING:
+    import trimesh
 
 MINIMUM_POINTS = 32  # distinct points a scan must have
 
@@ -83,6 +87,18 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Texture:
+    """A picture of the colours of a mesh, and where each face lies in it.
+
+    coordinates  (F, 3, 2) float64 of the corners of faces, from 0 to 1, the first to the right, the second upwards
+    image        (S, S, 3) uint8, sRGB, row 0 at the top
+    """
+
+    coordinates: FloatArray
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class Mesh:
     """Triangles, outward when counter-clockwise.
 
@@ -92,6 +108,7 @@ class Mesh:
     colors         (V, 3) uint8, or None
     vertex_values  name -> (V,) array: confidence, carried intensity and labels
     face_values    name -> (F,) array: pattern
+    texture        its colours as a picture, or None
     """
 
     vertices: FloatArray
@@ -100,6 +117,24 @@ class Mesh:
     colors: NDArray[np.uint8] | None = None
     vertex_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     face_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    texture: Texture | None = None
+
+    def to_trimesh(self) -> trimesh.Trimesh:
+        """The mesh as trimesh has it, with normals, colours, and values as attributes; vertices and faces keep their order.
+
+        Without its texture, which would split vertices.
+        """
+        import trimesh
+
+        return trimesh.Trimesh(
+            self.vertices,
+            self.faces,
+            vertex_normals=self.normals,
+            vertex_colors=self.colors,
+            vertex_attributes=dict(self.vertex_values),
+            face_attributes=dict(self.face_values),
+            process=False,
+        )
 
 
 # (what is being done, units done, units in all)

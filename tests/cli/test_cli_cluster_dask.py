@@ -100,6 +100,17 @@ def test_scans_go_out_and_meshes_come_back(cli: Cli, inside: str, tmp_path: Path
     assert (ran.code, ran.lines[0]) == (0, "3 of 3 scans done already and kept; --overwrite does it all again")
 
 
+def test_units_and_scale_count_on_the_workers_too(cli: Cli, inside: str, tmp_path: Path) -> None:
+    write_scans(tmp_path, "a", "b")
+    assert cli(*BATCH, "--cluster", inside, "--scale", "1000").code == 0
+    assert cli("reconstruct", "scans", "-o", "alone", "--scale", "1000").code == 0
+    assert (tmp_path / "out/a.ply").read_bytes() == (tmp_path / "alone/a.ply").read_bytes()
+    assert lpdif.load_scan(tmp_path / "out/a.ply").points.max() == 1000
+    assert cli(*BATCH, "--cluster", inside, "--scale", "1000").lines[0].startswith("2 of 2 scans done already")
+    ran = cli(*BATCH, "--cluster", inside, "--texture", "256")
+    assert (ran.code, ran.lines[-2]) == (2, "error: several scans become PLY files, which have no place for a texture")
+
+
 def test_the_report_is_that_of_a_batch_made_alone(cli: Cli, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a picture of each mesh, its figures, and its warnings beside it, also where a later run keeps it."""
     library = Library()

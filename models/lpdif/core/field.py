@@ -24,6 +24,7 @@ from lpdif.arrays import FloatArray, chunks
 from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.jets import COEFFICIENTS, jet_distance
 from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.point_queries import PointQueries
 from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
 from lpdif.device import split_on_oom
 
@@ -66,8 +67,11 @@ class RegionCodes:
         return self.pattern.repeat_interleave(COUNT_V.to(self.pattern.device)[self.arrangement])
 
 
-class LocalField:
-    """Signed distance to the surface of a scan, negative inside, NaN where no region reaches."""
+class LocalField(PointQueries):
+    """Signed distance to the surface of a scan, negative inside, NaN where no region reaches.
+
+    `sdf` and `gradient` take points as users have them, the other methods arrays.
+    """
 
     def __init__(self, lattices: list[RegionLattice], codes: RegionCodes, decoder: MultiDecoder, origin: FloatArray) -> None:
         self.lattices = sorted(lattices, key=lambda lattice: lattice.size)
@@ -90,7 +94,12 @@ class LocalField:
         """Where the decoders compute."""
         return self.codes.code.device
 
-    def sdf(self, points: FloatArray) -> FloatArray:
+    @property
+    def finest(self) -> float:
+        """The size of the finest regions, in the scan's unit."""
+        return self.lattices[0].size if self.lattices else 1.0
+
+    def distances(self, points: FloatArray) -> FloatArray:
         """(Q,) signed distance at world positions (Q, 3), in their unit.
 
         NaN where no region reaches: from about a region's size off the surface on.
