@@ -15,6 +15,7 @@ from conftest import Cli, process_environment
 from naive_page import read_page
 
 import lpdif
+from lpdif.config import OutputConfig
 from lpdif.types import Mesh
 from lpdif.view import drawing
 from lpdif_cli.records import RECORD_NAME, Record, recipe
@@ -161,14 +162,14 @@ def test_what_the_record_of_the_folder_says_is_on_the_page(cli: Cli) -> None:
     data = lpdif.encode_mesh(mesh, "ply")
     record = Record(Path("meshes"))
     scan: dict[str, object] = {"content": "0" * 32}
-    record.add(Path("meshes/ball.ply"), scan, recipe(lpdif.ReconstructConfig(), BUNDLED_MODEL), data, {})
+    record.add(Path("meshes/ball.ply"), scan, recipe(lpdif.ReconstructConfig(), OutputConfig(), BUNDLED_MODEL), data, {})
     assert made_with() == [["model", "the one that ships with lpdif"], ["settings", "all automatic"]]
     Path("model").write_bytes(b"another")
-    chosen = recipe(lpdif.ReconstructConfig(watertight=True, faces=2000, max_distance=0.5), Path("model"))
+    chosen = recipe(lpdif.ReconstructConfig(watertight=True, faces=2000, max_distance=0.5), OutputConfig(units="mm"), Path("model"))
     record.add(Path("meshes/ball.ply"), scan, chosen, data, {})
     first, *settings = made_with()
     assert first[1].startswith("another (")
-    assert sorted(settings) == [["faces", "2000"], ["max distance", "0.5"], ["watertight", "true"]]
+    assert sorted(settings) == [["faces", "2000"], ["max distance", "0.5"], ["units", '"mm"'], ["watertight", "true"]]
     record.add(Path("meshes/ball.ply"), scan, chosen, b"another mesh", {})
     assert made_with() == []
     Record(Path("meshes"), Shard(3, 8)).add(Path("meshes/ball.ply"), scan, chosen, data, {})  # by a shard of a batch
