@@ -33,6 +33,7 @@ def test_it_prints_what_was_warned_of() -> None:
 
 
 def test_warnings_are_collected_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "lpdif")
     other = threading.Thread(target=log.warning, args=("from beside",))
     with collected_warnings() as found:
         log.info("no warning")

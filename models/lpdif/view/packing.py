@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lpdif.arrays import FloatArray, IntArray
 
 STEPS = 2**16 - 1  # A position is one of so many steps and one along the longest side of the frame.
-FARTHEST = 2**30  # Steps from the frame's corner that a position may have: the differences of two of them fit into 32 bits.
+FARTHEST = 2**30 - 1  # Steps from the frame's corner that a position may have: twice the difference of two of them fits into 32 bits.
 LEVELS = 64  # A value between two ends is one of so many.
 _MORTON_BITS = 16  # Bits of each coordinate that the order along the Z curve sees.
 _DEFLATE_LEVEL = 9
