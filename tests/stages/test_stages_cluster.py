@@ -161,7 +161,7 @@ def test_same_seed_same_bytes(cli: Cli) -> None:
     found = []
     for seed in ("0", "0", "5"):
         PLACE.snapshot.write_bytes(before)
-        ran = cli("cluster", "--patterns", "4", "--overwrite", "--seed", seed)
+        ran = cli("cluster", "--patterns", "12", "--overwrite", "--seed", seed)
         found.append((ran.out, PLACE.gallery.read_bytes(), PLACE.snapshot.read_bytes()))
     assert found[0] == found[1]
     assert found[0][2] != found[2][2]
