@@ -1,6 +1,7 @@
 # make demo   set everything up and turn a scan made by code into a mesh
 # make test   set everything up, then ruff, mypy and pytest
 # make lint   ruff and mypy alone
+# make viewer build the script of the page of `lpdif view` again, after a change in viewer/ (needs Node.js and npm)
 #
 # TORCH says which torch to install first; pip then leaves it alone. PYTHON says which Python to use.
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint viewer clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -26,6 +27,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+viewer: viewer/node_modules
+	cd viewer && npm run --silent build
+
+viewer/node_modules: viewer/package.json viewer/package-lock.json
+	cd viewer && npm ci
+	@touch $@
+
 $(VENV)/.torch:
 	@test -n "$(PYTHON)" || { echo "error: lpdif needs Python 3.11 or newer with venv"; echo "  hint: make PYTHON=/path/to/python3.14"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -37,8 +45,8 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
-	$(PIP) install --editable ".[dev,las,e57]"
+	$(PIP) install --editable ".[dev,las,e57,cluster]"
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist demo-scan.ply demo-mesh.ply
+	rm -rf $(VENV) viewer/node_modules build dist demo-scan.ply demo-mesh.ply

@@ -1,4 +1,4 @@
-"""Runs a command, and writes its seconds, peak memory and exit status to a file as JSON.
+"""Runs a command, and writes its wall and CPU seconds, peak memory and exit status to a file as JSON.
 
     python -S benchmarks/measured_run.py REPORT COMMAND...
 
@@ -21,7 +21,7 @@ def main() -> None:
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
-    found = {"seconds": seconds, "peak_mib": usage.ru_maxrss * unit / 2**20, "code": process.returncode}
+    found = {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss * unit / 2**20, "code": process.returncode}
     with open(report, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would be one more thing to load
         json.dump(found, file)
 

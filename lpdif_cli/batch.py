@@ -5,34 +5,35 @@ A bad scan does not stop the others, and meshes that are up to date are kept.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lpdif
-from lpdif.errors import BatchError, ModelError, ResourceError, UsageError
+from lpdif.errors import BatchError, LpdifError, UsageError
 from lpdif.text import counted
 from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
-from lpdif_cli.outcomes import Outcome, failure_line, told_of
-from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
-from lpdif_cli.records import RECORD_NAME, Recipe, Record, stamp
+from lpdif_cli.jobs import Batch, Job
+from lpdif_cli.outcomes import Failures, Outcome, warn
+from lpdif_cli.outputs import make_folder
+from lpdif_cli.records import Recipe, Record
 from lpdif_cli.reports import ReportFile, write_batch_report
+from lpdif_cli.shards import Shard
 from lpdif_cli.wording import command_line, duration, table
 
 if TYPE_CHECKING:
     from lpdif.io.folders import Skipped
 
-FAILED = "failed.jsonl"
 # the hint for a mesh that was made from something else
 HINT_MADE_OTHERWISE = "remove it to have it made anew, or pass --overwrite, which makes all of them anew"
 
 
 def reconstruct_many(
-    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
+    outcomes_of: Callable[[Batch, Sequence[Job]], Iterable[Outcome]],
     recipe_of: Callable[[], Recipe],
+    price_of: Callable[[lpdif.Scan], dict[str, float]],
     arguments: Sequence[str],
     output: str | None,
     console: Console,
@@ -40,11 +41,13 @@ def reconstruct_many(
     *,
     overwrite: bool,
     dry_run: bool,
+    shard: Shard | None = None,
 ) -> None:
-    """Reconstructs every scan that `arguments` mean into the folder `output`.
+    """Reconstructs every scan that `arguments` mean into the folder `output`, or the part of them that a shard takes.
 
-    Writes failed.jsonl and made.json there, and the report `page` if there is one. A mesh that exists is kept; where it was not made from the
-    same scan by the same recipe, its scan counts as failed. Raises BatchError where a scan failed.
+    outcomes_of: reconstructs scans, and gives the outcome of each as it is done. Writes failed.jsonl and made.json there; a shard has files of
+    its own; and the report `page` if there is one. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its
+    scan counts as failed. Raises BatchError where a scan failed.
     """
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
@@ -69,9 +72,12 @@ def reconstruct_many(
     jobs = plan(sources, folder)
     if page is not None and (page.path.parent.exists() or page.path.parent != folder):
         page.check(continues=True)
-    record, how = Record(folder), recipe_of()
-    if record.damaged:
-        console.warn(f"{record.path}: not a list of meshes; what the meshes here were made from is not known")
+    if shard is not None:
+        count, jobs = len(jobs), shard.part(jobs)
+        console.say(f"shard {shard}: {len(jobs)} of {counted(count, 'scan')}")
+    record, how = Record(folder, shard), recipe_of()
+    for damaged in record.damaged:
+        console.warn(f"{damaged}: not a list of meshes; what the meshes here were made from is not known")
     waiting = [(scan, target) for scan, target in jobs if overwrite or not target.exists()]
     there = [(scan, target) for scan, target in jobs if not overwrite and target.exists()]
     earlier = [check_existing(record, scan, target, how) for scan, target in there]
@@ -82,32 +88,68 @@ def reconstruct_many(
     for outcome in failed:
         warn(outcome, console)
     if dry_run:
-        console.say(f"would make {counted(len(waiting), 'mesh', 'meshes')} in {folder}, if their scans can be read; nothing was written")
-        names = [str(target) for _, target in waiting]
-        document: dict[str, object] = {"dry_run": True, "scans": [str(scan) for scan, _ in waiting], "outputs": names}
-        console.result({**document, "failed": [o.document() for o in failed], "skipped": as_rows(skipped)}, *(target for _, target in waiting))
-        if failed:
-            raise BatchError(f"{len(failed)} of {counted(len(jobs), 'scan')} would fail", HINT_MADE_OTHERWISE)
+        tell_plan(waiting, failed, price_of, folder, len(jobs), skipped, console)
         return
     make_folder(folder)
     if page is not None:
         page.check(continues=True)
-    for name in (FAILED, RECORD_NAME):
-        check_output(folder / name, overwrite=True)
-    write_failed(folder, failed)
+    failures = Failures(folder, shard)
+    for path in (failures.path, record.path):
+        check_output(path, overwrite=True)
+    failures.write(failed)
     again = "run it again without --overwrite" if overwrite else "run the same command again"
     console.stop_hint = f"{again}: scans that are done are skipped"
     done = []
-    for number, (scan, target) in enumerate(waiting, 1):
-        console.say(f"{scan} ({number} of {len(waiting)})")
-        done.append(attempt(mesh_of, scan, target, record, how, console, page is not None, overwrite))
-        if done[-1].failure is not None:
-            failed.append(done[-1])
-            write_failed(folder, failed)
+    for outcome in outcomes_of(Batch(record, how, console, page is not None, overwrite), waiting):
+        done.append(outcome)
+        if outcome.failure is not None:
+            failed.append(outcome)
+            failures.write(failed)
+    order = {target: place for place, (_, target) in enumerate(waiting)}
+    done.sort(key=lambda outcome: order[outcome.output])  # a cluster has them done in any order
     outcomes = [*earlier, *done]
     if page is not None:
         write_batch_report(page, folder, outcomes, skipped)
-    finish(outcomes, folder, console, skipped, page)
+    finish(outcomes, folder, failures.path, console, skipped, page)
+
+
+def tell_plan(
+    waiting: Sequence[Job],
+    failed: list[Outcome],
+    price_of: Callable[[lpdif.Scan], dict[str, float]],
+    folder: Path,
+    count: int,
+    skipped: Sequence[Skipped],
+    console: Console,
+) -> None:
+    """Prints what a run would make of the scans that wait, and what it would take. Reads them, and computes nothing.
+
+    Raises BatchError where some of the `count` scans would fail.
+    """
+    from lpdif.stages.cost import cost_in_words
+
+    expected: list[dict[str, object]] = []
+    seconds = memory = 0.0
+    for scan, target in waiting:
+        try:
+            loaded = lpdif.load_scan(scan)
+            price = price_of(loaded)
+        except LpdifError as error:
+            failed.append(Outcome(scan, target, "failed", failure=describe(error, console.command)))
+            warn(failed[-1], console)
+            continue
+        seconds, memory = seconds + price["cpu_seconds"], max(memory, price["memory_bytes"])
+        rounded = {name: int(float(f"{value:.2g}")) for name, value in price.items()}
+        expected.append({"scan": str(scan), "output": str(target), "points": len(loaded.points), **rounded})
+    takes = f": {cost_in_words(seconds, memory)}" if expected else ""
+    console.say(f"would make {counted(len(expected), 'mesh', 'meshes')} in {folder}{takes}; nothing was written")
+    document = {"dry_run": True, "scans": [row["scan"] for row in expected], "outputs": [row["output"] for row in expected]}
+    total = {"cpu_seconds": int(seconds), "memory_bytes": int(memory)}
+    rest = {"expected": expected, "total": total, "failed": [outcome.document() for outcome in failed], "skipped": as_rows(skipped)}
+    console.result({**document, **rest}, *(Path(str(row["output"])) for row in expected))
+    if failed:
+        made_otherwise = any(outcome.failure is not None and outcome.failure.hint == HINT_MADE_OTHERWISE for outcome in failed)
+        raise BatchError(f"{len(failed)} of {counted(count, 'scan')} would fail", HINT_MADE_OTHERWISE if made_otherwise else "see above")
 
 
 def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Outcome:
@@ -116,22 +158,6 @@ def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Out
     if not why:
         return Outcome(scan, target, "kept", told=record.told(target))
     return Outcome(scan, target, "failed", failure=Failure(f"{target}: exists already, and {why}", HINT_MADE_OTHERWISE, UsageError.exit_code))
-
-
-def warn(outcome: Outcome, console: Console) -> None:
-    """Warns about a scan that failed."""
-    if outcome.failure is not None:
-        console.warn(failure_line(outcome))
-
-
-def write_failed(folder: Path, failed: Sequence[Outcome]) -> None:
-    """Writes failed.jsonl; removes it where no scan has failed."""
-    from lpdif.storage.atomic_write import write_bytes
-
-    if failed:
-        write_bytes(folder / FAILED, "".join(json.dumps(o.document()) + "\n" for o in failed).encode(), overwrite=True)
-    else:
-        (folder / FAILED).unlink(missing_ok=True)
 
 
 def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
@@ -151,58 +177,15 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
     return [(scan, target) for target, scan in jobs.items()]
 
 
-def attempt(
-    mesh_of: Callable[[lpdif.Scan], lpdif.Reconstruction],
-    scan: Path,
-    target: Path,
-    record: Record,
-    how: Recipe,
-    console: Console,
-    with_picture: bool,
-    overwrite: bool,
-) -> Outcome:
-    """Reconstructs one scan of a batch, whose meshes lie below the folder of `record`; with a picture of its mesh for a report.
-
-    Any error with the scan, also a bug or a lack of memory, makes an outcome. Errors that would stop every scan (of the model or the disk)
-    are raised.
-    """
-    from lpdif.io.write import mesh_format
-    from lpdif.storage.atomic_write import write_bytes
-
-    began, before = console.elapsed(), len(console.told)
-    writing, picture = False, ""
-    try:
-        check_inside(target, record.folder)
-        make_folder(target.parent)
-        check_mesh_output(target, overwrite, scan)
-        source = stamp(scan)
-        made = mesh_of(lpdif.load_scan(scan))
-        data = lpdif.encode_mesh(made.mesh, mesh_format(target))
-        if with_picture:
-            from lpdif.report.pictures import thumbnail
-
-            picture = thumbnail(made.mesh.vertices, made.mesh.faces)
-        writing = True
-        told = told_of(made, console.elapsed() - began, [message.text for message in console.told[before:] if message.warning])
-        record.add(target, source, how, data, told)
-        write_bytes(target, data, overwrite=overwrite)
-    except ModelError:
-        raise
-    except Exception as error:
-        failure = describe(error, console.command)
-        if writing and failure.code == ResourceError.exit_code:
-            raise
-        console.trace(error)
-        outcome = Outcome(scan, target, "failed", seconds=console.elapsed() - began, failure=failure)
-        warn(outcome, console)
-        return outcome
-    return Outcome(scan, target, "done", len(made.mesh.faces), console.elapsed() - began, made.facts, told=told, picture=picture)
-
-
 def finish(
-    outcomes: Sequence[Outcome], folder: Path, console: Console, skipped: Sequence[Skipped] = (), page: ReportFile | None = None
+    outcomes: Sequence[Outcome],
+    folder: Path,
+    reasons: Path,
+    console: Console,
+    skipped: Sequence[Skipped] = (),
+    page: ReportFile | None = None,
 ) -> None:
-    """Prints the table and the result, with the files that were skipped.
+    """Prints the table and the result, with the files that were skipped. reasons: the list of failures.
 
     Raises BatchError where a scan failed.
     """
@@ -219,7 +202,7 @@ def finish(
     document |= {} if page is None else {"report": str(page.path)}
     console.result(document, *(o.output for o in outcomes if o.failure is None))
     if failed:
-        hint = f"the reasons are in {folder / FAILED}" + ("; the others are done" if len(failed) < len(outcomes) else "")
+        hint = f"the reasons are in {reasons}" + ("; the others are done" if len(failed) < len(outcomes) else "")
         if any(outcome.failure is not None and outcome.failure.hint == HINT_MADE_OTHERWISE for outcome in failed):
             hint += f"; a mesh made otherwise: {HINT_MADE_OTHERWISE}"
         raise BatchError(f"{len(failed)} of {counted(len(outcomes), 'scan')} failed", hint)

@@ -5,17 +5,21 @@ Colour and progress bars are for terminals alone.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import platform
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from lpdif import __version__
 from lpdif.errors import UsageError
 from lpdif.report.page import Message
 from lpdif.storage.strict_json import dump
@@ -32,6 +36,18 @@ log = logging.getLogger("lpdif")
 BAR_AFTER = 1.0  # A progress bar is shown after so many seconds of work.
 LINE_AFTER = 10.0  # A progress line is written after so many seconds of work, and on a terminal after as many again.
 LONGEST_PAUSE = 600.0  # Elsewhere the pause doubles after each line, up to so many seconds, so that the log stays short.
+
+
+SCHEMA_VERSION = 1  # of the documents of --json: it grows where a key goes or changes its meaning, not where one is added
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result may depend on, without loading their packages."""
+    found = {"lpdif": __version__, "python": platform.python_version()}
+    for name in ("torch", "numpy"):
+        with contextlib.suppress(metadata.PackageNotFoundError):  # it was installed in another way
+            found[name] = metadata.version(name)
+    return found
 
 
 @dataclass
@@ -58,7 +74,7 @@ class Console:
         self.started = time.monotonic()
         self.command = ""
         self.arguments: Sequence[str] = ()  # as they were typed
-        self.told: list[Message] = []  # what was said and warned of, for reports
+        self.told: list[Message] = []  # what was said and warned of, for reports and --json
         self.json = False
         self.quiet = False
         self.verbose = False
@@ -66,6 +82,7 @@ class Console:
         self.interrupts.tell = self._ended
         self.stop_hint = "nothing half-written is left behind"  # the hint after Ctrl-C
         self.where: tuple[str, ...] = ()  # options that suggested commands need for the same workspace and settings
+        self.hints = self.err.isatty()  # whether to say what to run next
         self._answered = False
         self._bar: Bar | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -96,8 +113,9 @@ class Console:
         self.stop_bar()
         self._answered = True
         if self.json:
-            head = {"command": self.command, "seconds": round(self.elapsed(), 3)}
-            self.out.write(dump({**head, **document}, indent=2) + "\n")
+            head = {"schema_version": SCHEMA_VERSION, "command": self.command, "seconds": round(self.elapsed(), 3)}
+            tail = {"warnings": [one_line(message.text) for message in self.told if message.warning], "versions": versions()}
+            self.out.write(dump({**head, **document, **tail}, indent=2) + "\n")
         else:
             raw = not self.out.isatty()
             self.out.writelines((str(line) if raw and isinstance(line, Path) else printable(str(line))) + "\n" for line in lines)
@@ -123,8 +141,8 @@ class Console:
         self._line(text)
 
     def next(self, *words: str) -> None:
-        """Writes the command to run next."""
-        if not self.quiet:
+        """Writes the command to run next, for a person at a terminal."""
+        if self.hints and not self.quiet:
             self._line("next: " + command_line(*words))
 
     def warn(self, text: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import typer
 
 import lpdif
-from lpdif.errors import LpdifError, ResourceError
+from lpdif.errors import LpdifError, ModelError, ResourceError
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.console import Console
@@ -70,8 +70,13 @@ def doctor(
     """
     console: Console = context.obj
     console.setup("doctor", as_json=json, quiet=quiet, verbose=verbose)
-    chosen = resolve(None, {"workspace": workspace, "device": device}, config).config
-    findings = list(check_all(Path(chosen.workspace), chosen.device))
+    flags = {"workspace": workspace, "device": device}
+    try:
+        chosen, settings = resolve(None, flags, config).config, []
+    except ModelError as error:  # a flag that is wrong is a wrong use, a file or variable a finding
+        chosen = lpdif.Config(workspace=workspace or lpdif.Config.workspace, device=device or lpdif.Config.device)
+        settings = [Finding("settings", error.message, error.hint)]
+    findings = [*settings, *check_all(Path(chosen.workspace), chosen.device)]
     rows = [(mark(f), f.what, f.found) for f in findings]
     bad = [f for f in findings if f.remedy and f.needed]
     console.result({"well": not bad, "findings": [asdict(f) for f in findings]}, *table(rows))
@@ -101,7 +106,9 @@ def check_all(workspace: Path, device: str) -> Iterator[Finding]:
     yield guarded("mesh queries", mesh_queries)
     for known in all_formats():
         if known.packages:
-            yield optional(known.name, known.packages)
+            yield optional(known.name, known.packages, "for such files")
+    yield optional("texture", ("xatlas",), "for --texture")
+    yield optional("cluster", ("distributed",), "for --cluster")
     yield guarded("device", lambda: compute_device(device))
     yield threads()
     yield memory()
@@ -148,12 +155,12 @@ def mesh_queries() -> str:
     return f"{library()} {metadata.version(library())}"
 
 
-def optional(extra: str, names: tuple[str, ...]) -> Finding:
-    """Whether the packages that a file format needs are installed."""
+def optional(extra: str, names: tuple[str, ...], purpose: str) -> Finding:
+    """Whether the packages of an extra are installed."""
     try:
         return Finding(f"[{extra}]", ", ".join(f"{name} {metadata.version(name)}" for name in names), needed=False)
     except metadata.PackageNotFoundError as error:
-        return Finding(f"[{extra}]", f"{error.name} is not installed", f"for such files: pip install {' '.join(names)}", needed=False)
+        return Finding(f"[{extra}]", f"{error.name} is not installed", f"{purpose}: pip install {' '.join(names)}", needed=False)
 
 
 def compute_device(name: str) -> str:

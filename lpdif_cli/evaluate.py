@@ -10,7 +10,7 @@ import typer
 
 import lpdif
 from lpdif.errors import InputError
-from lpdif_cli import options
+from lpdif_cli import completion, options
 from lpdif_cli.console import Console
 from lpdif_cli.settings import resolve
 from lpdif_cli.wording import table
@@ -29,8 +29,8 @@ LENGTHS = {"cd", "accuracy", "completeness", "p95", "hausdorff"}
 
 def evaluate(
     context: typer.Context,
-    mesh: Annotated[Path, typer.Argument(metavar="MESH", hidden=True, readable=False)],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", hidden=True, readable=False)],
+    mesh: Annotated[Path, typer.Argument(metavar="MESH", hidden=True, readable=False, autocompletion=completion.scans)],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", hidden=True, readable=False, autocompletion=completion.scans)],
     seed: options.Seed = None,
     config: options.Config = None,
     json: options.Json = False,

@@ -1,4 +1,4 @@
-"""The layout of `--help`: a command to paste, the text of the docstring, then the options.
+"""The layout of `--help`: a command to paste, the text of the docstring, then the options, by panel.
 
 It is plain text of at most 80 columns, the same on a terminal and in a pipe; on a narrower terminal the lines are shorter.
 """
@@ -33,9 +33,25 @@ class Group(TyperGroup):
 def _write(command: Command | Group, ctx: Any, formatter: Any) -> None:
     width = max(NARROWEST_HELP, min(WIDEST_HELP, shutil.get_terminal_size().columns))
     formatter.write(fitted(inspect.cleandoc(command.help or ""), width) + "\n")
-    command.format_options(ctx, formatter)
+    _write_options(command, ctx, formatter)
+    if isinstance(command, Group):
+        command.format_commands(ctx, formatter)
     if command.epilog:
         formatter.write("\n" + fitted(command.epilog, width) + "\n")
+
+
+def _write_options(command: Command | Group, ctx: Any, formatter: Any) -> None:
+    """The options under the heading of their panel, in the order in which panels first appear."""
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for option in command.get_params(ctx):
+        record = option.get_help_record(ctx)
+        if record is not None:
+            title = getattr(option, "rich_help_panel", None) or (next(reversed(panels), "Options") if option.name == "help" else "Options")
+            panels.setdefault(title, []).append(record)
+    widest = max((len(names) for records in panels.values() for names, _ in records), default=0)
+    for title, records in panels.items():
+        with formatter.section(title):
+            formatter.write_dl([(names.ljust(widest), about) for names, about in records])
 
 
 def fitted(text: str, width: int) -> str:

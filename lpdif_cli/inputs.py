@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpdif.errors import InputError
+import lpdif
+from lpdif.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from lpdif.io.folders import Skipped
@@ -67,6 +69,13 @@ def expand(arguments: Sequence[str], leave_out: Sequence[Path] = ()) -> tuple[li
 def as_rows(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
     """The skipped files, for --json."""
     return [{"scan": str(file), "reason": reason} for file, reason in skipped]
+
+
+def read_stdin(command: str) -> lpdif.Scan:
+    """The scan on stdin. command: how lpdif is called with one, for the hint. Raises UsageError where stdin is a terminal."""
+    if sys.stdin.isatty():
+        raise UsageError("no scan is piped into stdin", f"pipe one in: cat scan.ply | lpdif {command}")
+    return lpdif.read_scan(sys.stdin.buffer.read(), "stdin")
 
 
 def _is_glob(argument: str) -> bool:

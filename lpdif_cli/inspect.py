@@ -14,7 +14,9 @@ from lpdif.storage.run_log import read_metrics
 from lpdif.text import counted, excerpt
 from lpdif_cli import options
 from lpdif_cli.cards import FitState, read_card, read_fit_state, resume_words
+from lpdif_cli.completion import scans
 from lpdif_cli.console import Console
+from lpdif_cli.inputs import read_stdin
 from lpdif_cli.settings import given, resolve, workspace_words
 from lpdif_cli.wording import command_line, size, table
 
@@ -25,7 +27,7 @@ ShownFacts = dict[str, object]
 
 def inspect(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="PATH", hidden=True, readable=False)],
+    path: Annotated[Path, typer.Argument(metavar="PATH", hidden=True, readable=False, autocompletion=scans)],
     threads: options.Threads = None,
     config: options.Config = None,
     json: options.Json = False,
@@ -36,7 +38,7 @@ def inspect(
     lpdif inspect scan.ply
 
     Tells what a path is (a scan, a mesh, samples, a model, a field, a run or a
-    workspace) and what it holds. The spacing of a scan (square root of the area per
+    workspace) and what it holds. `-` is a scan or mesh on stdin. The spacing of a scan (square root of the area per
     point) and its noise are the values that `lpdif reconstruct` uses with the same
     settings.
 
@@ -54,9 +56,11 @@ def inspect(
 def look(path: Path, chosen: lpdif.Config) -> tuple[ShownFacts, list[str]]:
     """What `path` is, and the words of the command to run with it next."""
     if path == Path("-") and not path.exists():
-        raise InputError("-: inspect takes a file", "save the scan to a file; stdin is read by `lpdif reconstruct`")
+        return surface(read_stdin("inspect -"), "-", None, chosen)
     if path.is_dir():
-        return folder(path)
+        above = lpdif.Workspace(path.parent)
+        own = above.samples.name == path.name and is_workspace(above)
+        return folder(path.parent if own else path)
     root = workspace_of(path)
     if root is not None:
         return folder(root)
@@ -64,7 +68,7 @@ def look(path: Path, chosen: lpdif.Config) -> tuple[ShownFacts, list[str]]:
         return tensors(path)
     if path.name == "metrics.jsonl":
         return run(path), []
-    return surface(path, chosen)
+    return surface(lpdif.load_scan(path), str(path), path.stat().st_size, chosen)
 
 
 def workspace_of(path: Path) -> Path | None:
@@ -74,20 +78,23 @@ def workspace_of(path: Path) -> Path | None:
     """
     for root in (path.absolute().parent, path.absolute().parent.parent):
         place = lpdif.Workspace(root)
-        known = any(file.exists() for file in (place.manifest, place.snapshot, place.model))
-        if known and path.is_file() and path.absolute() in (place.manifest, place.gallery):
+        if is_workspace(place) and path.is_file() and path.absolute() in (place.manifest, place.gallery):
             here = Path.cwd()
             return root.relative_to(here) if root.is_relative_to(here) else root
     return None
 
 
-def surface(path: Path, chosen: lpdif.Config) -> tuple[ShownFacts, list[str]]:
-    """The facts of a scan, or of a mesh where it has faces."""
+def is_workspace(place: lpdif.Workspace) -> bool:
+    """Whether there are samples, a fit or a model in a folder."""
+    return any(file.exists() for file in (place.manifest, place.snapshot, place.model))
+
+
+def surface(scan: lpdif.Scan, name: str, size_in_bytes: int | None, chosen: lpdif.Config) -> tuple[ShownFacts, list[str]]:
+    """The facts of a scan, or of a mesh where it has faces. name: how the command named it; size_in_bytes: of its file."""
     import numpy as np
 
     from lpdif.points.measure import measure
 
-    scan = lpdif.load_scan(path)
     finite = scan.points[np.isfinite(scan.points).all(axis=1)]
     facts: ShownFacts = {"kind": "scan" if scan.faces is None else "mesh", "points": len(scan.points)}
     if len(finite) < len(scan.points):
@@ -95,19 +102,21 @@ def surface(path: Path, chosen: lpdif.Config) -> tuple[ShownFacts, list[str]]:
     if len(finite):
         low, high = finite.min(axis=0), finite.max(axis=0)
         facts |= {"lowest corner": low, "highest corner": high, "extent": high - low}
-    facts |= {"normals": scan.normals is not None, "colors": scan.colors is not None, "bytes": path.stat().st_size}
+    facts |= {"normals": scan.normals is not None, "colors": scan.colors is not None}
+    if size_in_bytes is not None:
+        facts["bytes"] = size_in_bytes
     if scan.sensor is not None:
         facts["scanner"] = scan.sensor if scan.sensor.ndim == 1 else counted(len(scan.sensor), "position")
     if scan.extras:
         facts["further values"] = ", ".join(scan.extras)
     if scan.faces is not None:
-        return facts | shape(scan), ["evaluate", str(path), "TRUTH.ply"]
+        return facts | shape(scan), ["evaluate", name, "TRUTH.ply"] if size_in_bytes is not None else []
     settings = chosen.reconstruct
     try:
         found = measure(scan, keep_outliers=settings.keep_outliers, seed=settings.seed, threads=chosen.threads or -1).facts
     except InputError as error:
         return facts | {"no mesh": error.message.removeprefix(f"{scan.name}: ")}, []
-    return facts | {"spacing": found["spacing"], "noise": found["noise"]}, ["reconstruct", str(path), "-o", "MESH.ply"]
+    return facts | {"spacing": found["spacing"], "noise": found["noise"]}, ["reconstruct", name, "-o", "MESH.ply"]
 
 
 def shape(scan: lpdif.Scan) -> ShownFacts:

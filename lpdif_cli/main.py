@@ -14,7 +14,7 @@ import typer
 from lpdif import __version__
 from lpdif.errors import UsageError
 from lpdif.shutdown import delay_shutdown
-from lpdif_cli import cluster, compare, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct
+from lpdif_cli import cluster, compare, config, demo, doctor, evaluate, fit, inspect, preprocess, reconstruct, view
 from lpdif_cli.console import Console, listening
 from lpdif_cli.failures import completed, describe
 from lpdif_cli.helptext import Command, Group
@@ -26,7 +26,6 @@ BROKEN_PIPE = 141  # The exit code that a shell reports for a program whose read
 app = typer.Typer(
     cls=Group,
     name="lpdif",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -91,14 +90,16 @@ def _add(name: str, function: Callable[..., None], summary: str, epilog: str | N
     app.command(name, cls=Command, short_help=summary, epilog=epilog)(command)
 
 
-_add("reconstruct", reconstruct.reconstruct, "Turn a scan into a mesh.", describe_keys("reconstruct"))
+_add("reconstruct", reconstruct.reconstruct, "Turn a scan into a mesh.", describe_keys("reconstruct") + "\n\n" + describe_keys("output"))
 _add("preprocess", preprocess.preprocess, "Turn scans and meshes into training samples.", describe_keys("preprocess"))
 _add("fit", fit.fit, "Learn a model from samples.", describe_keys("fit"))
 _add("cluster", cluster.cluster, "Group the codes of a fit into patterns again.", describe_keys("cluster"))
 _add("evaluate", evaluate.evaluate, "Measure a mesh against the true one.")
 _add("compare", compare.compare, "Compare models on the same meshes or scans.", describe_keys("compare"))
 _add("inspect", inspect.inspect, "Show what a file or workspace is.")
+_add("view", view.view, "Show a mesh, and its scan, in a page of HTML.")
 _add("doctor", doctor.doctor, "Check that lpdif can run here.")
+_add("config", config.config, "Show every setting and where it comes from.")
 _add("demo", demo.demo, "Make a small scan to try.")
 
 
@@ -113,6 +114,8 @@ def run(arguments: Sequence[str], console: Console | None = None) -> int:
             code = app(args=list(arguments), prog_name="lpdif", obj=console, standalone_mode=False)
             console.out.flush()
             return int(code or 0)
+        except SystemExit as ended:  # completion ends so
+            return int(ended.code or 0)
         except (_ReaderGone, BrokenPipeError):
             return BROKEN_PIPE
         except (_Stopped, KeyboardInterrupt):

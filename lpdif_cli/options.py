@@ -10,17 +10,24 @@ from typing import Annotated
 
 import typer
 
-Workspace = Annotated[str | None, typer.Option(metavar="DIR", help="Samples and models [./lpdif-workspace].")]
-Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N [auto].")]
-Seed = Annotated[str | None, typer.Option(metavar="N", help="Same seed, same result [0].")]
-Threads = Annotated[str | None, typer.Option(metavar="N", help="CPU threads; 0: one per core [0].")]
-Config = Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings file [./lpdif.toml, if it exists].")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check options and paths, write nothing.")]
-Samples = Annotated[str | None, typer.Option(metavar="DIR", help="Workspace to take the samples from [its own].")]
-Report = Annotated[str | None, typer.Option(metavar="FILE.html", help="Also write a page about the run.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every detail, and tracebacks.")]
+from lpdif_cli.completion import among
+
+RUN, SHOWN = "Run", "What is shown"  # headings in the help
+
+Workspace = Annotated[str | None, typer.Option(metavar="DIR", help="Samples and models [./lpdif-workspace].", rich_help_panel=RUN)]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:N [auto].", rich_help_panel=RUN, autocompletion=among("auto", "cpu", "cuda")),
+]
+Seed = Annotated[str | None, typer.Option(metavar="N", help="Same seed, same result [0].", rich_help_panel=RUN)]
+Threads = Annotated[str | None, typer.Option(metavar="N", help="CPU threads; 0: one per core [0].", rich_help_panel=RUN)]
+Config = Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings file [./lpdif.toml, if it exists].", rich_help_panel=RUN)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=RUN)]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.", rich_help_panel=RUN)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check options and paths, write nothing.", rich_help_panel=RUN)]
+Samples = Annotated[str | None, typer.Option(metavar="DIR", help="Workspace to take the samples from [its own].", rich_help_panel=RUN)]
+Report = Annotated[str | None, typer.Option(metavar="FILE.html", help="Also write a page about the run.", rich_help_panel=RUN)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=SHOWN)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=SHOWN)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every detail, and tracebacks.", rich_help_panel=SHOWN)]
 Patterns = Annotated[str | None, typer.Option(metavar="K", help="Number of patterns [8].")]

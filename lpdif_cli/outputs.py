@@ -40,3 +40,20 @@ def check_mesh_output(path: Path, overwrite: bool, source: Path | None) -> None:
     if source is not None and path.exists() and source.exists() and path.samefile(source):
         raise UsageError(f"{path}: input and output are the same file", "write the mesh elsewhere: the scan is worth keeping")
     check_output(path, overwrite)
+
+
+def check_texture_output(path: Path | None, overwrite: bool) -> None:
+    """Raises UsageError unless a mesh with a texture can be written to `path`, with all files that belong to it; None is stdout."""
+    from lpdif.io.textured import TEXTURED_FORMATS, side_files
+    from lpdif.io.write import mesh_format
+    from lpdif.storage.atomic_write import check_output
+
+    kind = "ply" if path is None else mesh_format(path)
+    if kind not in TEXTURED_FORMATS:
+        endings = " or ".join(f".{name}" for name in TEXTURED_FORMATS)
+        raise UsageError(
+            f"{path or 'stdout'}: {kind.upper()} has no place for a texture", f"let the name end in {endings}, or leave out --texture"
+        )
+    if path is not None and kind == "obj":
+        for other in side_files(path):
+            check_output(other, overwrite)

@@ -13,7 +13,7 @@ from lpdif.io.fingerprints import dropped
 from lpdif.storage.lock import check_not_locked
 from lpdif.storage.workspace import Shard
 from lpdif.text import counted
-from lpdif_cli import options
+from lpdif_cli import completion, options
 from lpdif_cli.console import Console
 from lpdif_cli.inputs import as_rows, expand
 from lpdif_cli.settings import resolve, same_place
@@ -22,7 +22,7 @@ from lpdif_cli.wording import duration
 
 def preprocess(
     context: typer.Context,
-    scans: Annotated[list[str], typer.Argument(metavar="SCANS", hidden=True)],
+    scans: Annotated[list[str], typer.Argument(metavar="SCANS", hidden=True, autocompletion=completion.scans)],
     workspace: options.Workspace = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
@@ -65,10 +65,11 @@ def preprocess(
     as_scans = report.kept - report.closed
     console.say(f"{counted(report.kept, 'scan')}: {report.closed:,} closed, {as_scans:,} as {'a scan' if as_scans == 1 else 'scans'}")
     what = f"{counted(report.regions, 'region')} of {counted(report.kept, 'scan')}"
-    console.say(f"wrote {place.samples}: {what} in {duration(console.elapsed())}")
+    already = f", {report.reused:,} of them from before" if report.reused else ""
+    console.say(f"wrote {place.samples}: {what}{already} in {duration(console.elapsed())}")
     console.next("fit", "--patterns", str(chosen.config.fit.patterns), *console.where)
     left_out = [{"scan": scan, "reason": reason} for scan, reason in report.left_out]
-    counts = {"kept": report.kept, "closed": report.closed, "as_scans": as_scans, "regions": report.regions}
+    counts = {"kept": report.kept, "closed": report.closed, "as_scans": as_scans, "reused": report.reused, "regions": report.regions}
     skipped = as_rows(others) + [{"scan": scan, "reason": reason} for scan, reason in report.skipped]
     console.result({"workspace": str(place.root), **counts, "left_out": left_out, "skipped": skipped}, place.samples)
     if left_out:

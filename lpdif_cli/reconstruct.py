@@ -2,48 +2,88 @@
 
 from __future__ import annotations
 
-import functools
-import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import lpdif
-from lpdif.errors import ModelError, UsageError
+from lpdif.errors import UsageError
 from lpdif.stages.cost import cost_in_words
-from lpdif.storage.safe_open import leads_outside
-from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
-from lpdif.tools.laps import Laps
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
+from lpdif_cli.completion import among, meshes, models, scans
 from lpdif_cli.console import Console
+from lpdif_cli.dask_client import over_cluster
 from lpdif_cli.devices import check_device
-from lpdif_cli.inputs import is_many
-from lpdif_cli.outputs import check_mesh_output
-from lpdif_cli.records import Recipe, recipe
+from lpdif_cli.inputs import is_many, read_stdin
+from lpdif_cli.jobs import one_by_one
+from lpdif_cli.outputs import check_mesh_output, check_texture_output
 from lpdif_cli.reports import ReportFile, report_file, write_scan_report
-from lpdif_cli.settings import Settings, resolve, same_place
+from lpdif_cli.settings import resolve, same_place
+from lpdif_cli.shards import read_shard
 from lpdif_cli.wording import duration, size
+from lpdif_cli.work import BUNDLED, Work
 
-BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
 STREAM = "-"
 
 
 def reconstruct(
     context: typer.Context,
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", hidden=True)] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].")] = None,
-    resolution: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of the mesh's triangles [auto].")] = None,
-    region_size: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of a local region [auto].")] = None,
-    max_distance: Annotated[str | None, typer.Option(metavar="LENGTH", help="No surface farther from the points [auto].")] = None,
-    watertight: Annotated[bool, typer.Option("--watertight", help="Close every hole, as for printing.")] = False,
-    refine: Annotated[str | None, typer.Option(metavar="N", help="Steps that fit the codes to this scan [0].")] = None,
-    model: Annotated[str | None, typer.Option(metavar="FILE", help="Model file, or: bundled [the workspace's].")] = None,
-    sensor: Annotated[tuple[str, str, str] | None, typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.")] = None,
-    faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.")] = None,
+    inputs: Annotated[list[str] | None, typer.Argument(metavar="INPUT", hidden=True, autocompletion=scans)] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="Mesh file, or folder [INPUT.mesh.ply].", rich_help_panel="Result", autocompletion=meshes
+        ),
+    ] = None,
+    watertight: Annotated[bool, typer.Option("--watertight", help="Close every hole, as for printing.", rich_help_panel="Result")] = False,
+    faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.", rich_help_panel="Result")] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PARTS", help="all, or the largest part alone [all].", rich_help_panel="Result", autocompletion=among("all", "largest")
+        ),
+    ] = None,
+    units: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNIT", help="Unit of the scan: mm, cm, m or in.", rich_help_panel="Result", autocompletion=among("mm", "cm", "m", "in")
+        ),
+    ] = None,
+    scale: Annotated[str | None, typer.Option(metavar="X", help="Write coordinates times X [1].", rich_help_panel="Result")] = None,
+    texture: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Bake colours into SIZE x SIZE texels (OBJ, GLB).", rich_help_panel="Result")
+    ] = None,
+    resolution: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="Size of the mesh's triangles [auto].", rich_help_panel="Sizes")
+    ] = None,
+    region_size: Annotated[str | None, typer.Option(metavar="LENGTH", help="Size of a local region [auto].", rich_help_panel="Sizes")] = None,
+    max_distance: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="No surface farther from the points [auto].", rich_help_panel="Sizes")
+    ] = None,
+    refine: Annotated[
+        str | None, typer.Option(metavar="N", help="Steps that fit the codes to this scan [0].", rich_help_panel="Scan and model")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Model file, or: bundled [the workspace's].", rich_help_panel="Scan and model", autocompletion=models
+        ),
+    ] = None,
+    sensor: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.", rich_help_panel="Scan and model"),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread several scans over a Dask cluster.", rich_help_panel="Several scans")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Make part I of N of several scans (job arrays).", rich_help_panel="Several scans")
+    ] = None,
     workspace: options.Workspace = None,
     device: options.Device = None,
     seed: options.Seed = None,
@@ -67,11 +107,13 @@ def reconstruct(
 
     INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB,
     or points3D.txt of COLMAP; LAS and LAZ with `pip install laspy lazrs`, E57 with
-    `pip install pye57`. OUT is OBJ, PLY, STL, OFF or GLB. `-` is stdin or stdout.
-    Several INPUTs, or a folder, go to the folder OUT: a bad scan does not stop the
-    others. A mesh that an earlier run has made there from the same scan, model and
-    settings is kept. A mesh made from anything else is kept too, but counts as
-    failed; --overwrite makes all again.
+    `pip install pye57`. OUT is OBJ, PLY, STL, OFF, GLB or 3MF. `-` is stdin or
+    stdout. Several INPUTs, or a folder, go to the folder OUT: a bad scan does not
+    stop the others. A mesh that an earlier run has made there from the same scan,
+    model and settings is kept. A mesh made from anything else is kept too, but
+    counts as failed; --overwrite makes all again. Where Dask has workers on other
+    machines, --cluster tcp://HOST:8786 (or the file of the scheduler) spreads the
+    scans over them. In job arrays, --shard 3/8 makes the third of eight parts.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
@@ -84,6 +126,10 @@ def reconstruct(
         "reconstruct.model": model,
         "reconstruct.sensor": sensor,
         "reconstruct.faces": faces,
+        "reconstruct.keep": keep,
+        "reconstruct.texture": texture,
+        "output.units": units,
+        "output.scale": scale,
         "workspace": workspace,
         "device": device,
         "seed": seed,
@@ -92,95 +138,22 @@ def reconstruct(
     work = Work(resolve("reconstruct", flags, config), console)
     console.where = same_place(work.settings, config)
     page = report_file(report, overwrite, console, work.settings, "reconstruct", lambda: {"model": str(work.model_path or BUNDLED)})
-    check_device(work.settings.config.device)
+    if cluster is None:
+        check_device(work.settings.config.device)
+    part = None if shard is None else read_shard(shard)
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        reconstruct_many(work.mesh_of, work.recipe, inputs, output, console, page, overwrite=overwrite, dry_run=dry_run)
+        if work.settings.config.reconstruct.texture is not None:
+            raise UsageError("several scans become PLY files, which have no place for a texture", "give one scan at a time, with -o NAME.glb")
+        alone = partial(one_by_one, work.mesh_of, work.encoded)
+        outcomes_of = alone if cluster is None else partial(over_cluster, cluster, work.order)
+        reconstruct_many(outcomes_of, work.recipe, work.price, inputs, output, console, page, overwrite=overwrite, dry_run=dry_run, shard=part)
+    elif cluster is not None or part is not None:
+        flag = "--shard" if cluster is None else "--cluster"
+        raise UsageError(f"{flag} is for several scans", "name their folder, or leave it out")
     else:
         reconstruct_one(work, inputs[0], output, page, overwrite=overwrite, dry_run=dry_run)
-
-
-@dataclass
-class Work:
-    """Reconstructs scans with one model, which is loaded after the first scan has been read."""
-
-    settings: Settings
-    console: Console
-    laps: Laps = field(default_factory=Laps)
-    _model: lpdif.Model | None = None
-
-    def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
-        """The reconstruction of a scan."""
-        if self._model is None:
-            self.check(scan)
-            self._model = lpdif.load_model(self.model_path)
-        self.laps.end("loading the model")
-        chosen = self.settings.config
-        return lpdif.reconstruct(
-            scan,
-            self._model,
-            chosen.reconstruct,
-            device=chosen.device,
-            threads=chosen.threads,
-            progress=self.console.progress,
-        )
-
-    def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
-        """The expected size and cost of a reconstruction.
-
-        Raises the errors that it would raise before it begins.
-        """
-        self.check(scan)
-        lpdif.load_model(self.model_path)
-        return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
-
-    def check(self, scan: lpdif.Scan) -> None:
-        """Raises InputError for a scan that cannot become a mesh, before torch is loaded."""
-        from lpdif.points.validity import check_scan
-
-        chosen = self.settings.config.reconstruct
-        check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
-
-    def recipe(self) -> Recipe:
-        """What the meshes of this run depend on besides their scans."""
-        return recipe(self.settings.config.reconstruct, self.model_path or BUNDLED_MODEL)
-
-    @functools.cached_property
-    def model_path(self) -> Path | None:
-        """The model file to use; None for the bundled one.
-
-        The model of the workspace comes first, with a message.
-        """
-        if self.settings.model == BUNDLED:
-            return None
-        if self.settings.model is not None:
-            return named_model(Path(self.settings.model))
-        workspace = lpdif.Workspace(self.settings.config.workspace)
-        fitted = workspace.model
-        if not fitted.exists():
-            if self.settings.origins.get("workspace") == "--workspace":
-                raise ModelError(f"{fitted}: no model in this workspace", f"fit one: lpdif fit; or pass --model {BUNDLED}")
-            if workspace.snapshot.exists():
-                unfinished = f"the fit in {workspace.root} is not finished (lpdif fit --resume)"
-                self.console.say(f"model: the one that ships with lpdif; {unfinished}")
-            return None
-        if leads_outside(fitted, fitted.parent):
-            raise ModelError(f"{fitted}: a link that leads out of the workspace", "name the model itself: --model FILE")
-        self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
-        return fitted
-
-
-def named_model(path: Path) -> Path:
-    """A model file that was named. Raises ModelError where its name says that it is a scan or a mesh."""
-    from lpdif.io.registry import format_by_name
-
-    known = format_by_name(path.name)
-    if known is not None:
-        raise ModelError(
-            f"{path}: its name stands for {known.title}, not for a model", "name a model that `lpdif fit` wrote, model.safetensors"
-        )
-    return path
 
 
 def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile | None, *, overwrite: bool, dry_run: bool) -> None:
@@ -188,14 +161,18 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
     console = work.console
     source = None if given == STREAM else Path(given)
     target = output_path(source, output)
+    if source is not None and not source.exists():
+        lpdif.load_scan(source)  # raises what is wrong with it, before anything is said of the output
     if target is None:
         check_stdout(console)
     else:
         check_mesh_output(target, overwrite, source)
+    if work.settings.config.reconstruct.texture is not None:
+        check_texture_output(target, overwrite)
     if page is not None:
         page.check(continues=False)
     # The scan is read before the model, so that a bad scan is reported at once.
-    scan = lpdif.load_scan(source) if source is not None else read_stdin()
+    scan = lpdif.load_scan(source) if source is not None else read_stdin("reconstruct - -o mesh.ply")
     work.laps.end("reading the scan")
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
@@ -210,21 +187,24 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
     work.laps.add(made.laps)
     mesh = made.mesh
     if target is None:
-        data = lpdif.encode_mesh(mesh, "ply")
+        data = work.encoded(mesh, "ply")
         console.say(f"writing {counted(len(mesh.faces), 'face')}, {size(len(data))} to stdout after {duration(console.elapsed())}")
         console.binary_result(data)
         report_open_loops(made, console)
         if page is not None:
             write_scan_report(page, scan, made, "standard output", work.laps)
         return
-    lpdif.write_mesh(target, mesh, overwrite=overwrite)
+    lpdif.write_mesh(target, mesh, overwrite=overwrite, **asdict(work.settings.config.output))
     written = target.stat().st_size
     counts = f"{counted(len(mesh.vertices), 'vertex', 'vertices')}, {counted(len(mesh.faces), 'face')}, {size(written)}"
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
     report_open_loops(made, console)
     if page is not None:
         write_scan_report(page, scan, made, str(target), work.laps)
-    console.next("inspect", str(target))
+    from lpdif.io.registry import format_by_name
+
+    if format_by_name(target.name):  # 3MF is written and not read
+        console.next("inspect", str(target))
     document = {
         "input": given,
         "output": str(target),
@@ -261,13 +241,6 @@ def output_path(source: Path | None, output: str | None) -> Path | None:
     from lpdif.io.folders import MESH_ENDING
 
     return source.with_name(f"{source.stem}{MESH_ENDING}.ply")
-
-
-def read_stdin() -> lpdif.Scan:
-    """The scan on stdin."""
-    if sys.stdin.isatty():
-        raise UsageError("no scan is piped into stdin", "pipe one in: cat scan.ply | lpdif reconstruct - -o mesh.ply")
-    return lpdif.read_scan(sys.stdin.buffer.read(), "stdin")
 
 
 def check_stdout(console: Console) -> None:

@@ -20,6 +20,7 @@ from lpdif_cli.settings import Settings, show_value
 from lpdif_cli.wording import command_line, size
 
 if TYPE_CHECKING:
+    from lpdif.arrays import FloatArray, IntArray
     from lpdif.config import FitConfig
     from lpdif.io.folders import Skipped
     from lpdif.report.page import Run
@@ -70,6 +71,8 @@ class ReportFile:
 
         chosen, origins = self.settings.config, self.settings.origins
         values = {f"{self.stage}.{name}": value for name, value in dataclasses.asdict(getattr(chosen, self.stage)).items()}
+        if self.stage == "reconstruct":
+            values |= {f"output.{name}": value for name, value in dataclasses.asdict(chosen.output).items()}
         values |= {name: getattr(chosen, name) for name in EVERYWHERE}
         rows = [Setting(key.rpartition(".")[2], show_value(value), origins.get(key, "")) for key, value in values.items()]
         if "seed" in origins:
@@ -142,7 +145,8 @@ def write_batch_report(page: ReportFile, folder: Path, outcomes: Sequence[Outcom
     kept = sum(outcome.state == "kept" for outcome in outcomes)
     for outcome in sorted(outcomes, key=lambda outcome: outcome.scan):
         if outcome.state == "kept":
-            outcome.picture = picture_of_file(outcome.output)
+            mesh = lpdif.load_scan(outcome.output)
+            outcome.picture = picture_of(mesh.points, mesh.faces)
             page.console.progress("pictures of kept meshes", sum(row.state == "kept" for row in rows) + 1, kept)
         told, failure = outcome.told, outcome.failure
         error = ""
@@ -169,12 +173,11 @@ def write_batch_report(page: ReportFile, folder: Path, outcomes: Sequence[Outcom
     page.write(batch_report(page.run(), str(folder), rows, left, general))
 
 
-def picture_of_file(path: Path) -> str:
-    """A thumbnail of the mesh in a file."""
+def picture_of(vertices: FloatArray, faces: IntArray | None) -> str:
+    """A thumbnail of a mesh; "" where there are no faces."""
     from lpdif.report.pictures import thumbnail
 
-    mesh = lpdif.load_scan(path)
-    return "" if mesh.faces is None else thumbnail(mesh.points, mesh.faces)
+    return "" if faces is None else thumbnail(vertices, faces)
 
 
 def write_fit_report(page: ReportFile, place: lpdif.Workspace, plan: FitConfig, done: FitReport, device: str) -> None:

@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Callable
 
-from lpdif.config import LIMITS, MOST_COUNT, limits
+from lpdif.config import CHOICES, LIMITS, MOST_COUNT, limits
 from lpdif.device import check_device_name
 from lpdif.errors import LpdifError, UsageError
 from lpdif.text import excerpt
@@ -40,6 +40,10 @@ def read_value(value: Value, kind: type, key: str, where: str, fail: Fail) -> Va
         return _read_list(value, arguments, name, where, fail)
     if kind is bool:
         return _read_switch(value, where, fail)
+    if kind is str and name in CHOICES:
+        if value not in CHOICES[name]:
+            raise fail(f"{where}: {shown(value)} is not one of {', '.join(CHOICES[name])}", f"write one of {', '.join(CHOICES[name])}")
+        return value
     if kind is str:
         if not isinstance(value, str) or not value or "\0" in value:
             raise fail(f"{where}: {shown(value)} is not text", 'write it in quotes: "..."')

@@ -35,6 +35,7 @@ _STAGES: dict[str, type] = {
     "cluster": stages.ClusterConfig,
     "reconstruct": stages.ReconstructConfig,
     "compare": stages.CompareConfig,
+    "output": stages.OutputConfig,
 }
 _NOT_SETTINGS = {"fit.resume"}  # given by a flag alone
 
@@ -64,7 +65,7 @@ def resolve(
     Raises UsageError for a bad flag, ModelError for a bad file or variable.
     """
     environment = os.environ if environment is None else environment
-    keys = _keys()
+    keys = all_keys()
     values: dict[str, Value] = {}
     origins: dict[str, str] = {}
     for source in (_from_file(config_file, environment, keys), _from_environment(environment, keys), _from_flags(flags, keys)):
@@ -113,7 +114,7 @@ def given(flag: str, value: Value) -> tuple[str, ...]:
     return () if value is None else (flag, str(value))
 
 
-def _keys() -> dict[str, type]:
+def all_keys() -> dict[str, type]:
     """Every dotted key and its type."""
     keys: dict[str, type] = {"workspace": str, "device": str, "threads": int, "seed": int}
     for stage, kind in _STAGES.items():
@@ -200,7 +201,7 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
     for name, kind in _STAGES.items():
         own = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(name + ".")}
         own.pop("model", None)
-        if "seed" in values:
+        if "seed" in values and name != "output":
             own.setdefault("seed", values["seed"])
         tables[name] = kind(**own)
     common: dict[str, typing.Any] = {key: values[key] for key in ("workspace", "device", "threads") if key in values}
@@ -215,7 +216,7 @@ def _assemble(stage: str | None, values: Mapping[str, Value], origins: Mapping[s
 
 
 def show_value(value: Value) -> str:
-    """A value as it is written in a settings file."""
+    """A value as it is written in a settings file; texts of a fixed choice without quotes."""
     if value is None:
         return "auto"
     if isinstance(value, bool):

@@ -97,7 +97,7 @@ class Library:
     def use_threads(self, count: int) -> None:
         self.threads.append(count)
 
-    def reconstruct(self, scan: Scan, model: Any, config: Any, device: str, threads: int, progress: Any) -> Made:
+    def reconstruct(self, scan: Scan, model: Any, config: Any, device: str, threads: int, progress: Any = None) -> Made:
         self.threads.append(threads)
         self.calls.append((scan.name, model, config, device))
         for name, error in self.trouble.items():

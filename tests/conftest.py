@@ -149,14 +149,17 @@ Cli = Callable[..., Ran]
 
 
 def run_here(*arguments: str | Path, stdin: bytes = b"") -> Ran:
-    """Run `lpdif` with these arguments in this process, off a terminal."""
+    """Run `lpdif` with these arguments in this process, off a terminal, but with its hints of what to run next."""
+    from lpdif_cli.console import Console
     from lpdif_cli.main import run
 
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run([str(a) for a in arguments])
+            console = Console()
+            console.hints = True
+            code = run([str(a) for a in arguments], console)
     finally:
         sys.stdin = before
     out.flush()

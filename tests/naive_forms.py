@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import naive
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lpdif.core.field import LocalField
-from lpdif.core.jets import JET
+from lpdif.core.field import DECIDES, LocalField
+from lpdif.core.jets import COEFFICIENTS, JET
 from lpdif.core.losses import LOSS
 from lpdif.core.sheets import SHEET
 
@@ -195,16 +196,22 @@ def sheets_of(arrangements: Sequence[int]) -> tuple[list[int], list[int], list[i
 
 
 def field_distance(field: LocalField) -> Callable[[FloatArray, int], float]:
-    """What a region says of a point: each of its sheets by itself, then put together."""
+    """What a region says of a point: each of its sheets by itself, then put together.
+
+    A sheet whose jet is far from what the jets of all make together is not decoded: it cannot decide.
+    """
     codes = field.codes
 
     def distance(point: FloatArray, r: int) -> float:
-        size, said = float(codes.size[r]), []
+        size, jets, decoded = float(codes.size[r]), [], []
         form, columns = ARRANGEMENTS[int(codes.arrangement[r])]
         relative = (torch.from_numpy(point) - torch.from_numpy(codes.center[r])) / size
         for t in range(int(codes.first[r]), int(codes.first[r]) + len(columns)):
             inside = (codes.axes[t].double() @ (relative - codes.origin[t]))[None].float()
-            said.append(float(field.decoder(codes.code[t][None], codes.pattern[r][None], inside, torch.tensor([0]))))
+            jets.append(naive.jet_distance(codes.code[t, :COEFFICIENTS].double().numpy(), inside[0].double().numpy()))
+            decoded.append(float(field.decoder(codes.code[t][None], codes.pattern[r][None], inside, torch.tensor([0]))))
+        roughly = put_together(form, jets, float(codes.radius[r]))
+        said = [new if abs(jet - roughly) < DECIDES else jet for jet, new in zip(jets, decoded, strict=True)]
         return size * put_together(form, said, float(codes.radius[r]))
 
     return distance

@@ -138,13 +138,13 @@ def test_regions_encoded_in_halves_are_the_same(monkeypatch: pytest.MonkeyPatch)
     whole = lpdif.reconstruct(scan, model, device="cpu", threads=1).field
     real, asked = encode.padded, []
 
-    def short(seen: Any, regions: Any, points: int, rows: int) -> Any:
-        asked.append(rows)
-        if rows > 20:
+    def short(seen: Any, regions: Any, points: int) -> Any:
+        asked.append(len(regions))
+        if len(regions) > 20:
             raise torch.OutOfMemoryError
-        return real(seen, regions, rows, points)
+        return real(seen, regions, points)
 
-    monkeypatch.setattr(encode, "padded", lambda seen, regions, rows, points: short(seen, regions, points, rows))
+    monkeypatch.setattr(encode, "padded", short)
     parts = lpdif.reconstruct(scan, model, device="cpu", threads=1).field
     assert max(asked) == 64
     assert min(asked) <= 20

@@ -3,13 +3,15 @@ lead somewhere.
 
 In a ```console block, lines after `$ ` are commands; lines below a command are its output. Every command is parsed: it and its
 options must be there. Where the output of a --help or --version is shown, it must be what is printed (`...` stands for anything).
-Blocks that begin with `lpdif demo` are run as they stand (slow).
+Blocks that begin with `lpdif demo` are run as they stand (slow), and so are those of one machine in docs/cluster.md, on another port.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,9 @@ from pathlib import Path
 import pytest
 from cli_options import ALWAYS, COMMANDS, OPTIONS
 from conftest import ROOT, Cli, process_environment, run_here
+from shapes import even_sphere_points
+
+import lpdif
 
 NAMED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "README.md"]
 PAGES = [page for page in [*NAMED, *sorted((ROOT / "docs").glob("*.md"))] if page.exists()]
@@ -58,7 +63,7 @@ ALL = [(page, command, output) for page in PAGES for command, output in commands
 def test_commands_exist_and_their_help_is_what_is_printed(cli: Cli, page: Path, command: str, output: str) -> None:
     for words in lpdif_words(command):
         if not words or words[0].startswith("-"):
-            assert words in ([], ["--version"], ["--help"]), command
+            assert words in ([], ["--version"], ["--help"], ["--install-completion"]), command
         else:
             assert words[0] in COMMANDS, command
             used = {SHORT.get(word, word).partition("=")[0] for word in words[1:] if re.match(r"-[a-z-]", word)}
@@ -77,8 +82,6 @@ def test_commands_exist_and_their_help_is_what_is_printed(cli: Cli, page: Path, 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_in_the_pages_compiles_and_uses_what_there_is(page: Path) -> None:
-    import lpdif
-
     for block in blocks(page, "python"):
         compile(block, page.name, "exec")
         used = re.findall(r"\blpdif\.(\w+)", block)
@@ -122,3 +125,58 @@ def test_console_blocks_of_the_demo_run(page: Path, tmp_path: Path) -> None:
                     check=False,
                 )
                 assert ran.returncode == 0, f"{line}: {ran.stderr}"
+
+
+def test_options_of_dask_in_the_pages_exist() -> None:
+    scheduler = pytest.importorskip("distributed.cli.dask_scheduler", reason="the extra [cluster] is not installed").main
+    from distributed.cli.dask_worker import main as worker
+
+    known = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in (("scheduler", scheduler), ("worker", worker))
+    }
+    used = [
+        (name, option)
+        for page in PAGES
+        for name, rest in re.findall(r"dask (scheduler|worker)([^`\n]*)", page.read_text())
+        for option in re.findall(r"--[a-z-]+", rest)
+    ]
+    assert len(used) > 5
+    assert [(name, option) for name, option in used if option not in known[name]] == []
+
+
+@pytest.mark.slow
+def test_console_blocks_of_one_machine_run(tmp_path: Path) -> None:
+    """The scheduler and the workers of docs/cluster.md in the background, then what is run with them."""
+    pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    text = (ROOT / "docs/cluster.md").read_text()
+    page = tmp_path / "page.md"
+    page.write_text(text[text.index("## One machine") : text.index("## Several machines")].replace("8786", str(port)))
+    environment = process_environment({"PYTHON": sys.executable})
+    head = 'lpdif() { "$PYTHON" -m lpdif_cli "$@"; }\n'
+    (tmp_path / "scans").mkdir()
+    for number in range(3):
+        lpdif.write_scan(tmp_path / f"scans/{number}.ply", lpdif.Scan(*even_sphere_points(300 + number)))
+    background = []
+    try:
+        for command, _ in commands(page):
+            if command.startswith("dask "):
+                name, *rest = shlex.split(command)[1:]
+                words = [sys.executable, "-m", f"distributed.cli.dask_{name}", *rest]
+                background.append(subprocess.Popen(words, env=environment, cwd=tmp_path, stderr=subprocess.DEVNULL))
+            elif command.startswith("lpdif "):
+                ran = subprocess.run(
+                    ["sh", "-e", "-c", head + command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+                )
+                assert ran.returncode == 0, f"{command}: {ran.stderr}"
+                if "--cluster" in command:
+                    assert len(list((tmp_path / "meshes").glob("*.ply"))) == 3
+                    shutil.rmtree(tmp_path / "meshes")
+        assert len(list((tmp_path / "meshes").glob("*.ply"))) == 3
+    finally:
+        for process in reversed(background):
+            process.terminate()
+            process.wait(30)

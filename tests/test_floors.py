@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("lpdif.mesh", "lpdif.report"),
     ("lpdif.storage",),
     ("lpdif.io",),
-    ("lpdif.stages",),
+    ("lpdif.stages", "lpdif.view"),
     ("lpdif_cli",),
 )
 DOOR = "lpdif"  # the package itself gives the public names: it looks down on all of its folders

@@ -1,4 +1,4 @@
-"""A scan is checked where it is made: shapes and numbers, not values."""
+"""A scan is checked where it is made: shapes and numbers, not values. A mesh can be had as trimesh has it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lpdif.errors import InputError
-from lpdif.types import Scan
+from lpdif.types import Mesh, Scan
 
 POINTS = np.arange(30.0).reshape(10, 3)
 
@@ -40,8 +40,30 @@ def test_what_fits_stays_the_same_array() -> None:
         ({"faces": np.zeros((4, 4), np.int64)}, r"faces have the shape \(4, 4\), expected \(F, 3\)"),
         ({"sensor": np.zeros(2)}, r"sensor have the shape \(2,\), expected \(3,\) or \(10, 3\)"),
         ({"extras": {"intensity": np.zeros(9)}}, r"extras\['intensity'\] has 9 values for 10 points"),
+        (
+            {"faces": np.zeros((4, 3), np.int64), "face_values": {"pattern": np.zeros(3)}},
+            r"face_values\['pattern'\] has 3 values for 4 faces",
+        ),
+        ({"face_values": {"pattern": np.zeros(3)}}, r"face_values\['pattern'\] has 3 values for 0 faces"),
     ],
 )
 def test_other_shapes_are_refused_by_name(parts: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=f"^shape: {said}"):
         Scan(**{"points": POINTS, "name": "shape", **parts})
+
+
+def test_a_mesh_for_trimesh_has_all_that_it_carries() -> None:
+    rng = np.random.default_rng(0)
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]])  # the last equals the first: nothing may be merged
+    faces = np.array([[0, 1, 2], [3, 2, 1]])
+    normals = rng.normal(size=(4, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    colors = rng.integers(0, 256, (4, 3)).astype(np.uint8)
+    made = Mesh(vertices, faces, normals, colors, {"confidence": np.arange(4.0)}, {"pattern": np.array([5, 6])}).to_trimesh()
+    np.testing.assert_array_equal(made.vertices, vertices)
+    np.testing.assert_array_equal(made.faces, faces)
+    np.testing.assert_allclose(made.vertex_normals, normals)
+    np.testing.assert_array_equal(np.asarray(made.visual.vertex_colors)[:, :3], colors)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(made.vertex_attributes["confidence"], np.arange(4.0))
+    np.testing.assert_array_equal(made.face_attributes["pattern"], [5, 6])
+    assert len(Mesh(vertices, faces).to_trimesh().faces) == 2

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from lpdif.errors import UsageError
+from lpdif.text import excerpt
 
 # Lowest and highest allowed values by key; other whole numbers must not be negative, other lengths must be positive.
 LIMITS: dict[str, tuple[float, float]] = {
@@ -30,7 +34,13 @@ LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "snapshot_every": (1, math.inf),
     "sweep": (1, 4096),
+    "texture": (64, 8192),
     "threads": (0, 4096),
+}
+# The words that a setting may have, by key; other texts are free.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "keep": ("all", "largest"),
+    "units": ("mm", "cm", "m", "in"),
 }
 MOST_COUNT = 2**40  # no whole number without a limit of its own is larger
 
@@ -77,7 +87,10 @@ class ClusterConfig:
 
 @dataclass(frozen=True)
 class ReconstructConfig:
-    """scan -> mesh."""
+    """scan -> mesh.
+
+    Raises UsageError for a value of another type, and for one that is not allowed.
+    """
 
     resolution: float | None = None  # h, lattice step of the mesh
     region_size: float | None = None  # s of the finest level
@@ -86,8 +99,27 @@ class ReconstructConfig:
     refine: int = 0  # steps of code refinement
     faces: int | None = None  # simplify to at most this many
     sensor: tuple[float, float, float] | None = None  # scanner position, for orienting normals
+    keep: str = "all"  # or the largest connected component alone
+    texture: int | None = None  # bake the colours of the scan into a texture of so many texels a side
     keep_outliers: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """mesh -> file.
+
+    Raises UsageError as ReconstructConfig does.
+    """
+
+    units: str | None = None  # what one unit of the scan is: mm, cm, m or in
+    scale: float = 1.0  # coordinates in the file are those of the scan times this
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclass(frozen=True)
@@ -112,6 +144,47 @@ class Config:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+
+def check_types(settings: ReconstructConfig | OutputConfig) -> None:
+    """Checks every value, and makes numbers of numpy or torch plain ones.
+
+    Raises UsageError that names the setting, the value and what is allowed.
+    """
+    for name, kind in typing.get_type_hints(type(settings)).items():
+        value = plain(getattr(settings, name))
+        kinds = typing.get_args(kind) if type(None) in typing.get_args(kind) else (kind,)
+        if value is None and type(None) in kinds:
+            continue
+        if typing.get_origin(kinds[0]) is tuple:
+            numbers = [plain(number) for number in value] if hasattr(value, "__iter__") and not isinstance(value, str | bytes) else []
+            good = len(numbers) == len(typing.get_args(kinds[0])) and all(is_number(number, float) for number in numbers)
+            value, wanted = (tuple(map(float, numbers)) if good else value), "three finite numbers"
+        elif kinds[0] is str:
+            good, wanted = value in CHOICES[name], " or ".join(map(repr, CHOICES[name]))
+        elif kinds[0] is bool:
+            good, wanted = isinstance(value, bool), "True or False"
+        else:
+            low, high = limits(name, kinds[0] is int)
+            positive = kinds[0] is float and name not in LIMITS
+            good = is_number(value, kinds[0]) and low <= value <= high and not (positive and value == 0)
+            end = "on" if high in (math.inf, MOST_COUNT, 2**63 - 1) else f"to {high:g}"
+            wanted = f"a {'whole ' if kinds[0] is int else ''}number {'above 0' if positive else f'from {low:g} {end}'}"
+        if not good:
+            none = ", or None" if type(None) in kinds else ""
+            raise UsageError(f"{type(settings).__name__}: {name} = {excerpt(repr(value), 100)} is not allowed", f"give {wanted}{none}")
+        object.__setattr__(settings, name, value)
+
+
+def plain(value: typing.Any) -> typing.Any:
+    """A value; a number of numpy or torch as one of Python."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def is_number(value: object, kind: type) -> bool:
+    """Whether a value is a finite number, and a whole one where `kind` is int."""
+    return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def limits(name: str, whole: bool) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray, unit_rows
+from lpdif.arrays import FloatArray, IntArray, chunks, unit_rows
 from lpdif.mesh_queries import closest_points, winding_numbers
 
 
@@ -20,22 +20,37 @@ class Surface(NamedTuple):
 
 def face_normals(surface: Surface) -> FloatArray:
     """(F, 3) normals of the faces, as long as twice their areas."""
-    a, b, c = (surface.vertices[surface.faces[:, corner]] for corner in range(3))
-    (ux, uy, uz), (vx, vy, vz) = (b - a).T, (c - a).T
-    return np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1)  # np.cross takes three times as long
+    found = np.empty((len(surface.faces), 3))
+    for part in chunks(len(found)):
+        a, b, c = (surface.vertices[surface.faces[part, corner]] for corner in range(3))
+        (ux, uy, uz), (vx, vy, vz) = (b - a).T, (c - a).T
+        found[part] = np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1)  # np.cross takes three times as long
+    return found
 
 
 def face_areas(surface: Surface) -> FloatArray:
     """(F,) areas."""
-    return np.asarray(0.5 * np.linalg.norm(face_normals(surface), axis=1))
+    found = np.empty(len(surface.faces))
+    for part in chunks(len(found)):
+        found[part] = 0.5 * np.linalg.norm(face_normals(Surface(surface.vertices, surface.faces[part])), axis=1)
+    return found
+
+
+def centroids(surface: Surface, faces: IntArray | slice) -> FloatArray:
+    """(n, 3) the middles of some faces, by their numbers (n,) or a slice of them."""
+    return np.asarray(surface.vertices[surface.faces[faces]].mean(1))
 
 
 def vertex_normals(surface: Surface) -> FloatArray:
     """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
     normals = face_normals(surface)
-    corner = surface.faces.T.reshape(-1)
-    total = np.stack([np.bincount(corner, np.tile(normals[:, axis], 3), len(surface.vertices)) for axis in range(3)], 1)
-    return unit_rows(np.asarray(total, dtype=np.float64))
+    total = np.zeros((len(surface.vertices), 3))
+    for axis in range(3):
+        of_faces, of_vertices = np.ascontiguousarray(normals[:, axis]), np.zeros(len(total))
+        for corner in range(3):
+            np.add.at(of_vertices, surface.faces[:, corner], of_faces)  # one after the other, in an order that chunks do not change
+        total[:, axis] = of_vertices
+    return unit_rows(total)
 
 
 def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
@@ -43,10 +58,14 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
 
     kept (F,). Also returns the old number of each vertex that is left.
     """
-    faces = surface.faces[kept]
-    there = np.zeros(len(surface.vertices), bool)
-    there[faces] = True
-    return Surface(surface.vertices[there], (np.cumsum(there) - 1)[faces]), np.nonzero(there)[0]
+    return without_unused_vertices(Surface(surface.vertices, surface.faces[kept]))
+
+
+def without_unused_vertices(surface: Surface) -> tuple[Surface, IntArray]:
+    """The surface without vertices that are in no face, and the old number of each vertex that is left."""
+    used = np.zeros(len(surface.vertices), bool)
+    used[surface.faces] = True
+    return Surface(surface.vertices[used], (np.cumsum(used) - 1)[surface.faces]), np.flatnonzero(used)
 
 
 def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

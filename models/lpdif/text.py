@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 EXCERPT = 80  # letters of a stranger's text that a message shows
 
 
@@ -30,3 +35,22 @@ def printable(text: str) -> str:
     Control characters, marks of direction and the like are written as their codes.
     """
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """The warnings that this thread logs within the block, in their order. They are logged all the same."""
+    found: list[str] = []
+    here = threading.get_ident()
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING and record.thread == here:
+            found.append(record.getMessage())
+        return True
+
+    log = logging.getLogger("lpdif")
+    log.addFilter(collect)  # a handler would keep Python from printing them where the program has set up none
+    try:
+        yield found
+    finally:
+        log.removeFilter(collect)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.errors import InputError
+from lpdif.text import counted
+
+if TYPE_CHECKING:
+    import trimesh
 
 MINIMUM_POINTS = 32  # distinct points a scan must have
 
@@ -25,6 +30,7 @@ class Scan:
     faces    (F, 3) int64 into `points` if the file was a mesh, else None
     sensor   (3,) or (N, 3) float64 scanner position(s), where the file gives them, else None
     name     for messages: the file's name
+    face_values  name -> (F,) array: pattern and other values of the faces of a PLY
 
     Lists and arrays of other number types are converted. Raises InputError for other shapes, and for what holds no numbers.
     """
@@ -36,6 +42,7 @@ class Scan:
     faces: IntArray | None = None
     sensor: FloatArray | None = None
     name: str = "scan"
+    face_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._convert("points", np.float64, ("N", 3))
@@ -44,11 +51,15 @@ class Scan:
         self._convert("colors", np.uint8, (count, 3))
         self._convert("faces", np.int64, ("F", 3))
         self._convert("sensor", np.float64, (3,), (count, 3))
-        for name, values in self.extras.items():
-            if np.shape(values)[:1] != (count,):
-                raise InputError(
-                    f"{self.name}: extras[{name!r}] has {len(np.atleast_1d(values)):,} values for {count:,} points", "give one a point"
-                )
+        self._check_values("extras", self.extras, count, "point")
+        self._check_values("face_values", self.face_values, 0 if self.faces is None else len(self.faces), "face")
+
+    def _check_values(self, name: str, values: dict[str, NDArray[np.generic]], count: int, noun: str) -> None:
+        """Raises InputError unless each of the values has one row for each of so many points or faces."""
+        for key, column in values.items():
+            if np.shape(column)[:1] != (count,):
+                given = f"{len(np.atleast_1d(column)):,} values for {counted(count, noun)}"
+                raise InputError(f"{self.name}: {name}[{key!r}] has {given}", f"give one a {noun}")
 
     def _convert(self, name: str, kind: type[np.generic], *shapes: tuple[int | str, ...]) -> None:
         """Makes a part of the scan an array of this kind.
@@ -76,6 +87,18 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Texture:
+    """A picture of the colours of a mesh, and where each face lies in it.
+
+    coordinates  (F, 3, 2) float64 of the corners of faces, from 0 to 1, the first to the right, the second upwards
+    image        (S, S, 3) uint8, sRGB, row 0 at the top
+    """
+
+    coordinates: FloatArray
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class Mesh:
     """Triangles, outward when counter-clockwise.
 
@@ -85,6 +108,7 @@ class Mesh:
     colors         (V, 3) uint8, or None
     vertex_values  name -> (V,) array: confidence, carried intensity and labels
     face_values    name -> (F,) array: pattern
+    texture        its colours as a picture, or None
     """
 
     vertices: FloatArray
@@ -93,6 +117,24 @@ class Mesh:
     colors: NDArray[np.uint8] | None = None
     vertex_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     face_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    texture: Texture | None = None
+
+    def to_trimesh(self) -> trimesh.Trimesh:
+        """The mesh as trimesh has it, with normals, colours, and values as attributes; vertices and faces keep their order.
+
+        Without its texture, which would split vertices.
+        """
+        import trimesh
+
+        return trimesh.Trimesh(
+            self.vertices,
+            self.faces,
+            vertex_normals=self.normals,
+            vertex_colors=self.colors,
+            vertex_attributes=dict(self.vertex_values),
+            face_attributes=dict(self.face_values),
+            process=False,
+        )
 
 
 # (what is being done, units done, units in all)

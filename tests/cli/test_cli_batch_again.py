@@ -210,3 +210,15 @@ def test_meshes_beside_the_scans_they_were_made_of_are_no_scans(cli: Cli, scans:
     assert {"a.ply", "b.ply", "c.ply", "d.mesh.ply", "other.mesh.ply"} <= made
     assert not made & {"a.mesh.ply", "b.mesh.ply", "c.mesh.ply"}
     assert any(line.startswith("skipped, as the mesh of the scan beside it: ") and "a.mesh.ply" in line for line in ran.lines)
+
+
+def test_a_setting_that_an_earlier_version_lacked_counts_as_its_default(cli: Cli, library: Library, scans: Path) -> None:
+    assert cli(*BATCH).code == 0
+    about = json.loads(RECORD.read_text())
+    for row in about["meshes"].values():
+        del row["settings"]["scale"], row["settings"]["keep"]
+    RECORD.write_text(json.dumps(about))
+    assert cli(*BATCH).code == 0
+    ran = cli(*BATCH, "--keep", "largest")
+    assert ran.code == 7
+    assert 'with other settings (keep "all" -> "largest")' in ran.err

@@ -39,18 +39,103 @@ def test_mesh_goes_into_a_folder_under_the_name_of_the_scan(cli: Cli) -> None:
     assert cli("reconstruct", "scan.ply", "-o", "out").out == "out/scan.ply\n"
 
 
-@pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb", ".PLY"])
+@pytest.mark.parametrize("ending", [".ply", ".obj", ".stl", ".off", ".glb", ".3mf", ".PLY"])
 def test_every_format_is_written(cli: Cli, ending: str) -> None:
     write_points(Path("scan.ply"))
     assert cli("reconstruct", "scan.ply", "-o", f"mesh{ending}").code == 0
     assert Path(f"mesh{ending}").stat().st_size > 0
 
 
+def test_units_and_scale_reach_the_file(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.stl", "--scale", "1000")
+    assert "a slicer takes this STL to be 1e+03 x 1e+03 x 1e+03 mm large" in ran.lines
+    assert cli("inspect", "mesh.stl", "--json").document["extent"] == [1000, 1000, 1000]
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.3mf", "--units", "cm")
+    assert "a slicer takes this 3MF to be 10 x 10 x 10 mm large" in ran.lines
+    assert not any(line.startswith("next: ") for line in ran.lines)  # 3MF is not read
+    ran = cli("reconstruct", "scan.ply", "-o", "again.stl")
+    assert ran.lines[-3].startswith("warning: a slicer will take this mesh to be 1 mm long, too small to print: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--units", "feet"], "--units: 'feet' is not one of mm, cm, m, in"),
+        (["--scale", "0"], "--scale: 0 is out of range"),
+        (["--scale", "big"], "--scale: 'big' is not a number"),
+        (["--keep", "smallest"], "--keep: 'smallest' is not one of all, largest"),
+    ],
+)
+def test_units_scale_and_parts_that_make_no_sense(cli: Cli, words: list[str], message: str) -> None:
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", *words)
+    assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["scan.ply", "-o", "mesh.ply"], "mesh.ply: PLY has no place for a texture", "let the name end in .glb or .obj"),
+        (["scan.ply", "-o", "-"], "stdout: PLY has no place for a texture", "let the name end in .glb or .obj"),
+        (["scan.ply"], "scan.mesh.ply: PLY has no place for a texture", "let the name end in .glb or .obj"),
+        (["scan.ply", "-o", "mesh.obj"], "mesh.png: exists already", "pass --overwrite"),
+        (["in", "-o", "out"], "several scans become PLY files, which have no place for a texture", "give one scan at a time"),
+    ],
+)
+def test_a_texture_needs_a_place(cli: Cli, words: list[str], message: str, hint: str) -> None:
+    write_points(Path("scan.ply"))
+    write_points(Path("in/scan.ply"))
+    Path("mesh.png").write_text("precious")
+    ran = cli("reconstruct", *words, "--texture", "512")
+    assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
+    assert hint in ran.lines[1]
+
+
+def test_a_texture_needs_colours(cli: Cli) -> None:
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.glb", "--texture", "512")
+    assert (ran.code, ran.lines[0]) == (3, "error: scan.ply: has no colours, which a texture would show")
+
+
+def test_a_missing_scan_is_told_before_a_bad_output(cli: Cli) -> None:
+    ran = cli("reconstruct", "nosuch.ply", "-o", "q")
+    assert (ran.code, ran.lines[0]) == (3, "error: nosuch.ply: no such file")
+
+
+def test_a_dry_run_of_a_batch_reads_the_scans_and_says_what_it_takes(cli: Cli, library: Library) -> None:
+    write_points(Path("in/a.ply"), 1000)
+    write_points(Path("in/b.xyz"), 50)
+    Path("in/cut.ply").write_text("ply\nformat ascii 1.0\nelement vertex 9\n")
+    ran = cli("reconstruct", "in", "-o", "out", "--dry-run", "--json")
+    assert ran.code == 7
+    assert not Path("out").exists()
+    found = ran.document
+    assert found["outputs"] == [str(Path("out/a.ply")), str(Path("out/b.ply"))]
+    assert [row["points"] for row in found["expected"]] == [1000, 50]
+    assert 3000 < found["expected"][0]["faces"] < 20_000
+    assert found["total"]["cpu_seconds"] >= 2
+    assert [row["input"] for row in found["failed"]] == [str(Path("in/cut.ply"))]
+    assert "would make 2 meshes in out: some 2 s on one core and 0.4 GB of memory; nothing was written" in ran.lines
+    ran = cli("reconstruct", "in/a.ply", "in/b.xyz", "-o", "out", "--dry-run", "--resolution", "0.1", "--json")
+    assert [row["faces"] for row in ran.document["expected"]] == [1200, 1200]  # as the library expects for these sizes
+    assert library.calls == []
+
+
+def test_a_batch_is_made_anew_for_another_scale(cli: Cli) -> None:
+    write_points(Path("in/a.ply"))
+    assert cli("reconstruct", "in", "-o", "out", "--scale", "2").code == 0
+    assert cli("inspect", "out/a.ply", "--json").document["extent"] == [2, 2, 2]
+    assert cli("reconstruct", "in", "-o", "out", "--scale", "2").code == 0
+    ran = cli("reconstruct", "in", "-o", "out")
+    assert ran.code == 7
+    assert "with other settings (scale 2.0 -> 1.0)" in ran.err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes by name there")
 @pytest.mark.parametrize(
     ("output", "message", "hint"),
     [
-        ("mesh.docx", "mesh.docx: format 'docx' is not known", "meshes are written to .obj, .ply, .stl, .off, .glb"),
+        ("mesh.docx", "mesh.docx: format 'docx' is not known", "meshes are written to .obj, .ply, .stl, .off, .glb, .3mf"),
         ("mesh", "mesh: the name has no ending", "meshes are written to"),
         ("there.ply", "there.ply: exists already", "pass --overwrite"),
         ("link.ply", "link.ply: is a symbolic link", "name the file itself: there.ply"),
@@ -64,7 +149,8 @@ def test_bad_output_is_refused_before_the_scan_is_read(cli: Cli, output: str, me
     Path("link.ply").symlink_to("there.ply")
     Path("dangling.ply").symlink_to("gone.ply")
     os.mkfifo("pipe.ply")
-    ran = cli("reconstruct", "no-such-scan.ply", "-o", output)
+    Path("broken.ply").write_text("ply")
+    ran = cli("reconstruct", "broken.ply", "-o", output)
     assert ran.code == 2
     assert ran.lines[0].startswith(f"error: {message}")
     assert hint in ran.lines[1]
@@ -408,7 +494,7 @@ def test_several_scans_do_not_make_a_folder_named_like_a_mesh(cli: Cli, library:
 def test_one_is_counted_as_one(cli: Cli, library: Library) -> None:
     write_points(Path("scans/a.ply"))
     assert (
-        "would make 1 mesh in out, if their scans can be read; nothing was written"
+        "would make 1 mesh in out: some 1 s on one core and 0.4 GB of memory; nothing was written"
         in cli("reconstruct", "scans", "-o", "out", "--dry-run").lines
     )
     assert any(line.startswith("wrote 1 mesh to out in ") for line in cli("reconstruct", "scans", "-o", "out").lines)

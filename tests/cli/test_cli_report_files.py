@@ -156,6 +156,18 @@ def test_what_an_earlier_run_made_is_in_the_report_of_the_next(cli: Cli, library
     assert len(found.pictures) == 3
 
 
+def test_the_report_of_a_shard_is_about_its_scans(cli: Cli, library: Library, folder: Path) -> None:
+    library.made.facts |= {"points": 50, "noise": 0.01, "spacing": 0.04}
+    names = ["<script>b<", "a", "deep/c"]
+    for number, words in ((1, ["done", "done"]), (2, ["done"])):
+        assert cli(*BATCH, "--shard", f"{number}/2").code == 0
+        assert [row[:3] for row in rows(page()).values()] == [[word, "50", "4"] for word in words]
+        assert list(rows(page())) == [f"scans/{name}" for name in names[number - 1 :: 2]]
+    assert cli(*BATCH).code == 0
+    assert [row[:3] for row in rows(page()).values()] == [["kept", "50", "4"]] * 3  # with the figures of both shards
+    assert len(page().pictures) == 3
+
+
 def test_records_of_earlier_versions_have_less_to_tell(cli: Cli, library: Library, folder: Path) -> None:
     assert cli("reconstruct", "scans", "-o", "out").code == 0
     record = json.loads(Path("out/made.json").read_text())

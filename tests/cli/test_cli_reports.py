@@ -91,12 +91,6 @@ def test_inspect_says_why_a_scan_makes_no_mesh(cli: Cli) -> None:
     assert ran.lines == ["few.xyz: columns taken as x y z"]
 
 
-def test_inspect_of_stdin_says_who_reads_it(cli: Cli) -> None:
-    ran = cli("inspect", "-")
-    assert ran.code == 3
-    assert ran.lines == ["error: -: inspect takes a file", "  hint: save the scan to a file; stdin is read by `lpdif reconstruct`"]
-
-
 def test_inspect_tells_of_a_mesh(cli: Cli, ball: Path) -> None:
     document = cli("inspect", ball, "--json").document
     assert (document["kind"], document["faces"], document["parts"], document["closed"]) == ("mesh", 1280, 1, True)
@@ -287,3 +281,75 @@ def test_doctor_names_the_remedy(cli: Cli, model: None, monkeypatch: pytest.Monk
     assert marks["[las]"] == "-  "
     assert any("pip install --force-reinstall libigl" in line for line in ran.lines)
     assert any("pip install no-such-extra" in line for line in ran.lines)
+
+
+def test_doctor_tells_of_a_broken_settings_file_and_goes_on(cli: Cli, model: None) -> None:
+    Path("lpdif.toml").write_text("[fit]\npattrns = 4\n")
+    ran = cli("doctor", "--device", "cpu", "--json")
+    assert ran.code == 5
+    findings = {finding["what"]: finding for finding in ran.document["findings"]}
+    assert findings["settings"]["found"] == "lpdif.toml: unknown key 'pattrns' in [fit]"
+    assert findings["settings"]["remedy"] == "did you mean 'patterns'?"
+    assert findings["numpy"]["remedy"] == ""
+
+
+# --- what all documents of --json have
+
+
+def test_documents_have_versions_and_warnings(cli: Cli) -> None:
+    write_points(Path("scan.xyz"))
+    found = cli("inspect", "scan.xyz", "--json").document
+    assert (found["schema_version"], found["command"], found["warnings"]) == (1, "inspect", [])
+    assert found["versions"]["lpdif"] == lpdif.__version__
+    assert found["versions"]["python"] == sys.version.split()[0]
+    assert found["versions"]["numpy"] == np.__version__
+    Path("flags.xyz").write_text("0 0 0\n" * 40)
+    ran = cli("inspect", "nowhere.xyz", "--json")
+    assert (ran.document["schema_version"], ran.document["error"]["exit_code"]) == (1, 3)
+
+
+def test_warnings_are_in_the_document(cli: Cli) -> None:
+    Path("a").mkdir()
+    write_points(Path("a/good.ply"))
+    Path("a/bad.ply").write_text("ply\nformat ascii 1.0\nelement vertex 9\n")
+    ran = cli("reconstruct", "a", "-o", "out", "--dry-run", "--json")
+    warned = [line.removeprefix("warning: ") for line in ran.lines if line.startswith("warning: ")]
+    assert len(warned) == 1
+    assert ran.document["warnings"] == warned
+
+
+def test_hints_of_what_to_run_next_are_for_people(cli: Cli) -> None:
+    from io import StringIO
+
+    from lpdif_cli.console import Console
+    from lpdif_cli.main import run
+
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream, hint in ((StringIO(), False), (Terminal(), True)):
+        assert run(["demo", "--overwrite"], Console(StringIO(), stream)) == 0
+        assert ("next: lpdif reconstruct" in stream.getvalue()) is hint
+
+
+# --- stdin, and folders of a workspace
+
+
+def test_inspect_reads_stdin(cli: Cli) -> None:
+    data = write_points(Path("scan.ply")).read_bytes()
+    ran = cli("inspect", "-", "--json", stdin=data)
+    assert (ran.code, ran.document["path"], ran.document["kind"], ran.document["points"]) == (0, "-", "scan", 50)
+    assert ran.lines[-1] == "next: lpdif reconstruct - -o MESH.ply"
+    named = cli("inspect", "scan.ply", "--json").document
+    same = set(named) - {"path", "bytes", "seconds"}
+    assert {name: ran.document[name] for name in same} == {name: named[name] for name in same}
+    assert cli("inspect", "-", stdin=b"").code == 3
+
+
+def test_the_folder_of_samples_is_that_of_its_workspace(cli: Cli) -> None:
+    write_snapshot(Path("ws"), 10)
+    Path("ws/samples").mkdir()
+    assert cli("inspect", "ws/samples", "--json").document["snapshot steps done"] == 10
+    Path("samples").mkdir()  # of no workspace
+    assert cli("inspect", "samples").code == 3

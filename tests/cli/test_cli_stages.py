@@ -47,6 +47,7 @@ class Report:
     kept: int = 2
     regions: int = 1234
     closed: int = 1
+    reused: int = 0
     left_out: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     model: Path = Path("lpdif-workspace/model.safetensors")

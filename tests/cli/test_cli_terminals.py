@@ -172,7 +172,7 @@ def test_full_disk_behind_stdout_is_told(tmp_path: Path) -> None:
 def test_a_mesh_that_stdout_takes_in_part_alone_is_an_error(tmp_path: Path, unbuffered: str) -> None:
     """Of a file system, or under a limit, that takes no more."""
     limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
-    large = "import lpdif\nlpdif.encode_mesh = lambda mesh, kind: bytes(100_000)\n"
+    large = "import lpdif\nlpdif.encode_mesh = lambda mesh, kind, **how: bytes(100_000)\n"
     write_points(tmp_path / "scan.ply")
     with (tmp_path / "mesh.ply").open("wb") as out:
         ran = subprocess.run(

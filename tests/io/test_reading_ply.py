@@ -384,3 +384,45 @@ def test_lists_of_truth_values() -> None:
 
 def test_words_are_no_numbers_where_nothing_is_true_or_false() -> None:
     assert "'True' is not a number" in refusal(ply(XYZ, "ascii").replace(b"\n0.0 ", b"\nTrue ", 1))
+
+
+def faces_with_values(encoding: str) -> bytes:
+    """Four points, and a triangle, a square, a face of two corners and a triangle with a point used twice, each with a number and a weight."""
+    polygons, numbers, weights = [(0, 1, 2), (0, 1, 2, 3), (0, 1), (1, 1, 2)], [7, -2, 5, 6], [0.5, 1.5, 2.5, 3.5]
+    head = f"ply\nformat {encoding} 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\nelement face 4\n"
+    head += "property int pattern\nproperty list uchar int vertex_indices\nproperty float weight\nend_header\n"
+    if encoding == "ascii":
+        rows = [f"{n} {len(p)} {' '.join(map(str, p))} {w}" for n, p, w in zip(numbers, polygons, weights, strict=True)]
+        return (head + "0 0 0\n1 0 0\n1 1 0\n0 1 0\n" + "\n".join(rows) + "\n").encode()
+    order = "<" if "little" in encoding else ">"
+    body = struct.pack(f"{order}12f", 0, 0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0)
+    for number, polygon, weight in zip(numbers, polygons, weights, strict=True):
+        body += struct.pack(f"{order}iB{len(polygon)}if", number, len(polygon), *polygon, weight)
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_values_of_faces_go_with_their_triangles(encoding: str) -> None:
+    scan = read_scan(faces_with_values(encoding), "a.ply")
+    assert scan.faces is not None
+    assert scan.faces.tolist() == [[0, 1, 2], [0, 1, 2], [0, 2, 3]]
+    assert set(scan.face_values) == {"pattern", "weight"}
+    assert scan.face_values["pattern"].tolist() == [7, -2, -2]
+    assert scan.face_values["weight"].tolist() == [0.5, 1.5, 1.5]
+
+
+def test_values_of_faces_are_written_and_read_again() -> None:
+    from lpdif.io.write import encode_scan_file
+
+    scan = read_scan(faces_with_values("ascii"), "a.ply")
+    again = read_scan(encode_scan_file(scan), "a.ply")
+    assert {name: values.tolist() for name, values in again.face_values.items()} == {"pattern": [7, -2, -2], "weight": [0.5, 1.5, 1.5]}
+
+
+def test_strips_take_the_values_of_faces_with_them() -> None:
+    strip = b"element tristrips 1\nproperty list int int vertex_indices\nend_header\n"
+    data = faces_with_values("ascii").replace(b"end_header\n", strip) + b"4 0 1 3 2\n"
+    scan = read_scan(data, "a.ply")
+    assert scan.faces is not None
+    assert len(scan.faces) == 5
+    assert scan.face_values == {}

@@ -18,6 +18,7 @@ from lpdif.mesh.topology import (
     boundary_half_edges,
     boundary_vertices,
     boundary_vertices_if_oriented,
+    edge_numbers,
     fans,
     half_edges,
     is_closed_manifold,
@@ -95,6 +96,16 @@ def slowly_closed(faces: IntArray) -> bool:
         if seen != len(follows):
             return False
     return True
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 60])
+def test_edges_are_numbered_by_their_vertices(count: int) -> None:
+    faces = np.random.default_rng(count).integers(0, 9, (count, 3))
+    number, shared = edge_numbers(faces)
+    sides = [tuple(sorted((face[i], face[(i + 1) % 3]))) for i in range(3) for face in faces.tolist()]
+    known = sorted(set(sides))
+    assert number.tolist() == [known.index(side) for side in sides]
+    assert shared.tolist() == [sides.count(side) for side in known]
 
 
 @pytest.mark.parametrize("name", GOOD)

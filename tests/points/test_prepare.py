@@ -47,6 +47,13 @@ def test_points_are_those_of_the_scan_and_normals_are_theirs(with_normals: bool)
     assert found.facts["normals"] == ("given" if with_normals else "estimated")
 
 
+def test_neighbours_are_not_kept() -> None:
+    """They take 64 bytes a point, and nothing asks for them any more."""
+    ready = prepare(scan_of(RING))
+    assert (len(ready.near.indices), len(ready.near.reach), len(ready.near.mean)) == (0, 0, 0)
+    assert ready.near.indices.base is None
+
+
 def test_spacing_and_noise_are_true_and_noted() -> None:
     found = prepare(scan_of(RING))
     assert found.spacing == pytest.approx(RING.spacing, rel=0.05)

@@ -125,7 +125,7 @@ def test_the_commands_take_samples_of_another_workspace(cli: Cli, workspace: Pat
     assert cli("fit", "--resume", "--workspace", "mine").code == 3
     ran = cli("cluster", "--samples", workspace, "--workspace", "mine", "--patterns", "2", "--device", "cpu")
     assert ran.code == 0
-    assert ran.lines[-1] == f"next: lpdif fit --resume --patterns 2 --workspace mine --samples {workspace}"
+    assert ran.lines[-1] == f"next: lpdif fit --resume --patterns 2 --seed {SHORT.seed} --workspace mine --samples {workspace}"
     ran = cli("fit", "--samples", "none", "--workspace", "new")
     assert (ran.code, ran.lines[0]) == (3, "error: none: no samples here (there is no samples/manifest.json)")
     assert not Path("new").exists()

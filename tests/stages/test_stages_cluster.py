@@ -161,10 +161,23 @@ def test_same_seed_same_bytes(cli: Cli) -> None:
     found = []
     for seed in ("0", "0", "5"):
         PLACE.snapshot.write_bytes(before)
-        ran = cli("cluster", "--patterns", "4", "--overwrite", "--seed", seed)
+        ran = cli("cluster", "--patterns", "12", "--overwrite", "--seed", seed)
         found.append((ran.out, PLACE.gallery.read_bytes(), PLACE.snapshot.read_bytes()))
     assert found[0] == found[1]
     assert found[0][2] != found[2][2]
+
+
+@pytest.mark.parametrize("patterns", ["1", "2", "8"])
+def test_grouping_twice_is_grouping_once(cli: Cli, patterns: str) -> None:
+    """Also where the fit knows forms that are left out: their regions are smooth from the first time on."""
+    state, card = snapshot()
+    state["form"][state["pattern"] == 0] = 2
+    save_tensors(PLACE.snapshot, SNAPSHOT, state, card)
+    found = []
+    for _ in range(2):
+        assert cli("cluster", "--patterns", patterns, "--overwrite").code == 0
+        found.append((PLACE.snapshot.read_bytes(), PLACE.gallery.read_bytes()))
+    assert found[0] == found[1]
 
 
 def test_the_gallery_does_not_depend_on_what_is_installed(cli: Cli) -> None:

@@ -239,13 +239,16 @@ def test_what_is_done_is_not_done_again(cli: Cli, here: None, monkeypatch: pytes
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in shards().values()}
     document = manifest()
     names.clear()
-    assert cli("preprocess", "scans").code == 0
+    again = cli("preprocess", "scans", "--json")
+    assert (again.code, again.document["kept"], again.document["reused"]) == (0, 2, 2)
+    assert any("regions of 2 scans, 2 of them from before in " in line for line in again.lines)
     assert names == []
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in shards().values()} == before
     assert manifest() == document
 
     write("scans/c.ply", box(1, 1, 1))  # one more
-    assert cli("preprocess", "scans").code == 0
+    more = cli("preprocess", "scans", "--json")
+    assert (more.code, more.document["kept"], more.document["reused"]) == (0, 3, 2)
     assert names == ["c.ply"]
     names.clear()
     Path("scans/b.ply").unlink()

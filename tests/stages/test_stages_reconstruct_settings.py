@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import numpy as np
@@ -21,6 +22,53 @@ from lpdif.types import Scan
 @pytest.fixture(scope="module")
 def models() -> dict[str, Model]:
     return all_models()
+
+
+def three_balls() -> Scan:
+    """A large ball, a small one, and one of few points."""
+    points, outward = even_sphere_points(1500)
+    small, tiny = even_sphere_points(150), even_sphere_points(40)
+    places = [points, 0.3 * small[0] + [2, 0, 0], 0.15 * tiny[0] + [0, 2, 0]]
+    return Scan(np.concatenate(places), np.concatenate([outward, small[1], tiny[1]]))
+
+
+def parts_of(**settings: object) -> list[int]:
+    """The faces of each connected component, of the bundled model's mesh."""
+    mesh = shape_of(run(three_balls(), load_model(), **settings).mesh)
+    return sorted((len(part.faces) for part in mesh.split(only_watertight=False)), reverse=True)
+
+
+def test_the_largest_part_alone() -> None:
+    whole = parts_of()
+    assert len(whole) == 3
+    assert parts_of(keep="largest") == whole[:1]
+    assert len(parts_of(keep="largest", watertight=True, faces=200)) == 1
+
+
+def test_a_watertight_mesh_of_few_faces_has_no_crumbs(caplog: pytest.LogCaptureFixture) -> None:
+    """By area the smallest ball gets 3 of 150 faces, where a closed surface needs 8 to look like anything."""
+    caplog.set_level(logging.INFO, "lpdif")
+    assert [faces >= 8 for faces in parts_of(watertight=True, faces=2000)] == [True] * 3
+    few = parts_of(watertight=True, faces=150)
+    assert len(few) == 2
+    assert min(few) >= 8
+    assert len(parts_of(faces=150)) == 3  # an open mesh keeps what it stands for
+    assert "1 part dropped (too small to be shown by 150 faces)" in caplog.text
+
+
+def test_a_texture_has_the_colours_of_the_scan(models: dict[str, Model]) -> None:
+    pytest.importorskip("xatlas", reason="xatlas has no wheel here")
+    points, outward = even_sphere_points(1500)
+    colors = np.where(points > 0, 200, 50).astype(np.uint8)
+    mesh = run(Scan(points, outward, colors), models["tiny"], texture=128, faces=500).mesh
+    assert mesh.texture is not None
+    assert mesh.texture.image.shape == (128, 128, 3)
+    middle = mesh.vertices[mesh.faces].mean(axis=1)
+    column, up = np.floor(128 * mesh.texture.coordinates.mean(axis=1)).astype(int).T
+    clear = (np.abs(middle) > 0.2).all(axis=1)
+    assert (mesh.texture.image[127 - up, column] == np.where(middle > 0, 200, 50))[clear].all()
+    with pytest.raises(InputError, match="has no colours"):
+        run(Scan(points, outward), models["tiny"], texture=128)
 
 
 # --- settings -------------------------------------------------------------------------------------------------------------------

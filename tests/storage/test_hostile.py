@@ -22,7 +22,7 @@ from hostile_workspaces import Case, cases
 from shapes import training_regions
 from short_fits import run_jobs_here
 
-from lpdif.config import ReconstructConfig
+from lpdif.config import OutputConfig, ReconstructConfig
 from lpdif.stages import preprocess as stage
 from lpdif.storage.models import save_tensors
 from lpdif.storage.tensor_files import SAMPLES
@@ -78,7 +78,9 @@ def whole(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert ran.code == 0, ran.err
         (home / "out").mkdir()
         mesh = b"ply, or nearly"
-        Record(Path("out")).add(Path("out/ball.ply"), stamp(Path("scans/ball.ply")), recipe(ReconstructConfig(), BUNDLED_MODEL), mesh, {})
+        Record(Path("out")).add(
+            Path("out/ball.ply"), stamp(Path("scans/ball.ply")), recipe(ReconstructConfig(), OutputConfig(), BUNDLED_MODEL), mesh, {}
+        )
         (home / "out" / "ball.ply").write_bytes(mesh)
         assert run_here("reconstruct", "scans", "-o", "out", "--model", "bundled").code == 0
     assert scan.exists()

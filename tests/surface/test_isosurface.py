@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapes import even_sphere_points
 
 from lpdif.geometry import Surface
-from lpdif.surface.isosurface import extract, tiles_near, weld
+from lpdif.surface.isosurface import TileSurface, extract, tiles_near, weld
 from lpdif.surface.narrow_band import PointIndex, Seeds, cells_near, marked_corners, may_hold_surface, narrow_band, seeds_by_reach, upsampled
 
 FloatArray = NDArray[np.float64]
@@ -330,7 +330,7 @@ def test_welding_agrees_with_a_dictionary(parts: int) -> None:
         axis = rng.integers(0, 4, 12)  # 3: exactly on a lattice point
         vertices[np.arange(12)[axis < 3], axis[axis < 3]] += rng.uniform(0.1, 0.9, int((axis < 3).sum()))
         given.append((vertices, rng.integers(0, 12, (9, 3))))
-    found = weld([Surface(*part) for part in given])
+    found = weld([TileSurface(part, corners.astype(np.int32)) for part, corners in given])
     vertices, faces = naive.weld(given)
     np.testing.assert_array_equal(found.vertices, np.array(vertices).reshape(-1, 3))
     np.testing.assert_array_equal(found.faces, np.array(faces, dtype=np.int64).reshape(-1, 3))

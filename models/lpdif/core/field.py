@@ -20,17 +20,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.arrays import FloatArray
+from lpdif.arrays import FloatArray, chunks
 from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.jets import COEFFICIENTS, jet_distance
 from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.point_queries import PointQueries
 from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
 from lpdif.device import split_on_oom
 
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
 LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
 DECIDES = 0.2  # How far, in region sizes, a decoder may move a sheet off its jet.
-PAIRS_AT_ONCE = 1 << 14  # pairs decoded at once: bounds the memory of a call
+PAIRS_AT_ONCE = 1 << 14  # pairs decoded, or sheets prepared for that, at once: bounds the memory of a call
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ class RegionCodes:
         return self.pattern.repeat_interleave(COUNT_V.to(self.pattern.device)[self.arrangement])
 
 
-class LocalField:
-    """Signed distance to the surface of a scan, negative inside, NaN where no region reaches."""
+class LocalField(PointQueries):
+    """Signed distance to the surface of a scan, negative inside, NaN where no region reaches.
+
+    `sdf` and `gradient` take points as users have them, the other methods arrays.
+    """
 
     def __init__(self, lattices: list[RegionLattice], codes: RegionCodes, decoder: MultiDecoder, origin: FloatArray) -> None:
         self.lattices = sorted(lattices, key=lambda lattice: lattice.size)
@@ -80,15 +84,22 @@ class LocalField:
         self.support = codes.support.cpu().numpy().astype(np.float64)
         with torch.inference_mode():
             self.sheet_pattern = codes.sheet_pattern
-            self.conditions = decoder.conditions(codes.code, self.sheet_pattern)
             self.smooth = not bool(codes.arrangement.any())
+            self.conditions = codes.code.new_empty(len(codes.code), 2 * decoder.width)
+            for part in chunks(len(codes.code), PAIRS_AT_ONCE):  # for all at once it would take three times the memory
+                self.conditions[part] = decoder.conditions(codes.code[part], self.sheet_pattern[part])
 
     @property
     def device(self) -> torch.device:
         """Where the decoders compute."""
         return self.codes.code.device
 
-    def sdf(self, points: FloatArray) -> FloatArray:
+    @property
+    def finest(self) -> float:
+        """The size of the finest regions, in the scan's unit."""
+        return self.lattices[0].size if self.lattices else 1.0
+
+    def distances(self, points: FloatArray) -> FloatArray:
         """(Q,) signed distance at world positions (Q, 3), in their unit.
 
         NaN where no region reaches: from about a region's size off the surface on.

@@ -57,7 +57,7 @@ def needs_double(vertices: FloatArray, faces: IntArray | None) -> bool:
 
 def encode_ply(mesh: Mesh) -> bytes:
     """Binary little-endian PLY with normals, colours and the values of vertices and faces as properties."""
-    faces = _corner_table(mesh)
+    faces = corner_table(mesh)
     out = io.BytesIO()
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif"]
     vertex_rows = vertex_table(mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces))
@@ -118,40 +118,40 @@ def encode_obj(mesh: Mesh) -> bytes:
 
     It has digits enough for a millionth of the median edge.
     """
-    _log_left_out(mesh, "OBJ", colors=True, normals=True)
-    places = f"%.{_significant(mesh)}g"
+    log_left_out(mesh, "OBJ", colors=True, normals=True)
+    places = f"%.{significant_digits(mesh)}g"
     parts = [b"# lpdif\n"]
     if mesh.colors is None:
-        parts += _formatted(f"v {places} {places} {places}\n", mesh.vertices)
+        parts += formatted(f"v {places} {places} {places}\n", mesh.vertices)
     else:
         row = np.column_stack([mesh.vertices, mesh.colors / 255.0])
-        parts += _formatted(f"v {places} {places} {places} %.4g %.4g %.4g\n", row)
+        parts += formatted(f"v {places} {places} {places} %.4g %.4g %.4g\n", row)
     corners = mesh.faces + 1
     if mesh.normals is not None:
-        parts += _formatted("vn %.5g %.5g %.5g\n", mesh.normals)
-        parts += _formatted("f %d//%d %d//%d %d//%d\n", np.repeat(corners, 2, axis=1))
+        parts += formatted("vn %.5g %.5g %.5g\n", mesh.normals)
+        parts += formatted("f %d//%d %d//%d %d//%d\n", np.repeat(corners, 2, axis=1))
     else:
-        parts += _formatted("f %d %d %d\n", corners)
+        parts += formatted("f %d %d %d\n", corners)
     return b"".join(parts)
 
 
 def encode_off(mesh: Mesh) -> bytes:
     """OFF as text, or COFF where there are colours; with digits enough for a millionth of the median edge."""
-    _log_left_out(mesh, "OFF", colors=True, normals=False)
-    places = f"%.{_significant(mesh)}g"
+    log_left_out(mesh, "OFF", colors=True, normals=False)
+    places = f"%.{significant_digits(mesh)}g"
     parts = [f"{'OFF' if mesh.colors is None else 'COFF'}\n{len(mesh.vertices)} {len(mesh.faces)} 0\n".encode()]
     if mesh.colors is None:
-        parts += _formatted(f"{places} {places} {places}\n", mesh.vertices)
+        parts += formatted(f"{places} {places} {places}\n", mesh.vertices)
     else:
-        parts += _formatted(f"{places} {places} {places} %d %d %d 255\n", np.column_stack([mesh.vertices, mesh.colors]))
-    parts += _formatted("3 %d %d %d\n", mesh.faces)
+        parts += formatted(f"{places} {places} {places} %d %d %d 255\n", np.column_stack([mesh.vertices, mesh.colors]))
+    parts += formatted("3 %d %d %d\n", mesh.faces)
     return b"".join(parts)
 
 
 def encode_stl(mesh: Mesh) -> bytes:
     """Binary STL: triangles in single precision. What it cannot hold is logged."""
-    _log_left_out(mesh, "STL", colors=False, normals=False)
-    _corner_table(mesh)
+    log_left_out(mesh, "STL", colors=False, normals=False)
+    corner_table(mesh)
     if needs_double(mesh.vertices, mesh.faces):
         log.warning("STL holds single precision, which moves these vertices by up to %.2g: use PLY or OBJ", _single_loss(mesh))
     corners = mesh.vertices[mesh.faces]
@@ -170,7 +170,7 @@ def _single_loss(mesh: Mesh) -> float:
         return float(np.nanmax(np.abs(mesh.vertices - mesh.vertices.astype(np.float32))))
 
 
-def _corner_table(mesh: Mesh) -> NDArray[np.int32]:
+def corner_table(mesh: Mesh) -> NDArray[np.int32]:
     """The faces (F, 3) in 32 bits. Raises ResourceError where there are more than these can count."""
     if len(mesh.vertices) > np.iinfo(np.int32).max or len(mesh.faces) > np.iinfo(np.uint32).max:
         raise ResourceError(
@@ -180,7 +180,7 @@ def _corner_table(mesh: Mesh) -> NDArray[np.int32]:
     return mesh.faces.astype(np.int32)
 
 
-def _significant(mesh: Mesh) -> int:
+def significant_digits(mesh: Mesh) -> int:
     """The number of significant digits that a text file needs for the vertices."""
     finite = np.abs(mesh.vertices[np.isfinite(mesh.vertices)])
     largest, smallest = float(finite.max(initial=0.0)), smallest_length(mesh.vertices, mesh.faces)
@@ -189,7 +189,7 @@ def _significant(mesh: Mesh) -> int:
     return min(17, max(9, math.ceil(math.log10(largest / (_LAST_DIGIT * smallest)))))
 
 
-def _formatted(row: str, table: NDArray[np.generic]) -> list[bytes]:
+def formatted(row: str, table: NDArray[np.generic]) -> list[bytes]:
     """The rows of a table as lines of text.
 
     Many rows are formatted at a time, as one long tuple: that is the fastest way in Python.
@@ -232,7 +232,7 @@ def _with_ply_names(values: Mapping[str, NDArray[np.generic]], number: int) -> d
     return out
 
 
-def _log_left_out(mesh: Mesh, title: str, colors: bool, normals: bool) -> None:
+def log_left_out(mesh: Mesh, title: str, colors: bool, normals: bool) -> None:
     """Logs what a format cannot hold of this mesh. colors, normals: whether it holds these."""
     lost = [*mesh.vertex_values, *mesh.face_values]
     lost += ["colours"] if mesh.colors is not None and not colors else []

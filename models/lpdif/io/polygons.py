@@ -25,20 +25,26 @@ def triangulate(corners: IntArray, counts: IntArray, points: FloatArray, name: s
     the corner for which the triangles overlap least: so a polygon that is not convex is cut correctly where some corner sees all others.
     Polygons of fewer than three corners, and triangles that use a point twice, are left out and logged under the file's `name`.
     """
+    return triangulate_with_rows(corners, counts, points, name)[0]
+
+
+def triangulate_with_rows(corners: IntArray, counts: IntArray, points: FloatArray, name: str) -> tuple[IntArray, IntArray]:
+    """The triangles (F, 3) of `triangulate`, and (F,) the number of the polygon that each is a part of."""
     if len(counts) and (counts == 3).all():
         triangles = corners.reshape(-1, 3)
         short = 0
     else:
         triangles = _fans(corners, counts, points)
         short = int((counts < 3).sum())
+    rows = np.repeat(np.arange(len(counts)), np.maximum(counts - 2, 0))
     a, b, c = triangles.T
     whole = (a != b) & (b != c) & (c != a)
     if short:
         log.info("%s: %s of fewer than three corners left out", name, counted(short, "face"))
     if not whole.all():
         log.info("%s: %s with a point used twice left out", name, counted(int((~whole).sum()), "triangle"))
-        triangles = triangles[whole]
-    return triangles
+        triangles, rows = triangles[whole], rows[whole]
+    return triangles, rows
 
 
 def _fans(corners: IntArray, counts: IntArray, points: FloatArray) -> IntArray:

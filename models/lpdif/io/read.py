@@ -34,6 +34,12 @@ def load_scan(path: str | Path) -> Scan:
     return _read(Source(name, data, path, identity))
 
 
+def scan_content(path: str | Path) -> bytes:
+    """The bytes of a scan's file, for `read_scan` in another process. Raises as load_scan does where there is no such file."""
+    path = Path(path)
+    return _content_of(path, path.name or str(path))[0]
+
+
 def read_scan(data: bytes, name: str) -> Scan:
     """Reads a scan from bytes, as those of standard input. name: of the file, for messages.
 

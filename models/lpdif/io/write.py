@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from lpdif.errors import UsageError
+from lpdif.io.encode_3mf import encode_3mf
+from lpdif.io.encode_glb import encode_glb
 from lpdif.io.encode_mesh import encode_obj, encode_off, encode_ply, encode_stl, needs_double, ply_element, vertex_table
+from lpdif.io.textured import encode_textured_obj
+from lpdif.io.units import tell_print_size, unit_of
 from lpdif.storage.atomic_write import write_bytes
+from lpdif.storage.write_together import write_together
 from lpdif.types import Mesh, Scan
 
 log = logging.getLogger("lpdif")
 
 
-def encode_glb(mesh: Mesh) -> bytes:
-    """GLB by trimesh, in single precision.
-
-    Where that is too little, the mesh is moved to its centre, and a node moves it back.
-    """
-    import trimesh
-    from trimesh.exchange.gltf import export_glb
-
-    lost = [*mesh.vertex_values, *mesh.face_values]
-    if lost:
-        log.info("GLB has no place for %s: use PLY to keep them", ", ".join(lost))
-    shift = np.eye(4)
-    vertices = mesh.vertices
-    if needs_double(vertices, mesh.faces):
-        shift[:3, 3] = np.round((vertices.min(axis=0) + vertices.max(axis=0)) / 2)
-        vertices = vertices - shift[:3, 3]
-    shape = trimesh.Trimesh(vertices, mesh.faces, vertex_normals=mesh.normals, vertex_colors=mesh.colors, process=False)
-    scene = trimesh.Scene()
-    scene.add_geometry(shape, node_name="mesh", geom_name="mesh", transform=shift)
-    data: bytes = export_glb(scene, include_normals=mesh.normals is not None)  # type: ignore[no-untyped-call]
-    return data
-
-
-MESH_FORMATS: dict[str, Callable[[Mesh], bytes]] = {
-    "obj": encode_obj,
-    "ply": encode_ply,
-    "stl": encode_stl,
-    "off": encode_off,
-    "glb": encode_glb,
-}
+WITH_UNITS: dict[str, Callable[[Mesh, str | None], bytes]] = {"glb": encode_glb, "3mf": encode_3mf}  # formats that say what one unit is
+MESH_FORMATS: dict[str, Callable[..., bytes]] = {"obj": encode_obj, "ply": encode_ply, "stl": encode_stl, "off": encode_off, **WITH_UNITS}
 
 
 def mesh_format(path: str | Path) -> str:
@@ -60,29 +36,50 @@ def mesh_format(path: str | Path) -> str:
     return ending
 
 
-def encode_mesh(mesh: Mesh, kind: str) -> bytes:
+def encode_mesh(mesh: Mesh, kind: str, units: str | None = None, scale: float = 1.0) -> bytes:
     """The bytes of a mesh file in one of MESH_FORMATS; the same mesh gives the same bytes.
 
-    Raises UsageError for another format.
+    units: what one unit of the mesh is (mm, cm, m or in), for formats that say it; scale: its coordinates are written times this. Raises
+    UsageError for another format, unit or scale.
     """
     if kind not in MESH_FORMATS:
         raise UsageError(f"mesh format {kind!r} is not known", f"meshes are written to {', '.join(MESH_FORMATS)}")
+    mesh = scaled(mesh, scale)
+    if units is not None:
+        unit_of(units)
+    if mesh.texture is not None and kind != "glb":
+        log.warning("%s has no place for the texture: use GLB, or write_mesh with OBJ", kind.upper())
+    tell_print_size(mesh, kind, units)
+    if kind in WITH_UNITS:
+        return WITH_UNITS[kind](mesh, units)
+    if units is not None:
+        log.info("%s has no place for the unit (%s): use 3MF or GLB to keep it", kind.upper(), units)
     return MESH_FORMATS[kind](mesh)
 
 
-def write_mesh(path: str | Path, mesh: Mesh, overwrite: bool = False) -> None:
-    """Writes a mesh in the format of the name's ending, whole or not at all.
+def write_mesh(path: str | Path, mesh: Mesh, overwrite: bool = False, units: str | None = None, scale: float = 1.0) -> None:
+    """Writes a mesh in the format of the name's ending, whole or not at all; with a texture as OBJ, its MTL and PNG files too.
 
-    Raises UsageError for an ending that stands for no format and for an output that exists already, is a link or cannot
-    be written; ResourceError where the disk is full, with nothing left behind.
+    units, scale: as for encode_mesh. Raises UsageError for an ending that stands for no format and for an output that exists already, is a
+    link or cannot be written; ResourceError where the disk is full, with nothing left behind.
     """
-    write_bytes(path, encode_mesh(mesh, mesh_format(path)), overwrite)
+    if mesh_format(path) == "obj" and mesh.texture is not None:
+        write_together(encode_textured_obj(scaled(mesh, scale), mesh.texture, Path(path)), overwrite)
+    else:
+        write_bytes(path, encode_mesh(mesh, mesh_format(path), units, scale), overwrite)
+
+
+def scaled(mesh: Mesh, scale: float) -> Mesh:
+    """The mesh with its coordinates times `scale`. Raises UsageError unless that is above 0."""
+    if not 0 < scale < float("inf"):
+        raise UsageError(f"scale {scale!r} is not allowed", "give a number above 0")
+    return mesh if scale == 1 else dataclasses.replace(mesh, vertices=mesh.vertices * scale)
 
 
 def encode_scan_file(scan: Scan) -> bytes:
     """A scan as binary PLY: points, normals, colours, values and faces, but no positions of the sensor."""
     if scan.faces is not None:
-        return encode_ply(Mesh(scan.points, scan.faces, scan.normals, scan.colors, dict(scan.extras)))
+        return encode_ply(Mesh(scan.points, scan.faces, scan.normals, scan.colors, dict(scan.extras), dict(scan.face_values)))
     rows = vertex_table(scan.points, scan.normals, scan.colors, scan.extras, needs_double(scan.points, None))
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif", *ply_element("vertex", rows), "end_header\n"]
     return "\n".join(header).encode("ascii") + rows.tobytes()

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
 from lpdif.arrays import CHUNK, BoolArray, FloatArray, chunks
-from lpdif.geometry import Surface, keep_faces
+from lpdif.geometry import Surface, without_unused_vertices
 from lpdif.mesh.topology import boundary_vertices_if_oriented
 from lpdif.mesh.trim import pinholes
 from lpdif.points.coverage import Coverage, DensityLevel, NearestPoints
@@ -105,11 +105,6 @@ def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
     ab, ac = np.split(row.reshape(-1) + len(vertices), 2)
     one = count[cut] == 1
     two = ~one
-    pieces = [
-        faces[count == 3],
-        np.stack([a, ab, ac], 1)[one],
-        np.stack([ab, b, c], 1)[two],
-        np.stack([ab, c, ac], 1)[two],
-    ]
-    whole = Surface(np.concatenate([vertices, fresh]), np.concatenate(pieces))
-    return keep_faces(whole, np.ones(len(whole.faces), bool))[0]
+    cut_faces = np.stack([a, ab, ac], 1)[one], np.stack([ab, b, c], 1)[two], np.stack([ab, c, ac], 1)[two]
+    left = np.concatenate([faces[count == 3], *cut_faces])
+    return without_unused_vertices(Surface(np.concatenate([vertices, fresh]), left))[0]

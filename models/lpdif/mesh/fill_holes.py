@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lpdif.arrays import CHUNK, BoolArray, FloatArray, IntArray
-from lpdif.geometry import Surface, face_areas, face_normals
+from lpdif.arrays import CHUNK, BoolArray, FloatArray, IntArray, chunks
+from lpdif.geometry import Surface, centroids, face_areas, face_normals
 from lpdif.mesh.boundary import border_distance
-from lpdif.mesh.topology import boundary_half_edges, boundary_loops, half_edges, vertex_components
+from lpdif.mesh.topology import boundary_half_edges, boundary_loops, ends_of, vertex_components
 from lpdif.points.coverage import Coverage, NearestPoints
 
 
@@ -104,7 +104,7 @@ def fill_holes(surface: Surface, coverage: Coverage, largest: float, spacing: fl
 def measured_loops(surface: Surface, half_edge: IntArray) -> Loops:
     """The loops of the boundary half-edges (B,), all that the surface has."""
     vertices, faces = surface
-    start, end = (part[half_edge] for part in half_edges(faces))
+    start, end = ends_of(faces, half_edge)
     loop = boundary_loops(faces, half_edge)
     size = np.bincount(loop)
     loops = Loops(half_edge, start, end, loop, size, length=np.zeros(len(size)), middle=np.zeros((len(size), 3)))
@@ -116,7 +116,7 @@ def fan_agrees(surface: Surface, loops: Loops) -> BoolArray:
     """(L,) whether the fan that would close a loop faces the way of the faces around it."""
     middle = loops.middle[loops.loop]
     fan = -np.cross(surface.vertices[loops.start] - middle, surface.vertices[loops.end] - middle)  # it runs along the half-edges backwards
-    beside = np.tile(face_normals(surface), (3, 1))[loops.half_edge]
+    beside = face_normals(Surface(surface.vertices, surface.faces[loops.half_edge % len(surface.faces)]))
     sums = [loops.sums(normals) for normals in (fan, beside)]
     areas = [loops.sums(np.linalg.norm(normals, axis=1)) for normals in (fan, beside)]
     return np.asarray((sums[0] * sums[1]).sum(1) > HOLES.min_agreement * areas[0] * areas[1])
@@ -146,9 +146,10 @@ def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tu
     if not len(middle):
         return np.zeros(0, bool), np.zeros(0, bool)
     reach = length / 2
-    centroid = surface.vertices[surface.faces].mean(1)
-    near = np.flatnonzero(cKDTree(middle).query(centroid, distance_upper_bound=reach.max())[0] < np.inf)
-    tree = cKDTree(centroid[near])
+    middles, parts = cKDTree(middle), chunks(len(surface.faces))
+    within = [middles.query(centroids(surface, part), distance_upper_bound=reach.max())[0] < np.inf for part in parts]
+    near = np.flatnonzero(np.concatenate(within))
+    tree = cKDTree(centroids(surface, near))
     chunk = np.cumsum(tree.query_ball_point(middle, reach, return_length=True)) // CHUNK
     area, total = np.zeros(len(middle)), np.zeros((len(middle), 3))
     for loops in np.split(np.arange(len(middle)), np.flatnonzero(np.diff(chunk)) + 1):

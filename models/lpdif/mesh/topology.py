@@ -6,7 +6,10 @@ corner i of face f has the same number. A half-edge is on the boundary if no oth
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -52,8 +55,11 @@ def boundary_vertices_if_oriented(faces: IntArray, count: int) -> BoolArray:
     mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (mixed >> np.uint64(40)).astype(np.float64)
-    start, end = half_edges(faces)
-    return np.asarray(np.bincount(start, number[end], count) != np.bincount(end, number[start], count))
+    difference = np.zeros(count)
+    for one, other in ((0, 1), (1, 2), (2, 0)):
+        difference += np.bincount(faces[:, one], number[faces[:, other]], count)
+        difference -= np.bincount(faces[:, other], number[faces[:, one]], count)
+    return np.asarray(difference != 0)
 
 
 def boundary_half_edges(faces: IntArray, count: int) -> IntArray:
@@ -73,6 +79,12 @@ def boundary_half_edges(faces: IntArray, count: int) -> IntArray:
 def half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
     """First and last vertex (3F,) of every half-edge, in the direction of its face."""
     return faces.T.reshape(-1), np.roll(faces, -1, axis=1).T.reshape(-1)
+
+
+def ends_of(faces: IntArray, half_edge: IntArray) -> tuple[IntArray, IntArray]:
+    """First and last vertex (n,) of some half-edges, by their numbers (n,)."""
+    corner, row = np.divmod(half_edge, max(1, len(faces)))
+    return faces[row, corner], faces[row, (corner + 1) % 3]
 
 
 def opposite_half_edges(faces: IntArray) -> tuple[IntArray, IntArray]:
@@ -96,8 +108,9 @@ def fans(faces: IntArray, first: IntArray, second: IntArray) -> IntArray:
     """
     total = len(faces)
     # A half-edge starts at the corner of its number, and ends at the next corner of the face.
-    after = np.roll(np.arange(3 * total).reshape(3, total), -1, axis=0).reshape(-1)
-    return components(3 * total, np.concatenate([first, after[first]]), np.concatenate([after[second], second]))
+    after = np.roll(np.arange(3 * total, dtype=index_type(3 * total)).reshape(3, total), -1, axis=0).reshape(-1)
+    one, other = (half_edge.astype(after.dtype) for half_edge in (first, second))
+    return components(3 * total, np.concatenate([one, after[one]]), np.concatenate([after[other], other]))
 
 
 def edges_of(faces: IntArray) -> IntArray:
@@ -107,13 +120,27 @@ def edges_of(faces: IntArray) -> IntArray:
 
 def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
     """(3F,) number of the edge of every half-edge, and (E,) how many half-edges each edge has."""
-    edges = edges_of(faces)
-    packed = edges[:, 0] * (int(faces.max(initial=0)) + 1) + edges[:, 1]
-    _, number, count = np.unique(packed, return_inverse=True, return_counts=True)
-    return number, count
+    start, end = half_edges(faces)
+    packed = np.minimum(start, end)
+    packed *= int(faces.max(initial=0)) + 1
+    packed += np.maximum(start, end, out=end)
+    del start, end
+    # np.unique gives the same, but holds on to twice as much meanwhile.
+    order = np.argsort(packed)
+    packed = packed[order]
+    first = np.append(True, packed[1:] != packed[:-1])[: len(packed)]
+    del packed
+    number = np.empty(len(order), np.int64)
+    number[order] = np.cumsum(first) - 1
+    return number, np.diff(np.append(np.flatnonzero(first), len(first)))
 
 
-def components(count: int, rows: IntArray, columns: IntArray) -> IntArray:
+def index_type(count: int) -> type[np.signedinteger[Any]]:
+    """The smaller integer type in which so many things can be numbered."""
+    return np.int32 if count <= np.iinfo(np.int32).max else np.int64
+
+
+def components(count: int, rows: NDArray[np.signedinteger[Any]], columns: NDArray[np.signedinteger[Any]]) -> IntArray:
     """(count,) number of the connected component of each node of a graph.
 
     Its edges join the nodes rows[j] and columns[j].
@@ -138,7 +165,7 @@ def face_components(faces: IntArray, number: IntArray, chosen: BoolArray) -> Int
 
 def vertex_components(surface: Surface) -> IntArray:
     """(V,) number of the connected component of each vertex; faces that share a vertex are connected."""
-    first, second, third = surface.faces.T
+    first, second, third = surface.faces.astype(index_type(len(surface.vertices))).T
     return components(len(surface.vertices), np.r_[first, second], np.r_[second, third])
 
 
@@ -148,7 +175,7 @@ def boundary_loops(faces: IntArray, half_edge: IntArray) -> IntArray:
     Where two holes meet in a vertex, the vertex has two fans of faces, and the loop around each hole leads from one fan to the other. At
     any other vertex with several loops, these count as one.
     """
-    start, end = (part[half_edge] for part in half_edges(faces))
+    start, end = ends_of(faces, half_edge)
     total = int(faces.max()) + 1
     leaving, arriving = np.bincount(start, minlength=total), np.bincount(end, minlength=total)
     once, twice = ((leaving == many) & (arriving == many) for many in (1, 2))
@@ -177,7 +204,7 @@ def links_across_fans(faces: IntArray, half_edge: IntArray, double: BoolArray) -
 
     double (V,): two boundary half-edges arrive at the vertex, and two leave it.
     """
-    start, end = (part[half_edge] for part in half_edges(faces))
+    start, end = ends_of(faces, half_edge)
     beside = np.flatnonzero(double[faces].any(1))
     fan = fans(faces[beside], *opposite_half_edges(faces[beside])).reshape(3, -1)
     row, corner = np.searchsorted(beside, half_edge % len(faces)).clip(max=len(beside) - 1), half_edge // len(faces)
@@ -223,6 +250,6 @@ def pinched_vertices(surface: Surface) -> BoolArray:
     half_edge = boundary_half_edges(surface.faces, total)
     if len(half_edge):
         loop = boundary_loops(surface.faces, half_edge)
-        visit, visits = np.unique(loop * total + half_edges(surface.faces)[0][half_edge], return_counts=True)
+        visit, visits = np.unique(loop * total + ends_of(surface.faces, half_edge)[0], return_counts=True)
         pinched[visit[visits > 1] % total] = True
     return pinched

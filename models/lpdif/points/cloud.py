@@ -30,7 +30,7 @@ class Cloud:
     origin         (3,)
     kept           (N,) row of the scan that each point came from; of a mesh, the nearest vertex
     normals        (N, 3) unit where `usable` (N,), else zero: as given by the scan after `measure`, outward and all usable after `prepare`
-    near           the k nearest neighbours of each point
+    near           the k nearest neighbours of each point after `measure`, of no point after `prepare`
     spacing        square root of the area per point, typical of the scan; local_spacing (N,) around each point
     noise          standard deviation of the points about the surface, typical of the scan; local_noise (N,) around each point
     facts          what was found and done, for reports; lengths in the scan's own unit

@@ -67,6 +67,10 @@ class Neighbours:
     reach: FloatArray
     mean: FloatArray
 
+    def none(self) -> Neighbours:
+        """Those of no point."""
+        return Neighbours(self.indices[:0].copy(), self.reach[:0].copy(), self.mean[:0].copy())
+
 
 def even_rows(count: int, wanted: int) -> IntArray:
     """At most `wanted` row numbers spread evenly over `range(count)`.

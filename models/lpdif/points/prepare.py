@@ -35,4 +35,5 @@ def prepare(
     facts = dict(cloud.facts)
     normals, ambiguous = outward_normals(cloud, cloud.normals, cloud.usable, place, facts)
     facts["ambiguous_share"] = round(ambiguous, 4)
-    return replace(cloud.in_scan_unit(), normals=normals, usable=np.ones(len(normals), dtype=np.bool_), facts=facts)
+    ready = replace(cloud, near=cloud.near.none())  # no later step asks for neighbours, which take most of the room
+    return replace(ready.in_scan_unit(), normals=normals, usable=np.ones(len(normals), dtype=np.bool_), facts=facts)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lpdif.report.page import Run, about_run, key_figures, number, page, safe, table, warning_box
+from lpdif.text import counted
 
 SKIPPED_NAMED = 20  # Of the files in a folder that were skipped for one reason, so many are named.
 
@@ -42,7 +43,7 @@ def batch_report(
     faces = [row.faces for row in rows if row.state != "failed" and row.faces is not None]
     seconds = sum(row.seconds or 0.0 for row in rows if row.state == "done")
     figures = [
-        ("scans", number(len(rows))),
+        ("scan" if len(rows) == 1 else "scans", number(len(rows))),
         ("meshes made now", number(states["done"])),
         ("kept from earlier runs", number(states["kept"])),
         ("failed", number(states["failed"])),
@@ -71,7 +72,7 @@ def batch_report(
             reasons.setdefault(reason, []).append(file)
         lines = [(safe(reason), number(len(files)), safe(_named(files))) for reason, files in reasons.items()]
         body += f"<h2>Files that were skipped</h2>{table(('as', 'files', ''), lines, right=[1])}"
-    return page(f"{folder}: {number(len(rows))} scans to meshes", run, body + about_run(run))
+    return page(f"{folder}: {counted(len(rows), 'scan')} to {'a mesh' if len(rows) == 1 else 'meshes'}", run, body + about_run(run))
 
 
 def _cells(row: BatchRow) -> list[str]:

@@ -157,8 +157,10 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
         check_output(path, overwrite=True)
     optimizer, found, settings, training, held_out = load_fit(place, device)
     codes = optimizer.bank[optimizer.seen]
-    if min(config.patterns, len(FORMS)) > (1 if optimizer.patterns is None else optimizer.patterns.forms):  # forms not looked at yet
+    wanted_forms = min(config.patterns, len(FORMS))
+    if wanted_forms > (1 if optimizer.patterns is None else optimizer.patterns.forms):  # forms not looked at yet
         optimizer.form = forms_of(optimizer.mean, training, config.patterns, optimizer.device)
+    optimizer.form = torch.where(optimizer.form < wanted_forms, optimizer.form, 0)  # without a pattern of its own, a form is smooth
     forms = optimizer.form[optimizer.seen]
     sweep = []
     for done, wanted in enumerate(config.sweep, 1):

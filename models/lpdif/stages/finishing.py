@@ -5,28 +5,32 @@ Letters: V vertices. "Spacing" is that of the points around a vertex, unless it 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray
+from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
 from lpdif.core.field import LocalField
 from lpdif.errors import InputError
-from lpdif.geometry import Surface, face_areas, keep_faces, vertex_normals
+from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
+from lpdif.mesh.bake import bake
 from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
 from lpdif.mesh.fill_holes import fill_holes
+from lpdif.mesh.parts import largest_part, without_crumbs
 from lpdif.mesh.simplify import simplify
 from lpdif.mesh.topology import TETRAHEDRON_FACES, split_pinched_vertices
 from lpdif.mesh.trim import faces_away, large_components, trim
+from lpdif.mesh.unwrap import unwrap
 from lpdif.mesh.watertight import make_watertight
 from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage, NearestPoints
 from lpdif.points.neighbours import query
 from lpdif.stages.resolution import Choice
-from lpdif.types import Mesh, Scan
+from lpdif.types import Mesh, Scan, Texture
 
 
 class FinishingSettings(NamedTuple):
@@ -49,8 +53,13 @@ def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cove
     if config.watertight:
         surface = make_watertight(surface, choice.ready.spacing, choice.step, coverage.threads)
         surface = without_small_components(surface, coverage.around(surface.vertices).spacing)[0]
+    if config.keep == "largest":
+        surface = largest_part(surface, config.watertight)
     surface = simplified(surface, choice, coverage, config)
-    return with_attributes(surface, choice.ready, scan, field, coverage)
+    if config.keep == "largest":  # a neck may have thinned to nothing
+        surface = largest_part(surface, config.watertight)
+    mesh = with_attributes(surface, choice.ready, scan, field, coverage)
+    return mesh if config.texture is None else with_texture(mesh, surface, choice.ready, scan, coverage, config.texture)
 
 
 def bridge_distance(ready: Cloud, config: ReconstructConfig) -> float:
@@ -144,9 +153,12 @@ def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: Rec
     most = min(config.faces or np.inf, max(TETRAHEDRON_FACES, coarse))
     if most >= len(surface.faces):
         return surface
+    if config.watertight:
+        surface = without_crumbs(surface, int(most))
     surface, origin = simplify(surface, int(most))
     # Small components came off where a neck thinned to nothing.
-    return without_small_components(surface, coverage.around(surface.vertices).spacing, origin)[0]
+    surface = without_small_components(surface, coverage.around(surface.vertices).spacing, origin)[0]
+    return without_crumbs(surface, int(most)) if config.watertight else surface
 
 
 def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, coverage: Coverage) -> Mesh:
@@ -167,5 +179,22 @@ def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalFiel
         normals=normals,
         colors=None if scan.colors is None else scan.colors[source],
         vertex_values=values,
-        face_values={"pattern": field.pattern_at(surface.vertices[surface.faces].mean(1)).astype(np.int32)},
+        face_values={"pattern": face_patterns(surface, field)},
     )
+
+
+def face_patterns(surface: Surface, field: LocalField) -> IndexArray:
+    """(F,) pattern of the field in the middle of each face."""
+    found = np.empty(len(surface.faces), np.int32)
+    for part in chunks(len(found)):
+        found[part] = field.pattern_at(centroids(surface, part))
+    return found
+
+
+def with_texture(mesh: Mesh, surface: Surface, ready: Cloud, scan: Scan, coverage: Coverage, size: int) -> Mesh:
+    """The mesh with a texture of size x size texels, baked from the colours of the points; the surface is that of the mesh."""
+    assert scan.colors is not None  # checked at the start
+    coordinates = unwrap(surface, size)
+    tree, colors = coverage.tree, scan.colors[ready.kept]
+    image = bake(surface, coordinates, size, tree, ready.normals, ready.local_spacing, colors, coverage.threads)
+    return replace(mesh, texture=Texture(coordinates, image))

@@ -55,6 +55,7 @@ class PreprocessReport:
     left_out  (file, reason) of those that cannot be used
     skipped   (file, reason) of the notes in folders, which are no scans, and of files that repeat another one
     closed    how many of the kept files gave exact distances; the others are used as scans
+    reused    of how many of the kept files there were samples already
     """
 
     kept: int
@@ -62,6 +63,7 @@ class PreprocessReport:
     left_out: list[tuple[str, str]]
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     closed: int = 0
+    reused: int = 0
 
 
 def preprocess(
@@ -100,6 +102,7 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     names = labels(files)
     jobs = [(preprocess_file, level, file, place.samples, config) for file in files]
     answers: dict[int, Captured[dict[str, Any]]] = {}
+    before = {file.name: file.stat().st_mtime_ns for file in place.samples.glob("*.safetensors")}
     reported = 0  # files, in their order, whatever the order in which they are done
     add_cleanup(place.samples, lambda: remove_leftovers(place.samples))  # those of workers that had to be killed
     try:
@@ -134,7 +137,8 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
     about = {"kept": kept, "left_out": left_out, "settings": dataclasses.asdict(config)}
     write_bytes(place.manifest, dump(about, indent=1).encode(), overwrite=True)
     closed = sum(row["kind"] == CLOSED for row in kept)
-    return PreprocessReport(len(kept), sum(row["regions"] for row in kept), left_out, closed=closed)
+    reused = sum(before.get(row["shard"]) == (place.samples / row["shard"]).stat().st_mtime_ns for row in kept)
+    return PreprocessReport(len(kept), sum(row["regions"] for row in kept), left_out, closed=closed, reused=reused)
 
 
 def labels(files: Sequence[Path]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_boundary_loops
+from lpdif.mesh.unwrap import check_texture
 from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
 from lpdif.points.validity import check_scan
@@ -27,6 +28,7 @@ from lpdif.stages.finishing import bridge_distance, finish, remedy
 from lpdif.stages.resolution import RESOLUTION, Choice, choose, lattice_stride
 from lpdif.storage.models import load_model
 from lpdif.surface.isosurface import extract
+from lpdif.text import collected_warnings, counted
 from lpdif.tools.laps import Lap, Laps
 from lpdif.types import Mesh, Progress, Scan, silent
 
@@ -49,9 +51,9 @@ class UsedPoints(NamedTuple):
     noise: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
-    """The mesh, the field it is the zero surface of, and what was chosen and found on the way.
+    """The mesh, the field it is the zero surface of, what was chosen and found on the way, and what was warned of.
 
     used: the points it was made of; laps: what the parts of the work took
     """
@@ -61,6 +63,17 @@ class Reconstruction:
     facts: dict[str, float | int | str]
     used: UsedPoints
     laps: list[Lap]
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """What matters, on one line, and each warning on one of its own."""
+        vertices, facts = self.mesh.vertices, self.facts
+        size = " x ".join(f"{side:.3g}" for side in np.ptp(vertices, axis=0)) if len(vertices) else "nothing"
+        loops = int(facts.get("open_loops", 0))
+        rim = f"open along {counted(loops, 'loop')}" if loops else "closed"
+        shape = f"{counted(len(self.mesh.faces), 'face')}, {size}, {rim}"
+        sizes = "".join(f", {name.replace('_', ' ')} {facts[name]:.3g}" for name in ("region_size", "resolution") if name in facts)
+        return "\n  warning: ".join([f"Reconstruction({shape}{sizes})", *self.warnings])
 
 
 def reconstruct(
@@ -79,9 +92,11 @@ def reconstruct(
     config = config or ReconstructConfig()
     if not isinstance(model, Model | None):
         raise TypeError(f"a Model is needed, not a {type(model).__name__}: lpdif.load_model(file)")
-    check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
-    with repeatable():
-        return reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress)
+    with repeatable(), collected_warnings() as warned:
+        check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
+        check_texture(scan, config.texture)
+        made = reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress)
+    return replace(made, warnings=tuple(warned))
 
 
 def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress) -> Reconstruction:

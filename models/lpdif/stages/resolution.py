@@ -86,6 +86,16 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     return choice
 
 
+def cost_of_points(count: int, watertight: bool) -> Cost:
+    """About what it takes at most to make the mesh of so many evenly spread points, at the automatic resolution.
+
+    Noise makes the mesh coarser, and it cheaper.
+    """
+    size = RESOLUTION.margin * RESOLUTION.spacings_per_unit / encoder_unit(1.0, 0.0)  # of a region, in spacings
+    most = min(RESOLUTION.faces_per_point * count + RESOLUTION.extra_faces, RESOLUTION.many_faces)
+    return cost(min(most, RESOLUTION.faces_per_cell * count / (RESOLUTION.step * size) ** 2), count, watertight)
+
+
 def check_face_count(scan: Scan, choice: Choice) -> None:
     """Raises InputError if the given resolution makes too many faces, UsageError if it leaves too few."""
     area = covered_area(choice.ready)

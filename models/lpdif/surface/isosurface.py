@@ -6,13 +6,13 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray
+from lpdif.arrays import FloatArray, IndexArray, IntArray
 from lpdif.device import single_threaded_pool
 from lpdif.geometry import Surface
 from lpdif.surface.marching_cubes import marching_cubes
@@ -29,6 +29,13 @@ class VertexSettings(NamedTuple):
 
 
 VERTICES = VertexSettings()
+
+
+class TileSurface(NamedTuple):
+    """The surface of a tile: vertices (V, 3) in lattice units, and faces (F, 3) in half the memory of a `Surface`'s."""
+
+    vertices: FloatArray
+    faces: IndexArray
 
 
 def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) -> IntArray:
@@ -61,7 +68,7 @@ def extract(
     further = influence_margin(classes, step)
     indices = [(PointIndex(seeds.points, step * tile, seeds.reach + further), seeds) for seeds in classes]
     tiles = np.unique(np.concatenate([tiles_near(s.points, step, s.reach, tile) for s in classes] or [np.zeros((0, 3), np.int64)]), axis=0)
-    parts: list[Surface] = []
+    parts: list[TileSurface] = []
 
     def surface_at(corner: IntArray) -> tuple[FloatArray, IntArray]:
         near = [seeds._replace(points=index.near(corner)) for index, seeds in indices]
@@ -70,7 +77,7 @@ def extract(
     with single_threaded_pool(threads) as pool:
         for number, part in enumerate(pool.map(surface_at, tiles), 1):
             if len(part[1]):
-                parts.append(Surface(*part))
+                parts.append(TileSurface(part[0], part[1].astype(np.int32)))
             if tick:
                 tick(number, len(tiles))
     joined = weld(parts)
@@ -128,23 +135,34 @@ def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: N
     return moved
 
 
-def weld(parts: list[Surface]) -> Surface:
+def weld(parts: Sequence[TileSurface | Surface]) -> Surface:
     """One surface from those of the tiles, in lattice units: vertices on the same lattice edge become one."""
     if not parts:
         return Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
-    offsets = np.cumsum([0] + [len(part.vertices) for part in parts])
     vertices = np.concatenate([part.vertices for part in parts])
-    faces = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=False)])
-    # A vertex on an edge has two whole coordinates. In half steps, rounded, its coordinates are unique to the edge or lattice point.
-    low = np.floor(vertices)
-    key = (2 * low + (vertices > low)).astype(np.int64)
-    key -= key.min(0)
-    extent = key.max(0) + 1
-    packed = (key[:, 0] * extent[1] + key[:, 1]) * extent[2] + key[:, 2]
-    _, first, merged = np.unique(packed, return_index=True, return_inverse=True)
+    first, merged = np.unique(edge_keys(vertices), return_index=True, return_inverse=True)[1:]
     order = np.argsort(first, kind="stable")  # vertices keep the order of the tiles
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    joined = rank[merged][faces]
-    sound = (joined[:, 0] != joined[:, 1]) & (joined[:, 1] != joined[:, 2]) & (joined[:, 2] != joined[:, 0])
-    return Surface(vertices[first[order]], joined[sound])
+    number = rank[merged]
+    vertices = vertices[first[order]]
+    joined = np.empty((sum(len(part.faces) for part in parts), 3), np.int64)
+    begin = done = 0
+    for part in parts:
+        faces = number[begin : begin + len(part.vertices)][part.faces]
+        sound = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+        joined[done : done + sound.sum()] = faces[sound]
+        begin, done = begin + len(part.vertices), done + int(sound.sum())
+    return Surface(vertices, joined[:done])
+
+
+def edge_keys(vertices: FloatArray) -> IntArray:
+    """(V,) a number for the lattice edge, or the lattice point, that each vertex lies on. vertices (V, 3): in lattice units."""
+    # A vertex on an edge has two whole coordinates. In half steps, rounded, its coordinates are unique to the edge or lattice point.
+    low = np.floor(vertices)
+    key = low.astype(np.int64)
+    key *= 2
+    key += vertices > low
+    key -= key.min(0)
+    extent = key.max(0) + 1
+    return np.asarray((key[:, 0] * extent[1] + key[:, 1]) * extent[2] + key[:, 2])

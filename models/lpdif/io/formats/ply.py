@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lpdif.errors import InputError
 from lpdif.io.formats.ply_header import Element, Header, read_header
 from lpdif.io.formats.ply_lists import Lists, lists_of_bytes, lists_of_rows, one_row_a_line
-from lpdif.io.polygons import first_outside, strips, triangulate
+from lpdif.io.polygons import first_outside, strips, triangulate_with_rows
 from lpdif.io.source import Source, Text
 from lpdif.io.table.columns import Column, first_of, scan_of_columns
 from lpdif.io.table.numbers import read_rows, read_table
@@ -64,7 +64,8 @@ def read_ply(source: Source) -> Scan:
     if scan.normals is not None and not scan.normals.any():  # programs without normals write such
         log.info("%s: normals left out: all are zero", source.name)
         scan = replace(scan, normals=None)
-    return replace(scan, faces=_faces(source, tables, scan.points))
+    faces, face_values = _faces(source, tables, scan.points)
+    return replace(scan, faces=faces, face_values=face_values)
 
 
 Table = tuple[dict[str, Column], dict[str, Lists]]  # scalar properties, list properties
@@ -180,9 +181,15 @@ def _read_binary(source: Source, header: Header) -> dict[str, Table]:
     return tables
 
 
-def _faces(source: Source, tables: dict[str, Table], points: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """The triangles (F, 3) of the elements face and tristrips; None where there are none."""
+def _faces(
+    source: Source, tables: dict[str, Table], points: NDArray[np.float64]
+) -> tuple[NDArray[np.int64] | None, dict[str, NDArray[np.generic]]]:
+    """The triangles (F, 3) of the elements face and tristrips, and the values (F,) of the element face by name.
+
+    None where there are no triangles. Strips have no values, so where there are strips no triangle has any.
+    """
     parts: list[NDArray[np.int64]] = []
+    values: dict[str, NDArray[np.generic]] = {}
     for element, thing in (("face", "face"), ("tristrips", "strip")):
         lists = tables.get(element, ({}, {}))[1]
         key = first_of({name: entry.values for name, entry in lists.items()}, _CORNER_LISTS)
@@ -195,9 +202,15 @@ def _faces(source: Source, tables: dict[str, Table], points: NDArray[np.float64]
                 outside = int(np.flatnonzero(corners != -1)[outside])
             row = int(np.searchsorted(np.cumsum(counts), outside, side="right"))
             raise source.error(f"{thing} {row + 1} of {len(counts)} uses point {corners[outside]}, but points go from 0 to {len(points) - 1}")
-        parts.append(triangulate(corners, counts, points, source.name) if element == "face" else strips(corners, counts))
+        if element == "tristrips":
+            parts.append(strips(corners, counts))
+            values = {}
+            continue
+        triangles, rows = triangulate_with_rows(corners, counts, points, source.name)
+        parts.append(triangles)
+        values = {name: column[rows] for name, column in tables[element][0].items()}
     faces = np.concatenate(parts) if parts else np.zeros((0, 3), dtype=np.int64)
-    return faces if len(faces) else None
+    return (faces, values) if len(faces) else (None, {})
 
 
 def _sensor(tables: dict[str, Table]) -> NDArray[np.float64] | None:

@@ -1,0 +1,128 @@
+"""What a run of `lpdif reconstruct` works with: its settings, its model, and what it asks of the library."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import lpdif
+from lpdif.errors import ModelError
+from lpdif.storage.safe_open import leads_outside
+from lpdif.storage.workspace import BUNDLED_MODEL
+from lpdif.tools.laps import Laps
+from lpdif_cli.console import Console
+from lpdif_cli.dask_client import order
+from lpdif_cli.dask_worker import Order
+from lpdif_cli.records import Recipe, recipe
+from lpdif_cli.settings import Settings
+
+BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
+
+
+@dataclass
+class Work:
+    """Reconstructs scans with one model, which is loaded after the first scan has been read."""
+
+    settings: Settings
+    console: Console
+    laps: Laps = field(default_factory=Laps)
+    _model: lpdif.Model | None = None
+
+    def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
+        """The reconstruction of a scan."""
+        if self._model is None:
+            self.check(scan)
+            self._model = lpdif.load_model(self.model_path)
+        self.laps.end("loading the model")
+        chosen = self.settings.config
+        return lpdif.reconstruct(
+            scan,
+            self._model,
+            chosen.reconstruct,
+            device=chosen.device,
+            threads=chosen.threads,
+            progress=self.console.progress,
+        )
+
+    def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
+        """The expected size and cost of a reconstruction.
+
+        Raises the errors that it would raise before it begins.
+        """
+        self.check(scan)
+        lpdif.load_model(self.model_path)
+        return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
+
+    def price(self, scan: lpdif.Scan) -> dict[str, float]:
+        """About what the mesh of a scan takes: faces, cpu_seconds and memory_bytes. Raises as `expected` does.
+
+        From the number of points alone, unless sizes are given.
+        """
+        from lpdif.stages.resolution import cost_of_points
+
+        chosen = self.settings.config.reconstruct
+        self.check(scan)
+        if chosen.resolution is not None or chosen.region_size is not None:
+            found = self.expected(scan)
+            return {name: float(found[name]) for name in ("faces", "cpu_seconds", "memory_bytes")}
+        cost = cost_of_points(len(scan.points), chosen.watertight)
+        return {"faces": min(cost.faces, chosen.faces or cost.faces), "cpu_seconds": cost.seconds, "memory_bytes": cost.memory}
+
+    def check(self, scan: lpdif.Scan) -> None:
+        """Raises InputError for a scan that cannot become what is asked for, before torch is loaded."""
+        from lpdif.mesh.unwrap import check_texture
+        from lpdif.points.validity import check_scan
+
+        chosen = self.settings.config.reconstruct
+        check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
+        check_texture(scan, chosen.texture)
+
+    def order(self) -> Order:
+        """What a worker of a cluster needs besides a scan."""
+        return order(self.model_path, self.settings.config)
+
+    def recipe(self) -> Recipe:
+        """What the meshes of this run depend on besides their scans."""
+        chosen = self.settings.config
+        return recipe(chosen.reconstruct, chosen.output, self.model_path or BUNDLED_MODEL)
+
+    def encoded(self, mesh: lpdif.Mesh, kind: str) -> bytes:
+        """The bytes of a mesh file in this format, in the units and the scale that are asked for."""
+        return lpdif.encode_mesh(mesh, kind, **asdict(self.settings.config.output))
+
+    @cached_property
+    def model_path(self) -> Path | None:
+        """The model file to use; None for the bundled one.
+
+        The model of the workspace comes first, with a message.
+        """
+        if self.settings.model == BUNDLED:
+            return None
+        if self.settings.model is not None:
+            return named_model(Path(self.settings.model))
+        workspace = lpdif.Workspace(self.settings.config.workspace)
+        fitted = workspace.model
+        if not fitted.exists():
+            if self.settings.origins.get("workspace") == "--workspace":
+                raise ModelError(f"{fitted}: no model in this workspace", f"fit one: lpdif fit; or pass --model {BUNDLED}")
+            if workspace.snapshot.exists():
+                unfinished = f"the fit in {workspace.root} is not finished (lpdif fit --resume)"
+                self.console.say(f"model: the one that ships with lpdif; {unfinished}")
+            return None
+        if leads_outside(fitted, fitted.parent):
+            raise ModelError(f"{fitted}: a link that leads out of the workspace", "name the model itself: --model FILE")
+        self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
+        return fitted
+
+
+def named_model(path: Path) -> Path:
+    """A model file that was named. Raises ModelError where its name says that it is a scan or a mesh."""
+    from lpdif.io.registry import format_by_name
+
+    known = format_by_name(path.name)
+    if known is not None:
+        raise ModelError(
+            f"{path}: its name stands for {known.title}, not for a model", "name a model that `lpdif fit` wrote, model.safetensors"
+        )
+    return path
