@@ -113,7 +113,7 @@ def rows_of(first_R: Tensor, arrangement_R: Tensor) -> Tensor:
 class GateSettings(NamedTuple):
     """What the gate looks at, and where it starts from. Lengths are in region sizes."""
 
-    smooth: float = 0.9  # A region whose normals have a longer mean is smooth for sure.
+    smooth: float = 0.92  # A region whose normals have a longer mean is smooth for sure.
     fewest: int = 6  # A region with fewer points is smooth too.
     points: int = 48  # The nearest points of a region, at most, at which forms are tried.
     probe: float = 0.06  # Forms are tried this far off the points too, where the distance is known.
