@@ -212,17 +212,17 @@ def test_the_gate_learns_to_choose_and_to_round() -> None:
     torch.manual_seed(0)
     found, gate = evidence_of(30), Gate()
     told = torch.randint(len(ARRANGEMENTS), (30,), generator=torch.Generator().manual_seed(0))
-    adam = torch.optim.Adam(gate.parameters(), 0.01)
+    adam = torch.optim.Adam(gate.parameters(), 0.003)
     for _ in range(500):
         logits, radius = gate(found)
         adam.zero_grad()
-        (torch.nn.functional.cross_entropy(logits, told) + (radius - 0.2).square().sum()).backward()
+        (torch.nn.functional.cross_entropy(logits, told) + 10 * (radius - 0.2).square().mean()).backward()
         assert all(p.grad is not None for p in gate.parameters())
         adam.step()
     with torch.no_grad():
         logits, radius = gate(found)
     assert float((logits.argmax(1) == told).float().mean()) > 0.9
-    assert float((radius - 0.2).abs().max()) < 0.1
+    assert float((radius - 0.2).abs().mean()) < 0.05
 
 
 @pytest.mark.cuda
