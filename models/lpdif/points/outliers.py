@@ -79,8 +79,8 @@ def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise:
     indices, mean = neighbours.indices, neighbours.mean
     close, in_theirs, in_own = links(points, neighbours, noise)
     linked = close & in_theirs & in_own
-    sheet = enough(indices, linked, linked, OUTLIERS.linked)
-    sheet = large(components(indices, linked & sheet[:, None] & sheet[indices]), sheet, OUTLIERS.smallest_sheet)
+    flat = enough(indices, linked, linked, OUTLIERS.linked)
+    sheet = large(components(indices, linked & flat[:, None] & flat[indices]), flat, OUTLIERS.smallest_sheet)
     beside = sheet[indices] & close
     attached = enough(indices, in_theirs & beside, in_own & sheet[:, None], OUTLIERS.attached)
     good = sheet | attached
@@ -97,7 +97,8 @@ def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise:
     dimension = intrinsic_dimension(tree, mean, misty, threads)
     few = np.isinf(dimension) & (sheet | attached)[misty]  # as sparse points beside a dense detail, which are no mist
     good[misty] = (dimension <= OUTLIERS.fills_space) | few
-    return good
+    patch = flat & beside.any(axis=1) & (mean <= OUTLIERS.sparse * np.median(mean))
+    return good | patch  # as of a thin wall, whose sides keep each other's points apart
 
 
 def links(points: FloatArray, neighbours: Neighbours, noise: FloatArray) -> tuple[BoolArray, BoolArray, BoolArray]:
