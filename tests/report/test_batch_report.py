@@ -7,7 +7,7 @@ import pytest
 import trimesh
 from pages import Page, picture
 from shapes import as_mesh
-from test_page import EVIL, RUN
+from test_report_page import EVIL, RUN
 
 from lpdif.report.batch_report import SKIPPED_NAMED, BatchRow, batch_report
 from lpdif.report.pictures import PICTURES, thumbnail

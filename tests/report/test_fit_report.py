@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from pages import Page
-from test_page import EVIL, RUN
+from test_report_page import EVIL, RUN
 
 from lpdif.report.fit_report import FittedModel, fit_report, series
 from lpdif.report.page import Message

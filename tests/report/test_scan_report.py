@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pages import Page
 from reconstructions import SPACING, all_models, ball, run
-from test_page import EVIL, RUN
+from test_report_page import EVIL, RUN
 
 from lpdif.report.page import Message
 from lpdif.report.pictures import PICTURES

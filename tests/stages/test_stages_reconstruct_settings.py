@@ -156,12 +156,12 @@ def test_a_larger_maximum_distance_carries_the_surface_across_a_gap(distance: fl
     """Or leaves it to the boundary, where it does not reach across."""
     shape = shape_of(run(holed(0.8), load_model(), max_distance=distance).mesh)
     assert shape.is_watertight == closed
-    assert np.abs(np.linalg.norm(shape.vertices, axis=1) - 1).max() < (0.06 if closed else 0.01)
+    assert np.abs(np.linalg.norm(shape.vertices, axis=1) - 1).max() < (0.065 if closed else 0.01)
     assert shape.vertices[:, 2].max() < (1.06 if closed else 0.84)
     assert not closed or shape.volume == pytest.approx(4 * np.pi / 3, rel=0.01)
 
 
-@pytest.mark.parametrize(("height", "within"), [(0.95, 0.03), (0.8, 0.06)])
+@pytest.mark.parametrize(("height", "within"), [(0.95, 0.03), (0.8, 0.065)])
 def test_watertight_goes_on_around_a_gap_as_the_surface_does(height: float, within: float) -> None:
     shape = shape_of(run(holed(height), load_model(), watertight=True).mesh)
     assert shape.is_watertight

@@ -14,7 +14,6 @@ import numpy as np
 
 from lpdif.io.encode_mesh import corner_table, formatted, log_left_out, needs_double, significant_digits
 from lpdif.io.units import UNITS, unit_of
-from lpdif.mesh.topology import is_closed_manifold
 from lpdif.types import Mesh
 
 log = logging.getLogger("lpdif")
@@ -40,6 +39,8 @@ def encode_3mf(mesh: Mesh, units: str | None = None) -> bytes:
 
     A mesh that is not closed is written with a warning: 3MF describes solids.
     """
+    from lpdif.mesh.topology import is_closed_manifold  # which loads scipy
+
     log_left_out(mesh, "3MF", colors=True, normals=False)
     if units is None:
         log.info("3MF has a unit, and one unit of the scan is taken as 1 mm: --units says otherwise")
