@@ -71,12 +71,14 @@ class Work:
 
     def check(self, scan: lpdif.Scan) -> None:
         """Raises InputError for a scan that cannot become what is asked for, before torch is loaded."""
-        from lpdif.mesh.unwrap import check_texture
         from lpdif.points.validity import check_scan
 
         chosen = self.settings.config.reconstruct
         check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
-        check_texture(scan, chosen.texture)
+        if chosen.texture is not None:
+            from lpdif.mesh.unwrap import check_texture  # which loads scipy
+
+            check_texture(scan, chosen.texture)
 
     def order(self) -> Order:
         """What a worker of a cluster needs besides a scan."""
