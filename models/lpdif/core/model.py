@@ -14,6 +14,7 @@ from lpdif.core.frames import Frames, canonical_frames
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
+from lpdif.core.sheets import SHEETS
 
 
 class Choice(NamedTuple):
@@ -66,11 +67,13 @@ class Networks(nn.Module):
         Whatever the gate says, regions that are plain (B,) bool are taken to be smooth, and those on trial (B,) bool to have the form that
         explains their points best.
         """
-        frames, codes_BC = self.encode(seen, half_turn_B)
+        frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
+        inside = in_frames(seen, frames)
+        codes_BC = self.encoder(*inside)
         form_B = codes_BC.new_zeros(len(codes_BC), dtype=torch.int64)
         if patterns is None:
             return Answer(self.ask(frames, codes_BC, form_B, queries_BS3), codes_BC, form_B, form_B)
-        choice = self.choose(in_frames(seen, frames), patterns.forms, trial_B)
+        choice = self.choose(inside, patterns.forms, trial_B)
         form_B = FORM_V.to(codes_BC.device)[choice.arrangement]
         pattern_B = patterns.assign(codes_BC.detach(), form_B)
         arrangement_B = choice.arrangement if plain_B is None else choice.arrangement.masked_fill(plain_B, 0)
@@ -89,7 +92,7 @@ class Networks(nn.Module):
         """The arrangement of regions, seen in their frames, among the first `forms` forms; trial (R,) as for `forward`."""
         regions, points = inside.mask.shape
         arrangement = torch.zeros(regions, dtype=torch.int64, device=inside.mask.device)
-        radius, sees = inside.points.new_ones(regions), inside.mask.new_zeros(regions, points, 5)
+        radius, sees = inside.points.new_ones(regions), inside.mask.new_zeros(regions, points, SHEETS)
         asked = torch.nonzero(may_bend(inside))[:, 0]
         if forms == 1 or len(asked) == 0:
             return Choice(arrangement, radius, sees)

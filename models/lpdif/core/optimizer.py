@@ -152,8 +152,8 @@ class Optimizer:
 
     def regroup(self, patterns: Patterns) -> None:
         """Go over to other patterns; each starts from the decoder that most of its regions had."""
-        form = torch.where(self.form < patterns.forms, self.form, 0)
-        owner = patterns.assign(self.bank[self.seen], form[self.seen])
+        self.form = torch.where(self.form < patterns.forms, self.form, 0)
+        owner = patterns.assign(self.bank[self.seen], self.form[self.seen])
         votes = torch.zeros(len(patterns.centroids), self.networks.decoder.patterns)
         votes.index_put_((owner, self.pattern[self.seen]), torch.ones(len(owner)), accumulate=True)
         self._become(patterns, votes.argmax(1))
@@ -168,7 +168,6 @@ class Optimizer:
             of_decoder = id(parameter) in decoders
             self.adam.state[parameter] = {k: v[source_K.to(v.device)].clone() if of_decoder and k != "step" else v for k, v in moment.items()}
         self.patterns = patterns
-        self.form = torch.where(self.form < patterns.forms, self.form, 0)
         self.pattern = patterns.assign(self.bank, self.form)
         self.weight = torch.ones_like(self.weight)
 
