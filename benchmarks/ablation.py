@@ -36,7 +36,7 @@ from lpdif.core.forms import Evidence, Gate, first_logits
 from lpdif.core.frames import Frames
 from lpdif.core.jets import COEFFICIENTS
 from lpdif.core.kde import clipped_mean_one, effective_share, log_density, median_distance
-from lpdif.core.model import Answer, Networks, make_networks
+from lpdif.core.model import Answer, Networks, all_smooth, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, fit_whitening, random_patterns
@@ -176,8 +176,7 @@ def answer_together(
         nearest = distance_BK.topk(2, largest=False)
         pattern_B2, share_B2 = nearest.indices, torch.softmax(-0.5 * nearest.values.square(), 1)
     answers = [self.decoder(codes_BC, pattern_B, local_Q3, owner_Q).view(regions, samples) for pattern_B in pattern_B2.T]
-    pattern_B = pattern_B2[:, 0]
-    return Answer((torch.stack(answers, 2) * share_B2[:, None]).sum(2), codes_BC, pattern_B, torch.zeros_like(pattern_B))
+    return all_smooth((torch.stack(answers, 2) * share_B2[:, None]).sum(2), frames, codes_BC, pattern_B2[:, 0])
 
 
 def explained_best(_gate: Gate, found: Evidence) -> tuple[Tensor, Tensor]:

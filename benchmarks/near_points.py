@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lpdif.core.forms import Gate
-from lpdif.core.model import Answer, Networks, make_networks
+from lpdif.core.model import Answer, Networks, all_smooth, make_networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
@@ -68,4 +68,4 @@ def answer_near(
     codes_QD = torch.cat([codes_BC[owner_Q], near_features(queries_BS3, seen).flatten(0, 1)], 1)
     local_Q3 = frames.inward(queries_BS3).flatten(0, 1)
     sdf_Q = self.decoder(codes_QD, pattern_B[owner_Q], local_Q3, torch.arange(len(local_Q3), device=codes_BC.device))
-    return Answer(sdf_Q.view(regions, samples), codes_BC, pattern_B, torch.zeros_like(pattern_B))
+    return all_smooth(sdf_Q.view(regions, samples), frames, codes_BC, pattern_B)

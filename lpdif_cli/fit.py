@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import typer
 
 import lpdif
-from lpdif.config import FitConfig
+from lpdif.config import FRESH, FitConfig
 from lpdif.errors import ModelError, UsageError
 from lpdif.storage.lock import check_not_locked
 from lpdif.text import counted
@@ -26,6 +26,7 @@ STOPPING = "stopping after this step, with a snapshot; press Ctrl-C again to sto
 def fit(
     context: typer.Context,
     patterns: options.Patterns = None,
+    start: options.Start = None,
     workspace: options.Workspace = None,
     samples: options.Samples = None,
     device: options.Device = None,
@@ -46,7 +47,8 @@ def fit(
     Learns a model from the samples of the workspace: first an encoder and one
     decoder from all regions; then it groups their codes into patterns and learns a
     decoder for each, with larger weights for rare regions. --patterns 1 is the
-    single-decoder baseline.
+    single-decoder baseline. --start goes on from a model that is there: its
+    patterns learn from your samples, without a first stage.
 
     Usage: lpdif fit [OPTIONS]
 
@@ -58,7 +60,7 @@ def fit(
     """
     console: Console = context.obj
     console.setup("fit", as_json=json, quiet=quiet, verbose=verbose)
-    flags = {"fit.patterns": patterns, "workspace": workspace, "device": device, "seed": seed, "threads": threads}
+    flags = {"fit.patterns": patterns, "fit.start": start, "workspace": workspace, "device": device, "seed": seed, "threads": threads}
     chosen = resolve("fit", flags, config)
     console.where = same_place(chosen, config)
     check_device(chosen.config.device)
@@ -78,8 +80,13 @@ def fit(
             state = read_fit_state(place.snapshot, place.root)
             what = f"would go on with {counted(state.patterns, 'pattern')} after {state.step:,} of {counted(state.steps, 'step')}"
         else:
+            if plan.start != FRESH:
+                from lpdif.stages.fit_start import as_started, start_of
+
+                plan = as_started(start_of(plan), plan)
             steps = f"{plan.shared_steps:,} + {plan.pattern_steps:,} steps"
             what = f"would fit {counted(plan.patterns, 'pattern')} to the samples of {counted(scans, 'scan')} in {steps}"
+            what += f", going on from {plan.start}" if plan.start != FRESH else ""
         console.say(f"{what}; nothing was done")
         console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, place.model)
         return

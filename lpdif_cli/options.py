@@ -31,3 +31,4 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=SHOWN)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show every detail, and tracebacks.", rich_help_panel=SHOWN)]
 Patterns = Annotated[str | None, typer.Option(metavar="K", help="Number of patterns [8].")]
+Start = Annotated[str | None, typer.Option(metavar="FILE", help="Model to go on from, or: bundled [fresh].")]

@@ -12,6 +12,7 @@ import typer
 import lpdif
 from lpdif.errors import UsageError
 from lpdif.stages.cost import cost_in_words
+from lpdif.storage.workspace import BUNDLED
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
@@ -26,7 +27,7 @@ from lpdif_cli.reports import ReportFile, report_file, write_scan_report
 from lpdif_cli.settings import resolve, same_place
 from lpdif_cli.shards import read_shard
 from lpdif_cli.wording import duration, size
-from lpdif_cli.work import BUNDLED, Work
+from lpdif_cli.work import Work
 
 STREAM = "-"
 

@@ -9,15 +9,13 @@ from pathlib import Path
 import lpdif
 from lpdif.errors import ModelError
 from lpdif.storage.safe_open import leads_outside
-from lpdif.storage.workspace import BUNDLED_MODEL
+from lpdif.storage.workspace import BUNDLED, BUNDLED_MODEL
 from lpdif.tools.laps import Laps
 from lpdif_cli.console import Console
 from lpdif_cli.dask_client import order
 from lpdif_cli.dask_worker import Order
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings
-
-BUNDLED = "bundled"  # --model bundled: the model that ships with lpdif, whatever the workspace holds
 
 
 @dataclass

@@ -10,7 +10,6 @@ import pytest
 from conftest import ROOT
 
 import lpdif
-from lpdif.core.forms import FORMS
 from lpdif_cli.settings import resolve
 
 RECIPES = sorted((ROOT / "models" / "recipes").glob("*.toml"))
@@ -35,5 +34,4 @@ def test_every_setting_of_a_recipe_is_taken(path: Path) -> None:
 def test_the_bundled_model_is_what_its_recipe_makes() -> None:
     recipe = resolve("fit", {}, ROOT / "models" / "recipes" / "default.toml", {}).config.fit
     sizes = lpdif.load_model(BUNDLED).card["sizes"]
-    forms = len(FORMS) - 1  # learned on top of it by benchmarks/forms_on_top.py
-    assert sizes == {"features": recipe.features, "width": recipe.width, "patterns": recipe.patterns + forms}
+    assert sizes == {"features": recipe.features, "width": recipe.width, "patterns": recipe.patterns}

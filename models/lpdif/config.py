@@ -42,6 +42,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "keep": ("all", "largest"),
     "units": ("mm", "cm", "m", "in"),
 }
+FRESH = "fresh"  # networks that have learnt nothing
 MOST_COUNT = 2**40  # no whole number without a limit of its own is larger
 
 
@@ -61,6 +62,7 @@ class PreprocessConfig:
 class FitConfig:
     """samples -> model."""
 
+    start: str = FRESH  # or a model to go on from, by its file or as "bundled"; its sizes and patterns stand, and there is no shared stage
     patterns: int = 8  # K, the number of pattern decoders; 1 is the plain single-decoder baseline
     shared_steps: int = 20_000  # steps of the shared stage (encoder and one decoder)
     pattern_steps: int = 20_000  # steps of the pattern stage (encoder and K decoders)
@@ -204,7 +206,9 @@ def fit_config(found: Mapping[str, object]) -> FitConfig:
     known = {setting.name: type(setting.default) for setting in dataclasses.fields(FitConfig) if setting.name != "resume"}
     for name, value in found.items():
         kind = known.get(name)
-        if kind is None or isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+        if kind is str and isinstance(value, str):
+            continue
+        if kind is None or kind is str or isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
             raise ValueError(f"{name:.40} = {value!r:.40}")
         low, high = limits(name, kind is int)
         if not low <= value <= high:

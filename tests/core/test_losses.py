@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lpdif.core.forms import FORM_V, FORMS, GATE, evidence, may_bend, sheets_of
 from lpdif.core.losses import LOSS, arrangement_losses, gate_loss, region_loss, sheet_values
-from lpdif.core.model import Networks, in_frames, sheet_points
+from lpdif.core.model import Choice, Networks, in_frames, sheet_points
+from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
 
 SAMPLES = 20
@@ -85,9 +86,14 @@ def test_values_of_sheets_are_those_of_each_as_a_region_of_its_own(patterns: int
                 own = sees[r, :, m]
                 points, normals = seen.points[r][own][None], seen.normals[r][own][None]
                 with torch.no_grad():
-                    frames, code = networks.encode(Seen(points, normals, torch.ones(1, int(own.sum()), dtype=torch.bool)))
+                    frames, code = networks.encode_sheets(Seen(points, normals, torch.ones(1, int(own.sum()), dtype=torch.bool)))
                     alone = networks.ask(frames, code, decoder, queries[r][None])
                 torch.testing.assert_close(found[form, r, m], alone[0], atol=1e-4, rtol=1e-3)
+
+
+def loss_of_gate(networks: Networks, known: Patterns, seen: Seen, queries: Tensor, sdf: Tensor) -> Tensor:
+    """That of regions as a step asks about them."""
+    return gate_loss(networks, known, seen, networks(seen, None, queries, known), queries, sdf)
 
 
 def expected_loss(networks: Networks, patterns: int, seen: Seen, queries: Tensor, sdf: Tensor) -> float:
@@ -110,7 +116,7 @@ def expected_loss(networks: Networks, patterns: int, seen: Seen, queries: Tensor
             if v == 0:
                 said = networks.ask(type(frames)(*(part[[r]] for part in frames)), codes[[r]], known.assign(codes[[r]]), asked)
             else:
-                choice = networks.choose(framed, known.forms)._replace(arrangement=torch.tensor([v]), radius=radius, sees=found.sees)
+                choice = Choice(torch.tensor([v]), radius, found.sees)
                 pattern = torch.tensor([known.form.tolist().index(int(FORM_V[v]))])
                 said = networks.ask_sheets(one, choice, pattern, asked)
             total += odd / sum(odds) * naive_forms.region_loss(said[0].tolist(), true)
@@ -124,13 +130,13 @@ def test_the_gate_s_loss_is_the_mean_under_its_odds(patterns: int) -> None:
     with torch.no_grad():
         networks.gate.sharpness.fill_(3.0)  # so that several arrangements have a say
         seen, (queries, sdf) = solids(), samples(12)
-        found = float(gate_loss(networks, formed_patterns(patterns), seen, queries, sdf))
+        found = float(loss_of_gate(networks, formed_patterns(patterns), seen, queries, sdf))
         assert found == pytest.approx(expected_loss(networks, patterns, seen, queries, sdf), rel=1e-3)
 
 
 def test_only_the_gate_learns_from_its_loss() -> None:
     networks = formed_networks(8).requires_grad_(True)
-    gate_loss(networks, formed_patterns(8), solids(), *samples(12)).backward()  # type: ignore[no-untyped-call]
+    loss_of_gate(networks, formed_patterns(8), solids(), *samples(12)).backward()  # type: ignore[no-untyped-call]
     learnt = {name for name, parameter in networks.named_parameters() if parameter.grad is not None and bool(parameter.grad.any())}
     assert {"gate.choose.weight", "gate.choose.bias", "gate.sharpness"} <= learnt
     assert not [name for name in learnt if not name.startswith("gate.")]
@@ -145,14 +151,16 @@ def test_the_gate_learns_from_its_loss_to_choose_what_costs_least() -> None:
         frames, codes = networks.encode(seen)
         smooth = networks.ask(frames, codes, known.assign(codes), queries)
         inside = in_frames(seen, frames)
-        before = networks.choose(inside, 3).arrangement
+        bending = may_bend(inside)
+        found = evidence(Seen(*(part[bending] for part in inside)))
+        before = networks.choose(found, 3).arrangement
     adam = torch.optim.Adam(networks.gate.requires_grad_(True).parameters(), 0.05)
     for _ in range(25):
         adam.zero_grad()
-        gate_loss(networks, known, seen, queries, smooth).backward()  # type: ignore[no-untyped-call]
+        loss_of_gate(networks, known, seen, queries, smooth).backward()  # type: ignore[no-untyped-call]
         adam.step()
     with torch.no_grad():
-        after = networks.choose(inside, 3).arrangement
+        after = networks.choose(found, 3).arrangement
     assert float((before != 0).float().mean()) > 0.5
     assert not after.any()
     assert int(FORM_V[before].max()) < 3
@@ -160,7 +168,7 @@ def test_the_gate_learns_from_its_loss_to_choose_what_costs_least() -> None:
 
 def test_regions_that_cannot_bend_cost_the_gate_nothing() -> None:
     plane = as_seen([cut("plane", 40, seed) for seed in range(3)])
-    loss = gate_loss(formed_networks(8), formed_patterns(8), plane, *samples(3))
+    loss = loss_of_gate(formed_networks(8), formed_patterns(8), plane, *samples(3))
     assert (float(loss), loss.shape) == (0.0, ())
 
 
@@ -170,8 +178,8 @@ def test_the_gate_looks_at_so_many_regions_at_most(monkeypatch: pytest.MonkeyPat
     edges = as_seen([cut("edge of a cube", 40, seed) for seed in range(4)])
     some = Seen(*(part[:2] for part in edges))
     with torch.no_grad():
-        assert float(gate_loss(networks, known, edges, queries, sdf)) == pytest.approx(
-            float(gate_loss(networks, known, some, queries[:2], sdf[:2])), rel=1e-4
+        assert float(loss_of_gate(networks, known, edges, queries, sdf)) == pytest.approx(
+            float(loss_of_gate(networks, known, some, queries[:2], sdf[:2])), rel=1e-4
         )
 
 

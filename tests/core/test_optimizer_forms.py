@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import pytest
@@ -9,9 +10,9 @@ import torch
 from shapes import training_regions
 from torch import Tensor
 
-from lpdif.core.model import Networks, make_networks
+from lpdif.core.model import Answer, Networks, make_networks
 from lpdif.core.optimizer import TRAINING, Optimizer
-from lpdif.core.patterns import fit_patterns
+from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.core.regions import Seen
 
 CPU = torch.device("cpu")
@@ -82,26 +83,40 @@ def test_regions_come_to_their_forms() -> None:
 @pytest.mark.parametrize("trial", [1.0, 0.0])
 def test_a_form_on_trial_is_not_the_region_s(monkeypatch: pytest.MonkeyPatch, trial: float) -> None:
     optimizer = branched(8)
-    monkeypatch.setattr("lpdif.core.optimizer.TRAINING", TRAINING._replace(plain=0.0, trial=trial))
+    monkeypatch.setattr("lpdif.core.optimizer.TRAINING", TRAINING._replace(trial=trial))
     run(optimizer, 3)
     assert bool(optimizer.form.any()) == (trial == 0)
 
 
-def test_plain_regions_train_smooth_decoders_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever form they have, which is kept all the same; otherwise decoders of forms learn too."""
-    for plain in (1.0, 0.0):
+def test_every_region_trains_the_smooth_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same gradient whether other forms learn beside them or not."""
+    monkeypatch.setattr("lpdif.core.optimizer.TRAINING", TRAINING._replace(largest_gradient=math.inf))
+    gradients = []
+    for patterns in (8, 2):
         optimizer = branched(8)
-        with monkeypatch.context() as patch:
-            patch.setattr("lpdif.core.optimizer.TRAINING", TRAINING._replace(plain=plain, trial=0.0))
-            run(optimizer, 1)
-        assert any(learnt(optimizer)[:2])
-        assert any(learnt(optimizer)[2:]) == (plain == 0)
-        assert bool(optimizer.form.any())
+        assert optimizer.patterns is not None
+        known = Patterns(optimizer.patterns.whitening, optimizer.patterns.centroids[:patterns], optimizer.patterns.form[:patterns])
+        optimizer.become(known, torch.arange(patterns))
+        run(optimizer, 1)
+        assert bool(optimizer.form.any()) == (patterns == 8)
+        decoders = [parameter.grad[:2] for parameter in optimizer.networks.decoder.parameters() if parameter.grad is not None]
+        gradients.append([*decoders, *(parameter.grad for parameter in optimizer.networks.encoder.parameters())])
+    torch.testing.assert_close(*gradients)
+
+
+def test_sheets_train_the_encoder_of_sheets() -> None:
+    """Which starts as a copy of that of regions."""
+    optimizer = branched(8)
+    pairs = zip(optimizer.networks.encoder.parameters(), optimizer.networks.sheet_encoder.parameters(), strict=True)
+    assert all(torch.equal(whole, sheet) for whole, sheet in pairs)
+    run(optimizer, 3)
+    assert any(bool(parameter.grad.any()) for parameter in optimizer.networks.sheet_encoder.parameters() if parameter.grad is not None)
+    assert not torch.equal(optimizer.networks.encoder.point[0].weight, optimizer.networks.sheet_encoder.point[0].weight)
 
 
 def test_decoders_of_the_forms_that_were_tried_get_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = branched(7)
-    monkeypatch.setattr("lpdif.core.optimizer.TRAINING", TRAINING._replace(plain=0.0, trial=0.0))
+    monkeypatch.setattr("lpdif.core.optimizer.TRAINING", TRAINING._replace(trial=0.0))
     run(optimizer, 1)
     tried = set(optimizer.form[optimizer.form != 0].tolist())
     assert tried == {k for k in range(1, 7) if learnt(optimizer)[k]}
@@ -154,14 +169,13 @@ def test_regrouping_keeps_forms_that_have_a_pattern(patterns: int) -> None:
     run(optimizer, 1)
 
 
-def answers(networks: Networks, optimizer: Optimizer, index: Tensor, plain: Tensor | None = None) -> Tensor:
+def answers(networks: Networks, optimizer: Optimizer, index: Tensor) -> Answer:
     data = training_regions()
     mask = torch.arange(data.points.shape[1]) < data.counts[index, None]
     some = data.at(index)
     nobody = torch.zeros(len(index), dtype=torch.bool)
     with torch.no_grad():
-        answer = networks(Seen(some.points.float(), some.normals.float(), mask), nobody, some.queries, optimizer.patterns, plain, nobody)
-    found: Tensor = answer.sdf
+        found: Answer = networks(Seen(some.points.float(), some.normals.float(), mask), nobody, some.queries, optimizer.patterns, nobody)
     return found
 
 
@@ -170,9 +184,12 @@ def test_regions_of_a_batch_do_not_hear_each_other() -> None:
     optimizer = branched(8, 6)
     index = torch.arange(0, 240, 10)
     together = answers(optimizer.networks, optimizer, index)
-    plain = answers(optimizer.networks, optimizer, index, torch.ones(len(index), dtype=torch.bool))
-    assert 0 < float((together == plain).all(1).float().mean()) < 1
-    alike = [torch.allclose(together[k], answers(optimizer.networks, optimizer, index[[k]])[0], atol=1e-3) for k in range(len(index))]
+    assert 0 < len(together.bent) < len(index)
+    assert torch.equal(torch.nonzero(together.form)[:, 0], together.bent)
+    smooth = together.form == 0
+    assert torch.equal(together.sdf[smooth], together.smooth[smooth])
+    alone = [answers(optimizer.networks, optimizer, index[[k]]).sdf[0] for k in range(len(index))]
+    alike = [torch.allclose(together.sdf[k], alone[k], atol=1e-3) for k in range(len(index))]
     assert sum(alike) >= len(index) - 2  # the frame of a flat sheet is turned as rounding has it
 
 

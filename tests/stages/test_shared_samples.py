@@ -117,7 +117,7 @@ def test_the_identity_is_that_of_scans_and_settings(workspace: Path, other: Path
 
 
 def test_the_commands_take_samples_of_another_workspace(cli: Cli, workspace: Path) -> None:
-    settings = "".join(f"{name} = {value}\n" for name, value in dataclasses.asdict(SHORT).items() if name != "resume")
+    settings = "".join(f"{name} = {json.dumps(value)}\n" for name, value in dataclasses.asdict(SHORT).items() if name != "resume")
     Path("lpdif.toml").write_text(f"[fit]\n{settings}")
     ran = cli("fit", "--samples", workspace, "--workspace", "mine", "--report", "page.html", "--device", "cpu")
     assert ran.code == 0

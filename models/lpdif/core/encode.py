@@ -23,12 +23,14 @@ from torch.nn.functional import pad
 
 from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.core.field import RegionCodes
-from lpdif.core.forms import FORM_V, Sheets, may_bend, sheets_of
-from lpdif.core.frames import canonical_frames
-from lpdif.core.model import Networks, in_frames
+from lpdif.core.forms import FORM_V, Sheets, evidence, may_bend, sheets_of
+from lpdif.core.frames import Frames, canonical_frames
+from lpdif.core.model import Networks, in_frames, sheet_points
+from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
 from lpdif.core.refine import refine_codes
 from lpdif.core.regions import HALO, MOST_POINTS, Gathered, RegionLattice, Seen, gather_points, region_support
+from lpdif.core.sheets import SHEETS
 from lpdif.device import single_threaded_pool, split_on_oom
 from lpdif.types import Progress, silent
 
@@ -144,9 +146,16 @@ def encode_regions(
     on = patterns.centroids.device
     choice = choose_arrangements(seen, networks, patterns)
     sheets = sheets_of(choice.arrangement)
-    form = FORM_V[choice.arrangement][sheets.owner]
-    parts = seen_by_sheets(seen, choice.sees, sheets)
-    origin, axes, code, pattern = in_blocks(parts, on, partial(encode_block, networks, patterns, refine, noise, form.to(on)))
+    form_T = FORM_V[choice.arrangement][sheets.owner]
+    found, rows = [], []
+    for encode_some, chosen_T in ((networks.encode, form_T == 0), (networks.encode_sheets, form_T > 0)):
+        if bool(chosen_T.any()):
+            some = sheets._replace(owner=sheets.owner[chosen_T], column=sheets.column[chosen_T])
+            work = partial(encode_block, encode_some, networks.decoder, patterns, refine, noise, form_T[chosen_T].to(on))
+            found.append(in_blocks(seen_by_sheets(seen, choice.sees, some), on, work))
+            rows.append(torch.nonzero(chosen_T)[:, 0])
+    back = torch.argsort(torch.cat(rows)).to(on)
+    origin, axes, code, pattern = (torch.cat(part)[back] for part in zip(*found, strict=True))
     whole = torch.where((choice.arrangement == 0)[:, None].to(on), origin[sheets.first.to(on)], choice.origin.to(on))
     support = region_support(torch.from_numpy(seen.mask).to(on), whole)
     first, arrangement, radius = (part.to(on) for part in (sheets.first, choice.arrangement, choice.radius))
@@ -187,21 +196,16 @@ def choose_arrangements(seen: Gathered, networks: Networks, patterns: Patterns) 
 def choose_block(networks: Networks, forms: int, seen: Seen, _rows: Tensor) -> tuple[Tensor, ...]:
     """Arrangement, radius, sheets of the points as bits, and origin of the frame of some regions."""
     frames = canonical_frames(*seen)
-    choice = networks.choose(in_frames(seen, frames), forms)
+    choice = networks.choose(evidence(in_frames(seen, frames)), forms)
     bit = 1 << torch.arange(choice.sees.shape[2], device=choice.sees.device)
     bits = (choice.sees * bit).sum(2).to(torch.uint8)
     return choice.arrangement, choice.radius, pad(bits, (0, MOST_POINTS - bits.shape[1])), frames.origin
 
 
 def seen_by_sheets(seen: Gathered, sees_RP: NDArray[np.uint8], sheets: Sheets) -> Gathered:
-    """The points that each of T sheets sees, nearest to the centre of its region first; all of the region's where it is smooth."""
-    owner, column = sheets.owner.numpy(), sheets.column.numpy()
-    bit = (1 << np.maximum(column - 1, 0)).astype(np.uint8)
-    mask = np.where((column == 0)[:, None], seen.mask[owner], sees_RP[owner] & bit[:, None] != 0)
-    order = np.argsort(~mask, axis=1, kind="stable")
-    mask = np.take_along_axis(mask, order, 1)
-    points, normals = (part[owner[:, None], order] * mask[..., None] for part in (seen.points, seen.normals))
-    return Gathered(points, normals, mask)
+    """The points that each sheet sees, nearest to the centre of its region first; all of the region's where it is smooth."""
+    bit = torch.from_numpy(sees_RP)[..., None] >> torch.arange(SHEETS, dtype=torch.uint8) & 1
+    return Gathered(*(part.numpy() for part in sheet_points(Seen(*(torch.from_numpy(part) for part in seen)), bit.bool(), sheets)))
 
 
 Block = Callable[[Seen, Tensor], tuple[Tensor, ...]]  # points of some rows, and the numbers of these -> what is made of each row
@@ -237,13 +241,20 @@ def work_on_block(
 
 
 def encode_block(
-    networks: Networks, patterns: Patterns, refine: int, noise: float, form_T: Tensor, seen: Seen, rows: Tensor
+    encode_some: Callable[[Seen], tuple[Frames, Tensor]],
+    decoder: MultiDecoder,
+    patterns: Patterns,
+    refine: int,
+    noise: float,
+    form_T: Tensor,
+    seen: Seen,
+    rows: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Origin, axes, code and pattern of some sheets, whose numbers are `rows`; form (T,): of the region of each of all sheets."""
-    frames, code = networks.encode(seen)
+    """Origin, axes, code and pattern of some parts, whose numbers are `rows`; form (T,): of all of them."""
+    frames, code = encode_some(seen)
     pattern = patterns.assign(code, form_T[rows])
     if refine:
-        code = refine_codes(networks.decoder, code, pattern, frames.inward(seen.points), seen.mask, noise, refine)
+        code = refine_codes(decoder, code, pattern, frames.inward(seen.points), seen.mask, noise, refine)
     return frames.origin, frames.axes, code, pattern
 
 

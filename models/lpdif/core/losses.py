@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lpdif.core.forms import COLUMN_V3, FORM_V, Sheets, combine, evidence, may_bend
-from lpdif.core.model import Networks, in_frames, sheet_points
+from lpdif.core.forms import COLUMN_V3, FORM_V, Evidence, Sheets, combine
+from lpdif.core.model import Answer, Networks, sheet_points
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
 
@@ -37,28 +37,24 @@ def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
     return (error / (LOSS.focus + true_BS.abs())).mean(1)
 
 
-def gate_loss(networks: Networks, patterns: Patterns, seen: Seen, queries_BS3: Tensor, sdf_BS: Tensor) -> Tensor:
+def gate_loss(networks: Networks, patterns: Patterns, seen: Seen, answer: Answer, queries_BS3: Tensor, sdf_BS: Tensor) -> Tensor:
     """Mean loss of regions if their arrangement were drawn by the gate's odds, for the gate to learn from.
 
-    Of the regions that may bend, the first LOSS.gate_regions are tried in every arrangement, at LOSS.gate_samples samples. Only the gate gets
-    a gradient.
+    Of the regions that the gate was asked about, the first LOSS.gate_regions are tried in every arrangement, at LOSS.gate_samples samples.
+    Only the gate gets a gradient.
     """
+    if answer.found is None:
+        return sdf_BS.new_zeros(())
     queries_BS3, sdf_BS = queries_BS3[:, : LOSS.gate_samples], sdf_BS[:, : LOSS.gate_samples]
-    with torch.no_grad():
-        frames, codes_BC = networks.encode(seen)
-        inside = in_frames(seen, frames)
-        asked = torch.nonzero(may_bend(inside))[: LOSS.gate_regions, 0]
-        if len(asked) == 0:
-            return sdf_BS.new_zeros(())
-        found = evidence(Seen(*(part[asked] for part in inside)))
+    asked = answer.asked[: LOSS.gate_regions]
+    found = Evidence(*(part[: LOSS.gate_regions] for part in answer.found))
     logits_RV, radius_R = networks.gate(found)
     none_V = (patterns.forms <= FORM_V).to(logits_RV.device)
     odds_RV = torch.softmax(logits_RV.masked_fill(none_V, -torch.inf), 1)
     with torch.no_grad():
-        smooth = networks.ask(frames, codes_BC, patterns.assign(codes_BC), queries_BS3)[asked]
-        part = Seen(*(array[asked] for array in seen))
-        values = sheet_values(networks, patterns, part, found.sees, queries_BS3[asked])
-        losses_RV = arrangement_losses(smooth, values, radius_R.detach(), sdf_BS[asked], patterns.forms)
+        smooth_RS = answer.smooth[asked, : LOSS.gate_samples]
+        values = sheet_values(networks, patterns, Seen(*(array[asked] for array in seen)), found.sees, queries_BS3[asked])
+        losses_RV = arrangement_losses(smooth_RS, values, radius_R.detach(), sdf_BS[asked], patterns.forms)
     return (odds_RV * losses_RV).sum(1).mean()
 
 
@@ -69,7 +65,7 @@ def sheet_values(networks: Networks, patterns: Patterns, seen: Seen, sees_RPM: T
     on = queries_RS3.device
     owner_T = torch.arange(regions, device=on).repeat_interleave(columns)
     sheets = Sheets(owner_T, owner_T[::columns], torch.arange(1, columns + 1, device=on).repeat(regions))
-    frames, codes_TC = networks.encode(sheet_points(seen, sees_RPM, sheets))
+    frames, codes_TC = networks.encode_sheets(sheet_points(seen, sees_RPM, sheets))
     inside_TS3 = frames.inward(queries_RS3[owner_T])
     values = queries_RS3.new_full((patterns.forms, regions, columns, samples), torch.nan)
     for form in range(1, patterns.forms):  # seven at most; the work inside is one batched product

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from lpdif.core.encoder import Encoder
-from lpdif.core.forms import FORM_V, Gate, Sheets, combine, evidence, first_logits, may_bend, rows_of, sheets_of
+from lpdif.core.forms import FORM_V, Evidence, Gate, Sheets, combine, evidence, first_logits, may_bend, rows_of, sheets_of
 from lpdif.core.frames import Frames, canonical_frames
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
-from lpdif.core.sheets import SHEETS
 
 
 class Choice(NamedTuple):
@@ -31,20 +31,46 @@ class Choice(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """sdf (B, S) at the queries, code (B, C) of the whole region, pattern and form (B,)."""
+    """What networks say of B regions, R of which are other than smooth.
 
-    sdf: Tensor
+    smooth   (B, S) signed distances at the queries if every region is taken to be smooth
+    sheets   (R, S) those of the regions `bent` (R,), by their sheets
+    frames   of the whole regions; code (B, C), pattern and form (B,)
+    asked    (A,) the regions that the gate was asked about, and what it saw of them
+    """
+
+    smooth: Tensor
+    sheets: Tensor
+    bent: Tensor
+    frames: Frames
     code: Tensor
     pattern: Tensor
     form: Tensor
+    asked: Tensor
+    found: Evidence | None
+
+    @property
+    def sdf(self) -> Tensor:
+        """(B, S) signed distances at the queries, each region by its form."""
+        return self.smooth.index_put((self.bent,), self.sheets)
+
+
+def all_smooth(smooth_BS: Tensor, frames: Frames, code_BC: Tensor, pattern_B: Tensor) -> Answer:
+    """The answer of networks that have not looked for other forms."""
+    nobody = pattern_B[:0]
+    return Answer(smooth_BS, smooth_BS[:0], nobody, frames, code_BC, pattern_B, torch.zeros_like(pattern_B), nobody, None)
 
 
 class Networks(nn.Module):
-    """Encoder, gate and decoders, which learn as one."""
+    """Encoders, gate and decoders, which learn side by side.
+
+    Whole regions have an encoder, and the sheets of those that are not smooth have one of their own: what is seen of a sheet ends at an edge.
+    """
 
     def __init__(self, encoder: Encoder, decoder: MultiDecoder, gate: Gate) -> None:
         super().__init__()
         self.encoder = encoder
+        self.sheet_encoder = copy.deepcopy(encoder)
         self.decoder = decoder
         self.gate = gate
 
@@ -53,54 +79,44 @@ class Networks(nn.Module):
         frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
         return frames, self.encoder(*in_frames(seen, frames))
 
-    def forward(
-        self,
-        seen: Seen,
-        half_turn_B: Tensor | None,
-        queries_BS3: Tensor,
-        patterns: Patterns | None,
-        plain_B: Tensor | None = None,
-        trial_B: Tensor | None = None,
-    ) -> Answer:
-        """Signed distances at centre-relative queries (B, S, 3), by the pattern of each region.
+    def encode_sheets(self, seen: Seen) -> tuple[Frames, Tensor]:
+        """Frames and codes (T, C) of sheets, from the points that each of them sees."""
+        frames = canonical_frames(seen.points, seen.normals, seen.mask)
+        return frames, self.sheet_encoder(*in_frames(seen, frames))
 
-        Whatever the gate says, regions that are plain (B,) bool are taken to be smooth, and those on trial (B,) bool to have the form that
-        explains their points best.
+    def forward(
+        self, seen: Seen, half_turn_B: Tensor | None, queries_BS3: Tensor, patterns: Patterns | None, trial_B: Tensor | None = None
+    ) -> Answer:
+        """Signed distances at centre-relative queries (B, S, 3).
+
+        Whatever the gate says, regions on trial (B,) bool have the form that explains their points best.
         """
         frames = canonical_frames(seen.points, seen.normals, seen.mask, half_turn_B)
         inside = in_frames(seen, frames)
         codes_BC = self.encoder(*inside)
-        form_B = codes_BC.new_zeros(len(codes_BC), dtype=torch.int64)
-        if patterns is None:
-            return Answer(self.ask(frames, codes_BC, form_B, queries_BS3), codes_BC, form_B, form_B)
-        choice = self.choose(inside, patterns.forms, trial_B)
-        form_B = FORM_V.to(codes_BC.device)[choice.arrangement]
+        none_B = torch.zeros(len(codes_BC), dtype=torch.int64, device=codes_BC.device)
+        smooth_B = none_B if patterns is None else patterns.assign(codes_BC.detach())
+        smooth_BS = self.ask(frames, codes_BC, smooth_B, queries_BS3)
+        asked_A = torch.nonzero(may_bend(inside))[:, 0]
+        if patterns is None or patterns.forms == 1 or len(asked_A) == 0:
+            return all_smooth(smooth_BS, frames, codes_BC, smooth_B)
+        found = evidence(Seen(*(part[asked_A] for part in inside)))
+        choice = self.choose(found, patterns.forms, None if trial_B is None else trial_B[asked_A])
+        form_B = none_B.index_put((asked_A,), FORM_V.to(none_B.device)[choice.arrangement])
         pattern_B = patterns.assign(codes_BC.detach(), form_B)
-        arrangement_B = choice.arrangement if plain_B is None else choice.arrangement.masked_fill(plain_B, 0)
-        sdf_BS = torch.empty_like(queries_BS3[..., 0])
-        one, bent = (torch.nonzero(chosen)[:, 0] for chosen in (arrangement_B == 0, arrangement_B != 0))
-        whole = Frames(frames.origin[one], frames.axes[one])
-        smooth_BS = self.ask(whole, codes_BC[one], patterns.assign(codes_BC[one].detach()), queries_BS3[one])
-        sdf_BS = sdf_BS.index_put((one,), smooth_BS)
-        if len(bent):
-            some = Choice(*(part[bent] for part in choice))
-            sheets_BS = self.ask_sheets(Seen(*(part[bent] for part in seen)), some, pattern_B[bent], queries_BS3[bent])
-            sdf_BS = sdf_BS.index_put((bent,), sheets_BS)
-        return Answer(sdf_BS, codes_BC, pattern_B, form_B)
+        some = torch.nonzero(choice.arrangement)[:, 0]
+        bent_R = asked_A[some]
+        if len(some) == 0:
+            return Answer(smooth_BS, smooth_BS[:0], bent_R, frames, codes_BC, pattern_B, form_B, asked_A, found)
+        whole = Seen(*(part[bent_R] for part in seen))
+        sheets_RS = self.ask_sheets(whole, Choice(*(part[some] for part in choice)), pattern_B[bent_R], queries_BS3[bent_R])
+        return Answer(smooth_BS, sheets_RS, bent_R, frames, codes_BC, pattern_B, form_B, asked_A, found)
 
-    def choose(self, inside: Seen, forms: int, trial_R: Tensor | None = None) -> Choice:
-        """The arrangement of regions, seen in their frames, among the first `forms` forms; trial (R,) as for `forward`."""
-        regions, points = inside.mask.shape
-        arrangement = torch.zeros(regions, dtype=torch.int64, device=inside.mask.device)
-        radius, sees = inside.points.new_ones(regions), inside.mask.new_zeros(regions, points, SHEETS)
-        asked = torch.nonzero(may_bend(inside))[:, 0]
-        if forms == 1 or len(asked) == 0:
-            return Choice(arrangement, radius, sees)
-        found = evidence(Seen(*(part[asked] for part in inside)))
-        logits, round_ = self.gate(found)
-        score = logits.detach() if trial_R is None else torch.where(trial_R[asked, None], first_logits(found.miss), logits.detach())
-        chosen = score.masked_fill((forms <= FORM_V).to(score.device), -torch.inf).argmax(1)
-        return Choice(arrangement.index_put((asked,), chosen), radius.index_put((asked,), round_), sees.index_put((asked,), found.sees))
+    def choose(self, found: Evidence, forms: int, trial_R: Tensor | None = None) -> Choice:
+        """The arrangement of regions that may bend among the first `forms` forms; trial (R,) as for `forward`."""
+        logits, radius = self.gate(found)
+        score = logits.detach() if trial_R is None else torch.where(trial_R[:, None], first_logits(found.miss), logits.detach())
+        return Choice(score.masked_fill((forms <= FORM_V).to(score.device), -torch.inf).argmax(1), radius, found.sees)
 
     def ask(self, frames: Frames, codes_RC: Tensor, pattern_R: Tensor, queries_RS3: Tensor) -> Tensor:
         """(R, S) distances at centre-relative queries (R, S, 3), each region by its own code."""
@@ -112,7 +128,7 @@ class Networks(nn.Module):
     def ask_sheets(self, seen: Seen, choice: Choice, pattern_R: Tensor, queries_RS3: Tensor) -> Tensor:
         """(R, S) distances of regions by their sheets, each of which is encoded and decoded as a region of its own."""
         sheets = sheets_of(choice.arrangement)
-        frames, codes_TC = self.encode(sheet_points(seen, choice.sees, sheets))
+        frames, codes_TC = self.encode_sheets(sheet_points(seen, choice.sees, sheets))
         values_TS = self.ask(frames, codes_TC, pattern_R[sheets.owner], queries_RS3[sheets.owner])
         values_RS3 = values_TS[rows_of(sheets.first, choice.arrangement)].transpose(1, 2)
         samples = queries_RS3.shape[1]

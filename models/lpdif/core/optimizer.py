@@ -35,8 +35,7 @@ class TrainingSettings(NamedTuple):
 
     mean_decay: float = 0.999  # Decay of the running mean of all weights, which is what is kept in the end.
     samples: int = 32  # Samples of a region that are drawn for each step.
-    plain: float = 0.25  # Share of regions that are taken to be smooth whatever the gate says, so that smooth decoders know them all.
-    trial: float = 0.25  # Share of regions that take the form that explains their points best, so that all decoders have regions to learn from.
+    trial: float = 0.4  # Share of regions that take the form that explains their points best, so that all decoders have regions to learn from.
     gate_every: int = 2  # Steps between two in which the gate learns.
     largest_gradient: float = 1.0  # Gradients are scaled down to this norm.
     warm_up: int = 300  # Steps in which the learning rate rises.
@@ -115,22 +114,21 @@ class Optimizer:
         half_turn_B = torch.rand(batch, generator=generator) < 0.5
         on = self.device
         self.networks.train()
-        drawn_B = torch.rand(batch, generator=generator)
-        plain_B, trial_B = drawn_B < TRAINING.plain, drawn_B > 1 - TRAINING.trial
+        trial_B = torch.rand(batch, generator=generator) < TRAINING.trial
         seen_there, queries_BS3, sdf_BS = Seen(*(part.to(on) for part in seen)), chosen.queries.to(on), chosen.sdf.to(on)
         patterns = self.patterns.to(on) if self.patterns else None
-        answer = self.networks(seen_there, half_turn_B.to(on), queries_BS3, patterns, plain_B.to(on), trial_B.to(on))
+        answer = self.networks(seen_there, half_turn_B.to(on), queries_BS3, patterns, trial_B.to(on))
         usable_B = seen.mask.sum(1) >= 4
-        weight_B = (self.weight[index_B] * usable_B).to(on)
-        loss = (weight_B * region_loss(answer.sdf, sdf_BS)).sum() / usable_B.sum().clamp_min(1)
-        objective = loss
-        if patterns is not None and patterns.forms > 1 and self.step % TRAINING.gate_every == 0:
-            objective = loss + gate_loss(self.networks, patterns, seen_there, queries_BS3, sdf_BS)
+        weight_B = (self.weight[index_B] * usable_B).to(on) / usable_B.sum().clamp_min(1)
+        smooth_B, sheets_R = region_loss(answer.smooth, sdf_BS), region_loss(answer.sheets, sdf_BS[answer.bent])
+        objective = (weight_B * smooth_B).sum() + (weight_B[answer.bent] * sheets_R).sum()
+        if patterns is not None and self.step % TRAINING.gate_every == 0:
+            objective = objective + gate_loss(self.networks, patterns, seen_there, answer, queries_BS3, sdf_BS)
         for setting in self.adam.param_groups:
             setting["lr"] = rate
         self.adam.zero_grad(set_to_none=True)
         objective.backward()  # type: ignore[no-untyped-call]
-        for parameter in self.networks.gate.parameters():  # which has its say only where regions may bend
+        for parameter in self.networks.parameters():  # gate and encoder of sheets have their say only where regions may bend
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         nn.utils.clip_grad_norm_(self.networks.parameters(), TRAINING.largest_gradient)
         self.adam.step()
@@ -144,11 +142,15 @@ class Optimizer:
         self.form[index_B[settled_B]] = answer.form.cpu()[settled_B]
         self.seen[taken] = True
         self.step += 1
-        return loss.item()
+        return (weight_B * smooth_B.index_put((answer.bent,), sheets_R)).sum().item()
 
     def branch(self, patterns: Patterns) -> None:
-        """Begin the pattern stage: K copies of the shared decoder, each for its own regions."""
-        self._become(patterns, torch.zeros(len(patterns.centroids), dtype=torch.int64))
+        """Begin the pattern stage: K copies of the shared decoder, each for its own regions, and a copy of the encoder for sheets."""
+        for networks in (self.networks, self.mean):
+            networks.sheet_encoder.load_state_dict(networks.encoder.state_dict())
+        for whole, sheet in zip(self.networks.encoder.parameters(), self.networks.sheet_encoder.parameters(), strict=True):
+            self.adam.state[sheet] = {k: v.clone() for k, v in self.adam.state[whole].items()}
+        self.become(patterns, torch.zeros(len(patterns.centroids), dtype=torch.int64))
 
     def regroup(self, patterns: Patterns) -> None:
         """Go over to other patterns; each starts from the decoder that most of its regions had."""
@@ -156,9 +158,10 @@ class Optimizer:
         owner = patterns.assign(self.bank[self.seen], self.form[self.seen])
         votes = torch.zeros(len(patterns.centroids), self.networks.decoder.patterns)
         votes.index_put_((owner, self.pattern[self.seen]), torch.ones(len(owner)), accumulate=True)
-        self._become(patterns, votes.argmax(1))
+        self.become(patterns, votes.argmax(1))
 
-    def _become(self, patterns: Patterns, source_K: Tensor) -> None:
+    def become(self, patterns: Patterns, source_K: Tensor) -> None:
+        """Go over to other patterns; decoder k starts from what was decoder source_K[k]."""
         moments = [dict(self.adam.state[p]) for p in self.networks.parameters()]
         copy_decoders(self.networks.decoder, source_K)
         copy_decoders(self.mean.decoder, source_K)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lpdif.config import ClusterConfig, FitConfig, fit_config
 from lpdif.core.augment import nearest_seen
-from lpdif.core.forms import FORM_V, FORMS
+from lpdif.core.forms import FORM_V, FORMS, evidence, may_bend
 from lpdif.core.frames import canonical_frames
 from lpdif.core.jets import JET
 from lpdif.core.kde import mean_density, median_distance
@@ -29,7 +29,7 @@ from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.core.regions import MOST_POINTS, Seen
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
-from lpdif.stages.fit import check_same_samples
+from lpdif.stages.fit_start import check_same_samples
 from lpdif.stages.held_out import as_in_training, held_out_errors, split_regions
 from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.storage.atomic_write import check_output, write_bytes
@@ -204,14 +204,17 @@ def score(codes: Tensor, patterns: Patterns, seed: int) -> float:
 
 def forms_of(networks: Networks, data: TrainingRegions, patterns: int, device: torch.device) -> Tensor:
     """(N,) the form of each region by the gate, among those that so many patterns have; on clean points."""
-    found = []
+    form = torch.zeros(len(data.counts), dtype=torch.int64)
     for start in range(0, len(data.counts), GALLERY.chunk):
         seen = clean_points(data.at(torch.arange(start, min(start + GALLERY.chunk, len(data.counts)))))
         there = Seen(*(part.to(device) for part in seen))
-        with torch.no_grad():
-            inside = in_frames(there, canonical_frames(*there))
-            found.append(FORM_V[networks.choose(inside, min(patterns, len(FORMS))).arrangement.cpu()])
-    return torch.cat(found)
+        inside = in_frames(there, canonical_frames(*there))
+        asked = torch.nonzero(may_bend(inside))[:, 0]
+        if patterns > 1 and len(asked):
+            with torch.no_grad():
+                choice = networks.choose(evidence(Seen(*(part[asked] for part in inside))), min(patterns, len(FORMS)))
+            form[start + asked.cpu()] = FORM_V[choice.arrangement.cpu()]
+    return form
 
 
 def clean_points(data: TrainingRegions) -> Seen:

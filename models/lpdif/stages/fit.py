@@ -9,36 +9,32 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from lpdif.config import FitConfig
-from lpdif.core.model import Model, make_networks
+from lpdif.config import FRESH, FitConfig
+from lpdif.core.model import Model
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import fit_patterns
 from lpdif.device import resolve
 from lpdif.errors import ModelError, UsageError
+from lpdif.stages.fit_start import remembered, start
 from lpdif.stages.held_out import split_regions, validate
 from lpdif.storage.atomic_write import check_output
 from lpdif.storage.lock import workspace_lock
 from lpdif.storage.models import load_model, model_tensors, save_model, save_tensors
 from lpdif.storage.run_log import append_metrics, seconds_spent, start_metrics
 from lpdif.storage.shards import load_samples
-from lpdif.storage.snapshots import load_snapshot, samples_of_snapshot
 from lpdif.storage.tensor_files import SNAPSHOT
 from lpdif.storage.workspace import Workspace
 from lpdif.text import counted
 from lpdif.types import Progress, silent
 
 log = logging.getLogger("lpdif")
-
-
-START_AGAIN = "start anew: lpdif fit --overwrite"
 
 
 @dataclass(frozen=True)
@@ -85,15 +81,13 @@ def fit(
 
 def learn(place: Workspace, config: FitConfig, device: torch.device, progress: Progress, stop: Callable[[], bool]) -> FitReport:
     """The stage itself, with the workspace's lock held."""
-    if config.shared_steps < 1:
+    if config.shared_steps < 1 and config.start == FRESH:
         raise UsageError(f"shared_steps {config.shared_steps}: patterns are found in the codes of shared steps", "take one or more")
     for path in (place.model, place.snapshot, place.metrics):
         check_output(path, overwrite=True)
     identity = place.samples_identity()
     training, held_out = split_regions(load_samples(place)[0])
-    optimizer = Optimizer(make_networks(config.features, config.width, config.seed), len(training.counts), device)
-    if config.resume:
-        config = resume(optimizer, place, config)
+    optimizer, config = start(place, config, len(training.counts), device)
     first, steps = optimizer.step, config.shared_steps + config.pattern_steps
     of = ", ".join([counted(len(training.counts), "region"), f"{len(held_out.counts):,} held out", counted(steps, "step")])
     log.info("fit: %s, %s", of, counted(config.patterns, "pattern"))
@@ -183,47 +177,6 @@ def state_of_patterns(shares: list[float], changed: float | None) -> str:
     return words if changed is None else f"{words}, {100 * changed:.1f} % of regions changed pattern"
 
 
-def remembered(config: FitConfig) -> dict[str, Any]:
-    """The settings a resumed run must share."""
-    return {k: v for k, v in dataclasses.asdict(config).items() if k not in ("resume", "snapshot_every")}
-
-
-def resume(optimizer: Optimizer, place: Workspace, config: FitConfig) -> FitConfig:
-    """Restore the snapshot of the workspace; returns the settings with its number of patterns.
-
-    Raises ModelError where there is none, it is damaged or its settings differ.
-    """
-    if not place.snapshot.exists():
-        raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
-    state, earlier = load_snapshot(place.snapshot)
-    wanted = remembered(config)
-    if "patterns.centroids" in state:  # grouped already, by the fit or by `lpdif cluster`: their number stands
-        del wanted["patterns"]
-        config = dataclasses.replace(config, patterns=len(state["patterns.centroids"]))
-    different = [f"{k} {earlier.get(k)} -> {v}" for k, v in wanted.items() if earlier.get(k) != v]
-    if different:
-        hint = f"resume with the same settings, or {START_AGAIN}"
-        raise ModelError(f"{place.snapshot}: its settings differ ({', '.join(different)})", hint)
-    check_same_samples(place, state, len(optimizer.bank))
-    optimizer.restore(state)
-    steps = config.shared_steps + config.pattern_steps
-    if optimizer.step > steps:
-        raise ModelError(f"{place.snapshot}: step: expected at most {counted(steps, 'step')}, found {optimizer.step:,}", START_AGAIN)
-    log.info("resumed at step %d", optimizer.step)
-    return config
-
-
-def check_same_samples(place: Workspace, state: Mapping[str, Tensor], regions: int) -> None:
-    """Raises ModelError where a snapshot was not made from this number of training regions, or from other samples."""
-    snapshot = place.snapshot
-    hint = f"name the workspace of its samples by --samples, or {START_AGAIN}"
-    if len(state["bank"]) != regions:
-        raise ModelError(f"{snapshot}: made from {counted(len(state['bank']), 'region')}, the samples hold {regions:,}", hint)
-    made_from = samples_of_snapshot(snapshot)
-    if made_from and made_from != place.samples_identity():
-        raise ModelError(f"{snapshot}: made from other samples than those in {place.samples}", hint)
-
-
 def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
     """Cluster the codes of the shared stage, give every pattern its decoder and return their number."""
     patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed, form_R=optimizer.form[optimizer.seen])
@@ -240,7 +193,8 @@ def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: 
     """Write the running mean as the model, unless this run `made` no step and the model is there. samples: their identity."""
     patterns = optimizer.patterns or fit_patterns(optimizer.bank[optimizer.seen], 1, config.seed)
     config = dataclasses.replace(config, patterns=len(patterns.centroids))
-    card = {"config": remembered(config), "steps": optimizer.step, "regions": len(optimizer.bank), "samples": samples}
+    named = remembered(config) | ({"start": Path(config.start).name} if config.start != FRESH else {})
+    card = {"config": named, "steps": optimizer.step, "regions": len(optimizer.bank), "samples": samples}
     model = Model(optimizer.mean, patterns, card)
     there = None if made else same_model(place.model, model)
     if there is not None:

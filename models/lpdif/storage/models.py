@@ -109,6 +109,8 @@ def load_model(path: Path | None = None) -> Model:
             networks = Networks(encoder, MultiDecoder(sizes["patterns"], encoder.code_size, sizes["width"]), Gate())
         if not any(name.startswith("gate.") for name in tensors):  # a model of before there were forms: all of its regions are smooth
             tensors |= {f"gate.{name}": tensor for name, tensor in Gate().state_dict().items()}
+        if not any(name.startswith("sheet_encoder.") for name in tensors):  # of before sheets had an encoder of their own
+            tensors |= {f"sheet_{name}": tensor.clone() for name, tensor in tensors.items() if name.startswith("encoder.")}
         networks.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("patterns.")}, assign=True)
         patterns = read_patterns(tensors)
     except CARD_ERRORS as error:

@@ -11,6 +11,7 @@ from lpdif.storage.safe_open import MOST_TEXT_BYTES, can_name_a_file, leads_outs
 from lpdif.storage.strict_json import Maybe, Shape, Text, Whole, check, parse
 from lpdif.text import excerpt
 
+BUNDLED = "bundled"  # what names the model that ships with lpdif, whatever a workspace holds
 BUNDLED_MODEL = Path(__file__).parent.parent / "weights" / "default.safetensors"  # ships with lpdif
 MANIFEST_SHAPE: Shape = {
     "kept": [
