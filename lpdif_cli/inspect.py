@@ -13,7 +13,7 @@ from lpdif.errors import InputError
 from lpdif.storage.run_log import read_metrics
 from lpdif.text import counted, excerpt
 from lpdif_cli import options
-from lpdif_cli.cards import FitState, read_card, read_fit_state, resume_words
+from lpdif_cli.cards import FitState, names_of_patterns, read_card, read_fit_state, resume_words
 from lpdif_cli.completion import scans
 from lpdif_cli.console import Console
 from lpdif_cli.inputs import read_stdin
@@ -145,6 +145,8 @@ def tensors(path: Path, within: Path | None = None) -> tuple[ShownFacts, list[st
     head = read_card(path, within)
     kind = head.kind.removeprefix("lpdif-")
     facts: ShownFacts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}
+    if head.forms:
+        facts["pattern names"] = names_of_patterns(path, head)
     if kind == "snapshot":
         state = read_fit_state(path, within)
         facts |= progress(state)
@@ -226,7 +228,8 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return excerpt(" ".join(map(show, value[:LONGEST_FACT])), LONGEST_FACT)
+        between = ", " if all(isinstance(one, str) for one in value) else " "
+        return excerpt(between.join(map(show, value[:LONGEST_FACT])), LONGEST_FACT)
     if hasattr(value, "tolist"):
         return " ".join(f"{number:.10g}" for number in value.tolist())
     return "-" if value is None else excerpt(str(value), LONGEST_FACT)

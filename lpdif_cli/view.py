@@ -104,7 +104,7 @@ def surface_of(path: Path, other: Path | None) -> lpdif.Mesh:
         again = f"make a mesh of them first: {command_line('reconstruct', str(path))}"
         hint = f"the mesh comes first: {command_line('view', str(other), str(path))}" if other else again
         raise InputError(f"{path}: points without faces", hint)
-    return lpdif.Mesh(scan.points, scan.faces, None, scan.colors, scan.extras, scan.face_values)
+    return lpdif.Mesh(scan.points, scan.faces, None, scan.colors, scan.extras, scan.face_values, pattern_names=scan.pattern_names)
 
 
 def show(page: Path, console: Console) -> None:

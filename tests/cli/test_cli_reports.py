@@ -121,6 +121,25 @@ def test_inspect_tells_of_a_model_and_a_workspace(cli: Cli) -> None:
     assert cli("inspect", model.parent / "metrics.jsonl", "--json").document["rows"] == 2
 
 
+def test_inspect_names_the_patterns_of_a_model(cli: Cli) -> None:
+    from safetensors.numpy import save_file
+
+    def write(*form: float) -> None:
+        about = {"kind": "lpdif-model", "version": "1", "card": "{}"}
+        tensors = {"a": np.zeros(3), "patterns.centroids": np.zeros((4, 2), np.float32), "z": np.zeros(5)}
+        save_file(tensors | ({"patterns.form": np.array(form, np.float32)} if form else {}), "model.safetensors", about)
+
+    write(0, 0, 1, 2)
+    assert cli("inspect", "model.safetensors", "--json").document["pattern names"] == ["smooth 0", "smooth 1", "convex edge", "concave edge"]
+    assert "smooth 0, smooth 1, convex edge, concave edge\n" in cli("inspect", "model.safetensors").out
+    write()  # a model of before there were forms
+    assert cli("inspect", "model.safetensors", "--json").document["pattern names"] == [f"smooth {number}" for number in range(4)]
+    for strange in (7, -1, 0.5, np.nan):
+        write(0, strange, 1, 2)
+        ran = cli("inspect", "model.safetensors")
+        assert (ran.code, ran.lines[0]) == (4, "error: model.safetensors: patterns.form: expected numbers of 7 forms")
+
+
 def test_inspect_tells_of_samples(cli: Cli) -> None:
     from safetensors.numpy import save_file
 

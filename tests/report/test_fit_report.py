@@ -20,8 +20,8 @@ LOG = [
     {"step": 400, "loss": 0.125, "seconds": 4.5, "mean": 0.031, "median": None, "p95": 0.09, "effective_share": [0.75, 1.0]},
 ]
 PATTERNS = [
-    {"pattern": 1, "share": 0.75, "error": 0.0123, "flatness": 0.9, "density": 0.8},
-    {"pattern": 0, "share": 0.25, "error": float("nan"), "flatness": 0.5, "density": 0.25},
+    {"pattern": 1, "name": "convex edge", "share": 0.75, "error": 0.0123, "flatness": 0.9, "density": 0.8},
+    {"pattern": 0, "name": "smooth", "share": 0.25, "error": float("nan"), "flatness": 0.5, "density": 0.25},
 ]
 
 
@@ -42,8 +42,8 @@ def fitted(**other: object) -> FittedModel:
 def test_its_figures_are_those_recorded() -> None:
     page = Page(fit_report(RUN, fitted()))
     page.check_stands_alone()
-    assert page.rows["1"] == ["75.0 %", "0.0123", "0.90", "0.80"]
-    assert page.rows["0"] == ["25.0 %", "-", "0.50", "0.25"]
+    assert page.rows["1"] == ["convex edge", "75.0 %", "0.0123", "0.90", "0.80"]
+    assert page.rows["0"] == ["smooth", "25.0 %", "-", "0.50", "0.25"]
     for words in ("23,456", "12", "0.031", "4.5 s", "patterns: 2", "few regions", "the codes were grouped after step 200"):
         assert words in page.text
     for words in ("loss, at the end 0.125", "mean, at the end 0.031", "median, at the end 0.05", "95 % up to, at the end 0.09"):

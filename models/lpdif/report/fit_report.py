@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lpdif.arrays import FloatArray
-from lpdif.report.page import Message, Run, about_run, key_figures, number, page, table, told, warning_box
+from lpdif.report.page import Message, Run, about_run, key_figures, number, page, safe, table, told, warning_box
 from lpdif.report.pictures import data_address
 from lpdif.report.svg import Curve, curves
 
 PATTERN_COLUMNS = {
     "pattern": "pattern",
+    "name": "name",
     "share": "share of the regions",
     "error": "error",
     "flatness": "flatness",
@@ -47,7 +48,7 @@ class FittedModel(NamedTuple):
     scans: int
     regions: int
     rows: Sequence[Mapping[str, Any]]
-    table: Sequence[Mapping[str, float]]
+    table: Sequence[Mapping[str, Any]]
     gallery: bytes
     messages: Sequence[Message]
 
@@ -67,7 +68,7 @@ def fit_report(run: Run, fitted: FittedModel) -> bytes:
     body = key_figures(figures) + warning_box(message.text for message in fitted.messages if message.warning)
     body += f'<h2>How it learned</h2><div class="curves">{"".join(_curves(fitted))}</div><h2>Patterns</h2>'
     cells = [[_cell(name, row[name]) for name in PATTERN_COLUMNS] for row in fitted.table]
-    body += table([*PATTERN_COLUMNS.values()], cells, right=range(len(PATTERN_COLUMNS))) + f'<p class="pale">{MEANINGS}</p>'
+    body += table([*PATTERN_COLUMNS.values()], cells, right=[0, *range(2, len(PATTERN_COLUMNS))]) + f'<p class="pale">{MEANINGS}</p>'
     body += f'<h2>The most typical regions of each pattern</h2><img class="gallery" src="{data_address(fitted.gallery)}" alt="patterns">'
     body += f"<h2>What the run told</h2>{told(fitted.messages)}" + about_run(run)
     return page(f"{fitted.model}: a fit of {number(fitted.patterns)} {'pattern' if fitted.patterns == 1 else 'patterns'}", run, body)
@@ -102,7 +103,9 @@ def _curves(fitted: FittedModel) -> list[str]:
     return drawn
 
 
-def _cell(name: str, value: float) -> str:
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return safe(value)
     if name == "pattern":
         return number(int(value))
     if not math.isfinite(value):

@@ -136,7 +136,8 @@ def put_mesh(archive: Archive, drawn: DrawnMesh, to_scan: FloatArray | None, fra
         known, row = np.unique(drawn.pattern[face], return_inverse=True)
         area = np.bincount(row, face_areas(surface)[face], len(known))
         archive.put("pattern", encode_bytes(row.astype(np.uint8)))
-        about["patterns"] = [[int(pattern), float(part)] for pattern, part in zip(known, area / area.sum(), strict=True)]
+        names = [printable(drawn.pattern_names.get(int(pattern), f"pattern {pattern}")) for pattern in known]
+        about["patterns"] = [[int(row[0]), float(row[1]), row[2]] for row in zip(known, area / area.sum(), names, strict=True)]
     if to_scan is not None:
         # The nearest of points that are spread at random is half of their spacing away, on the mean.
         top = max(scale_top(to_scan), SCALE.spacings * 2 * float(np.median(to_scan)))
