@@ -262,6 +262,14 @@ def test_facts_are_those_of_the_result(models: dict[str, Model]) -> None:
     assert all(isinstance(value, int | float | str) for value in found.facts.values())
 
 
+def test_every_choice_is_told_with_what_it_follows_from(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "lpdif"):
+        facts = run(ball(), models["tiny"]).facts
+    size, spacing, noise, resolution = (float(facts[name]) for name in ("region_size", "spacing", "noise", "resolution"))
+    assert f"region size {size:.4g} (spacing {spacing:.3g}, noise {noise:.2g}), mesh resolution {resolution:.3g}" in caplog.messages
+    assert "normals: given, consistent; kept" in caplog.messages
+
+
 def test_progress_and_log_tell_what_is_going_on(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:
     seen: list[tuple[str, int, int]] = []
     with caplog.at_level(logging.INFO, "lpdif"):
