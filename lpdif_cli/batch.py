@@ -6,6 +6,7 @@ A bad scan does not stop the others, and meshes that are up to date are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,11 @@ from lpdif.text import counted
 from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
-from lpdif_cli.jobs import Batch, Job
-from lpdif_cli.outcomes import Failures, Outcome, warn
+from lpdif_cli.jobs import Batch
+from lpdif_cli.outcomes import Failures, Job, Outcome, warn
 from lpdif_cli.outputs import make_folder
 from lpdif_cli.records import Recipe, Record
-from lpdif_cli.reports import ReportFile, write_batch_report
+from lpdif_cli.reports import ReportFile, batch_page
 from lpdif_cli.shards import Shard
 from lpdif_cli.wording import command_line, duration, table
 
@@ -100,16 +101,20 @@ def reconstruct_many(
     again = "run it again without --overwrite" if overwrite else "run the same command again"
     console.stop_hint = f"{again}: scans that are done are skipped"
     done = []
-    for outcome in outcomes_of(Batch(record, how, console, page is not None, overwrite), waiting):
+    for outcome in outcomes_of(Batch(record, how, console, page, overwrite), waiting):
         done.append(outcome)
         if outcome.failure is not None:
             failed.append(outcome)
             failures.write(failed)
+        if page is not None:
+            made = {outcome.output for outcome in done}
+            left = [job for job in waiting if job[1] not in made]
+            page.keep_up(partial(batch_page, page, folder, [*earlier, *done], skipped, left))
     order = {target: place for place, (_, target) in enumerate(waiting)}
     done.sort(key=lambda outcome: order[outcome.output])  # a cluster has them done in any order
     outcomes = [*earlier, *done]
     if page is not None:
-        write_batch_report(page, folder, outcomes, skipped)
+        page.write(batch_page(page, folder, outcomes, skipped))
     finish(outcomes, folder, failures.path, console, skipped, page)
 
 

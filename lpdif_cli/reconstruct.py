@@ -92,6 +92,7 @@ def reconstruct(
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
     report: options.Report = None,
+    up: options.Up = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -137,7 +138,7 @@ def reconstruct(
     }
     work = Work(resolve("reconstruct", flags, config), console)
     console.where = same_place(work.settings, config)
-    page = report_file(report, overwrite, console, work.settings, "reconstruct", lambda: {"model": str(work.model_path or BUNDLED)})
+    page = report_file(report, overwrite, console, work.settings, "reconstruct", lambda: {"model": str(work.model_path or BUNDLED)}, up)
     if cluster is None:
         check_device(work.settings.config.device)
     part = None if shard is None else read_shard(shard)
@@ -192,7 +193,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
         console.binary_result(data)
         report_open_loops(made, console)
         if page is not None:
-            write_scan_report(page, scan, made, "standard output", work.laps)
+            write_scan_report(page, source, scan, made, "standard output", work.laps)
         return
     lpdif.write_mesh(target, mesh, overwrite=overwrite, **asdict(work.settings.config.output))
     written = target.stat().st_size
@@ -200,7 +201,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
     report_open_loops(made, console)
     if page is not None:
-        write_scan_report(page, scan, made, str(target), work.laps)
+        write_scan_report(page, source, scan, made, str(target), work.laps)
     from lpdif.io.registry import format_by_name
 
     if format_by_name(target.name):  # 3MF is written and not read

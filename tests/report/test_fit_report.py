@@ -35,7 +35,9 @@ def png() -> bytes:
 
 def fitted(**other: object) -> FittedModel:
     validation = {"mean": 0.031, "median": float("nan"), "p95": 0.09}
-    whole = FittedModel(EVIL, 2, 400, 200, validation, 12, 23_456, LOG, PATTERNS, png(), [Message("patterns: 2"), Message("few regions", True)])
+    whole = FittedModel(
+        EVIL, 2, 400, 200, 400, validation, 12, 23_456, LOG, PATTERNS, png(), [Message("patterns: 2"), Message("few regions", True)]
+    )
     return whole._replace(**other)
 
 
@@ -52,6 +54,14 @@ def test_its_figures_are_those_recorded() -> None:
     assert "changed, at the end 4" in " ".join(page.text.split())
     assert page.pictures[0].shape == (6, 9, 3)
     assert len(re.findall("<polyline", page.source)) == 7
+
+
+def test_a_fit_that_was_stopped_says_so() -> None:
+    page = Page(fit_report(RUN, fitted(steps_in_all=900)))
+    assert "400 of 900" in page.texts
+    assert "stopped: lpdif fit --resume goes on" in page.text
+    assert "stopped" not in Page(fit_report(RUN, fitted())).text
+    assert "grouped after" not in Page(fit_report(RUN, fitted(steps=150, steps_in_all=900))).text
 
 
 def test_a_fit_of_one_pattern_has_no_curves_of_patterns() -> None:

@@ -75,14 +75,15 @@ def build_page(
     *,
     name: str = "mesh",
     made_with: Rows = (),
-    y_up: bool = False,
+    up: str = "z",
     threads: int = 1,
     progress: Progress = silent,
 ) -> Page:
     """The page of a mesh, and of the scan that it was made from.
 
-    name: of the mesh, for its title and messages. made_with: further rows, as of what was chosen when the mesh was made. y_up: whether y points
-    up at first, as in GLB, and not z. Raises InputError for a mesh without faces or without extent, and for a scan without finite points.
+    name: of the mesh, for its title and messages. made_with: further rows, as of what was chosen when the mesh was made. up: the axis that
+    points up at first, x, y or z, or one of these after a minus. Raises InputError for a mesh without faces or without extent, and for a scan
+    without finite points.
     """
     if len(mesh.faces) == 0:
         raise InputError(f"{name}: points without faces", "make a mesh of them first: lpdif reconstruct")
@@ -99,7 +100,7 @@ def build_page(
     archive = Archive()
     about: dict[str, object] = {
         "name": printable(name),
-        "up": "y" if y_up else "z",
+        "up": up,
         "frame": [frame.low, frame.high],
         "step": frame.longest_side / STEPS,
         "facts": fact_rows(facts),
