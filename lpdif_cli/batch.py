@@ -39,6 +39,7 @@ def reconstruct_many(
     output: str | None,
     console: Console,
     page: ReportFile | None = None,
+    ending: str = ".ply",
     *,
     overwrite: bool,
     dry_run: bool,
@@ -46,9 +47,9 @@ def reconstruct_many(
 ) -> None:
     """Reconstructs every scan that `arguments` mean into the folder `output`, or the part of them that a shard takes.
 
-    outcomes_of: reconstructs scans, and gives the outcome of each as it is done. Writes failed.jsonl and made.json there; a shard has files of
-    its own; and the report `page` if there is one. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its
-    scan counts as failed. Raises BatchError where a scan failed.
+    outcomes_of: reconstructs scans, and gives the outcome of each as it is done. ending: of the format of the meshes. Writes failed.jsonl
+    and made.json there; a shard has files of its own; and the report `page` if there is one. A mesh that exists is kept; where it was not
+    made from the same scan by the same recipe, its scan counts as failed. Raises BatchError where a scan failed.
     """
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
@@ -70,7 +71,7 @@ def reconstruct_many(
     if not folder.exists() and not output.endswith("/") and folder.suffix.lower().removeprefix(".") in MESH_FORMATS:
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
-    jobs = plan(sources, folder)
+    jobs = plan(sources, folder, ending)
     if page is not None and (page.path.parent.exists() or page.path.parent != folder):
         page.check(continues=True)
     if shard is not None:
@@ -165,8 +166,8 @@ def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Out
     return Outcome(scan, target, "failed", failure=Failure(f"{target}: exists already, and {why}", HINT_MADE_OTHERWISE, UsageError.exit_code))
 
 
-def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
-    """The mesh file of each scan.
+def plan(sources: Sequence[Source], folder: Path, ending: str) -> list[tuple[Path, Path]]:
+    """The mesh file of each scan. ending: of its format.
 
     Where two scans would have the same, its name keeps the ending of the scan: a.ply, a.obj.ply. Raises UsageError where two scans have the
     same even so.
@@ -175,7 +176,7 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
     jobs: dict[Path, Path] = {}
     for source, stem in zip(sources, stems, strict=True):
         name = source.below.name if stems.count(stem) > 1 else stem.name
-        target = folder / source.below.parent / f"{name}.ply"
+        target = folder / source.below.parent / f"{name}{ending}"
         if target in jobs:
             raise UsageError(f"{jobs[target]} and {source.path} would both become {target}", "give their common folder instead")
         jobs[target] = source.path

@@ -84,7 +84,8 @@ def cluster(
     )
     rows = [dataclasses.asdict(row) for row in report.rows]
     columns = [name for name in rows[0] if name != "form"]  # which the name says
-    lines = table([columns, *([_short(row[name]) for name in columns] for row in rows)], right=[0, *range(2, len(columns))])
+    numbers = [i for i, name in enumerate(columns) if name != "name"]
+    lines = table([columns, *([_short(row[name]) for name in columns] for row in rows)], right=numbers)
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")

@@ -145,11 +145,11 @@ def reconstruct(
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        if work.settings.config.reconstruct.texture is not None:
-            raise UsageError("several scans become PLY files, which have no place for a texture", "give one scan at a time, with -o NAME.glb")
+        ending = ".ply" if work.settings.config.reconstruct.texture is None else ".glb"  # PLY has no place for a texture
         alone = partial(one_by_one, work.mesh_of, work.encoded)
         outcomes_of = alone if cluster is None else partial(over_cluster, cluster, work.order)
-        reconstruct_many(outcomes_of, work.recipe, work.price, inputs, output, console, page, overwrite=overwrite, dry_run=dry_run, shard=part)
+        more = page, ending
+        reconstruct_many(outcomes_of, work.recipe, work.price, inputs, output, console, *more, overwrite=overwrite, dry_run=dry_run, shard=part)
     elif cluster is not None or part is not None:
         flag = "--shard" if cluster is None else "--cluster"
         raise UsageError(f"{flag} is for several scans", "name their folder, or leave it out")
