@@ -6,6 +6,7 @@ A bad scan does not stop the others, and meshes that are up to date are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,11 @@ from lpdif.text import counted
 from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
 from lpdif_cli.inputs import Source, as_rows, expand
-from lpdif_cli.jobs import Batch, Job
-from lpdif_cli.outcomes import Failures, Outcome, warn
+from lpdif_cli.jobs import Batch
+from lpdif_cli.outcomes import Failures, Job, Outcome, warn
 from lpdif_cli.outputs import make_folder
 from lpdif_cli.records import Recipe, Record
-from lpdif_cli.reports import ReportFile, write_batch_report
+from lpdif_cli.reports import ReportFile, batch_page
 from lpdif_cli.shards import Shard
 from lpdif_cli.wording import command_line, duration, table
 
@@ -38,6 +39,7 @@ def reconstruct_many(
     output: str | None,
     console: Console,
     page: ReportFile | None = None,
+    ending: str = ".ply",
     *,
     overwrite: bool,
     dry_run: bool,
@@ -45,9 +47,9 @@ def reconstruct_many(
 ) -> None:
     """Reconstructs every scan that `arguments` mean into the folder `output`, or the part of them that a shard takes.
 
-    outcomes_of: reconstructs scans, and gives the outcome of each as it is done. Writes failed.jsonl and made.json there; a shard has files of
-    its own; and the report `page` if there is one. A mesh that exists is kept; where it was not made from the same scan by the same recipe, its
-    scan counts as failed. Raises BatchError where a scan failed.
+    outcomes_of: reconstructs scans, and gives the outcome of each as it is done. ending: of the format of the meshes. Writes failed.jsonl
+    and made.json there; a shard has files of its own; and the report `page` if there is one. A mesh that exists is kept; where it was not
+    made from the same scan by the same recipe, its scan counts as failed. Raises BatchError where a scan failed.
     """
     if "-" in arguments:
         raise UsageError("stdin is one scan, not one of several", "run lpdif once more for it")
@@ -69,7 +71,7 @@ def reconstruct_many(
     if not folder.exists() and not output.endswith("/") and folder.suffix.lower().removeprefix(".") in MESH_FORMATS:
         hint = f"pass -o FOLDER, as in: -o {folder.with_suffix('')}"
         raise UsageError(f"{folder}: named like one mesh, but several scans go to a folder", hint)
-    jobs = plan(sources, folder)
+    jobs = plan(sources, folder, ending)
     if page is not None and (page.path.parent.exists() or page.path.parent != folder):
         page.check(continues=True)
     if shard is not None:
@@ -100,16 +102,20 @@ def reconstruct_many(
     again = "run it again without --overwrite" if overwrite else "run the same command again"
     console.stop_hint = f"{again}: scans that are done are skipped"
     done = []
-    for outcome in outcomes_of(Batch(record, how, console, page is not None, overwrite), waiting):
+    for outcome in outcomes_of(Batch(record, how, console, page, overwrite), waiting):
         done.append(outcome)
         if outcome.failure is not None:
             failed.append(outcome)
             failures.write(failed)
+        if page is not None:
+            made = {outcome.output for outcome in done}
+            left = [job for job in waiting if job[1] not in made]
+            page.keep_up(partial(batch_page, page, folder, [*earlier, *done], skipped, left))
     order = {target: place for place, (_, target) in enumerate(waiting)}
     done.sort(key=lambda outcome: order[outcome.output])  # a cluster has them done in any order
     outcomes = [*earlier, *done]
     if page is not None:
-        write_batch_report(page, folder, outcomes, skipped)
+        page.write(batch_page(page, folder, outcomes, skipped))
     finish(outcomes, folder, failures.path, console, skipped, page)
 
 
@@ -160,8 +166,8 @@ def check_existing(record: Record, scan: Path, target: Path, how: Recipe) -> Out
     return Outcome(scan, target, "failed", failure=Failure(f"{target}: exists already, and {why}", HINT_MADE_OTHERWISE, UsageError.exit_code))
 
 
-def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
-    """The mesh file of each scan.
+def plan(sources: Sequence[Source], folder: Path, ending: str) -> list[tuple[Path, Path]]:
+    """The mesh file of each scan. ending: of its format.
 
     Where two scans would have the same, its name keeps the ending of the scan: a.ply, a.obj.ply. Raises UsageError where two scans have the
     same even so.
@@ -170,7 +176,7 @@ def plan(sources: Sequence[Source], folder: Path) -> list[tuple[Path, Path]]:
     jobs: dict[Path, Path] = {}
     for source, stem in zip(sources, stems, strict=True):
         name = source.below.name if stems.count(stem) > 1 else stem.name
-        target = folder / source.below.parent / f"{name}.ply"
+        target = folder / source.below.parent / f"{name}{ending}"
         if target in jobs:
             raise UsageError(f"{jobs[target]} and {source.path} would both become {target}", "give their common folder instead")
         jobs[target] = source.path

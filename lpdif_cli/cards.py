@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lpdif.config import FitConfig, fit_config
 from lpdif.errors import InputError, ModelError
+from lpdif.form_names import FORMS, pattern_names
 from lpdif.storage.strict_json import Each, Whole, check
 from lpdif.storage.tensor_files import SNAPSHOT, FileHeader, read_tensor_header
 
@@ -38,6 +39,14 @@ def read_card(path: Path, within: Path | None = None) -> FileHeader:
         return read_tensor_header(path, "it is damaged, or something else; make a model with `lpdif fit`", within=within)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path") from None
+
+
+def names_of_patterns(path: Path, head: FileHeader) -> list[str]:
+    """The names of the patterns in a model or snapshot. Raises ModelError where they have no known form."""
+    known = [int(form) for form in head.forms if form in range(len(FORMS))]
+    if len(known) < len(head.forms):
+        raise ModelError(f"{path}: patterns.form: expected numbers of {len(FORMS)} forms", "the file is damaged; fit again")
+    return pattern_names(known)
 
 
 def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:

@@ -46,7 +46,7 @@ def cluster(
     Patterns are the forms of regions (smooth, edges, corners); where more are asked
     for, smooth regions are grouped by their codes.
 
-    The table lists for each pattern: its form, its share of the regions, its error
+    The table lists for each pattern: its name, its share of the regions, its error
     near the surface in region sizes (- where it has no held-out region), its
     flatness (1 is a plane) and the density of its codes: the mean of
     exp(-d^2 / 2 b^2) over the distances d between two of them, which is 1 where all
@@ -83,7 +83,9 @@ def cluster(
         place, chosen.config.cluster, chosen.config.device, progress=console.progress, samples=None if samples is None else Path(samples)
     )
     rows = [dataclasses.asdict(row) for row in report.rows]
-    lines = table([tuple(rows[0]), *(tuple(_short(v) for v in row.values()) for row in rows)], right=range(len(rows[0])))
+    columns = [name for name in rows[0] if name != "form"]  # which the name says
+    numbers = [i for i, name in enumerate(columns) if name != "name"]
+    lines = table([columns, *([_short(row[name]) for name in columns] for row in rows)], right=numbers)
     if report.sweep:
         lines += ["", *table([("patterns", "score"), *((str(k), f"{score:.4f}") for k, score in report.sweep)], right=[0, 1])]
     console.say(f"wrote {report.gallery}: {counted(len(rows), 'pattern')} in {duration(console.elapsed())}")

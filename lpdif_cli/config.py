@@ -13,6 +13,7 @@ from lpdif.errors import UsageError
 from lpdif_cli import options
 from lpdif_cli.console import Console
 from lpdif_cli.settings import all_keys, resolve, show_value
+from lpdif_cli.settings_about import ABOUT
 from lpdif_cli.wording import table
 
 
@@ -31,10 +32,11 @@ def config(
     """
     lpdif config show
 
-    Shows every setting as a command in this folder would have it, and where its
-    value comes from: a flag, an LPDIF_* variable, a settings file, or the default.
-    A flag counts before a variable, that before the file, and that before the
-    default. Lines can be pasted into lpdif.toml, below the [table] they stand in.
+    Shows every setting as a command in this folder would have it: what it means,
+    and where its value comes from: a flag, an LPDIF_* variable, a settings file, or
+    the default. A flag counts before a variable, that before the file, and that
+    before the default. Lines can be pasted into lpdif.toml, below the [table] they
+    stand in.
 
     Usage: lpdif config show [OPTIONS]
     """
@@ -50,7 +52,8 @@ def config(
         stage, _, name = key.rpartition(".")
         value = chosen.model if key == "reconstruct.model" else chosen.seed if key == "seed" else (values[stage] if stage else values)[name]
         weaker = "seed" if name == "seed" and "seed" in chosen.origins else ""  # it counts for every stage without one of its own
-        found[key] = {"value": value, "source": chosen.origins.get(key) or chosen.origins.get(weaker) or "default"}
+        source = chosen.origins.get(key) or chosen.origins.get(weaker) or "default"
+        found[key] = {"value": value, "source": source, "about": ABOUT[key]}
     lines: list[str] = []
     rows = [(written(key.rpartition(".")[2], entry["value"]), f"# {entry['source']}") for key, entry in found.items()]
     before = ""
@@ -59,7 +62,7 @@ def config(
         if stage != before:
             lines += ["", f"[{stage}]"]
         before = stage
-        lines.append(line)
+        lines += [f"# {ABOUT[key]}", line]
     console.result({"settings": found, "file": str(config or Path("lpdif.toml"))}, *lines)
 
 

@@ -22,9 +22,8 @@ from lpdif.text import counted
 from lpdif_cli import dask_worker
 from lpdif_cli.dask_worker import Answer, Order, Versions, installed, mismatch
 from lpdif_cli.failures import Failure, describe
-from lpdif_cli.jobs import Batch, Job
-from lpdif_cli.outcomes import Outcome, told_of
-from lpdif_cli.reports import picture_of
+from lpdif_cli.jobs import Batch
+from lpdif_cli.outcomes import Job, Outcome, told_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -259,9 +258,9 @@ def written(sent: Sent, answered: Answer, batch: Batch) -> Outcome:
     told = told_of(answered.faces, answered.facts, answered.seconds, batch.warnings(before))
     picture = ""
     try:
-        if batch.with_pictures:
+        if batch.page is not None:
             mesh = lpdif.read_scan(answered.data, sent.target.name)
-            picture = picture_of(mesh.points, mesh.faces)
+            picture = batch.page.picture(sent.scan, mesh.points, mesh.faces)
         batch.write(sent.target, sent.stamp, answered.data, told)
     except Exception as error:
         failure = describe(error, batch.console.command)

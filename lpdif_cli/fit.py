@@ -91,7 +91,13 @@ def fit(
         console.result({"dry_run": True, "model": str(place.model), **dataclasses.asdict(plan)}, place.model)
         return
     lpdif.use_threads(chosen.config.threads)
-    same = [*given("--samples", samples), *given("--seed", seed), *given("--device", device), *given("--threads", threads)]
+    same = [
+        *given("--samples", samples),
+        *given("--seed", seed),
+        *given("--device", device),
+        *given("--threads", threads),
+        *given("--report", report),
+    ]
 
     def go_on(grouped: str | int | None) -> str:
         return "go on with: " + command_line("fit", "--resume", *console.where, *given("--patterns", grouped), *same)
@@ -114,6 +120,8 @@ def fit(
     if done.stopped:
         console.stop_hint = go_on(patterns and done.patterns)
         console.say(f"kept a snapshot after {counted(done.steps, 'step')}")
+        if page is not None:
+            write_fit_report(page, place, plan, done, chosen.config.device)
         raise KeyboardInterrupt
     console.say("held-out regions, error near the surface in region sizes:")
     for line in table([(name, figure(value, 4)) for name, value in done.validation.items()], right=[1]):

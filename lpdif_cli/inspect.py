@@ -11,9 +11,10 @@ import typer
 import lpdif
 from lpdif.errors import InputError
 from lpdif.storage.run_log import read_metrics
+from lpdif.storage.tensor_files import FileHeader
 from lpdif.text import counted, excerpt
 from lpdif_cli import options
-from lpdif_cli.cards import FitState, read_card, read_fit_state, resume_words
+from lpdif_cli.cards import FitState, names_of_patterns, read_card, read_fit_state, resume_words
 from lpdif_cli.completion import scans
 from lpdif_cli.console import Console
 from lpdif_cli.inputs import read_stdin
@@ -21,6 +22,31 @@ from lpdif_cli.settings import given, resolve, workspace_words
 from lpdif_cli.wording import command_line, size, table
 
 LONGEST_FACT = 200  # letters
+
+LABELS = {  # what the names in our own files mean
+    "version": "version of its format",
+    "arrays": "arrays in it",
+    "samples": "made from samples",
+    "form_steps": "steps that forms were learned in",
+    "sizes.features": "learned numbers of a code",
+    "sizes.patterns": "patterns",
+    "sizes.width": "width of a decoder",
+    "validation.mean": "held-out error, in region sizes",
+    "validation.median": "held-out error, median",
+    "validation.p95": "held-out error, 95 % up to",
+    "mean": "held-out error, in region sizes",
+    "median": "held-out error, median",
+    "p95": "held-out error, 95 % up to",
+    "loss": "loss, running mean",
+    "rows": "recorded steps",
+    "step": "last recorded step",
+    "seconds": "seconds until then",
+    "effective_share": "share of each pattern's regions that counts",
+    "changed_pattern": "share of regions that changed pattern",
+    "code_size": "numbers of a code",
+    "region_sizes": "region sizes",
+}
+SETTINGS_OF = {"config": "fit", "settings": "preprocess"}  # whose settings stand under these names
 
 ShownFacts = dict[str, object]
 
@@ -48,7 +74,7 @@ def inspect(
     console.setup("inspect", as_json=json, quiet=quiet, verbose=verbose)
     console.where = given("--config", config)
     facts, following = look(path, resolve("reconstruct", {"threads": threads}, config).config)
-    console.result({"path": str(path), **facts}, *table([(name, show(value)) for name, value in facts.items()]))
+    console.result({"path": str(path), **facts}, *table([(label(name), show(value)) for name, value in facts.items()]))
     if following:
         console.next(*following, *given("--config", config))
 
@@ -145,13 +171,23 @@ def tensors(path: Path, within: Path | None = None) -> tuple[ShownFacts, list[st
     head = read_card(path, within)
     kind = head.kind.removeprefix("lpdif-")
     facts: ShownFacts = {"kind": kind, "version": head.version, "arrays": len(head.tensors), "bytes": path.stat().st_size}
+    if head.forms:
+        facts["pattern names"] = names_of_patterns(path, head)
     if kind == "snapshot":
         state = read_fit_state(path, within)
         facts |= progress(state)
-        following = resume_words(state, workspace_words(path.parent)) if unfinished(state, path) else []
+        words = [*workspace_words(path.parent), *samples_words(lpdif.Workspace(path.parent), head)]
+        following = resume_words(state, words) if unfinished(state, path) else []
         return facts | added(flat(head.card), facts), following
     stated = flat({"shape" if kind == "samples" and name == "kind" else name: value for name, value in head.card.items()})
     return facts | added(stated, facts), ["reconstruct", "SCAN", "-o", "MESH.ply", "--model", str(path)] if kind == "model" else []
+
+
+def samples_words(place: lpdif.Workspace, head: FileHeader) -> list[str]:
+    """The option that names the samples of a snapshot, where they are not those of its own workspace. Only the user knows where they are."""
+    made_from = head.card.get("samples")
+    own = place.samples_identity() if place.manifest.exists() else None
+    return [] if own is not None and made_from in (own, None) else ["--samples", "WORKSPACE"]
 
 
 def added(stated: ShownFacts, known: ShownFacts) -> ShownFacts:
@@ -200,13 +236,27 @@ def folder(path: Path) -> tuple[ShownFacts, list[str]]:
         state = read_fit_state(place.snapshot, path)
         facts |= {"snapshot": size(place.snapshot.stat().st_size)}
         facts |= {f"snapshot {name}": value for name, value in progress(state).items()}
-        following = resume_words(state, words) if unfinished(state, place.snapshot) else following
+        resume = resume_words(state, [*words, *samples_words(place, read_card(place.snapshot, path))])
+        following = resume if unfinished(state, place.snapshot) else following
     if place.model.exists():
+        if place.snapshot.exists() and state.step < state.steps:
+            facts["model"] = "of an earlier fit than the snapshot, which is not finished"
         facts |= {f"model {name}": value for name, value in tensors(place.model, path)[0].items() if name != "kind"}
     if len(facts) == 1:
         hint = f"make one of the scans in it: {command_line('preprocess', str(path))}"
         raise InputError(f"{path}: a folder, but no workspace", hint)
     return facts, following
+
+
+def label(name: str) -> str:
+    """The name of a fact, in words."""
+    for above in ("run ", "snapshot ", "model "):
+        if name.startswith(above):
+            return above + label(name.removeprefix(above))
+    stage, _, setting = name.partition(".")
+    if stage in SETTINGS_OF:
+        return f"{SETTINGS_OF[stage]}.{setting}"  # as `lpdif config show` explains it
+    return LABELS.get(name) or name.replace("_", " ")
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> ShownFacts:
@@ -226,7 +276,8 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return excerpt(" ".join(map(show, value[:LONGEST_FACT])), LONGEST_FACT)
+        between = ", " if all(isinstance(one, str) for one in value) else " "
+        return excerpt(between.join(map(show, value[:LONGEST_FACT])), LONGEST_FACT)
     if hasattr(value, "tolist"):
         return " ".join(f"{number:.10g}" for number in value.tolist())
     return "-" if value is None else excerpt(str(value), LONGEST_FACT)

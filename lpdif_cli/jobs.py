@@ -11,22 +11,20 @@ import lpdif
 from lpdif.errors import ModelError, ResourceError
 from lpdif_cli.console import Console
 from lpdif_cli.failures import Failure, describe
-from lpdif_cli.outcomes import Outcome, told_of, warn
+from lpdif_cli.outcomes import Job, Outcome, told_of, warn
 from lpdif_cli.outputs import check_inside, check_mesh_output, make_folder
 from lpdif_cli.records import Recipe, Record, stamp
-from lpdif_cli.reports import picture_of
-
-Job = tuple[Path, Path]  # a scan and its mesh
+from lpdif_cli.reports import ReportFile
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Where the meshes of a run go, and how they are made. with_pictures: for a report."""
+    """Where the meshes of a run go, and how they are made. page: its report, if there is one, which wants pictures."""
 
     record: Record
     how: Recipe
     console: Console
-    with_pictures: bool
+    page: ReportFile | None
     overwrite: bool
 
     def check(self, scan: Path, target: Path) -> dict[str, object]:
@@ -87,7 +85,7 @@ def attempt(
         source = batch.check(scan, target)
         made = mesh_of(lpdif.load_scan(scan))
         data = encoded(made.mesh, mesh_format(target))
-        picture = picture_of(made.mesh.vertices, made.mesh.faces) if batch.with_pictures else ""
+        picture = "" if batch.page is None else batch.page.picture(scan, made.mesh.vertices, made.mesh.faces)
         writing = True
         told = told_of(len(made.mesh.faces), made.facts, console.elapsed() - began, batch.warnings(before))
         batch.write(target, source, data, told)

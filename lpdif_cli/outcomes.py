@@ -16,6 +16,8 @@ from lpdif_cli.shards import Shard, file_of, files_of_shards
 MOST_WARNINGS = 20  # The record keeps so many warnings of a scan,
 LONGEST_WARNING = 1000  # and so many letters of each.
 
+Job = tuple[Path, Path]  # a scan and its mesh
+
 
 @dataclass
 class Outcome:

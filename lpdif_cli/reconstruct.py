@@ -93,6 +93,7 @@ def reconstruct(
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
     report: options.Report = None,
+    up: options.Up = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -138,18 +139,18 @@ def reconstruct(
     }
     work = Work(resolve("reconstruct", flags, config), console)
     console.where = same_place(work.settings, config)
-    page = report_file(report, overwrite, console, work.settings, "reconstruct", lambda: {"model": str(work.model_path or BUNDLED)})
+    page = report_file(report, overwrite, console, work.settings, "reconstruct", lambda: {"model": str(work.model_path or BUNDLED)}, up)
     if cluster is None:
         check_device(work.settings.config.device)
     part = None if shard is None else read_shard(shard)
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
-        if work.settings.config.reconstruct.texture is not None:
-            raise UsageError("several scans become PLY files, which have no place for a texture", "give one scan at a time, with -o NAME.glb")
+        ending = ".ply" if work.settings.config.reconstruct.texture is None else ".glb"  # PLY has no place for a texture
         alone = partial(one_by_one, work.mesh_of, work.encoded)
         outcomes_of = alone if cluster is None else partial(over_cluster, cluster, work.order)
-        reconstruct_many(outcomes_of, work.recipe, work.price, inputs, output, console, page, overwrite=overwrite, dry_run=dry_run, shard=part)
+        more = page, ending
+        reconstruct_many(outcomes_of, work.recipe, work.price, inputs, output, console, *more, overwrite=overwrite, dry_run=dry_run, shard=part)
     elif cluster is not None or part is not None:
         flag = "--shard" if cluster is None else "--cluster"
         raise UsageError(f"{flag} is for several scans", "name their folder, or leave it out")
@@ -193,7 +194,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
         console.binary_result(data)
         report_open_loops(made, console)
         if page is not None:
-            write_scan_report(page, scan, made, "standard output", work.laps)
+            write_scan_report(page, source, scan, made, "standard output", work.laps)
         return
     lpdif.write_mesh(target, mesh, overwrite=overwrite, **asdict(work.settings.config.output))
     written = target.stat().st_size
@@ -201,7 +202,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
     console.say(f"wrote {target}: {counts} in {duration(console.elapsed())}")
     report_open_loops(made, console)
     if page is not None:
-        write_scan_report(page, scan, made, str(target), work.laps)
+        write_scan_report(page, source, scan, made, str(target), work.laps)
     from lpdif.io.registry import format_by_name
 
     if format_by_name(target.name):  # 3MF is written and not read

@@ -15,7 +15,8 @@ import lpdif
 from lpdif.errors import UsageError
 from lpdif.storage.safe_open import RefusedFile, open_regular
 from lpdif_cli.console import Console
-from lpdif_cli.outcomes import Outcome, failure_line
+from lpdif_cli.options import up_axis
+from lpdif_cli.outcomes import Job, Outcome, failure_line
 from lpdif_cli.settings import Settings, show_value
 from lpdif_cli.wording import command_line, size
 
@@ -31,6 +32,7 @@ log = logging.getLogger("lpdif")
 
 ENDING = ".html"
 PACKAGES = ("numpy", "scipy", "torch", "point-cloud-utils", "libigl", "PyMCubes")  # those whose versions can move a result
+SHARE_OF_TIME = 0.05  # of a batch may go into writing its report while it goes on
 EVERYWHERE = ("workspace", "device", "threads")  # settings that every stage has
 
 
@@ -38,7 +40,7 @@ EVERYWHERE = ("workspace", "device", "threads")  # settings that every stage has
 class ReportFile:
     """The report of a run of a stage, with what it says of every run.
 
-    inputs: name and value of what else the run depends on, asked for when it is over.
+    inputs: name and value of what else the run depends on, asked for when it is over. up: the axis that points up in pictures, where given.
     """
 
     path: Path
@@ -47,6 +49,8 @@ class ReportFile:
     settings: Settings
     stage: str
     inputs: Callable[[], Mapping[str, str]] = dict
+    up: str | None = None
+    _due: float = 0.0  # when it is written again while the run goes on
 
     def check(self, continues: bool) -> None:
         """Raises UsageError where the report could not be written.
@@ -60,10 +64,28 @@ class ReportFile:
 
     def write(self, content: bytes) -> None:
         """Writes the page, and says so."""
+        self._put(content)
+        self.console.say(f"wrote {self.path}: a report of {size(len(content))}, to be opened in a browser")
+
+    def keep_up(self, content: Callable[[], bytes]) -> None:
+        """Writes the page of a run that goes on, so that one that is stopped has left it; seldom enough to take little of its time."""
+        began = self.console.elapsed()
+        if began >= self._due:
+            self._put(content())
+            now = self.console.elapsed()
+            self._due = now + (now - began) / SHARE_OF_TIME
+
+    def _put(self, content: bytes) -> None:
         from lpdif.storage.atomic_write import write_bytes
 
         write_bytes(self.path, content, self.overwrite)
-        self.console.say(f"wrote {self.path}: a report of {size(len(content))}, to be opened in a browser")
+        self.overwrite = True  # from now on it is ours
+
+    def picture(self, scan: Path, vertices: FloatArray, faces: IntArray | None) -> str:
+        """A thumbnail of the mesh of a scan; "" where there are no faces."""
+        from lpdif.report.pictures import thumbnail
+
+        return "" if faces is None else thumbnail(vertices, faces, up_axis(self.up, scan))
 
     def run(self) -> Run:
         """What the report says of the run."""
@@ -96,14 +118,16 @@ def report_file(
     settings: Settings,
     stage: str,
     inputs: Callable[[], Mapping[str, str]] = dict,
+    up: str | None = None,
 ) -> ReportFile | None:
     """The file that --report names; None where it was not given. Everything the run tells is kept for it, even with -q."""
+    up_axis(up, None)
     if given is None:
         return None
     if not given.lower().endswith(ENDING):
         raise UsageError(f"--report {given}: a report is a page of HTML", f"let the name end in {ENDING}")
     log.setLevel(min(log.level, logging.INFO))
-    return ReportFile(Path(given), overwrite, console, settings, stage, inputs)
+    return ReportFile(Path(given), overwrite, console, settings, stage, inputs, up)
 
 
 def is_report(path: Path) -> bool:
@@ -128,25 +152,30 @@ def versions() -> list[tuple[str, str]]:
     return found
 
 
-def write_scan_report(page: ReportFile, scan: lpdif.Scan, made: lpdif.Reconstruction, output: str, laps: Laps) -> None:
-    """Writes the report of one reconstruction. laps: of the whole run."""
+def write_scan_report(page: ReportFile, source: Path | None, scan: lpdif.Scan, made: lpdif.Reconstruction, output: str, laps: Laps) -> None:
+    """Writes the report of one reconstruction. source: the file of the scan, None for stdin; laps: of the whole run."""
     from lpdif.report.scan_report import MeshedScan, scan_report
 
     laps.end("writing the mesh")
-    about = MeshedScan(scan.name, output, scan.points, made.mesh, *made.used, made.facts, page.console.told, laps.done)
+    about = MeshedScan(
+        scan.name, output, scan.points, made.mesh, *made.used, made.facts, page.console.told, laps.done, up_axis(page.up, source)
+    )
     page.write(scan_report(page.run(), about))
 
 
-def write_batch_report(page: ReportFile, folder: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped]) -> None:
-    """Writes the report of a batch into `folder`. Meshes that an earlier run has made are read once more, for their pictures."""
+def batch_page(page: ReportFile, folder: Path, outcomes: Sequence[Outcome], skipped: Sequence[Skipped], waiting: Sequence[Job] = ()) -> bytes:
+    """The report of a batch into `folder`; waiting: what is still to be made.
+
+    Meshes that an earlier run has made are read once more, for their pictures.
+    """
     from lpdif.report.batch_report import BatchRow, batch_report
 
     rows: list[BatchRow] = []
     kept = sum(outcome.state == "kept" for outcome in outcomes)
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.scan):
-        if outcome.state == "kept":
+    for outcome in outcomes:
+        if outcome.state == "kept" and not outcome.picture:
             mesh = lpdif.load_scan(outcome.output)
-            outcome.picture = picture_of(mesh.points, mesh.faces)
+            outcome.picture = page.picture(outcome.scan, mesh.points, mesh.faces)
             page.console.progress("pictures of kept meshes", sum(row.state == "kept" for row in rows) + 1, kept)
         told, failure = outcome.told, outcome.failure
         error = ""
@@ -167,17 +196,11 @@ def write_batch_report(page: ReportFile, folder: Path, outcomes: Sequence[Outcom
             error=error,
         )
         rows.append(row)
+    rows += [BatchRow(str(scan), str(target), "waiting") for scan, target in waiting]
     of_scans = {text for row in rows for text in row.warnings} | {failure_line(outcome) for outcome in outcomes}
     general = [message.text for message in page.console.told if message.warning and message.text not in of_scans]
     left = [(str(file), reason) for file, reason in skipped]
-    page.write(batch_report(page.run(), str(folder), rows, left, general))
-
-
-def picture_of(vertices: FloatArray, faces: IntArray | None) -> str:
-    """A thumbnail of a mesh; "" where there are no faces."""
-    from lpdif.report.pictures import thumbnail
-
-    return "" if faces is None else thumbnail(vertices, faces)
+    return batch_report(page.run(), str(folder), sorted(rows, key=lambda row: Path(row.scan)), left, general)
 
 
 def write_fit_report(page: ReportFile, place: lpdif.Workspace, plan: FitConfig, done: FitReport, device: str) -> None:
@@ -198,6 +221,7 @@ def write_fit_report(page: ReportFile, place: lpdif.Workspace, plan: FitConfig, 
         patterns=done.patterns,
         steps=done.steps,
         shared_steps=plan.shared_steps,
+        steps_in_all=plan.shared_steps + plan.pattern_steps,
         validation=done.validation,
         scans=len(shards),
         regions=sum(shard.regions for shard in shards),

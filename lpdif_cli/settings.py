@@ -93,7 +93,7 @@ def describe_keys(stage: str) -> str:
             line = " "
         line += " " + pair
     head = f"Settings: [{stage}] in lpdif.toml, or LPDIF_{stage.upper()}_<NAME>:"
-    return "\n".join([head, *lines, line])
+    return "\n".join([head, *lines, line, "  (`lpdif config show` says what each means)"])
 
 
 def workspace_words(place: Path) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from lpdif_cli.settings import resolve
 from lpdif_cli.wording import command_line, duration, size
 
 ENDINGS = (".html", ".htm")
-Y_UP = (".glb", ".gltf")  # in these formats y points up
 
 
 def view(
@@ -27,6 +26,7 @@ def view(
     scan: Annotated[Path | None, typer.Argument(metavar="SCAN", hidden=True, readable=False, autocompletion=completion.scans)] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="PAGE", help="HTML file to write [MESH.html].")] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    up: options.Up = None,
     threads: options.Threads = None,
     config: options.Config = None,
     overwrite: options.Overwrite = False,
@@ -53,6 +53,7 @@ def view(
     target = output or mesh.with_suffix(ENDINGS[0])
     if target.suffix.lower() not in ENDINGS:
         raise UsageError(f"{target}: pages are written as HTML only", "let the name end in .html")
+    options.up_axis(up, mesh)
     check_output(target, overwrite)
     if output is None:
         console.say(f"no -o given: the page goes to {target}")
@@ -69,7 +70,7 @@ def view(
         points,
         name=mesh.name,
         made_with=made_with(mesh),
-        y_up=mesh.suffix.lower() in Y_UP,
+        up=options.up_axis(up, mesh),
         threads=chosen.threads or os.cpu_count() or 1,
         progress=console.progress,
     )
@@ -104,7 +105,7 @@ def surface_of(path: Path, other: Path | None) -> lpdif.Mesh:
         again = f"make a mesh of them first: {command_line('reconstruct', str(path))}"
         hint = f"the mesh comes first: {command_line('view', str(other), str(path))}" if other else again
         raise InputError(f"{path}: points without faces", hint)
-    return lpdif.Mesh(scan.points, scan.faces, None, scan.colors, scan.extras, scan.face_values)
+    return lpdif.Mesh(scan.points, scan.faces, None, scan.colors, scan.extras, scan.face_values, pattern_names=scan.pattern_names)
 
 
 def show(page: Path, console: Console) -> None:

@@ -10,7 +10,9 @@ import lpdif
 from lpdif.errors import ModelError
 from lpdif.storage.safe_open import leads_outside
 from lpdif.storage.workspace import BUNDLED, BUNDLED_MODEL
+from lpdif.text import counted
 from lpdif.tools.laps import Laps
+from lpdif_cli.cards import read_fit_state
 from lpdif_cli.console import Console
 from lpdif_cli.dask_client import order
 from lpdif_cli.dask_worker import Order
@@ -113,7 +115,21 @@ class Work:
         if leads_outside(fitted, fitted.parent):
             raise ModelError(f"{fitted}: a link that leads out of the workspace", "name the model itself: --model FILE")
         self.console.say(f"model: {fitted}, fitted in this workspace (--model {BUNDLED} takes the one that ships with lpdif)")
+        self.tell_of_newer_fit(workspace)
         return fitted
+
+    def tell_of_newer_fit(self, workspace: lpdif.Workspace) -> None:
+        """Says where the model of a workspace is not the one that its latest fit is to make."""
+        if not workspace.snapshot.exists():
+            return
+        try:
+            state = read_fit_state(workspace.snapshot, workspace.root)
+        except ModelError as error:  # the model stands by itself
+            self.console.warn(f"{error.message}; the model beside it is used")
+            return
+        if state.step < state.steps:
+            done = f"{state.step:,} of {counted(state.steps, 'step')}"
+            self.console.say(f"a newer fit in {workspace.root} is not finished ({done}): lpdif fit --resume makes its model")
 
 
 def named_model(path: Path) -> Path:

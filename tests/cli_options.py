@@ -7,14 +7,14 @@ OPTIONS = {  # exactly these
     "reconstruct": RUN
     | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
     | {"--watertight", "--refine", "--model", "--sensor", "--faces", "--report", "--cluster", "--shard"}
-    | {"--keep", "--units", "--scale", "--texture"},
+    | {"--keep", "--units", "--scale", "--texture", "--up"},
     "preprocess": RUN,
     "fit": RUN | {"--device", "--patterns", "--start", "--resume", "--report", "--samples"},
     "cluster": RUN | {"--device", "--patterns", "--sweep", "--samples"},
     "evaluate": {"--seed", "--config"},
     "compare": {"--device", "--seed", "--threads", "--config", "--on", "--points", "--noise", "--held-out"},
     "inspect": {"--threads", "--config"},
-    "view": {"--output", "--open", "--threads", "--config", "--overwrite", "--dry-run"},
+    "view": {"--output", "--open", "--up", "--threads", "--config", "--overwrite", "--dry-run"},
     "doctor": {"--workspace", "--device", "--config"},
     "config": {"--workspace", "--device", "--seed", "--threads", "--config"},
     "demo": {"--output", "--seed", "--config", "--overwrite", "--dry-run"},

@@ -31,6 +31,7 @@ class Scan:
     sensor   (3,) or (N, 3) float64 scanner position(s), where the file gives them, else None
     name     for messages: the file's name
     face_values  name -> (F,) array: pattern and other values of the faces of a PLY
+    pattern_names  number of a pattern -> its name, where the file tells it
 
     Lists and arrays of other number types are converted. Raises InputError for other shapes, and for what holds no numbers.
     """
@@ -43,6 +44,7 @@ class Scan:
     sensor: FloatArray | None = None
     name: str = "scan"
     face_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    pattern_names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._convert("points", np.float64, ("N", 3))
@@ -109,6 +111,7 @@ class Mesh:
     vertex_values  name -> (V,) array: confidence, carried intensity and labels
     face_values    name -> (F,) array: pattern
     texture        its colours as a picture, or None
+    pattern_names  number of a pattern -> its name, as "convex edge" or "smooth 3"
     """
 
     vertices: FloatArray
@@ -118,6 +121,7 @@ class Mesh:
     vertex_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     face_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     texture: Texture | None = None
+    pattern_names: dict[int, str] = field(default_factory=dict)
 
     def to_trimesh(self) -> trimesh.Trimesh:
         """The mesh as trimesh has it, with normals, colours, and values as attributes; vertices and faces keep their order.

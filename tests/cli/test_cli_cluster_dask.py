@@ -107,8 +107,6 @@ def test_units_and_scale_count_on_the_workers_too(cli: Cli, inside: str, tmp_pat
     assert (tmp_path / "out/a.ply").read_bytes() == (tmp_path / "alone/a.ply").read_bytes()
     assert lpdif.load_scan(tmp_path / "out/a.ply").points.max() == 1000
     assert cli(*BATCH, "--cluster", inside, "--scale", "1000").lines[0].startswith("2 of 2 scans done already")
-    ran = cli(*BATCH, "--cluster", inside, "--texture", "256")
-    assert (ran.code, ran.lines[-2]) == (2, "error: several scans become PLY files, which have no place for a texture")
 
 
 def test_the_report_is_that_of_a_batch_made_alone(cli: Cli, inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,12 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_fakes import Library, write_points, write_snapshot
 from conftest import Cli
 
+import lpdif
 from lpdif.errors import InputError, ModelError, ResourceError
 
 
@@ -79,12 +81,10 @@ def test_units_scale_and_parts_that_make_no_sense(cli: Cli, words: list[str], me
         (["scan.ply", "-o", "-"], "stdout: PLY has no place for a texture", "let the name end in .glb or .obj"),
         (["scan.ply"], "scan.mesh.ply: PLY has no place for a texture", "let the name end in .glb or .obj"),
         (["scan.ply", "-o", "mesh.obj"], "mesh.png: exists already", "pass --overwrite"),
-        (["in", "-o", "out"], "several scans become PLY files, which have no place for a texture", "give one scan at a time"),
     ],
 )
 def test_a_texture_needs_a_place(cli: Cli, words: list[str], message: str, hint: str) -> None:
     write_points(Path("scan.ply"))
-    write_points(Path("in/scan.ply"))
     Path("mesh.png").write_text("precious")
     ran = cli("reconstruct", *words, "--texture", "512")
     assert (ran.code, ran.lines[0]) == (2, f"error: {message}")
@@ -95,6 +95,19 @@ def test_a_texture_needs_colours(cli: Cli) -> None:
     write_points(Path("scan.ply"))
     ran = cli("reconstruct", "scan.ply", "-o", "mesh.glb", "--texture", "512")
     assert (ran.code, ran.lines[0]) == (3, "error: scan.ply: has no colours, which a texture would show")
+
+
+def test_a_batch_with_a_texture_becomes_glb(cli: Cli, library: Library) -> None:
+    points = np.random.default_rng(0).normal(size=(50, 3))
+    Path("in").mkdir()
+    lpdif.write_scan("in/a.ply", lpdif.Scan(points, colors=np.full((50, 3), 90, np.uint8)))
+    write_points(Path("in/plain.ply"))
+    ran = cli("reconstruct", "in", "-o", "out", "--texture", "512", "--json")
+    assert ran.code == 7, ran.err
+    assert [(row["state"], row.get("output")) for row in ran.document["scans"]] == [("done", "out/a.glb"), ("failed", None)]
+    assert "has no colours, which a texture would show" in ran.document["scans"][1]["error"]["message"]
+    assert lpdif.load_scan("out/a.glb").faces is not None
+    assert any(line.startswith("1 of 2 scans done already") for line in cli("reconstruct", "in", "-o", "out", "--texture", "512").lines)
 
 
 def test_a_missing_scan_is_told_before_a_bad_output(cli: Cli) -> None:
@@ -236,6 +249,24 @@ def test_a_fit_that_is_not_finished_is_mentioned(cli: Cli, library: Library) -> 
     ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply")
     assert ran.code == 0
     assert "model: the one that ships with lpdif; the fit in lpdif-workspace is not finished (lpdif fit --resume)" in ran.lines
+
+
+def test_a_newer_fit_that_is_not_finished_is_mentioned(cli: Cli, library: Library) -> None:
+    write_points(Path("scan.ply"))
+    model = Path("lpdif-workspace/model.safetensors")
+    snapshot = write_snapshot(Path("lpdif-workspace"), 7)
+    model.write_bytes(b"")
+    words = ("reconstruct", "scan.ply", "-o", "mesh.ply", "--overwrite")
+    said = "a newer fit in lpdif-workspace is not finished (7 of 60 steps): lpdif fit --resume makes its model"
+    assert said in cli(*words).lines
+    write_snapshot(Path("lpdif-workspace"), 60)
+    assert not any("newer fit" in line for line in cli(*words).lines)
+    snapshot.write_bytes(b"damaged")
+    ran = cli(*words)
+    assert ran.code == 0
+    [line] = [line for line in ran.lines if line.startswith("warning: ")]
+    assert line.startswith(f"warning: {snapshot}: ")
+    assert line.endswith("; the model beside it is used")
 
 
 def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -12,11 +13,15 @@ from cli_fakes import Library, write_points
 from conftest import Cli
 from pages import Page
 from reconstructions import ball
+from short_fits import SHORT, stop_at
 
 import lpdif
 from lpdif.errors import InputError
 from lpdif.report.page import MARK
 from lpdif.stages.fit import FitReport
+from lpdif.tools.rendering import UPRIGHT
+from lpdif_cli.options import UPS, up_axis
+from lpdif_cli.reports import ReportFile
 
 BATCH = ("reconstruct", "scans", "-o", "out", "--report", "page.html")
 PAGE = Path("page.html")
@@ -216,6 +221,61 @@ def test_a_report_may_lie_among_the_meshes(cli: Cli, library: Library, folder: P
     assert Path("out/page.html").read_text().startswith(MARK)
 
 
+def test_a_batch_that_is_stopped_leaves_a_report_of_what_is_done(
+    cli: Cli, library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(scan: lpdif.Scan, *rest: object, **more: object) -> object:
+        if scan.name == "c.ply":
+            raise KeyboardInterrupt
+        return library.made
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lpdif_cli.reports.SHARE_OF_TIME", 1e9)  # after every scan
+        patched.setitem(vars(lpdif), "reconstruct", stops)
+        assert cli(*BATCH).code == 130
+    assert {name: row[0] for name, row in rows(page()).items()} == {"scans/<script>b<": "done", "scans/a": "done", "scans/deep/c": "waiting"}
+    assert "1 scan of 3 still to be made" in page().text
+    assert len(page().pictures) == 2
+    assert cli(*BATCH).code == 0
+    assert [row[0] for row in rows(page()).values()] == ["kept", "kept", "done"]
+    assert "still to be made" not in page().text
+
+
+def test_the_report_of_a_batch_is_not_written_after_every_scan(
+    cli: Cli, library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    put = ReportFile._put
+    monkeypatch.setattr(ReportFile, "_put", lambda self, content: (written.append(self.path), put(self, content)))
+    monkeypatch.setattr("lpdif_cli.reports.SHARE_OF_TIME", 1e-9)
+    assert cli(*BATCH).code == 0
+    assert len(written) == 2  # after the first and after the last
+
+
+@pytest.mark.parametrize(("words", "up"), [((), "z"), (("--up", "-x"), "-x")])
+def test_pictures_have_the_axis_up_that_is_asked_for(
+    cli: Cli, library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], up: str
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr("lpdif.report.pictures.thumbnail", lambda vertices, faces, up: seen.append(up) or "")
+    assert cli(*BATCH, *words).code == 0
+    assert seen == [up] * 3
+
+
+def test_an_axis_that_is_none(cli: Cli, library: Library, folder: Path) -> None:
+    for words in (BATCH, ("view", "scans/a.ply")):
+        ran = cli(*words, "--up", "w")
+        assert (ran.code, ran.lines) == (2, ["error: --up w: no axis", "  hint: it is one of x, y, z, -x, -y, -z"])
+    assert library.calls == []
+
+
+def test_y_points_up_in_glb() -> None:
+    assert [up_axis(given, path) for given, path in ((None, Path("a.GLB")), ("z", Path("a.glb")), (None, Path("a.ply")), (None, None))] == [
+        *"yzzz"
+    ]
+    assert set(UPS) == set(UPRIGHT)
+
+
 # --- a fit
 
 
@@ -228,7 +288,7 @@ def test_the_report_of_a_fit(cli: Cli, straight: tuple[Path, FitReport], tmp_pat
     found = page()
     assert ran.document["report"] == "page.html"
     assert f"{ran.document['validation']['mean']:.4g}" in found.text
-    shares = [float(found.rows[str(k)][0].removesuffix(" %")) for k in range(straight[1].patterns)]
+    shares = [float(found.rows[str(k)][1].removesuffix(" %")) for k in range(straight[1].patterns)]
     assert sum(shares) == pytest.approx(100, abs=0.2)
     assert "Error near the surface on held-out regions" in found.text
     assert "nothing recorded" not in found.text
@@ -239,6 +299,18 @@ def test_the_report_of_a_fit(cli: Cli, straight: tuple[Path, FitReport], tmp_pat
     assert ran.code == 0
     assert any(line.startswith(f"warning: {place}/metrics.jsonl: not the log of a fit (line 2: ") for line in ran.lines)
     assert "the report has no curves" in page().text
+
+
+def test_a_fit_that_is_stopped_leaves_a_report_and_names_it_again(cli: Cli, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = lpdif.fit
+    monkeypatch.setitem(vars(lpdif), "fit", lambda *given, stop, **named: real(*given, stop=stop_at(12), **named))
+    settings = {name: value for name, value in dataclasses.asdict(SHORT).items() if name != "resume"}
+    Path("lpdif.toml").write_text("[fit]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
+    ran = cli("fit", "--workspace", workspace, "--device", "cpu", "--report", "page.html")
+    assert ran.code == 130
+    assert ran.lines[-1].endswith("--device cpu --report page.html")
+    assert "12 of 18" in page().text
+    assert "stopped: lpdif fit --resume goes on" in page().text
 
 
 def test_a_fit_is_not_begun_where_its_report_cannot_be_written(cli: Cli, workspace: Path) -> None:

@@ -16,6 +16,7 @@ from conftest import Cli, stand_ins
 
 import lpdif
 from lpdif.points.prepare import prepare
+from lpdif.storage.workspace import BUNDLED_MODEL
 
 
 @pytest.fixture
@@ -121,6 +122,25 @@ def test_inspect_tells_of_a_model_and_a_workspace(cli: Cli) -> None:
     assert cli("inspect", model.parent / "metrics.jsonl", "--json").document["rows"] == 2
 
 
+def test_inspect_names_the_patterns_of_a_model(cli: Cli) -> None:
+    from safetensors.numpy import save_file
+
+    def write(*form: float) -> None:
+        about = {"kind": "lpdif-model", "version": "1", "card": "{}"}
+        tensors = {"a": np.zeros(3), "patterns.centroids": np.zeros((4, 2), np.float32), "z": np.zeros(5)}
+        save_file(tensors | ({"patterns.form": np.array(form, np.float32)} if form else {}), "model.safetensors", about)
+
+    write(0, 0, 1, 2)
+    assert cli("inspect", "model.safetensors", "--json").document["pattern names"] == ["smooth 0", "smooth 1", "convex edge", "concave edge"]
+    assert "smooth 0, smooth 1, convex edge, concave edge\n" in cli("inspect", "model.safetensors").out
+    write()  # a model of before there were forms
+    assert cli("inspect", "model.safetensors", "--json").document["pattern names"] == [f"smooth {number}" for number in range(4)]
+    for strange in (7, -1, 0.5, np.nan):
+        write(0, strange, 1, 2)
+        ran = cli("inspect", "model.safetensors")
+        assert (ran.code, ran.lines[0]) == (4, "error: model.safetensors: patterns.form: expected numbers of 7 forms")
+
+
 def test_inspect_tells_of_samples(cli: Cli) -> None:
     from safetensors.numpy import save_file
 
@@ -159,9 +179,9 @@ def test_inspect_of_files_named_like_those_of_a_workspace(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("step", "grouped", "with_model", "following"),
     [
-        (10, None, False, "fit --resume --patterns 4 --seed 7 --workspace ws"),
-        (40, 3, True, "fit --resume --patterns 3 --seed 7 --workspace ws"),  # an earlier model does not make it whole
-        (60, 3, False, "fit --resume --patterns 3 --seed 7 --workspace ws"),
+        (10, None, False, "fit --resume --patterns 4 --seed 7 --workspace ws --samples WORKSPACE"),
+        (40, 3, True, "fit --resume --patterns 3 --seed 7 --workspace ws --samples WORKSPACE"),  # an earlier model does not make it whole
+        (60, 3, False, "fit --resume --patterns 3 --seed 7 --workspace ws --samples WORKSPACE"),
         (60, 3, True, "reconstruct SCAN -o MESH.ply --workspace ws"),
     ],
 )
@@ -178,6 +198,39 @@ def test_inspect_knows_whether_a_fit_was_stopped(cli: Cli, step: int, grouped: i
     ran = cli("inspect", path, "--json")
     assert (ran.document["kind"], ran.document["steps done"], ran.document["config.patterns"]) == ("snapshot", step, 4)
     assert ran.lines == ([f"next: lpdif {following}"] if "resume" in following else [])
+
+
+def test_inspect_proposes_to_name_samples_that_lie_elsewhere(cli: Cli) -> None:
+    from safetensors.numpy import save_file
+
+    write_snapshot(Path("ws"), 10)
+    samples = Path("ws/samples")
+    samples.mkdir()
+    (samples / "manifest.json").write_text(json.dumps({"kept": [{"shard": "a", "regions": 10}]}))
+    own = lpdif.Workspace("ws").samples_identity()
+    for made_from, words in ((own, ""), ("another", " --samples WORKSPACE"), (None, "")):  # the first snapshots did not say
+        card = {"config": {"shared_steps": 30, "pattern_steps": 30}, **({} if made_from is None else {"samples": made_from})}
+        about = {"kind": "lpdif-snapshot", "version": "1", "card": json.dumps(card)}
+        save_file({"step": np.array(10, np.int64)}, "ws/snapshot.safetensors", about)
+        for path in ("ws", "ws/snapshot.safetensors"):
+            assert cli("inspect", path).lines == [f"next: lpdif fit --resume --patterns 8 --workspace ws{words}"]
+
+
+def test_inspect_tells_of_a_model_that_is_older_than_the_snapshot(cli: Cli) -> None:
+    from safetensors.numpy import save_file
+
+    for step, said in ((10, True), (60, False)):
+        write_snapshot(Path("ws"), step)
+        save_file({"a": np.zeros(3)}, "ws/model.safetensors", {"kind": "lpdif-model", "version": "1", "card": "{}"})
+        assert ("of an earlier fit than the snapshot, which is not finished" in cli("inspect", "ws").out) == said
+
+
+def test_labels_are_words(cli: Cli) -> None:
+    shown = cli("inspect", BUNDLED_MODEL).out
+    for words in ("held-out error, in region sizes   0.0", "width of a decoder", "fit.kde_every", "patterns   "):
+        assert words in shown
+    for name in ("sizes.", "validation.", "config.", "form_steps", "p95"):
+        assert name not in shown
 
 
 def test_inspect_of_a_snapshot_without_its_settings(cli: Cli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -417,6 +418,30 @@ def test_values_of_faces_are_written_and_read_again() -> None:
     scan = read_scan(faces_with_values("ascii"), "a.ply")
     again = read_scan(encode_scan_file(scan), "a.ply")
     assert {name: values.tolist() for name, values in again.face_values.items()} == {"pattern": [7, -2, -2], "weight": [0.5, 1.5, 1.5]}
+
+
+def test_names_of_patterns_are_written_and_read_again() -> None:
+    from lpdif.io.write import encode_scan_file
+
+    names = {7: "convex edge", -1: "no region"}
+    scan = replace(read_scan(faces_with_values("ascii"), "a.ply"), pattern_names=names)
+    data = encode_scan_file(scan)
+    assert b"\ncomment pattern 7 convex edge\ncomment pattern -1 no region\nelement" in data
+    assert read_scan(data, "a.ply").pattern_names == names
+    strange = encode_scan_file(replace(scan, pattern_names={1: "Kante \xe4\nend_header"}))
+    assert read_scan(strange, "a.ply").pattern_names == {1: r"Kante \xe4\nend_header"}
+
+
+@pytest.mark.parametrize("line", ["pattern", "pattern 7", "pattern x edge", "pattern 1.5 edge", "patterns 1 edge"])
+def test_other_comments_are_no_names_of_patterns(line: str) -> None:
+    data = faces_with_values("ascii").replace(b"element vertex", f"comment {line}\nelement vertex".encode())
+    assert read_scan(data, "a.ply").pattern_names == {}
+
+
+def test_a_name_of_a_pattern_is_kept_short_and_counts_once() -> None:
+    lines = b"comment pattern 3 " + b"x" * 5000 + b"\ncomment pattern 3 again\n"
+    names = read_scan(faces_with_values("ascii").replace(b"element vertex", lines + b"element vertex"), "a.ply").pattern_names
+    assert names == {3: "x" * 77 + "..."}
 
 
 def test_strips_take_the_values_of_faces_with_them() -> None:

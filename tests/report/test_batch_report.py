@@ -11,6 +11,7 @@ from test_report_page import EVIL, RUN
 
 from lpdif.report.batch_report import SKIPPED_NAMED, BatchRow, batch_report
 from lpdif.report.pictures import PICTURES, thumbnail
+from lpdif.tools.rendering import UPRIGHT
 
 RING = as_mesh(trimesh.creation.torus(1.0, 0.4))
 ROWS = [
@@ -36,6 +37,26 @@ def test_rows_totals_and_failures() -> None:
     assert "made.json: not a list of meshes" in page.text
     keys = [page.texts[i - 1] for name in ("meshes made now", "kept from earlier runs", "failed") for i in [page.texts.index(name)]]
     assert keys == ["1", "2", "1"]
+
+
+def test_what_is_still_to_be_made_is_told() -> None:
+    page = Page(batch_report(RUN, "out", [*ROWS, BatchRow("scans/z.ply", "out/z.ply", "waiting")]))
+    assert "1 scan of 5 still to be made: the run goes on, or was stopped" in page.text
+    assert ["waiting", "", "", "", "", "", ""] in [cells[2:] for cells in page.cells if len(cells) == 9]
+    assert "still to be made" not in Page(batch_report(RUN, "out", ROWS)).text
+
+
+@pytest.mark.parametrize("up", sorted(UPRIGHT))
+def test_pictures_have_the_axis_up_that_is_asked_for(up: str) -> None:
+    axis, sign = "xyz".index(up[-1]), -1.0 if up[0] == "-" else 1.0
+    cone = trimesh.creation.cone(1.0, 3.0)  # along z, its tip above
+    turned = np.roll(np.asarray(cone.vertices), axis - 2, axis=1)  # x, y, z go round, so that faces keep their outside
+    if sign < 0:  # half a turn about another axis
+        turned[:, [axis, (axis + 1) % 3]] *= -1
+    wide = (picture(thumbnail(turned, np.asarray(cone.faces), up)) < 250).any(-1).sum(1)
+    rows = np.flatnonzero(wide)
+    assert wide[rows[-8:]].mean() > 3 * wide[rows[:8]].mean()  # the tip is above
+    assert len(rows) > 1.2 * wide.max()
 
 
 def test_skipped_files_are_told_by_their_reasons() -> None:

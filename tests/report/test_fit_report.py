@@ -20,8 +20,8 @@ LOG = [
     {"step": 400, "loss": 0.125, "seconds": 4.5, "mean": 0.031, "median": None, "p95": 0.09, "effective_share": [0.75, 1.0]},
 ]
 PATTERNS = [
-    {"pattern": 1, "share": 0.75, "error": 0.0123, "flatness": 0.9, "density": 0.8},
-    {"pattern": 0, "share": 0.25, "error": float("nan"), "flatness": 0.5, "density": 0.25},
+    {"pattern": 1, "name": "convex edge", "share": 0.75, "error": 0.0123, "flatness": 0.9, "density": 0.8},
+    {"pattern": 0, "name": "smooth", "share": 0.25, "error": float("nan"), "flatness": 0.5, "density": 0.25},
 ]
 
 
@@ -35,15 +35,17 @@ def png() -> bytes:
 
 def fitted(**other: object) -> FittedModel:
     validation = {"mean": 0.031, "median": float("nan"), "p95": 0.09}
-    whole = FittedModel(EVIL, 2, 400, 200, validation, 12, 23_456, LOG, PATTERNS, png(), [Message("patterns: 2"), Message("few regions", True)])
+    whole = FittedModel(
+        EVIL, 2, 400, 200, 400, validation, 12, 23_456, LOG, PATTERNS, png(), [Message("patterns: 2"), Message("few regions", True)]
+    )
     return whole._replace(**other)
 
 
 def test_its_figures_are_those_recorded() -> None:
     page = Page(fit_report(RUN, fitted()))
     page.check_stands_alone()
-    assert page.rows["1"] == ["75.0 %", "0.0123", "0.90", "0.80"]
-    assert page.rows["0"] == ["25.0 %", "-", "0.50", "0.25"]
+    assert page.rows["1"] == ["convex edge", "75.0 %", "0.0123", "0.90", "0.80"]
+    assert page.rows["0"] == ["smooth", "25.0 %", "-", "0.50", "0.25"]
     for words in ("23,456", "12", "0.031", "4.5 s", "patterns: 2", "few regions", "the codes were grouped after step 200"):
         assert words in page.text
     for words in ("loss, at the end 0.125", "mean, at the end 0.031", "median, at the end 0.05", "95 % up to, at the end 0.09"):
@@ -52,6 +54,14 @@ def test_its_figures_are_those_recorded() -> None:
     assert "changed, at the end 4" in " ".join(page.text.split())
     assert page.pictures[0].shape == (6, 9, 3)
     assert len(re.findall("<polyline", page.source)) == 7
+
+
+def test_a_fit_that_was_stopped_says_so() -> None:
+    page = Page(fit_report(RUN, fitted(steps_in_all=900)))
+    assert "400 of 900" in page.texts
+    assert "stopped: lpdif fit --resume goes on" in page.text
+    assert "stopped" not in Page(fit_report(RUN, fitted())).text
+    assert "grouped after" not in Page(fit_report(RUN, fitted(steps=150, steps_in_all=900))).text
 
 
 def test_a_fit_of_one_pattern_has_no_curves_of_patterns() -> None:

@@ -20,10 +20,11 @@ from PIL import Image
 from shapes import training_regions
 from torch import Tensor
 
-from lpdif.core.forms import FORMS
 from lpdif.core.model import make_networks
+from lpdif.core.pattern_table import PatternRow
 from lpdif.core.patterns import fit_patterns, fit_whitening
-from lpdif.stages.cluster import PatternRow, caption, forms_of
+from lpdif.form_names import FORMS, pattern_names
+from lpdif.stages.cluster import caption, forms_of
 from lpdif.storage.models import load_model, load_tensors, save_tensors
 from lpdif.storage.tensor_files import SAMPLES, SNAPSHOT
 from lpdif.storage.workspace import Workspace
@@ -106,9 +107,12 @@ def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
     rows = ran.document["patterns"]
     assert sorted(row["pattern"] for row in rows) == list(range(patterns))
     assert [row["share"] for row in rows] == sorted((row["share"] for row in rows), reverse=True)
-    assert all(set(row) == {"pattern", "form", "share", "error", "flatness", "density"} for row in rows)
+    assert all(set(row) == {"pattern", "name", "form", "share", "error", "flatness", "density"} for row in rows)
     forms = min(patterns, len(FORMS))
     form = {row["pattern"]: row["form"] for row in rows}
+    assert [row["name"] for row in sorted(rows, key=lambda row: row["pattern"])] == pattern_names(
+        [FORMS.index(form[k]) for k in range(patterns)]
+    )
     assert [form[k] for k in range(patterns)] == ["smooth"] * (patterns - forms) + list(FORMS[:forms])
     assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-6)
     state, _ = snapshot()
@@ -127,7 +131,7 @@ def test_the_table_adds_up(cli: Cli, patterns: int) -> None:
 
 def test_the_table_is_also_printed_in_columns(cli: Cli) -> None:
     lines = cli("cluster", "--patterns", "4", "--sweep", "2,3").out.splitlines()
-    assert lines[0].split() == ["pattern", "form", "share", "error", "flatness", "density"]
+    assert lines[0].split() == ["pattern", "name", "share", "error", "flatness", "density"]
     told = [re.fullmatch(r" *(\d) +([a-z]+(?: [a-z]+)?) +(\d\.\d+)(?: +(?:\d\.\d+|-)){3}", line) for line in lines[1:5]]
     assert sorted((row[1], row[2]) for row in told if row) == list(zip("0123", FORMS[:4], strict=True))
     assert sum(float(row[3]) for row in told if row) == pytest.approx(1, abs=0.002)
@@ -260,8 +264,8 @@ def test_the_gallery_is_a_png_with_a_row_for_each_pattern(cli: Cli, patterns: in
 
 
 def test_the_gallery_has_no_nan() -> None:
-    row = PatternRow(3, "convex corner", 0.25, 0.0125, 0.5, 1.0)
-    assert caption(row) == "3: convex corner\n25.0% of regions\nerror 0.0125\nflatness 0.50\ndensity 1.00"
+    row = PatternRow(3, "convex corner", "convex corner", 0.25, 0.0125, 0.5, 1.0)
+    assert caption(row) == "convex corner\n25.0% of regions\nerror 0.0125\nflatness 0.50\ndensity 1.00"
     assert "\nflatness -\n" in caption(dataclasses.replace(row, flatness=float("nan")))
     assert caption(dataclasses.replace(row, density=float("nan"))).endswith("density -")
     assert "error -\n" in caption(dataclasses.replace(row, error=float("nan")))

@@ -13,7 +13,10 @@ from reconstructions import BUNDLED, SPACING, all_models, ball, both_models, mov
 from shapes import even_sphere_points, rotation
 
 from lpdif.core.model import Model
+from lpdif.form_names import FORMS
 from lpdif.geometry import signed_distance
+from lpdif.io.read import read_scan
+from lpdif.io.write import encode_mesh
 from lpdif.stages.reconstruct import reconstruct
 from lpdif.tools.metrics import evaluate
 from lpdif.types import Mesh, Scan
@@ -240,6 +243,13 @@ def test_every_face_names_its_pattern(models: dict[str, Model]) -> None:
     assert pattern.shape == (len(found.mesh.faces),)
     assert set(np.unique(pattern).tolist()) <= {-1, 0, 1, 2}
     assert float((pattern >= 0).mean()) > 0.9
+    assert found.mesh.pattern_names == models["tiny"].patterns.names
+    assert models["bundled"].patterns.names == {
+        -1: "no region",
+        **{number: f"smooth {number}" for number in range(8)},
+        **{8 + number: form for number, form in enumerate(FORMS[1:])},
+    }
+    assert read_scan(encode_mesh(found.mesh, "ply"), "a.ply").pattern_names == found.mesh.pattern_names
 
 
 def test_facts_are_those_of_the_result(models: dict[str, Model]) -> None:
@@ -250,6 +260,14 @@ def test_facts_are_those_of_the_result(models: dict[str, Model]) -> None:
     assert found.facts["regions"] == len(found.field.codes.center)
     assert found.facts["spacing"] == pytest.approx(SPACING, rel=0.1)
     assert all(isinstance(value, int | float | str) for value in found.facts.values())
+
+
+def test_every_choice_is_told_with_what_it_follows_from(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "lpdif"):
+        facts = run(ball(), models["tiny"]).facts
+    size, spacing, noise, resolution = (float(facts[name]) for name in ("region_size", "spacing", "noise", "resolution"))
+    assert f"region size {size:.4g} (spacing {spacing:.3g}, noise {noise:.2g}), mesh resolution {resolution:.3g}" in caplog.messages
+    assert "normals: given, consistent; kept" in caplog.messages
 
 
 def test_progress_and_log_tell_what_is_going_on(models: dict[str, Model], caplog: pytest.LogCaptureFixture) -> None:

@@ -39,7 +39,7 @@ def box_mesh() -> Mesh:
     along = (vertices - [10, 20, 30]) / [4, 2, 3]
     colors = np.where(along[:, :1] < 0.5, np.array(LOW), np.array(HIGH)).astype(np.uint8)
     pattern = (vertices[faces].mean(axis=1)[:, 0] > 12).astype(np.int32)
-    return Mesh(vertices, faces, None, colors, {"confidence": along[:, 2]}, {"pattern": pattern})
+    return Mesh(vertices, faces, None, colors, {"confidence": along[:, 2]}, {"pattern": pattern}, pattern_names={0: "convex edge"})
 
 
 def box_scan() -> Scan:
@@ -177,7 +177,7 @@ def test_every_colouring_shows_what_it_should(page: Browser) -> None:
     shares = [share_of(pattern, color) for color in PATTERNS.values()]
     assert all(0.2 < share < 0.8 for share in shares)
     assert sum(shares) > 0.97  # faces have one colour, without a blend where patterns meet
-    assert page.value("document.getElementById('legend').innerText").split() == ["pattern", "0", "50", "%", "pattern", "1", "50", "%"]
+    assert page.value("document.getElementById('legend').innerText").split() == ["convex", "edge", "50", "%", "pattern", "1", "50", "%"]
     page.key("4")
     distance = page.picture()
     assert page.value("document.querySelectorAll('#legend .bar').length") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,9 +68,9 @@ def test_values_are_those_of_the_vertices_and_faces() -> None:
     assert page.about["confidence"] == [0, 1]
     shown = np.array(page.bytes("confidence"))[:, 0] / (LEVELS - 1)
     assert np.abs(shown - mesh.vertex_values["confidence"][row]).max() <= 0.5 / (LEVELS - 1) + 1e-6
-    known = [pattern for pattern, _ in page.about["patterns"]]
+    known = [pattern for pattern, _, _ in page.about["patterns"]]
     assert known == [2, 5]
-    assert sum(share for _, share in page.about["patterns"]) == pytest.approx(1)
+    assert sum(share for _, share, _ in page.about["patterns"]) == pytest.approx(1)
     upper = [known[number] == 5 for (number,) in page.bytes("pattern")]
     wanted = {frozenset(face): bool(VERTICES[face[0], 2] > 3) for face in FACES.tolist()}  # by the corner that decides in the mesh
     assert upper == [wanted[frozenset(row[face].tolist())] for face in page.faces()]
@@ -197,6 +198,17 @@ def test_a_part_of_the_mesh_or_of_the_scan_is_near(part: str) -> None:
     else:
         mesh = Mesh(VERTICES, FACES[(VERTICES[FACES, 0] > 1012).all(axis=1)])
     assert build_page(mesh, scan).notes == []
+
+
+def test_patterns_have_their_names_where_the_mesh_tells_them() -> None:
+    def names(known: dict[int, str]) -> list[str]:
+        page = read_page(build_page(replace(coloured(), pattern_names=known)).html)
+        return [name for _, _, name in page.about["patterns"]]
+
+    assert names({2: "smooth 2", 5: "concave edge", 7: "convex edge"}) == ["smooth 2", "concave edge"]
+    assert names({5: "concave edge"}) == ["pattern 2", "concave edge"]
+    assert names({}) == ["pattern 2", "pattern 5"]
+    assert names({2: "</script>\n"}) == ["</script>\\n", "pattern 5"]
 
 
 @pytest.mark.parametrize(

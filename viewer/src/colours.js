@@ -79,7 +79,7 @@ export function legend(kind, about) {
     return { bars, patches: [] };
   }
   if (kind === "pattern") {
-    const patches = about.patterns.map(([pattern, share], i) => ({ colour: css(patternColour(i)), name: `pattern ${pattern}`, share }));
+    const patches = about.patterns.map(([pattern, share, name], i) => ({ colour: css(patternColour(i)), name, hint: `pattern ${pattern} of the model`, share }));
     patches.sort((one, other) => other.share - one.share);
     return { bars: [], patches: patches.slice(0, LISTED), more: Math.max(0, patches.length - LISTED) };
   }

@@ -56,7 +56,7 @@ export function showLegend(kind, about) {
   const list = make("div", { className: "patches" }, ...patches.map((patch) => {
     const square = make("i", { className: "patch" });
     square.style.background = patch.colour;
-    return make("span", {}, square, patch.name, make("small", { textContent: percent(patch.share) }));
+    return make("span", { title: patch.hint }, square, patch.name, make("small", { textContent: percent(patch.share) }));
   }));
   if (more) list.append(make("small", { textContent: `and ${more} more` }));
   $("legend").replaceChildren(...rows, ...(patches.length ? [list] : []));

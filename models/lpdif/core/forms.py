@@ -26,8 +26,7 @@ from torch import Tensor, nn
 
 from lpdif.core.regions import Seen
 from lpdif.core.sheets import SHEETS, Quadrics, fit_quadrics, share_out
-
-FORMS = ("smooth", "convex edge", "concave edge", "convex corner", "concave corner", "convex saddle", "concave saddle")
+from lpdif.form_names import FORMS as FORMS  # for those who import both from here
 
 
 class Arrangement(NamedTuple):

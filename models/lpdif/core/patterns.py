@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lpdif.core.forms import FORMS
+from lpdif.form_names import FORMS, NOWHERE, pattern_names
 
 
 class PatternSettings(NamedTuple):
@@ -53,6 +53,11 @@ class Patterns(NamedTuple):
     def forms(self) -> int:
         """How many of `forms.FORMS`, from the first on, have a pattern."""
         return int(self.form.max()) + 1
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The name of each pattern, by its number, and of the number where no region is."""
+        return NOWHERE | dict(enumerate(pattern_names(self.form.tolist())))
 
     def assign(self, codes_RC: Tensor, form_R: Tensor | None = None) -> Tensor:
         """(R,) int64: nearest centroid of each code among the patterns of its form (R,), the lower index on a tie.

@@ -60,6 +60,7 @@ def encode_ply(mesh: Mesh) -> bytes:
     faces = corner_table(mesh)
     out = io.BytesIO()
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif"]
+    header += [f"comment pattern {number} {ascii(name)[1:-1]}" for number, name in mesh.pattern_names.items()]
     vertex_rows = vertex_table(mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces))
     header += ply_element("vertex", vertex_rows)
     values = {name: _storable(column) for name, column in _with_ply_names(mesh.face_values, len(mesh.faces)).items()}

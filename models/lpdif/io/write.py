@@ -79,7 +79,8 @@ def scaled(mesh: Mesh, scale: float) -> Mesh:
 def encode_scan_file(scan: Scan) -> bytes:
     """A scan as binary PLY: points, normals, colours, values and faces, but no positions of the sensor."""
     if scan.faces is not None:
-        return encode_ply(Mesh(scan.points, scan.faces, scan.normals, scan.colors, dict(scan.extras), dict(scan.face_values)))
+        values = dict(scan.extras), dict(scan.face_values)
+        return encode_ply(Mesh(scan.points, scan.faces, scan.normals, scan.colors, *values, pattern_names=scan.pattern_names))
     rows = vertex_table(scan.points, scan.normals, scan.colors, scan.extras, needs_double(scan.points, None))
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif", *ply_element("vertex", rows), "end_header\n"]
     return "\n".join(header).encode("ascii") + rows.tobytes()

@@ -16,7 +16,7 @@ SKIPPED_NAMED = 20  # Of the files in a folder that were skipped for one reason,
 class BatchRow(NamedTuple):
     """A scan of a batch.
 
-    state      done, kept (made by an earlier run) or failed
+    state      done, kept (made by an earlier run), failed or waiting (still to be made)
     picture    address of a thumbnail; "" where there is none
     points, faces, open_loops, noise (in spacings), seconds: as recorded when the mesh was made; None where that is not known
     error      why it failed, and what to do
@@ -40,6 +40,8 @@ def batch_report(
 ) -> bytes:
     """The page of a batch into `folder`. skipped: (file, reason) of those that are no scans; warnings: those that concern no single scan."""
     states = Counter(row.state for row in rows)
+    waiting = states["waiting"]
+    unfinished = [f"{counted(waiting, 'scan')} of {number(len(rows))} still to be made: the run goes on, or was stopped"] if waiting else []
     faces = [row.faces for row in rows if row.state != "failed" and row.faces is not None]
     seconds = sum(row.seconds or 0.0 for row in rows if row.state == "done")
     figures = [
@@ -50,7 +52,7 @@ def batch_report(
         ("faces in all meshes", number(sum(faces))),
         ("time of this run", f"{run.seconds:.1f} s"),
     ]
-    body = key_figures(figures) + warning_box(warnings)
+    body = key_figures(figures) + warning_box([*unfinished, *warnings])
     body += warning_box([f"{row.scan}: {row.error}" for row in rows if row.state == "failed"], "failures")
     head = ["", "scan", "state", "points used", "faces", "open loops", "noise, in spacings", "time", "warnings"]
     total = [

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lpdif.arrays import FloatArray
-from lpdif.report.page import Message, Run, about_run, key_figures, number, page, table, told, warning_box
+from lpdif.report.page import Message, Run, about_run, key_figures, number, page, safe, table, told, warning_box
 from lpdif.report.pictures import data_address
 from lpdif.report.svg import Curve, curves
 
 PATTERN_COLUMNS = {
     "pattern": "pattern",
+    "name": "name",
     "share": "share of the regions",
     "error": "error",
     "flatness": "flatness",
@@ -30,7 +31,7 @@ class FittedModel(NamedTuple):
     """What a report shows of a fit.
 
     model               its file
-    patterns, steps     their numbers; shared_steps: those before the codes were grouped
+    patterns, steps     their numbers; shared_steps: those before the codes are grouped; steps_in_all: more than `steps` where it was stopped
     validation          mean, median and p95 of the error near the surface on held-out regions, in region sizes
     scans, regions      that it has learned from and held out
     rows                of metrics.jsonl, one a recorded step
@@ -43,20 +44,22 @@ class FittedModel(NamedTuple):
     patterns: int
     steps: int
     shared_steps: int
+    steps_in_all: int
     validation: Mapping[str, float]
     scans: int
     regions: int
     rows: Sequence[Mapping[str, Any]]
-    table: Sequence[Mapping[str, float]]
+    table: Sequence[Mapping[str, Any]]
     gallery: bytes
     messages: Sequence[Message]
 
 
 def fit_report(run: Run, fitted: FittedModel) -> bytes:
     """The page of a fit."""
+    stopped = fitted.steps < fitted.steps_in_all
     figures = [
         ("patterns", number(fitted.patterns)),
-        ("steps", number(fitted.steps)),
+        ("steps", number(fitted.steps) + (f" of {number(fitted.steps_in_all)}" if stopped else "")),
         ("error near the surface, in region sizes", number(fitted.validation["mean"])),
         ("median", number(fitted.validation["median"])),
         ("95 % of regions up to", number(fitted.validation["p95"])),
@@ -64,10 +67,11 @@ def fit_report(run: Run, fitted: FittedModel) -> bytes:
         ("scans and meshes", number(fitted.scans)),
         ("time of the fit", _duration(fitted.rows)),
     ]
-    body = key_figures(figures) + warning_box(message.text for message in fitted.messages if message.warning)
+    body = key_figures(figures) + (warning_box(["stopped: lpdif fit --resume goes on"]) if stopped else "")
+    body += warning_box(message.text for message in fitted.messages if message.warning)
     body += f'<h2>How it learned</h2><div class="curves">{"".join(_curves(fitted))}</div><h2>Patterns</h2>'
     cells = [[_cell(name, row[name]) for name in PATTERN_COLUMNS] for row in fitted.table]
-    body += table([*PATTERN_COLUMNS.values()], cells, right=range(len(PATTERN_COLUMNS))) + f'<p class="pale">{MEANINGS}</p>'
+    body += table([*PATTERN_COLUMNS.values()], cells, right=[0, *range(2, len(PATTERN_COLUMNS))]) + f'<p class="pale">{MEANINGS}</p>'
     body += f'<h2>The most typical regions of each pattern</h2><img class="gallery" src="{data_address(fitted.gallery)}" alt="patterns">'
     body += f"<h2>What the run told</h2>{told(fitted.messages)}" + about_run(run)
     return page(f"{fitted.model}: a fit of {number(fitted.patterns)} {'pattern' if fitted.patterns == 1 else 'patterns'}", run, body)
@@ -87,7 +91,11 @@ def _curves(fitted: FittedModel) -> list[str]:
     }
     changed = series(fitted.rows, "changed_pattern")
     errors = [Curve(name, *series(fitted.rows, key)) for key, name in (("p95", "95 % up to"), ("mean", "mean"), ("median", "median"))]
-    grouped = f"; the codes were grouped after step {number(fitted.shared_steps)}" if fitted.patterns > 1 else ""
+    grouped = (
+        f"; the codes were grouped after step {number(fitted.shared_steps)}"
+        if fitted.patterns > 1 and fitted.steps > fitted.shared_steps
+        else ""
+    )
     drawn = [
         curves([Curve("loss", *series(fitted.rows, "loss"))], "Loss on regions learned from", f"running mean{grouped}", log=True),
         curves(errors, "Error near the surface on held-out regions", "in region sizes", log=True),
@@ -102,7 +110,9 @@ def _curves(fitted: FittedModel) -> list[str]:
     return drawn
 
 
-def _cell(name: str, value: float) -> str:
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return safe(value)
     if name == "pattern":
         return number(int(value))
     if not math.isfinite(value):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.arrays import FloatArray, IntArray
-from lpdif.tools.rendering import draw_mesh, draw_points, fit_view, view_axes
+from lpdif.tools.rendering import UPRIGHT, draw_mesh, draw_points, fit_view, view_axes
 
 
 class PictureSettings(NamedTuple):
@@ -22,7 +22,7 @@ class PictureSettings(NamedTuple):
     pixels: int = 480  # Width of a picture of a mesh, which is shown half as wide.
     point_pixels: int = 240  # Width of a picture of points: a point is a pixel, and has to be seen.
     colours: int = 32  # Colours of a picture.
-    azimuths: tuple[float, ...] = (35.0, 125.0, 215.0, 305.0)  # The four sides, in degrees around the z axis.
+    azimuths: tuple[float, ...] = (35.0, 125.0, 215.0, 305.0)  # The four sides, in degrees around the axis that points up.
     elevation: float = 22.0  # How far above the horizon they are seen from, in degrees.
     most_points: int = 300_000  # At most so many points are drawn.
     thumbnail: int = 96  # Width of a thumbnail.
@@ -53,14 +53,17 @@ def encode_png(picture: NDArray[np.uint8], colours: int) -> bytes:
     return file.getvalue()
 
 
-def draw_sides(points: FloatArray, vertices: FloatArray, faces: IntArray) -> Sides:
-    """Points (N, 3) and the mesh from four sides. The frame is that of the mesh: what is far from it may lie outside."""
+def draw_sides(points: FloatArray, vertices: FloatArray, faces: IntArray, up: str = "z") -> Sides:
+    """Points (N, 3) and the mesh from four sides, with an axis of `UPRIGHT` up.
+
+    The frame is that of the mesh: what is far from it may lie outside.
+    """
     middle = 0.5 * (vertices.min(0) + vertices.max(0))  # rays are in single precision, which has too few digits for geographic coordinates
     finite = points[np.isfinite(points).all(1)]
     shown = finite[:: -(-len(finite) // PICTURES.most_points) or 1] - middle
     found = Sides([], [])
     for azimuth in PICTURES.azimuths:
-        axes = view_axes(azimuth, PICTURES.elevation)
+        axes = view_axes(azimuth, PICTURES.elevation) @ np.array(UPRIGHT[up])
         center, half = fit_view(vertices - middle, axes)
         found.points.append(data_address(encode_png(draw_points(shown, axes, center, half, PICTURES.point_pixels), PICTURES.colours)))
         picture = draw_mesh(vertices - middle, faces, axes, center, half, PICTURES.pixels)
@@ -68,12 +71,12 @@ def draw_sides(points: FloatArray, vertices: FloatArray, faces: IntArray) -> Sid
     return found
 
 
-def thumbnail(vertices: FloatArray, faces: IntArray) -> str:
-    """A small picture of a mesh; "" for one without faces."""
+def thumbnail(vertices: FloatArray, faces: IntArray, up: str = "z") -> str:
+    """A small picture of a mesh with an axis of `UPRIGHT` up; "" for one without faces."""
     if len(faces) == 0:
         return ""
     middle = 0.5 * (vertices.min(0) + vertices.max(0))
-    axes = view_axes(PICTURES.azimuths[0], PICTURES.elevation)
+    axes = view_axes(PICTURES.azimuths[0], PICTURES.elevation) @ np.array(UPRIGHT[up])
     center, half = fit_view(vertices - middle, axes)
     large = draw_mesh(vertices - middle, faces, axes, center, half, 2 * PICTURES.thumbnail).astype(np.float64)
     small = large.reshape(PICTURES.thumbnail, 2, PICTURES.thumbnail, 2, 3).mean((1, 3))

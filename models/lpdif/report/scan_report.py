@@ -37,6 +37,7 @@ class MeshedScan(NamedTuple):
     facts          what was chosen and found
     messages       what the run told
     laps           what the parts of the run took
+    up             the axis that points up in the pictures
     """
 
     name: str
@@ -49,6 +50,7 @@ class MeshedScan(NamedTuple):
     facts: Mapping[str, float | int | str]
     messages: Sequence[Message]
     laps: Sequence[Lap]
+    up: str = "z"
 
 
 def scan_report(run: Run, made: MeshedScan) -> bytes:
@@ -62,7 +64,7 @@ def scan_report(run: Run, made: MeshedScan) -> bytes:
         ("time", f"{run.seconds:.1f} s"),
     ]
     body = key_figures(figures) + warning_box(message.text for message in made.messages if message.warning)
-    body += "<h2>The scan and its mesh, from four sides</h2>" + _sides(draw_sides(made.points, made.mesh.vertices, made.mesh.faces))
+    body += "<h2>The scan and its mesh, from four sides</h2>" + _sides(draw_sides(made.points, made.mesh.vertices, made.mesh.faces, made.up))
     body += f'<p class="pale">The outside of the mesh is grey, its inside orange: orange is seen through holes. Mesh: {safe(made.output)}</p>'
     body += '<h2>What was chosen, and why</h2><div class="beside"><div>'
     body += table(("", "lengths in the unit of the scan"), [(safe(name), safe(value)) for name, value in fact_rows(made)], right=[1])

@@ -19,16 +19,16 @@ from torch import Tensor
 
 from lpdif.config import ClusterConfig, FitConfig, fit_config
 from lpdif.core.augment import nearest_seen
-from lpdif.core.forms import FORM_V, FORMS, evidence, may_bend
+from lpdif.core.forms import FORM_V, evidence, may_bend
 from lpdif.core.frames import canonical_frames
-from lpdif.core.jets import JET
-from lpdif.core.kde import mean_density, median_distance
 from lpdif.core.model import Networks, in_frames, make_networks
 from lpdif.core.optimizer import Optimizer, TrainingRegions
+from lpdif.core.pattern_table import PatternRow, pattern_table
 from lpdif.core.patterns import Patterns, fit_patterns
 from lpdif.core.regions import MOST_POINTS, Seen
 from lpdif.device import resolve
 from lpdif.errors import InputError, ModelError
+from lpdif.form_names import FORMS
 from lpdif.stages.fit_start import check_same_samples
 from lpdif.stages.held_out import as_in_training, held_out_errors, split_regions
 from lpdif.stages.region_samples import REGION_SAMPLING
@@ -57,29 +57,6 @@ class GallerySettings(NamedTuple):
 
 
 GALLERY = GallerySettings()
-
-
-@dataclass(frozen=True)
-class PatternRow:
-    """One row of the table of patterns.
-
-    pattern   the number of its decoder
-    form      how the surface goes on in its regions (`lpdif.core.forms.FORMS`)
-    share     of the regions
-    error     near the surface, on held-out regions, in region sizes
-    flatness  1 / (1 + curvature times region size): 1 is a plane
-    density   of its codes in the whitened space, 1 where all are alike (see `lpdif.core.kde.mean_density`)
-
-    All densities are taken with one bandwidth, so that they can be compared. It is the mean, over the patterns, of the median distance
-    between two codes of a pattern.
-    """
-
-    pattern: int
-    form: str
-    share: float
-    error: float
-    flatness: float
-    density: float
 
 
 @dataclass(frozen=True)
@@ -120,7 +97,7 @@ def describe_patterns(workspace: Path, device: str = "auto", samples: Path | Non
     patterns = fitted.optimizer.patterns or fit_patterns(codes, 1, fitted.settings.seed)
     optimizer = fitted.optimizer
     errors, _, held = held_out_errors(optimizer.mean, patterns, fitted.held_out, as_in_training, fitted.settings.seed, optimizer.device)
-    rows = table(patterns, codes, optimizer.pattern[optimizer.seen], errors, held)
+    rows = pattern_table(patterns, codes, optimizer.pattern[optimizer.seen], errors, held)
     return rows, gallery(optimizer, patterns, fitted.training, rows)
 
 
@@ -172,7 +149,7 @@ def regroup_codes(place: Workspace, config: ClusterConfig, device: str, progress
     optimizer.regroup(patterns)
     optimizer.step = min(optimizer.step, settings.shared_steps)
     errors, _, held = held_out_errors(optimizer.mean, patterns, held_out, as_in_training, settings.seed, optimizer.device)
-    rows = table(patterns, codes, optimizer.pattern[optimizer.seen], errors, held)
+    rows = pattern_table(patterns, codes, optimizer.pattern[optimizer.seen], errors, held)
     picture = gallery(optimizer, patterns, training, rows)
     write_bytes(place.gallery, picture, overwrite=True)
     kept = {**found, "patterns": len(patterns.centroids)}
@@ -223,34 +200,6 @@ def clean_points(data: TrainingRegions) -> Seen:
     return nearest_seen(data.points.float(), data.normals.float(), there, min(MOST_POINTS, data.points.shape[1]))
 
 
-def table(patterns: Patterns, codes: Tensor, owner: Tensor, errors: Tensor, held: Tensor) -> list[PatternRow]:
-    """A row for each pattern, the largest in share first; each bears the number of its decoder.
-
-    codes (R, C) and owner (R,), their patterns, of the regions trained on; held (H,), the patterns, and errors (H,) of those held out, in
-    region sizes, NaN where there is none.
-    """
-    white = patterns.whitening.apply(codes)
-    curvature = codes[:, 3:6].norm(dim=1) * 2 / JET.radius**2  # second derivatives of the jet
-    count = len(patterns.centroids)
-    widths = [median_distance(white[owner == k]) for k in range(count) if bool((owner == k).any())]
-    bandwidth = sum(widths) / len(widths)
-    rows = []
-    for k in range(count):
-        mine = owner == k
-        known = errors[(held == k) & errors.isfinite()]
-        rows.append(
-            PatternRow(
-                pattern=k,
-                form=FORMS[int(patterns.form[k])],
-                share=float(mine.float().mean()),
-                error=float(known.mean()) if len(known) else float("nan"),
-                flatness=float((1 / (1 + curvature[mine])).mean()) if bool(mine.any()) else float("nan"),
-                density=mean_density(white[mine], bandwidth),
-            )
-        )
-    return sorted(rows, key=lambda row: -row.share)
-
-
 def gallery(optimizer: Optimizer, patterns: Patterns, training: TrainingRegions, rows: list[PatternRow]) -> bytes:
     """A PNG picture with a row for each pattern: its caption and its most typical regions among those trained on.
 
@@ -273,7 +222,7 @@ def caption(row: PatternRow) -> str:
     error, flatness, density = (
         f"{value:.{digits}f}" if math.isfinite(value) else "-" for value, digits in ((row.error, 4), (row.flatness, 2), (row.density, 2))
     )
-    lines = [f"{row.pattern}: {row.form}", f"{row.share:.1%} of regions", f"error {error}"]
+    lines = [row.name, f"{row.share:.1%} of regions", f"error {error}"]
     return "\n".join([*lines, f"flatness {flatness}", f"density {density}"])
 
 

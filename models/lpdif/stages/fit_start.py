@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from lpdif.config import FRESH, FitConfig
-from lpdif.core.forms import FORMS
 from lpdif.core.model import Model, make_networks
 from lpdif.core.optimizer import Optimizer
 from lpdif.core.patterns import Patterns
 from lpdif.errors import ModelError
+from lpdif.form_names import FORMS
 from lpdif.storage.models import load_model
 from lpdif.storage.snapshots import load_snapshot, samples_of_snapshot
 from lpdif.storage.workspace import BUNDLED, Workspace

@@ -123,7 +123,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     surface = zero_surface(field, choice, coverage, config, scan.name, progress)
     laps.end("zero surface")
     # 7. Trimmed to where there are points, holes filled, closed and simplified if asked; colours and values carried over.
-    mesh = finish(surface, choice, scan, field, coverage, config)
+    mesh = replace(finish(surface, choice, scan, field, coverage, config), pattern_names=model.patterns.names)
     # 8. What was chosen and found on the way.
     laps.end("trimming and finishing")
     used = UsedPoints(choice.ready.points + choice.ready.origin, choice.ready.local_spacing, choice.ready.local_noise)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpdif.core.forms import FORMS
 from lpdif.core.optimizer import expected_state
 from lpdif.core.patterns import forms_fit, read_patterns
 from lpdif.errors import ModelError
+from lpdif.form_names import FORMS
 from lpdif.storage.models import CARD_ERRORS, check_tensors, load_tensors
 from lpdif.storage.strict_json import check
 from lpdif.storage.tensor_files import CARDS, SNAPSHOT, read_tensor_header

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -54,13 +55,18 @@ class StoredTensor(NamedTuple):
 
 
 class FileHeader(NamedTuple):
-    """The header of a file. step: the number of training steps in a snapshot; 0 for other files."""
+    """The header of a file.
+
+    step: the number of training steps in a snapshot; 0 for other files. forms: of its patterns, as stored (in whole files numbers in
+    `form_names.FORMS`); none where it has no patterns.
+    """
 
     kind: str
     version: str
     card: dict[str, Any]
     tensors: dict[str, StoredTensor]
     step: int
+    forms: list[float]
 
 
 def read_tensor_header(path: Path, hint: str, kind: str = "", within: Path | None = None) -> FileHeader:
@@ -86,7 +92,8 @@ def read_tensor_header(path: Path, hint: str, kind: str = "", within: Path | Non
             tensors = _tensors(header)
             card = parse(about.get("card", ""))
             check(card, {}, "its card")
-            return FileHeader(found, version, card, tensors, _step(file, size, tensors))
+            step = _step(file, size, tensors)
+            return FileHeader(found, version, card, tensors, step, _forms(file, size, tensors))
     except FileNotFoundError:
         raise
     except RefusedFile as error:
@@ -144,3 +151,14 @@ def _step(file: BinaryIO, size: int, tensors: dict[str, StoredTensor]) -> int:
         return 0
     file.seek(step.begin, os.SEEK_CUR)
     return int.from_bytes(file.read(8), "little", signed=True)
+
+
+def _forms(file: BinaryIO, size: int, tensors: dict[str, StoredTensor]) -> list[float]:
+    """The values of the tensor "patterns.form"; zeros, which is smooth, for patterns of before there were forms."""
+    stored, centroids = tensors.get("patterns.form"), tensors.get("patterns.centroids")
+    if stored is None:
+        return [0.0] * min(MOST_PATTERNS, centroids.shape[0]) if centroids and centroids.shape else []
+    if (stored.dtype, len(stored.shape)) != ("F32", 1) or stored.shape[0] > MOST_PATTERNS:
+        return []
+    file.seek(size - max(tensor.end for tensor in tensors.values()) + stored.begin)
+    return list(struct.unpack(f"<{stored.shape[0]}f", file.read(stored.end - stored.begin)))

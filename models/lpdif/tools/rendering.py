@@ -30,6 +30,16 @@ def view_axes(azimuth: float, elevation: float) -> FloatArray:
     return np.stack([right, np.cross(back, right), back])
 
 
+UPRIGHT: dict[str, tuple[tuple[int, int, int], ...]] = {  # rows of the rotations that turn an axis to where z is
+    "z": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "-z": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "y": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
+    "-y": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
+    "x": ((0, 1, 0), (0, 0, 1), (1, 0, 0)),
+    "-x": ((0, 0, 1), (0, 1, 0), (-1, 0, 0)),
+}
+
+
 def fit_view(points: FloatArray, axes: FloatArray) -> tuple[FloatArray, float]:
     """Centre (3,) and half-width of a square view that holds the points (N, 3)."""
     seen = points @ axes.T

@@ -58,13 +58,14 @@ def note(notes: list[Note], text: str, warning: bool = True) -> None:
 class DrawnMesh:
     """The mesh as it is drawn: vertices (V, 3), faces (F, 3), and what colours them.
 
-    colors (V, 3), confidence (V,) and pattern (F,), each None where the mesh has none.
+    colors (V, 3), confidence (V,) and pattern (F,), each None where the mesh has none. pattern_names: as in `Mesh`.
     """
 
     surface: Surface
     colors: NDArray[np.uint8] | None
     confidence: FloatArray | None
     pattern: IntArray | None
+    pattern_names: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ def drawn_mesh(mesh: Mesh, whole: Surface, rows: tuple[IntArray, IntArray], fram
         None if mesh.colors is None else mesh.colors[rows[0][vertex]],
         None if confidence is None else np.nan_to_num(np.asarray(confidence, np.float64)[rows[0][vertex]], posinf=0.0, neginf=0.0),
         patterns_of(mesh, rows[1][face], name, notes),
+        mesh.pattern_names,
     )
 
 

@@ -75,14 +75,15 @@ def build_page(
     *,
     name: str = "mesh",
     made_with: Rows = (),
-    y_up: bool = False,
+    up: str = "z",
     threads: int = 1,
     progress: Progress = silent,
 ) -> Page:
     """The page of a mesh, and of the scan that it was made from.
 
-    name: of the mesh, for its title and messages. made_with: further rows, as of what was chosen when the mesh was made. y_up: whether y points
-    up at first, as in GLB, and not z. Raises InputError for a mesh without faces or without extent, and for a scan without finite points.
+    name: of the mesh, for its title and messages. made_with: further rows, as of what was chosen when the mesh was made. up: the axis that
+    points up at first, x, y or z, or one of these after a minus. Raises InputError for a mesh without faces or without extent, and for a scan
+    without finite points.
     """
     if len(mesh.faces) == 0:
         raise InputError(f"{name}: points without faces", "make a mesh of them first: lpdif reconstruct")
@@ -99,7 +100,7 @@ def build_page(
     archive = Archive()
     about: dict[str, object] = {
         "name": printable(name),
-        "up": "y" if y_up else "z",
+        "up": up,
         "frame": [frame.low, frame.high],
         "step": frame.longest_side / STEPS,
         "facts": fact_rows(facts),
@@ -136,7 +137,8 @@ def put_mesh(archive: Archive, drawn: DrawnMesh, to_scan: FloatArray | None, fra
         known, row = np.unique(drawn.pattern[face], return_inverse=True)
         area = np.bincount(row, face_areas(surface)[face], len(known))
         archive.put("pattern", encode_bytes(row.astype(np.uint8)))
-        about["patterns"] = [[int(pattern), float(part)] for pattern, part in zip(known, area / area.sum(), strict=True)]
+        names = [printable(drawn.pattern_names.get(int(pattern), f"pattern {pattern}")) for pattern in known]
+        about["patterns"] = [[int(row[0]), float(row[1]), row[2]] for row in zip(known, area / area.sum(), names, strict=True)]
     if to_scan is not None:
         # The nearest of points that are spread at random is half of their spacing away, on the mean.
         top = max(scale_top(to_scan), SCALE.spacings * 2 * float(np.median(to_scan)))

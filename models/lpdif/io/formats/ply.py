@@ -65,7 +65,7 @@ def read_ply(source: Source) -> Scan:
         log.info("%s: normals left out: all are zero", source.name)
         scan = replace(scan, normals=None)
     faces, face_values = _faces(source, tables, scan.points)
-    return replace(scan, faces=faces, face_values=face_values)
+    return replace(scan, faces=faces, face_values=face_values, pattern_names=header.pattern_names)
 
 
 Table = tuple[dict[str, Column], dict[str, Lists]]  # scalar properties, list properties

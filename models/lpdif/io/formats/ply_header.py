@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from lpdif.io.source import DOWNLOAD_AGAIN, Source
-from lpdif.text import counted
+from lpdif.text import counted, excerpt, printable
 
 LONGEST_HEADER = 1 << 20  # bytes
 _PROPERTY_TYPES = {
@@ -18,6 +18,7 @@ _PROPERTY_TYPES = {
     "int64": "i8", "uint64": "u8", "long": "i8", "ulong": "u8", "bool": "u1",
 }  # fmt: skip
 _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+_PATTERN = re.compile(r"comment pattern (-?\d{1,9}) (\S.*)")
 _END = re.compile(rb"(?<=[\r\n])end_header")
 
 
@@ -62,6 +63,7 @@ class Header:
     order: str  # "" text, "<" or ">" binary
     elements: list[Element]
     size: int  # bytes before the data
+    pattern_names: dict[int, str]  # from comments, as lpdif writes them
 
 
 def read_header(source: Source) -> Header:
@@ -84,9 +86,12 @@ def read_header(source: Source) -> Header:
 
     order: str | None = None
     elements: list[Element] = []
+    names: dict[int, str] = {}
     for number, raw in enumerate(data[:found].decode("latin-1").replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         words = raw.split()
         if not words or words[0].lower() == "ply" or words[0] in ("comment", "obj_info"):
+            if named := _PATTERN.fullmatch(raw.rstrip()):
+                names.setdefault(int(named[1]), excerpt(printable(named[2])))
             continue
         if words[0] == "format":
             order = _ORDERS.get(words[1] if len(words) > 1 else "")
@@ -102,7 +107,7 @@ def read_header(source: Source) -> Header:
         raise source.error("PLY header has no format line")
     if len({element.name for element in elements}) < len(elements):
         raise source.error("PLY header lists an element twice")
-    return Header(order, elements, size)
+    return Header(order, elements, size, names)
 
 
 def _count(source: Source, number: int, words: list[str]) -> int:
