@@ -46,6 +46,15 @@ def test_the_version_to_cite_is_that_of_the_package() -> None:
     assert f"\nversion: {lpdif.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+def test_the_newest_section_of_the_changelog_is_the_version() -> None:
+    """Until a release has its section, its changes stand under Unreleased."""
+    sections = re.findall(r"^## \[(.+?)\](.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    released = [(version, date) for version, date in sections if version != "Unreleased"]
+    assert released[:1] in ([], [(lpdif.__version__, released[0][1] if released else "")])
+    assert all(re.fullmatch(r" - \d{4}-\d{2}-\d{2}", date) for _, date in released)
+    assert [version for version, _ in sections].count("Unreleased") <= 1
+
+
 def test_the_image_installs_extras_that_there_are() -> None:
     [extras] = re.findall(r"\.whl\)\[(.*?)\]", (ROOT / "Dockerfile").read_text())
     assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])

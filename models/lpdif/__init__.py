@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from lpdif.types import Mesh as Mesh
     from lpdif.types import Scan as Scan
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ClusterConfig",

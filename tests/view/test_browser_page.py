@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import browser as browsers
@@ -188,6 +189,22 @@ def test_every_colouring_shows_what_it_should(page: Browser) -> None:
     assert page.value("document.getElementById('colour-plain').getAttribute('aria-checked')") == "true"
     pictures = [scan, confidence, pattern, distance, plain]
     assert all(changed(one, other) > 0.1 for i, one in enumerate(pictures) for other in pictures[:i])
+
+
+def test_a_pattern_has_the_same_colour_in_every_page(chromium: Browser, tmp_path: Path) -> None:
+    mesh = box_mesh()
+    pattern = np.where(mesh.face_values["pattern"] == 1, 5, -1).astype(np.int32)
+    path = tmp_path / "page.html"
+    named = replace(mesh, face_values={"pattern": pattern}, pattern_names={5: "convex corner", -1: "no region"})
+    path.write_text(build_page(named).html, encoding="utf-8")
+    chromium.open(path)
+    chromium.key("3")
+    shown = chromium.value(
+        "[...document.querySelectorAll('#legend .patches span')].map(e => [e.firstChild.style.background, e.childNodes[1].data])"
+    )
+    assert sorted(shown) == [["rgb(205, 208, 212)", "no region"], ["rgb(237, 201, 72)", "convex corner"]]
+    picture = chromium.picture()
+    assert all(0.2 < share_of(picture, color) < 0.8 for color in ((205, 208, 212), (237, 201, 72)))
 
 
 def test_points_have_the_colour_of_their_distance(page: Browser) -> None:

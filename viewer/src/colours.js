@@ -9,6 +9,7 @@ const PATTERNS = [
   [78, 121, 167], [242, 142, 43], [118, 183, 178], [225, 87, 89], [89, 161, 79],
   [237, 201, 72], [176, 122, 161], [156, 117, 95], [255, 157, 167], [140, 140, 140],
 ];
+const NOWHERE = [205, 208, 212]; // no pattern
 const LEVELS = 64; // as in models/lpdif/view/packing.py
 const LISTED = 16; // patterns in the legend
 
@@ -26,7 +27,9 @@ function scale(stops) {
   return Array.from({ length: LEVELS }, (_, i) => between(stops, i / (LEVELS - 1))).flat();
 }
 
+/** The colour of a pattern by its number, so that a form has the same one in every page. */
 export function patternColour(number) {
+  if (number < 0) return NOWHERE;
   if (number < PATTERNS.length) return PATTERNS[number];
   const hue = (number * 137.508) % 360;
   const light = 0.5 + 0.12 * (number % 3);
@@ -55,7 +58,7 @@ export function paintMesh(kind, values, { source, face, count }, target) {
   else if (kind === "confidence") paint(target, count, scale(CONFIDENCE), (i) => values.confidence[source[i]]);
   else if (kind === "distance") paint(target, count, scale(DISTANCE), (i) => values.distance[source[i]]);
   else if (kind === "pattern") {
-    const table = Array.from({ length: 256 }, (_, i) => patternColour(i)).flat();
+    const table = values.patterns.map(patternColour).flat();
     paint(target, count, table, (i) => values.pattern[face[i]]);
   } else paint(target, count, PLAIN, () => 0);
 }
@@ -79,7 +82,7 @@ export function legend(kind, about) {
     return { bars, patches: [] };
   }
   if (kind === "pattern") {
-    const patches = about.patterns.map(([pattern, share, name], i) => ({ colour: css(patternColour(i)), name, hint: `pattern ${pattern} of the model`, share }));
+    const patches = about.patterns.map(([pattern, share, name]) => ({ colour: css(patternColour(pattern)), name, hint: `pattern ${pattern} of the model`, share }));
     patches.sort((one, other) => other.share - one.share);
     return { bars: [], patches: patches.slice(0, LISTED), more: Math.max(0, patches.length - LISTED) };
   }

@@ -37,6 +37,7 @@ async function decode(about) {
     const bytes = part(name);
     if (bytes) values[name] = name.endsWith("colors") ? colours(bytes) : channels(bytes, 1);
   }
+  if (values.pattern) values.patterns = about.patterns.map(([pattern]) => pattern);
   const places = placed("positions");
   const split = splitVertices(places, corners(part("faces")), values.pattern ?? null);
   return { values, places, split, points: about.places.points ? placed("points") : null };
