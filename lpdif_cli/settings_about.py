@@ -13,6 +13,7 @@ ABOUT = {
     "preprocess.coarsest": "Largest region, as a share of the shape's longest side.",
     "preprocess.finest": "Smallest region, likewise.",
     "preprocess.seed": "Which regions and places are drawn.",
+    "fit.start": "A model to go on from: its file, bundled, or fresh for none.",
     "fit.patterns": "Pattern decoders; 1 is the plain single-decoder baseline.",
     "fit.shared_steps": "Steps of the shared stage: an encoder and one decoder.",
     "fit.pattern_steps": "Steps of the pattern stage: an encoder and all decoders.",

@@ -98,6 +98,7 @@ def test_a_texture_needs_colours(cli: Cli) -> None:
 
 
 def test_a_batch_with_a_texture_becomes_glb(cli: Cli, library: Library) -> None:
+    pytest.importorskip("xatlas")
     points = np.random.default_rng(0).normal(size=(50, 3))
     Path("in").mkdir()
     lpdif.write_scan("in/a.ply", lpdif.Scan(points, colors=np.full((50, 3), 90, np.uint8)))

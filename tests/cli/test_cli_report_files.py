@@ -305,7 +305,7 @@ def test_a_fit_that_is_stopped_leaves_a_report_and_names_it_again(cli: Cli, work
     real = lpdif.fit
     monkeypatch.setitem(vars(lpdif), "fit", lambda *given, stop, **named: real(*given, stop=stop_at(12), **named))
     settings = {name: value for name, value in dataclasses.asdict(SHORT).items() if name != "resume"}
-    Path("lpdif.toml").write_text("[fit]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
+    Path("lpdif.toml").write_text("[fit]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
     ran = cli("fit", "--workspace", workspace, "--device", "cpu", "--report", "page.html")
     assert ran.code == 130
     assert ran.lines[-1].endswith("--device cpu --report page.html")
