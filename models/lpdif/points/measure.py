@@ -1,7 +1,7 @@
 """Clean points of a scan, with density and noise: where reconstructions and reports start.
 
-Rows without a position are dropped -> duplicates are merged -> the origin is shifted -> copies and lines are thinned -> outliers go ->
-spacing and noise are measured. Every decision is logged. N points that are left, k neighbours.
+Rows without a position are dropped -> duplicates are merged -> steps of a depth camera are smoothed -> the origin is shifted -> copies and
+lines are thinned -> outliers go -> spacing and noise are measured. Every decision is logged. N points that are left, k neighbours.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray
 from lpdif.points.cloud import Cloud
+from lpdif.points.depth_steps import without_depth_steps
 from lpdif.points.mesh_points import points_of_mesh
 from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, nearest, neighbours_of_kept, search_tree
 from lpdif.points.noise import local_noise, noise_sigma
@@ -60,19 +61,24 @@ class Sample:
         return self.normals if self.usable.all() else None
 
 
-def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int = -1) -> Cloud:
+def measure(
+    scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int = -1, sensor: tuple[float, float, float] | None = None
+) -> Cloud:
     """Clean points of a scan with their density and noise, and the normals that were given.
 
     A mesh gives points of its faces (see `mesh_points`), spread by `seed`. threads: -1 takes one for each core; the result does not depend
-    on it. Raises InputError for a scan with too few or degenerate points.
+    on it. sensor: position of the scanner, instead of what the file says. Raises InputError for a scan with too few or degenerate points.
     """
     facts: Facts = {}
     world, given, source = scan.points, scan.normals, np.arange(len(scan.points))
-    if scan.faces is not None and len(scan.faces):
+    from_faces = scan.faces is not None and len(scan.faces) > 0
+    if from_faces:
         mesh = points_of_mesh(scan, seed)
         world, given, source = mesh.points, mesh.normals, mesh.rows
         keep_outliers |= mesh.spread
     rows = clean_rows(world, scan.name, facts, keep_outliers)
+    if not from_faces:
+        world = smooth_depths(world, rows, scan.sensor if sensor is None else np.asarray(sensor, np.float64), facts)
     origin, unit = frame_of(world[rows])
     rows, points = spatial_order(rows, (world[rows] - origin) / unit)
     normals, usable = unit_normals(given[rows] if given is not None else np.zeros_like(points))
@@ -106,6 +112,25 @@ def measure(scan: Scan, keep_outliers: bool = False, seed: int = 0, threads: int
         facts=facts | {"spacing": spacing * unit, "noise": left.noise * unit},
         threads=threads,
     )
+
+
+def smooth_depths(world: FloatArray, rows: IntArray, sensor: FloatArray | None, facts: Facts) -> FloatArray:
+    """Points (N, 3) of which the `rows` (M,) have no steps of a depth camera any more, if they are an image of one.
+
+    The camera is at the sensor (3,), or at the one place of (N, 3) ones, or else at the origin of the file.
+    """
+    if sensor is not None and sensor.ndim == 2:
+        if (sensor != sensor[:1]).any():
+            return world
+        sensor = sensor[0]
+    found = without_depth_steps(world[rows], np.zeros(3) if sensor is None else sensor)
+    if found is None:
+        return world
+    result = world.copy()
+    result[rows] = found.points
+    facts["depth_step"] = found.step
+    log.info("an image of a depth camera in steps of %.3g: depths are smoothed along their rays", found.step)
+    return result
 
 
 def frame_of(world: FloatArray) -> tuple[FloatArray, float]:

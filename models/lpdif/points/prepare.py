@@ -28,7 +28,7 @@ def prepare(
     threads: 0 takes one for each core. The result does not depend on the number of threads, nor on the order of the points.
     Raises InputError for a scan with too few or degenerate points.
     """
-    cloud = measure(scan, keep_outliers, seed, threads or -1)
+    cloud = measure(scan, keep_outliers, seed, threads or -1, sensor)
     place = np.asarray(sensor, dtype=np.float64) if sensor is not None else scan.sensor
     if place is not None:
         place = (place[cloud.kept] if place.ndim == 2 else place) / cloud.unit - cloud.origin

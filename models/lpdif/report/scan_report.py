@@ -24,6 +24,7 @@ NAMES = {
     "points": "points used",
     "open_loops": "open loops",
     "dropped_outliers": "outliers left out",
+    "depth_step": "step of the depth camera",
     "ambiguous_share": "share of points whose side is doubtful",
 }
 
