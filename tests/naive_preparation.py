@@ -353,10 +353,28 @@ def ground_prior(points: FloatArray, axes: FloatArray) -> list[float]:
     return prior if covered >= MAJORITY * full else [0.0] * len(points)
 
 
-def on_line(points: FloatArray) -> bool:
-    """Whether points (k, 3) vary in one direction alone."""
-    variance = np.linalg.eigvalsh(np.cov(points.T))
-    return bool(variance[1] < 0.02 * variance[2])
+def line_reach(points: FloatArray, k: int) -> list[float]:
+    """Distance of the farthest of k neighbours, or of 2 k, where a point and most of its neighbours lie on a line; else 0."""
+    order = [sorted((float(np.linalg.norm(q - p)), j) for j, q in enumerate(points) if j != i) for i, p in enumerate(points)]
+    near = [[j for _, j in row[:k]] for row in order]
+    variance = [np.linalg.eigvalsh(np.cov(points[[i, *some]].T)) for i, some in enumerate(near)]
+    share = [v[1] / v[2] for v in variance]
+    growth = [min(math.log(row[k - 1][0] / row[2][0]), 1.5) for row in order]
+    tangent = [np.linalg.eigh(np.cov(points[[i, *some[:4]]].T))[1][:, 2] for i, some in enumerate(near)]
+    reach = [0.0] * len(points)
+    for i, some in enumerate(near):
+        fits = []
+        for j in some:
+            way = (points[j] - points[i]) / np.linalg.norm(points[j] - points[i])
+            fits.append(float(tangent[i] @ (tangent[j] - 2 * (tangent[j] @ way) * way)) ** 2)
+        bent = np.mean([growth[j] for j in [i, *some]]) > 1.0 and np.mean(fits) > 0.85
+        wide = order[i][: 2 * k]
+        if bent or share[i] < 0.02:
+            reach[i] = order[i][k - 1][0]
+        elif share[i] < 0.15 and np.mean([share[j] < 0.15 for j in some]) > 0.5:
+            variance = np.linalg.eigvalsh(np.cov(points[[i, *(j for _, j in wide)]].T))
+            reach[i] = wide[-1][0] if variance[1] / variance[2] < 0.5 * share[i] else 0.0
+    return [reach[i] if np.mean([reach[j] > 0 for j in some]) > 0.5 else 0.0 for i, some in enumerate(near)]
 
 
 def check_apart(indices: IntArray, close: BoolArray, kept: BoolArray) -> None:

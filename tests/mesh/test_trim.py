@@ -12,7 +12,7 @@ from shapes import as_mesh
 
 from lpdif.geometry import Surface, face_areas, keep_faces
 from lpdif.mesh.topology import edge_numbers, edges_of, face_components
-from lpdif.mesh.trim import faces_away, large_components, trim
+from lpdif.mesh.trim import faces_away, faces_scanner, large_components, trim
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
@@ -180,3 +180,16 @@ def test_the_back_of_what_was_seen_opposes_it_and_its_edge_does_not() -> None:
     found = faces_away(ball(), np.arange(len(BALL.vertices)), tree, normals)
     assert not found[BALL.vertices[:, 2] > -0.1].any()
     assert found[BALL.vertices[:, 2] < -0.985].all()
+
+
+def test_what_a_scanner_can_have_seen_faces_it() -> None:
+    """Of a ball, a scanner at twice the radius sees the cap above half the radius; two scanners see a cap each."""
+    above = np.array([0.0, 0.0, 2.0])
+    height = BALL.vertices[:, 2]
+    clear = np.abs(height - 0.5) > 0.05
+    nearest = np.zeros(len(height), np.int64)
+    found = faces_scanner(ball(), above, nearest)
+    np.testing.assert_array_equal(found[clear], (height > 0.5)[clear])
+    both = faces_scanner(ball(), np.stack([above, -above]), (height < 0).astype(np.int64))
+    clear = np.abs(np.abs(height) - 0.5) > 0.05
+    np.testing.assert_array_equal(both[clear], (np.abs(height) > 0.5)[clear])

@@ -53,6 +53,15 @@ def faces_away(surface: Surface, vertex: IntArray, tree: cKDTree, normals: Float
     return found
 
 
+def faces_scanner(surface: Surface, scanner: FloatArray, nearest: IntArray) -> BoolArray:
+    """(V,) whether the surface faces the scanner, as all does that it can have seen.
+
+    scanner: one place (3,), or that of each point (N, 3); nearest (V,): the nearest point.
+    """
+    sight = (scanner[nearest] if scanner.ndim == 2 else scanner) - surface.vertices
+    return np.asarray(np.einsum("vi,vi->v", vertex_normals(surface), sight) > 0)
+
+
 def pinholes(surface: Surface, chosen: BoolArray, largest: FloatArray) -> BoolArray:
     """Of each chosen face (F,), in their order: whether its connected component is a pinhole.
 

@@ -33,6 +33,7 @@ class Cloud:
     near           the k nearest neighbours of each point after `measure`, of no point after `prepare`
     spacing        square root of the area per point, typical of the scan; local_spacing (N,) around each point
     noise          standard deviation of the points about the surface, typical of the scan; local_noise (N,) around each point
+    scanner        (3,) or (N, 3) where the scanner stood, relative to the origin, after `prepare`; None where nothing tells
     facts          what was found and done, for reports; lengths in the scan's own unit
     threads        how many threads searches may use; no result depends on it
     """
@@ -48,6 +49,7 @@ class Cloud:
     local_spacing: FloatArray
     noise: float
     local_noise: FloatArray
+    scanner: FloatArray | None = None
     facts: Facts = field(default_factory=dict)
     threads: int = 1
 
@@ -89,4 +91,5 @@ class Cloud:
             local_spacing=self.local_spacing * self.unit,
             noise=self.noise * self.unit,
             local_noise=self.local_noise * self.unit,
+            scanner=None if self.scanner is None else self.scanner * self.unit,
         )

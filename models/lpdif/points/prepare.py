@@ -33,7 +33,8 @@ def prepare(
     if place is not None:
         place = (place[cloud.kept] if place.ndim == 2 else place) / cloud.unit - cloud.origin
     facts = dict(cloud.facts)
-    normals, ambiguous = outward_normals(cloud, cloud.normals, cloud.usable, place, facts)
-    facts["ambiguous_share"] = round(ambiguous, 4)
-    ready = replace(cloud, near=cloud.near.none())  # no later step asks for neighbours, which take most of the room
-    return replace(ready.in_scan_unit(), normals=normals, usable=np.ones(len(normals), dtype=np.bool_), facts=facts)
+    found = outward_normals(cloud, cloud.normals, cloud.usable, place, facts)
+    facts["ambiguous_share"] = round(found.ambiguous, 4)
+    scanner = {"sensor": place, "origin": -cloud.origin}.get(found.viewpoint)
+    ready = replace(cloud, near=cloud.near.none(), scanner=scanner)  # no later step asks for neighbours, which take most of the room
+    return replace(ready.in_scan_unit(), normals=found.normals, usable=np.ones(len(found.normals), dtype=np.bool_), facts=facts)

@@ -1,8 +1,9 @@
 """Scans that sample no surface evenly: copies of points a hair apart, and dense lines.
 
 Such lines are far denser along than across.
-The nearest neighbours of a point are then its copies, or lie on a line, and show no surface. Such scans are thinned until neighbours lie
-around a point. All others, and that is nearly every scan, are left as they are.
+The nearest neighbours of a point are then its copies, or lie on a line, and show no surface. Copies are a matter of the whole scan; lines are
+judged around each point, as a turned rim, the poles of a globe or the rings of a LiDAR may be but a part of it. Such parts are thinned until
+neighbours lie around a point. All others, and that is nearly every scan, are left as they are.
 
 N points, k neighbours of each, nearest first, M sampled places.
 """
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks, unit_rows
 from lpdif.lattice_keys import pack_keys
 from lpdif.points.neighbours import SAMPLE_PLACES, Neighbours, even_rows, nearest, query, search_tree
+from lpdif.points.orientation.propagation import components_of
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -31,9 +33,15 @@ class ThinningSettings(NamedTuple):
     copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
     halfway: float = 1.6  # Copies end at this many times the geometric mean of their distance and that of true neighbours.
     line_variance: float = 0.02  # Neighbours are on a line if their second variance is below this share of the first; it is 0.15 on a surface.
-    line_share: float = 0.25  # A scan is one of lines if more than this share of its places are on one; on other real scans none is.
+    elongated: float = 0.15  # Below this share they may be on a line that noise widens,
+    widened: float = 0.5  # and are if it falls by this factor for twice as many neighbours, of a line to a quarter, of a surface not at all.
+    tangent_neighbours: int = 4  # The tangent of a line at a point is the main axis of the point and so many nearest.
+    line_growth: float = 1.0  # On a line the logarithm of the farthest neighbour's distance over the third's is more; on a surface it is 0.7.
+    most_growth: float = 1.5  # No point counts for more than this, a little more than on a line, so that few far ones do not decide.
+    on_circles: float = 0.85  # The mean square cosine of tangents reflected into each other is 1 on a line, 0.5 on a surface.
+    other_lines: float = 0.1  # Of the neighbours of a line, once thinned, at least this share is on lines beside it; else it is a wire.
     line_step: float = 0.5  # Points of a line are thinned until they are this share of the distance of their k-th neighbour apart.
-    rounds: int = 12  # A scan that is not even after this many rounds is left as it is.
+    rounds: int = 12  # A scan is thinned in at most this many rounds.
     fewest_points: int = 200  # So is one of which fewer points than this would be left.
 
 
@@ -51,27 +59,49 @@ class Thinned(NamedTuple):
 def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> Thinned:
     """Which points (N, 3) to keep so that the neighbours of each lie around it.
 
-    All are kept where that is impossible, as of points along one curve. tree, near: their search tree and neighbours.
+    Lines without others beside them, as wires are, are left as they are: no thinning makes a surface of them. tree, near: search tree of the
+    points and their neighbours.
     """
-    row = np.arange(len(points))
-    out = {True: 0, False: 0}
+    count = len(points)
+    row, copied, line = np.arange(count), 0, np.zeros(count, np.bool_)
+    whole, all_kept = near, np.ones(count, np.bool_)
     for _ in range(THINNING.rounds):
         found = exclusion_radius(points[row], tree, near, threads)
         if found is None:
-            kept = np.zeros(len(points), np.bool_)
-            kept[row] = True
-            return Thinned(kept, out[True], out[False])
+            break
         radius, copies = found
         before = len(row)
+        if not copies:
+            line[row[radius > 0]] = True
         while (close := neighbour_distances(points[row], near.indices) < radius[:, None]).any():
             left = independent_set(near.indices, close)
             row, radius = row[left], radius[left]
             tree = search_tree(points[row])
             near = nearest(tree, points[row], near.indices.shape[1], threads)
-        out[copies] += before - len(row)
+        copied += copies * (before - len(row))
         if len(row) < THINNING.fewest_points:
-            break
-    return Thinned(np.ones(len(points), np.bool_), 0, 0)
+            return Thinned(all_kept, 0, 0)
+    kept = ~all_kept
+    kept[row] = True
+    if line.any():
+        kept |= line & on_wires(points, whole.indices, line, row, near.indices)
+    return Thinned(kept, copied, int(count - copied - kept.sum()))
+
+
+def on_wires(points: FloatArray, indices: IndexArray, line: BoolArray, row: IntArray, left: IndexArray) -> BoolArray:
+    """(N,) points of lines that have hardly any other line beside them, once they are thinned.
+
+    points (N, 3) with neighbours (N, k); line (N,): those on lines; row (M,): the points that are left of them, with neighbours `left` (M, k),
+    rows of these. Another line is beside a point where a neighbour that is left lies on a line, and rather across the own one than along it.
+    """
+    wire = components_of(line, indices)
+    some = np.flatnonzero(line[row])
+    tangent = main_axes(points, row[some], indices[row[some]])
+    way = unit_rows(points[row[left[some]]] - points[row[some]][:, None])
+    beside = line[row[left[some]]] & (np.square(np.einsum("mki,mi->mk", way, tangent)) < 0.5)
+    own = wire[row[some]]
+    size = np.bincount(own, minlength=len(points))
+    return np.asarray((np.bincount(own, beside.mean(axis=1), minlength=len(points)) < THINNING.other_lines * size)[wire])
 
 
 def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> tuple[FloatArray, bool] | None:
@@ -87,9 +117,8 @@ def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, thread
     share = float(np.median(nearest_ / kth))
     if share < THINNING.copies:  # about half-way, in powers, between copies and neighbours; all that is near a point may be copies of several
         return THINNING.halfway * np.sqrt(share) * np.maximum(near.reach, np.take(near.reach, near.indices).max(axis=1)), True
-    if np.mean(on_line(points, near.indices, places)) > THINNING.line_share:
-        return np.where(on_line(points, near.indices, np.arange(len(points))), THINNING.line_step * near.reach, 0.0), False
-    return None
+    reach = line_reach(points, tree, near, threads)
+    return (THINNING.line_step * reach, False) if reach.any() else None
 
 
 def neighbour_distances(points: FloatArray, indices: IndexArray) -> FloatArray:
@@ -97,17 +126,66 @@ def neighbour_distances(points: FloatArray, indices: IndexArray) -> FloatArray:
     return np.stack([np.linalg.norm(points[column] - points, axis=1) for column in indices.T], axis=1)
 
 
-def on_line(points: FloatArray, indices: IndexArray, places: IntArray) -> BoolArray:
-    """(M,) whether a point and its neighbours lie on a line."""
-    around = np.concatenate([places[:, None], indices[places]], axis=1)
-    result = np.empty(len(places), np.bool_)
-    for start in range(0, len(places), 1 << 16):
-        part = slice(start, start + (1 << 16))
-        offset = points[around[part]]
-        offset -= offset.mean(axis=1, keepdims=True)
-        variance = np.linalg.eigvalsh(np.swapaxes(offset, 1, 2) @ offset)
-        result[part] = variance[:, 1] < THINNING.line_variance * variance[:, 2]
-    return result
+def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> FloatArray:
+    """(N,) distance of the farthest neighbour where a point lies on a line with most of its neighbours, straight or bent; else 0.
+
+    A line is straight where the neighbours vary in one direction alone; where noise widens it, it takes more neighbours to see that. It is
+    bent where two signs tell together, each the mean over a point and its neighbours:
+    - their number grows with the distance, not with its square (line_growth);
+    - tangents fit one circle: reflected in the plane half way between two points, that of one is that of the other (on_circles).
+    """
+    indices = near.indices
+    if indices.shape[1] <= THINNING.tangent_neighbours:
+        return np.zeros(len(points))
+    third = np.linalg.norm(points[indices[:, 2]] - points, axis=1)
+    growth = np.minimum(np.log(near.reach / third), THINNING.most_growth)
+    bent = growth + growth[indices].sum(axis=1) > THINNING.line_growth * (1 + indices.shape[1])
+    rows = np.flatnonzero(bent)
+    bent[rows] = circularity(points, indices, rows) > THINNING.on_circles
+    share = second_variance(points, np.arange(len(points)), indices)
+    line = bent | (share < THINNING.line_variance)
+    reach = np.where(line, near.reach, 0.0)
+    rows = np.flatnonzero(~line & mostly(share < THINNING.elongated, indices))
+    if len(rows):
+        wide = nearest(tree, points[rows], 2 * indices.shape[1], threads)
+        reach[rows] = np.where(second_variance(points, rows, wide.indices) < THINNING.widened * share[rows], wide.reach, 0.0)
+    return np.where(mostly(reach > 0, indices), reach, 0.0)
+
+
+def mostly(chosen: BoolArray, indices: IndexArray) -> BoolArray:
+    """(N,) the chosen points most of whose neighbours (N, k) are chosen too."""
+    return np.asarray(chosen & (chosen[indices].mean(axis=1) > 0.5))
+
+
+def second_variance(points: FloatArray, rows: IntArray, indices: IndexArray) -> FloatArray:
+    """(M,) how much points `rows` and their neighbours (M, k) vary in a second direction, as a share of the first."""
+    found = np.empty(len(rows))
+    for part in chunks(len(rows), 1 << 16):
+        around = points[np.concatenate([rows[part][:, None], indices[part]], axis=1)]
+        around -= around.mean(axis=1, keepdims=True)
+        variance = np.linalg.eigvalsh(np.swapaxes(around, 1, 2) @ around)
+        found[part] = variance[:, 1] / np.maximum(variance[:, 2], 1e-300)
+    return found
+
+
+def circularity(points: FloatArray, indices: IndexArray, rows: IntArray) -> FloatArray:
+    """(M,) mean square cosine between the tangents of neighbours and those of points `rows`, reflected half way between both."""
+    found = np.empty(len(rows))
+    for part in chunks(len(rows)):
+        some = np.unique(np.concatenate([rows[part], indices[rows[part]].ravel()]))
+        tangent = main_axes(points, some, indices[some, : THINNING.tangent_neighbours])
+        own, other = tangent[np.searchsorted(some, rows[part])], tangent[np.searchsorted(some, indices[rows[part]])]
+        way = unit_rows(points[indices[rows[part]]] - points[rows[part]][:, None])
+        across = np.einsum("mki,mi->mk", way, own) * np.einsum("mki,mki->mk", way, other)
+        found[part] = np.square(np.einsum("mki,mi->mk", other, own) - 2 * across).mean(axis=1)
+    return found
+
+
+def main_axes(points: FloatArray, rows: IntArray, indices: IndexArray) -> FloatArray:
+    """(M, 3) unit directions in which points `rows` and their neighbours (M, k) vary most."""
+    around = points[np.concatenate([rows[:, None], indices], axis=1)]
+    around -= around.mean(axis=1, keepdims=True)
+    return np.asarray(np.linalg.eigh(np.swapaxes(around, 1, 2) @ around)[1][:, :, 2])
 
 
 def independent_set(indices: IndexArray, close: BoolArray) -> BoolArray:

@@ -23,7 +23,7 @@ from lpdif.mesh.fill_holes import fill_holes
 from lpdif.mesh.parts import largest_part, without_crumbs
 from lpdif.mesh.simplify import simplify
 from lpdif.mesh.topology import TETRAHEDRON_FACES, split_pinched_vertices
-from lpdif.mesh.trim import faces_away, large_components, trim
+from lpdif.mesh.trim import faces_away, faces_scanner, large_components, trim
 from lpdif.mesh.unwrap import unwrap
 from lpdif.mesh.watertight import make_watertight
 from lpdif.points.cloud import Cloud
@@ -117,6 +117,8 @@ def supported_surface(surface: Surface, ready: Cloud, name: str, coverage: Cover
     supported = distance <= FINISHING.support_distance
     doubtful = np.flatnonzero((distance > FINISHING.unconditional_distance) & supported)
     supported[doubtful] = ~faces_away(surface, doubtful, coverage.tree, ready.normals, coverage.threads)
+    if ready.scanner is not None and not bridge_distance(ready, config):
+        supported &= faces_scanner(surface, ready.scanner, around.nearest)
     largest_hole = FINISHING.largest_hole * np.square(np.maximum(around.spacing, ready.spacing))
     largest_hole = np.maximum(largest_hole, (2 * bridge_distance(ready, config)) ** 2)
     kept = trim(surface, supported, largest_hole)

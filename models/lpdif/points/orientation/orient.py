@@ -6,6 +6,7 @@ Every decision is logged. N points. All lengths are in the unit of the cloud.
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,8 +33,16 @@ from lpdif.types import Facts
 log = logging.getLogger("lpdif")
 
 
-def outward_normals(cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts) -> tuple[FloatArray, float]:
-    """Unit outward normals (N, 3), and the share of points whose side is a guess.
+class Outward(NamedTuple):
+    """Unit outward normals (N, 3), the share of points whose side is a guess, and the viewpoint that decided, as in `orient_to_viewpoint`."""
+
+    normals: FloatArray
+    ambiguous: float
+    viewpoint: str
+
+
+def outward_normals(cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts) -> Outward:
+    """Outward normals of a cloud.
 
     given (N, 3) unit normals where `usable` (N,); sensor (3,) or (N, 3), or None if
     unknown.
@@ -47,18 +56,16 @@ def outward_normals(cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: 
     return _from_estimated_axes(cloud, sensor, facts)
 
 
-def _from_estimated_axes(cloud: Cloud, sensor: FloatArray | None, facts: Facts) -> tuple[FloatArray, float]:
+def _from_estimated_axes(cloud: Cloud, sensor: FloatArray | None, facts: Facts) -> Outward:
     """The result without given normals."""
     axes = cloud.estimated
     facts["normals"] = "estimated"
     found, viewpoint = orient_to_viewpoint(cloud, axes, None, np.zeros(len(axes)), sensor, facts)
     _log_parts(found, viewpoint)
-    return axes * found.signs[:, None], _share_ambiguous(found)
+    return Outward(axes * found.signs[:, None], _share_ambiguous(found), viewpoint)
 
 
-def _from_given_normals(
-    cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts
-) -> tuple[FloatArray, float] | None:
+def _from_given_normals(cloud: Cloud, given: FloatArray, usable: BoolArray, sensor: FloatArray | None, facts: Facts) -> Outward | None:
     """The result with given normals (N, 3), or None if they are not normals of this surface."""
     filled = given if usable.all() else fill_in_normals(cloud, given, usable)
     wrong = find_wrong_normals(cloud, filled, usable)
@@ -72,15 +79,16 @@ def _from_given_normals(
         return None
     some = "given" if right.all() else f"given for {100 * right.mean():.3g} % of the points, filled in for the others"
     if wrong.any():  # where some normals are wrong, the signs of the others are not trusted either
-        signs, ambiguous = _new_signs(cloud, normals, np.where(right, PRIORS.given, 0.0), sensor, some, facts)
+        signs, ambiguous, viewpoint = _new_signs(cloud, normals, np.where(right, PRIORS.given, 0.0), sensor, some, facts)
     elif quality.scattered:
-        signs, ambiguous = _new_signs(cloud, normals, np.where(right, PRIORS.given_scattered, 0.0), sensor, some, facts)
+        signs, ambiguous, viewpoint = _new_signs(cloud, normals, np.where(right, PRIORS.given_scattered, 0.0), sensor, some, facts)
     elif _all_on_one_side(cloud, normals, quality, sensor):
         inside_out = sensor is None and quality.inside_out and not scanned_from_within(cloud.points, normals, cloud.areas)
+        viewpoint = "" if sensor is None else "sensor"
         signs, ambiguous = _same_signs(cloud, normals, inside_out, some, facts)
     else:
-        signs, ambiguous = _mended_signs(cloud, normals, np.where(right, PRIORS.given, 0.0), sensor, some, facts)
-    return normals * signs[:, None], ambiguous
+        signs, ambiguous, viewpoint = _mended_signs(cloud, normals, np.where(right, PRIORS.given, 0.0), sensor, some, facts)
+    return Outward(normals * signs[:, None], ambiguous, viewpoint)
 
 
 def _all_on_one_side(cloud: Cloud, normals: FloatArray, quality: NormalQuality, sensor: FloatArray | None) -> bool:
@@ -99,22 +107,22 @@ def _same_signs(cloud: Cloud, normals: FloatArray, inside_out: bool, some: str, 
 
 def _new_signs(
     cloud: Cloud, normals: FloatArray, prior: FloatArray, sensor: FloatArray | None, some: str, facts: Facts
-) -> tuple[FloatArray, float]:
-    """(N,) signs for given normals (N, 3) whose own are scattered, and the share of ambiguous points.
+) -> tuple[FloatArray, float, str]:
+    """(N,) signs for given normals (N, 3) whose own are scattered, the share of ambiguous points, and the viewpoint that decided.
 
     The signs that were given are only a prior (N,).
     """
-    found, _ = orient_to_viewpoint(cloud, normals, None, prior, sensor, facts)
+    found, viewpoint = orient_to_viewpoint(cloud, normals, None, prior, sensor, facts)
     flipped = float((found.signs < 0).mean())
     log.info("normals: %s, but with scattered signs; axes kept, %.3g %% turned over", some, 100 * flipped)
     facts["normals"] = "given, signs made anew"
-    return found.signs, _share_ambiguous(found)
+    return found.signs, _share_ambiguous(found), viewpoint
 
 
 def _mended_signs(
     cloud: Cloud, normals: FloatArray, prior: FloatArray, sensor: FloatArray | None, some: str, facts: Facts
-) -> tuple[FloatArray, float]:
-    """(N,) signs that flip some of the consistent normals (N, 3), and the share of ambiguous points.
+) -> tuple[FloatArray, float, str]:
+    """(N,) signs that flip some of the consistent normals (N, 3), the share of ambiguous points, and the viewpoint that decided.
 
     The signs that were given are the start, and a prior (N,).
     """
@@ -123,7 +131,7 @@ def _mended_signs(
     flipped = float((found.signs < 0).mean())
     log.info("normals: %s, consistent; kept%s", some, f", but {100 * flipped:.3g} % turned over" if flipped else "")
     facts["normals"] = "given, partly turned over" if flipped else "given"
-    return found.signs, _share_ambiguous(found)
+    return found.signs, _share_ambiguous(found), viewpoint
 
 
 def _share_ambiguous(found: Orientation) -> float:
