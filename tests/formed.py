@@ -16,7 +16,9 @@ def formed_networks(patterns: int, seed: int = 0) -> Networks:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         gate = Gate()
-    return Networks(encoder, random_decoder(patterns, encoder.code_size), gate).eval().requires_grad_(False)
+    decoder = random_decoder(patterns, encoder.code_size)
+    decoder.smooth = formed_patterns(patterns).smooth
+    return Networks(encoder, decoder, gate).eval().requires_grad_(False)
 
 
 def formed_patterns(patterns: int, code_size: int = 16) -> Patterns:

@@ -10,7 +10,7 @@ from shapes import random_decoder
 from torch import Tensor
 
 from lpdif.core.jets import COEFFICIENTS, jet_distance
-from lpdif.core.multi_decoder import BLOCK_ROWS, MultiDecoder, arrange_blocks
+from lpdif.core.multi_decoder import BLOCK_ROWS, SHEET_CORRECTION, MultiDecoder, arrange_blocks
 
 CODE = 14
 
@@ -26,11 +26,12 @@ def some(patterns: int, regions: int, queries: int, code_size: int = CODE, seed:
     )
 
 
-@pytest.mark.parametrize("patterns", [1, 2, 5])
+@pytest.mark.parametrize(("patterns", "smooth"), [(1, 1), (2, 2), (5, 5), (5, 2), (2, 1)])
 @pytest.mark.parametrize("regions", [1, 4])
 @pytest.mark.parametrize("queries", [0, 1, 7, 300])
-def test_stacked_decoders_agree_with_the_plain_loop(patterns: int, regions: int, queries: int) -> None:
+def test_stacked_decoders_agree_with_the_plain_loop(patterns: int, smooth: int, regions: int, queries: int) -> None:
     decoder = random_decoder(patterns, CODE)
+    decoder.smooth = smooth
     given = some(patterns, regions, queries)
     found = decoder(*given)
     assert found.shape == (queries,)
@@ -95,6 +96,18 @@ def test_a_fresh_decoder_says_what_the_jet_says() -> None:
     codes, pattern, points, region = some(3, 4, 50)
     expected = jet_distance(codes[region, :COEFFICIENTS], points[:, None])[:, 0]
     torch.testing.assert_close(decoder(codes, pattern, points, region), expected)
+
+
+def test_a_sheet_stays_near_its_jet() -> None:
+    """However far from its points; a smooth pattern is free."""
+    decoder = random_decoder(4, CODE)
+    decoder.smooth = 2
+    codes, pattern, points, region = some(4, 40, 2000)
+    far = 20 * points
+    off = (decoder(codes, pattern, far, region) - jet_distance(codes[region, :COEFFICIENTS], far[:, None])[:, 0]).abs()
+    of_sheet = pattern[region] >= 2
+    assert float(off[of_sheet].max()) <= SHEET_CORRECTION + 1e-6
+    assert float(off[~of_sheet].max()) > 10 * SHEET_CORRECTION
 
 
 def test_no_regions_no_conditions() -> None:

@@ -266,7 +266,7 @@ def test_sizes_that_are_not_those_of_the_card_and_codes_too_short_for_a_decoder(
     assert ": codes.code: expected codes of at least 10 numbers" in refusal(written(tmp_path, shorten))
 
 
-@pytest.mark.parametrize("name", ["regions", "sheets", "patterns", "code_size", "width", "region_sizes"])
+@pytest.mark.parametrize("name", ["regions", "sheets", "patterns", "smooth", "code_size", "width", "region_sizes"])
 @pytest.mark.parametrize("value", [None, "many", -1, 0, 5, 10**12, 10**40, float("inf"), [], {}])
 def test_a_card_that_lies_is_refused_and_costs_nothing(tmp_path: Path, name: str, value: object) -> None:
     refusal(written(tmp_path, lambda tensors, card: card.update({name: value})))

@@ -165,6 +165,8 @@ class Optimizer:
         moments = [dict(self.adam.state[p]) for p in self.networks.parameters()]
         copy_decoders(self.networks.decoder, source_K)
         copy_decoders(self.mean.decoder, source_K)
+        for networks in (self.networks, self.mean):
+            networks.decoder.smooth = patterns.smooth
         self.adam = self._adam()
         decoders = {id(parameter) for parameter in self.networks.decoder.parameters()}
         for parameter, moment in zip(self.networks.parameters(), moments, strict=True):
@@ -225,6 +227,7 @@ class Optimizer:
             copies = torch.zeros(len(patterns.centroids), dtype=torch.int64)
             copy_decoders(self.networks.decoder, copies)
             copy_decoders(self.mean.decoder, copies)
+            self.networks.decoder.smooth = self.mean.decoder.smooth = patterns.smooth
             self.patterns = patterns
         self.networks.load_state_dict({k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")})
         self.mean.load_state_dict({k.removeprefix("mean."): v for k, v in state.items() if k.startswith("mean.")})

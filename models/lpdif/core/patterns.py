@@ -59,6 +59,11 @@ class Patterns(NamedTuple):
         """The name of each pattern, by its number, and of the number where no region is."""
         return NOWHERE | dict(enumerate(pattern_names(self.form.tolist())))
 
+    @property
+    def smooth(self) -> int:
+        """How many patterns, from the first on, are smooth."""
+        return int((self.form == 0).sum())
+
     def assign(self, codes_RC: Tensor, form_R: Tensor | None = None) -> Tensor:
         """(R,) int64: nearest centroid of each code among the patterns of its form (R,), the lower index on a tie.
 

@@ -37,6 +37,7 @@ def save_field(path: str | Path, field: LocalField, overwrite: bool = False) -> 
         "sheets": len(field.codes.code),
         "region_sizes": [lattice.size for lattice in field.lattices],
         "patterns": field.decoder.patterns,
+        "smooth": field.decoder.smooth,
         "code_size": field.codes.code.shape[1],
         "width": field.decoder.width,
     }
@@ -69,7 +70,7 @@ def load_field(path: str | Path, device: str = "auto") -> LocalField:
     try:
         check(card, CARDS[FIELD], "its card")
         with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
-            decoder = MultiDecoder(card["patterns"], card["code_size"], card["width"])
+            decoder = MultiDecoder(card["patterns"], card["code_size"], card["width"], card["smooth"])
             keys = len(state.get("lattices.keys", torch.empty(0)))
             expected = expected_field(decoder, card["code_size"], card["regions"], card["sheets"], len(card["region_sizes"]), keys)
     except CARD_ERRORS as error:

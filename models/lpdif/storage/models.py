@@ -118,6 +118,7 @@ def load_model(path: Path | None = None) -> Model:
     if patterns is None or not patterns_fit(patterns, networks.decoder.patterns, encoder.code_size):
         decoders = counted(networks.decoder.patterns, "decoder")
         raise ModelError(f"{path}: patterns do not match its {decoders}", "the file is damaged; fit again")
+    networks.decoder.smooth = patterns.smooth
     return Model(networks.eval().requires_grad_(False), patterns, card)
 
 

@@ -34,6 +34,7 @@ CARDS: dict[str, Shape] = {
         "sheets": Whole(),
         "region_sizes": [Number(0)],
         "patterns": Whole(1, MOST_PATTERNS),
+        "smooth": Whole(1, MOST_PATTERNS),
         "code_size": Whole(1),
         "width": Whole(1),
     },
