@@ -129,7 +129,7 @@ def draw_pictures(place: Path, folder: Path) -> None:
                 browser.key(key)
             for at in ENDS if name == "section" else ():
                 browser.click(*at)
-            Image.fromarray(browser.picture()).quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            Image.fromarray(browser.picture()).quantize(256, kmeans=3, dither=Image.Dither.NONE).save(
                 folder / f"view_{name}.png", optimize=True
             )
     finally:

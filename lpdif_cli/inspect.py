@@ -135,6 +135,8 @@ def surface(scan: lpdif.Scan, name: str, size_in_bytes: int | None, chosen: lpdi
         facts["scanner"] = scan.sensor if scan.sensor.ndim == 1 else counted(len(scan.sensor), "position")
     if scan.extras:
         facts["further values"] = ", ".join(scan.extras)
+    if scan.face_values:
+        facts["values of faces"] = ", ".join(scan.face_values)
     if scan.faces is not None:
         return facts | shape(scan), ["evaluate", name, "TRUTH.ply"] if size_in_bytes is not None else []
     settings = chosen.reconstruct

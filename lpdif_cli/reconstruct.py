@@ -43,6 +43,9 @@ def reconstruct(
     ] = None,
     watertight: Annotated[bool, typer.Option("--watertight", help="Close every hole, as for printing.", rich_help_panel="Result")] = False,
     faces: Annotated[str | None, typer.Option(metavar="N", help="Simplify to at most N triangles.", rich_help_panel="Result")] = None,
+    adaptive: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="Fewer triangles where it stays this close.", rich_help_panel="Result")
+    ] = None,
     keep: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +131,7 @@ def reconstruct(
         "reconstruct.model": model,
         "reconstruct.sensor": sensor,
         "reconstruct.faces": faces,
+        "reconstruct.adaptive": adaptive,
         "reconstruct.keep": keep,
         "reconstruct.texture": texture,
         "output.units": units,

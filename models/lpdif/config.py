@@ -100,6 +100,7 @@ class ReconstructConfig:
     watertight: bool = False
     refine: int = 0  # steps of code refinement
     faces: int | None = None  # simplify to at most this many
+    adaptive: float | None = None  # coarser triangles where the surface stays within this distance of the fine one
     sensor: tuple[float, float, float] | None = None  # scanner position, for orienting normals
     keep: str = "all"  # or the largest connected component alone
     texture: int | None = None  # bake the colours of the scan into a texture of so many texels a side

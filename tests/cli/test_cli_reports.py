@@ -96,8 +96,10 @@ def test_inspect_tells_of_a_mesh(cli: Cli, ball: Path) -> None:
     document = cli("inspect", ball, "--json").document
     assert (document["kind"], document["faces"], document["parts"], document["closed"]) == ("mesh", 1280, 1, True)
     assert document["volume"] == pytest.approx(4.19, rel=0.03)
-    lpdif.write_mesh(Path("open.ply"), lpdif.Mesh(TETRAHEDRON.vertices, TETRAHEDRON.faces[1:]))
+    pattern = {"pattern": np.zeros(len(TETRAHEDRON.faces) - 1, np.int32)}
+    lpdif.write_mesh(Path("open.ply"), lpdif.Mesh(TETRAHEDRON.vertices, TETRAHEDRON.faces[1:], face_values=pattern))
     document = cli("inspect", "open.ply", "--json").document
+    assert document["values of faces"] == "pattern"
     assert document["closed"] is False
     assert "volume" not in document
 

@@ -64,10 +64,13 @@ def plate() -> Surface:
     return Surface(np.asarray(mesh.vertices), np.asarray(mesh.faces, dtype=np.int64))
 
 
+ROUGHNESS = {ball: 0.06, torus: 0.09, two_balls: 0.06, plate: 0.06}  # enough for collapses to pinch them
+
+
 @pytest.mark.parametrize("share", [0.6, 0.4, 0.3])
 @pytest.mark.parametrize("shape", [ball, torus, two_balls, plate])
 def test_a_rough_closed_surface_stays_a_closed_manifold(shape: Callable[[], Surface], share: float) -> None:
-    surface = shaken(shape(), 0.06)
+    surface = shaken(shape(), ROUGHNESS[shape])
     most = int(share * len(surface.faces))
     found, part = simplify(surface, most)
     assert len(part) == len(found.vertices)
@@ -83,7 +86,7 @@ def test_a_rough_closed_surface_stays_a_closed_manifold(shape: Callable[[], Surf
 @pytest.mark.parametrize("shape", [ball, torus, two_balls, plate])
 def test_these_surfaces_are_pinched_by_the_collapse(shape: Callable[[], Surface]) -> None:
     """Else the test above would be none."""
-    surface = shaken(shape(), 0.06)
+    surface = shaken(shape(), ROUGHNESS[shape])
     found = [collapsed(surface, int(share * len(surface.faces)))[0] for share in (0.6, 0.4, 0.3)]
     assert not all(is_closed_manifold(one.faces) for one in found)
 

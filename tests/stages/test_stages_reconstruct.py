@@ -14,9 +14,10 @@ from shapes import even_sphere_points, rotation
 
 from lpdif.core.model import Model
 from lpdif.form_names import FORMS
-from lpdif.geometry import signed_distance
+from lpdif.geometry import Surface, signed_distance
 from lpdif.io.read import read_scan
 from lpdif.io.write import encode_mesh
+from lpdif.mesh.adaptive import farthest
 from lpdif.stages.reconstruct import reconstruct
 from lpdif.tools.metrics import evaluate
 from lpdif.types import Mesh, Scan
@@ -216,6 +217,17 @@ def test_no_more_faces_than_wanted(models: dict[str, Model], most: int) -> None:
     assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.05
     assert shape_of(mesh).is_watertight
     assert len(mesh.face_values["pattern"]) == len(mesh.faces)
+
+
+def test_adaptive_triangles_stay_within_the_distance_and_carry_everything(models: dict[str, Model]) -> None:
+    fine, coarse = run(ball(), models["tiny"]).mesh, run(ball(), models["tiny"], adaptive=0.01).mesh
+    assert len(coarse.faces) < 0.5 * len(fine.faces)
+    assert farthest(Surface(fine.vertices, fine.faces), Surface(coarse.vertices, coarse.faces)) <= 0.01
+    assert shape_of(coarse).is_watertight
+    assert len(coarse.vertex_values["confidence"]) == len(coarse.vertices)
+    assert len(coarse.face_values["pattern"]) == len(coarse.faces)
+    both = run(ball(), models["tiny"], adaptive=0.01, faces=100).mesh
+    assert len(both.faces) <= 100  # the smaller number counts
 
 
 def test_attributes_are_carried_from_the_nearest_point(models: dict[str, Model]) -> None:

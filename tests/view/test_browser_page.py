@@ -207,6 +207,31 @@ def test_a_pattern_has_the_same_colour_in_every_page(chromium: Browser, tmp_path
     assert all(0.2 < share_of(picture, color) < 0.8 for color in ((205, 208, 212), (237, 201, 72)))
 
 
+def test_what_the_mouse_points_at_is_read(page: Browser) -> None:
+    def read(column: float) -> str:
+        """What is said where the mesh is, at a share of its width."""
+        there = np.argwhere(covered(page.picture()).T)  # columns first
+        x = there[int(column * (len(there) - 1)), 0]
+        middle = there[there[:, 0] == x][:, 1]
+        page.mouse("mouseMoved", PANEL + int(x), int(np.median(middle)))
+        page.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        said: str = page.value("document.getElementById('readout').textContent")
+        return said
+
+    page.key("3")
+    assert (read(0.05), read(0.95)) == ("here: convex edge", "here: pattern 1")
+    page.key("2")
+    assert 0 <= float(read(0.5).removeprefix("here: ")) <= 1
+    page.key("4")
+    assert read(0.5).startswith("here: ")
+    page.key("5")
+    assert read(0.5) == ""
+    page.key("3")
+    page.mouse("mouseMoved", PANEL + 5, 5)
+    page.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.value("document.getElementById('readout').textContent") == ""
+
+
 def test_points_have_the_colour_of_their_distance(page: Browser) -> None:
     page.key("4")
     page.key("m")

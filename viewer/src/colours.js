@@ -70,6 +70,15 @@ export function paintPoints(kind, values, count, target) {
   else paint(target, count, INK, () => 0);
 }
 
+/** What a colouring says of a drawn vertex of the mesh, in words; "" where it says nothing. */
+export function readout(kind, about, values, { source, face }, vertex) {
+  if (kind === "pattern") return about.patterns[values.pattern[face[vertex]]][2];
+  if (kind !== "confidence" && kind !== "distance") return "";
+  const [low, high] = about[kind];
+  const level = values[kind][source[vertex]];
+  return number(low + ((high - low) * level) / (LEVELS - 1)) + (kind === "distance" && level === LEVELS - 1 ? " or more" : "");
+}
+
 /** The legend of a colouring: bars with their ends, or patches with names. */
 export function legend(kind, about) {
   const bar = (stops, [low, high], title, open) => ({

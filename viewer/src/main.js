@@ -1,6 +1,6 @@
 // Starts the page: decodes what is in it, draws it, and binds controls and keys.
 
-import { paintMesh, paintPoints } from "./colours.js";
+import { paintMesh, paintPoints, readout } from "./colours.js";
 import { splitVertices } from "./corners.js";
 import { bytesOfBase64, channels, colours, corners, inflate, positions } from "./decode.js";
 import { Measure } from "./measure.js";
@@ -61,7 +61,10 @@ function start(about, model) {
   }
 
   const known = colourings(about);
+  let shown = "";
   const colour = (kind) => {
+    shown = kind;
+    $("readout").textContent = "";
     paintMesh(kind, model.values, model.split, view.meshColours.array);
     view.meshColours.needsUpdate = true;
     if (view.points) {
@@ -74,6 +77,20 @@ function start(about, model) {
   const first = about.places.colors ? "colors" : "plain";
   const setColour = choose($("colours"), "colour", known, first, colour);
   colour(first);
+
+  let pointer = null; // the latest place of the mouse; it is looked at once a frame
+  const readPointer = () => {
+    const vertex = pointer && view.vertexAt(...pointer);
+    const words = vertex === null ? "" : readout(shown, about, model.values, model.split, vertex);
+    $("readout").textContent = words && `here: ${words}`;
+    pointer = null;
+  };
+  const pointAt = (place) => {
+    if (!pointer) requestAnimationFrame(readPointer);
+    pointer = place;
+  };
+  $("canvas").addEventListener("pointermove", (event) => event.buttons || event.pointerType === "touch" || pointAt([event.clientX, event.clientY]));
+  $("canvas").addEventListener("pointerleave", () => { $("readout").textContent = ""; });
 
   let flipped = false;
   let chosen = "off";

@@ -232,16 +232,42 @@ export class View {
     return inSteps(this.middle[axis] + (2 * share - 1) * this.half[axis] * this.longest, this.longest / 1000);
   }
 
-  /** The place that is seen at a pixel of the window, as a vector of the world group; null where there is nothing. */
-  placeAt(x, y) {
+  /** The ray through a pixel of the window. */
+  rayAt(x, y) {
     const box = this.canvas.getBoundingClientRect();
     const ray = new Raycaster();
     ray.setFromCamera(new Vector2((2 * (x - box.left)) / box.width - 1, 1 - (2 * (y - box.top)) / box.height), this.camera);
-    const shown = (hit) => !this.section || this.plane.distanceToPoint(hit.point) >= 0;
-    let hit = this.mesh.visible ? ray.intersectObject(this.mesh).find(shown) : undefined;
+    return ray;
+  }
+
+  /** Whether a hit is not cut away by the section. */
+  isShown(hit) {
+    return !this.section || this.plane.distanceToPoint(hit.point) >= 0;
+  }
+
+  /** Where a ray meets the mesh that is shown; undefined where it does not. */
+  meshHit(ray) {
+    return this.mesh.visible ? ray.intersectObject(this.mesh).find((hit) => this.isShown(hit)) : undefined;
+  }
+
+  /** The drawn vertex of the mesh that is nearest to what is seen at a pixel; null where no mesh is. */
+  vertexAt(x, y) {
+    const hit = this.meshHit(this.rayAt(x, y));
+    if (!hit) return null;
+    const { a, b, c } = hit.face;
+    const place = this.mesh.worldToLocal(hit.point.clone());
+    const away = (vertex) => new Vector3().fromBufferAttribute(this.mesh.geometry.attributes.position, vertex).distanceTo(place);
+    return [a, b, c].reduce((one, other) => (away(other) < away(one) ? other : one));
+  }
+
+  /** The place that is seen at a pixel of the window, as a vector of the world group; null where there is nothing. */
+  placeAt(x, y) {
+    const box = this.canvas.getBoundingClientRect();
+    const ray = this.rayAt(x, y);
+    let hit = this.meshHit(ray);
     if (!hit && this.points && this.points.visible) {
       ray.params.Points.threshold = (2 * NEAR * TALL * this.camera.position.distanceTo(this.controls.target)) / box.height;
-      const hits = ray.intersectObject(this.points).filter(shown);
+      const hits = ray.intersectObject(this.points).filter((one) => this.isShown(one));
       hit = hits.sort((one, other) => one.distanceToRay - other.distanceToRay)[0];
       if (hit) return this.world.worldToLocal(new Vector3().fromBufferAttribute(this.points.geometry.attributes.position, hit.index).applyMatrix4(this.world.matrixWorld));
     }

@@ -26,8 +26,9 @@ log = logging.getLogger("lpdif")
 
 
 class SimplifySettings(NamedTuple):
-    """How a simplified surface is repaired."""
+    """How edges are collapsed, and how a simplified surface is repaired."""
 
+    eagerness: tuple[int, ...] = (3, 5, 7)  # How fast the bound on the next collapse grows: slower is closer, and may end before the aim.
     separation: float = 0.02  # Vertices at one place move so far towards their neighbours; else merging equal vertices would undo a cut.
     coincident: float = 1e-7  # Vertices closer than this part of the extent are at one place, as in a file of single precision.
     min_faces: int = 8  # A component that would vanish keeps so many faces, or the fewest that are possible.
@@ -120,7 +121,12 @@ def collapsed_and_repaired(surface: Surface, most: int, closed: bool) -> tuple[S
 def collapsed(surface: Surface, most: int) -> tuple[Surface, IntArray]:
     """The surface with at most `most` faces, maybe not manifold, and a source of each of its vertices."""
     center = surface.vertices.mean(0)
-    vertices, faces, history = fast_simplification.simplify(surface.vertices - center, surface.faces, target_count=most, return_collapses=True)
+    for eagerness in SIMPLIFY.eagerness:
+        vertices, faces, history = fast_simplification.simplify(
+            surface.vertices - center, surface.faces, target_count=most, agg=eagerness, return_collapses=True
+        )
+        if len(faces) <= most:
+            break
     into = np.arange(len(surface.vertices))  # each row of the history is a vertex and one that went into it, and never comes again
     into[history[:, 1]] = history[:, 0]
     while (into[into] != into).any():

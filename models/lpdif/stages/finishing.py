@@ -16,6 +16,7 @@ from lpdif.config import ReconstructConfig
 from lpdif.core.field import LocalField
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
+from lpdif.mesh.adaptive import fewest_faces
 from lpdif.mesh.bake import bake
 from lpdif.mesh.boundary import smooth_boundary
 from lpdif.mesh.confidence import confidence
@@ -149,10 +150,12 @@ def without_small_components(surface: Surface, spacing: FloatArray, origin: IntA
 def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: ReconstructConfig) -> Surface:
     """The surface with no more faces than the settings ask for.
 
-    They ask for a number of faces, or for a resolution that is coarser than the lattice.
+    They ask for a number of faces, for a distance from the fine surface, or for a resolution that is coarser than the lattice.
     """
     coarse = choice.faces(float(face_areas(surface).sum())) if choice.resolution > choice.step else np.inf
     most = min(config.faces or np.inf, max(TETRAHEDRON_FACES, coarse))
+    if config.adaptive is not None:
+        most = min(most, fewest_faces(surface, config.adaptive))
     if most >= len(surface.faces):
         return surface
     if config.watertight:
