@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.arrays import FloatArray, chunks
+from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.jets import COEFFICIENTS, jet_distance
 from lpdif.core.multi_decoder import MultiDecoder
@@ -31,7 +31,7 @@ from lpdif.device import split_on_oom
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
 LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
 DECIDES = 0.2  # How far, in region sizes, a decoder may move a sheet off its jet.
-PAIRS_AT_ONCE = 1 << 14  # pairs decoded, or sheets prepared for that, at once: bounds the memory of a call
+PAIRS_AT_ONCE = 1 << 16  # pairs decoded at once: bounds the memory of a call
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,6 @@ class LocalField(PointQueries):
         with torch.inference_mode():
             self.sheet_pattern = codes.sheet_pattern
             self.smooth = not bool(codes.arrangement.any())
-            self.conditions = codes.code.new_empty(len(codes.code), 2 * decoder.width)
-            for part in chunks(len(codes.code), PAIRS_AT_ONCE):  # for all at once it would take three times the memory
-                self.conditions[part] = decoder.conditions(codes.code[part], self.sheet_pattern[part])
 
     @property
     def device(self) -> torch.device:
@@ -136,17 +133,17 @@ class LocalField(PointQueries):
 
     def blend(self, points: FloatArray, found: Iterable[Pairs]) -> NDArray[np.float32]:
         """(Q,) weighted mean of the regions' distances over the pairs, which come smallest regions first."""
-        total = np.zeros(len(points))
         covered = np.zeros(len(points))
+        counting = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
         for pairs in found:
             share = pairs.weight * self.support[pairs.region] * np.maximum(0, 1 - covered / FULL_COVER)[pairs.query]
-            counting = np.nonzero(share)[0]
-            for start in range(0, len(counting), PAIRS_AT_ONCE):
-                some = counting[start : start + PAIRS_AT_ONCE]
-                query = pairs.query[some]
-                weighted = share[some] * self.decode(points[query], pairs.region[some])
-                total += np.bincount(query, weighted, len(points))
+            some = np.nonzero(share)[0]
+            counting.append((pairs.query[some], pairs.region[some], share[some]))
             covered += np.bincount(pairs.query, share, len(points))
+        query, region, share = (np.concatenate(part) for part in zip(*counting, strict=True))
+        total = np.zeros(len(points))
+        for part in chunks(len(query), PAIRS_AT_ONCE):
+            total += np.bincount(query[part], share[part] * self.decode(points[query[part]], region[part]), len(points))
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(covered > LEAST_WEIGHT, total / covered, np.nan).astype(np.float32)
 
@@ -172,18 +169,27 @@ class LocalField(PointQueries):
     def to_forms(self, relative_X3: Tensor, region_X: Tensor) -> Tensor:
         """(X,) distances to the surface of regions (X,) at centre-relative places (X, 3), in the regions' units.
 
-        Only sheets that may decide the form's distance are decoded: those whose jet comes within DECIDES of what the jets of all make of it.
+        Of regions of several sheets, only those sheets that may decide the form's distance are decoded: their jet comes within DECIDES of what
+        the jets of all make of it.
         """
-        arrangement_X, radius_X = self.codes.arrangement[region_X], self.codes.radius[region_X]
-        sheets = sheets_of(arrangement_X)
-        rows_X3 = rows_of(sheets.first, arrangement_X)
-        sheet_T = self.codes.first[region_X][sheets.owner] + torch.arange(len(sheets.owner), device=self.device) - sheets.first[sheets.owner]
-        inside_T3 = self.inside(relative_X3[sheets.owner], sheet_T)
+        bent_X = self.codes.arrangement[region_X] != 0
+        smooth, bent = torch.nonzero(~bent_X)[:, 0], torch.nonzero(bent_X)[:, 0]
+        region_B = region_X[bent]
+        arrangement_B, radius_B = self.codes.arrangement[region_B], self.codes.radius[region_B]
+        sheets = sheets_of(arrangement_B)
+        rows_B3 = rows_of(sheets.first, arrangement_B)
+        sheet_T = self.codes.first[region_B][sheets.owner] + torch.arange(len(sheets.owner), device=self.device) - sheets.first[sheets.owner]
+        inside_T3 = self.inside(relative_X3[bent][sheets.owner], sheet_T)
         value_T = jet_distance(self.codes.code[sheet_T, :COEFFICIENTS], inside_T3[:, None])[:, 0]
-        roughly_X = combine(value_T[rows_X3], arrangement_X, radius_X)
-        deciding = torch.nonzero((value_T - roughly_X[sheets.owner]).abs() < DECIDES)[:, 0]
-        value_T[deciding] = self.decoded(inside_T3[deciding], sheet_T[deciding])
-        return combine(value_T[rows_X3], arrangement_X, radius_X)
+        roughly_B = combine(value_T[rows_B3], arrangement_B, radius_B)
+        deciding = torch.nonzero((value_T - roughly_B[sheets.owner]).abs() < DECIDES)[:, 0]
+        whole_S = self.codes.first[region_X[smooth]]
+        places = torch.cat([self.inside(relative_X3[smooth], whole_S), inside_T3[deciding]])
+        decoded = self.decoded(places, torch.cat([whole_S, sheet_T[deciding]]))
+        value_T[deciding] = decoded[len(smooth) :]
+        distance_X = torch.empty_like(relative_X3[:, 0])
+        distance_X[smooth], distance_X[bent] = decoded[: len(smooth)], combine(value_T[rows_B3], arrangement_B, radius_B)
+        return distance_X
 
     def inside(self, relative_T3: Tensor, sheet_T: Tensor) -> Tensor:
         """(T, 3) centre-relative places (T, 3) in the frames of sheets (T,)."""
@@ -191,7 +197,9 @@ class LocalField(PointQueries):
 
     def decoded(self, inside_T3: Tensor, sheet_T: Tensor) -> Tensor:
         """(T,) distances to sheets (T,) at places (T, 3) in their frames, in the units of their regions."""
-        return self.decoder.distances(self.conditions, self.codes.code, self.sheet_pattern, inside_T3, sheet_T)
+        sheet_S, which_T = torch.unique(sheet_T, return_inverse=True)
+        distance_T: Tensor = self.decoder(self.codes.code[sheet_S], self.sheet_pattern[sheet_S], inside_T3, which_T)
+        return distance_T
 
     def pattern_at(self, points: FloatArray) -> NDArray[np.int64]:
         """(Q,) pattern of the nearest region, of the smallest size that stands there.

@@ -9,6 +9,7 @@ over regions or patterns is never needed (tests/naive.py has that loop, and both
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from lpdif.core.jets import COEFFICIENTS, jet_distance
 QUERY_INPUTS = 4  # inputs of a query: x, y, z and the jet's distance
 HIDDEN_LAYERS = 4  # hidden layers; the query comes in again at the middle one
 BLOCK_ROWS = 256  # M: rows that share one gathered weight matrix
+BLOCKS_TOGETHER = {"cpu": 6, "cuda": 1 << 10}  # blocks that go through all layers together where nothing is learned: few stay in a CPU's cache
 
 
 class Blocks(NamedTuple):
@@ -50,6 +52,15 @@ def arrange_blocks(pattern_Q: Tensor, patterns: int, rows: int = BLOCK_ROWS) -> 
     row = torch.zeros(int(blocks_K.sum()) * rows, dtype=torch.int64, device=order.device)
     row[slot_sorted] = order
     return Blocks(row, slot, torch.repeat_interleave(torch.arange(patterns, device=order.device), blocks_K))
+
+
+def pieces(count: int, size: int) -> Iterator[slice]:
+    """Slices that cover `range(count)`, count > 1, in pieces of about `size`, none of which is one alone."""
+    start = 0
+    while start < count:
+        stop = start + size if start + size < count - 1 else count
+        yield slice(start, stop)
+        start = stop
 
 
 class StackedLinear(nn.Module):
@@ -115,15 +126,28 @@ class MultiDecoder(nn.Module):
         if len(points_Q3) == 0:
             return points_Q3.new_zeros(0)
         layout = arrange_blocks(pattern_R[region_Q], self.patterns)
-        points_X3, region_X = points_Q3[layout.row], region_Q[layout.row]
-        jet_X = jet_distance(codes_RC[region_X, :COEFFICIENTS], points_X3[:, None])[:, 0]
-        inputs_BM4 = torch.cat([points_X3, jet_X[:, None]], 1).view(-1, BLOCK_ROWS, QUERY_INPUTS)
-        injected_BMV = self.from_point(inputs_BM4, layout.pattern) + conditions_RV[region_X].view(-1, BLOCK_ROWS, 2 * self.width)
-        start_BMW, middle_BMW = injected_BMV.chunk(2, 2)
+        row_BM = layout.row.view(-1, BLOCK_ROWS)
         lean = not torch.is_grad_enabled()  # nothing is kept for a backward pass, so memory is used again
+        found: list[Tensor] = []
+        for part in pieces(len(row_BM), BLOCKS_TOGETHER[points_Q3.device.type] if lean else len(row_BM)):
+            row_X = row_BM[part].flatten()
+            points_X3, region_X = points_Q3.index_select(0, row_X), region_Q.index_select(0, row_X)
+            jets_XJ = codes_RC[:, :COEFFICIENTS].index_select(0, region_X)
+            conditions_XV = conditions_RV.index_select(0, region_X)
+            found.append(self.block_distances(jets_XJ, conditions_XV, points_X3, layout.pattern[part], lean))
+        return torch.cat(found)[layout.slot]
+
+    def block_distances(self, jets_XJ: Tensor, conditions_XV: Tensor, points_X3: Tensor, pattern_B: Tensor, lean: bool) -> Tensor:
+        """(X,) signed distances at places (X, 3), B blocks of BLOCK_ROWS each, from the jet and the conditions of the region of each place."""
+        jet_X = jet_distance(jets_XJ, points_X3[:, None])[:, 0]
+        inputs_BM4 = torch.cat([points_X3, jet_X[:, None]], 1).view(-1, BLOCK_ROWS, QUERY_INPUTS)
+        injected_BMV = self.from_point(inputs_BM4, pattern_B)
+        conditions_BMV = conditions_XV.view(injected_BMV.shape)
+        injected_BMV = injected_BMV.add_(conditions_BMV) if lean else injected_BMV + conditions_BMV
+        start_BMW, middle_BMW = injected_BMV.chunk(2, 2)
         x = silu(start_BMW)
         for number, layer in enumerate(self.hidden):
-            x = layer(x, layout.pattern)
+            x = layer(x, pattern_B)
             x = silu(x + middle_BMW if number == len(self.hidden) // 2 else x, inplace=lean)
-        correction_BM1: Tensor = self.out(x, layout.pattern)
-        return (jet_X + correction_BM1.flatten())[layout.slot]
+        correction_BM1: Tensor = self.out(x, pattern_B)
+        return jet_X + correction_BM1.flatten()
