@@ -14,7 +14,6 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import signal
 
-
 OBJECTS_BEFORE_COLLECTION = 50_000  # torch alone makes half a million that stay; by Python's 700 they would be walked through again and again
 
 

@@ -13,7 +13,17 @@ from shapes import even_sphere_points
 
 from lpdif.geometry import Surface
 from lpdif.surface.isosurface import TileSurface, extract, tiles_near, weld
-from lpdif.surface.narrow_band import BAND, PointIndex, Seeds, cells_near, marked_corners, may_hold_surface, narrow_band, seeds_by_reach, upsampled
+from lpdif.surface.narrow_band import (
+    BAND,
+    PointIndex,
+    Seeds,
+    cells_near,
+    marked_corners,
+    may_hold_surface,
+    narrow_band,
+    seeds_by_reach,
+    upsampled,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
