@@ -13,7 +13,17 @@ from shapes import even_sphere_points
 
 from lpdif.geometry import Surface
 from lpdif.surface.isosurface import TileSurface, extract, tiles_near, weld
-from lpdif.surface.narrow_band import PointIndex, Seeds, cells_near, marked_corners, may_hold_surface, narrow_band, seeds_by_reach, upsampled
+from lpdif.surface.narrow_band import (
+    BAND,
+    PointIndex,
+    Seeds,
+    cells_near,
+    marked_corners,
+    may_hold_surface,
+    narrow_band,
+    seeds_by_reach,
+    upsampled,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -117,6 +127,7 @@ def test_lattice_points_on_the_surface(step: float) -> None:
 @pytest.mark.parametrize("shape", ["ball", "ring", "floor"])
 def test_tiles_agree_with_marching_cubes_over_the_whole_box(shape: str, step: float, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lpdif.surface.isosurface.refined_vertices", lambda vertices, *_: vertices)
+    monkeypatch.setattr("lpdif.surface.narrow_band.BAND", BAND._replace(far=np.inf))  # nothing is interpolated
     field, points = {
         "ball": (ball(), even_sphere_points(3000)[0]),
         "ring": (ring, ring_points()),
@@ -311,11 +322,13 @@ def test_cells_that_cannot_hold_surface() -> None:
 def test_the_band_is_known_around_the_surface_and_nowhere_else() -> None:
     points = even_sphere_points(2000)[0]
     corner = np.array([0, 0, 0])
-    values = narrow_band([Seeds(points, 0.15, 2, 1)], ball(), corner, 0.05, 16).values
+    values, evaluated = narrow_band([Seeds(points, 0.15, 2, 1)], ball(), corner, 0.05, 16)
     place = np.stack(np.meshgrid(*[np.arange(17) * 0.05] * 3, indexing="ij"), -1)
     exact = ball()(place.reshape(-1, 3)).reshape(17, 17, 17)
     known = np.isfinite(values)
-    np.testing.assert_array_equal(values[known], exact[known])
+    np.testing.assert_array_equal(values[known & evaluated], exact[known & evaluated])
+    np.testing.assert_allclose(values[known], exact[known], atol=0.1**2 / 3)  # of cells of twice the edge, the sagitta in both directions
+    assert evaluated[known & (np.abs(exact) < (BAND.far - 0.05) * 0.05)].all()
     assert known[np.abs(exact) < 0.04].all()
     assert not known[np.abs(exact) > 0.25].any()
 
@@ -372,6 +385,27 @@ def test_strides_do_not_depend_on_tiles() -> None:
     assert corner_sets(one) == corner_sets(other)
 
 
+@pytest.mark.parametrize("step", [0.08, 0.05])
+def test_places_clearly_off_the_surface_are_not_asked_for(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same triangles with fewer questions, and vertices as near to where the field is zero."""
+    points = even_sphere_points(2000)[0]
+    found, asked = {}, {}
+    for far in (np.inf, BAND.far):
+        monkeypatch.setattr("lpdif.surface.narrow_band.BAND", BAND._replace(far=far))
+        counts: list[int] = []
+
+        def field(x: FloatArray, counts: list[int] = counts) -> NDArray[np.float32]:
+            counts.append(len(x))
+            return ball()(x)
+
+        found[far] = extract(points, field, step, 0.2)
+        asked[far] = sum(counts)
+    off = {far: np.abs(np.linalg.norm(surface.vertices, axis=1) - 1).max() for far, surface in found.items()}
+    np.testing.assert_array_equal(found[np.inf].faces, found[BAND.far].faces)
+    assert asked[BAND.far] < 0.75 * asked[np.inf]
+    assert off[BAND.far] < 0.003 * step
+
+
 def test_a_wider_stride_asks_for_less() -> None:
     points = even_sphere_points(2000)[0]
     asked = {}
@@ -384,7 +418,7 @@ def test_a_wider_stride_asks_for_less() -> None:
 
         extract(points, field, 0.02, 0.2, stride=stride)
         asked[stride] = sum(counts)
-    assert asked[2] < 0.4 * asked[1]
+    assert asked[2] < 0.6 * asked[1]
     assert asked[4] < 0.5 * asked[2]
 
 

@@ -36,7 +36,7 @@ from lpdif.types import Progress, silent
 
 REGIONS_GATHERED = 4096  # regions whose points are gathered at once
 POINT_COUNTS = (8, 16, 24, 32, 48, 64, 96, MOST_POINTS)  # numbers of points that a region is padded to
-REGIONS_TOGETHER = {"cpu": 64, "cuda": 1024}  # regions encoded together, by the kind of device
+REGIONS_TOGETHER = {"cpu": 128, "cuda": 1024}  # regions encoded together, by the kind of device
 
 
 class ViewSettings(NamedTuple):

@@ -134,7 +134,7 @@ class LocalField(PointQueries):
     def blend(self, points: FloatArray, found: Iterable[Pairs]) -> NDArray[np.float32]:
         """(Q,) weighted mean of the regions' distances over the pairs, which come smallest regions first."""
         covered = np.zeros(len(points))
-        counting: list[tuple[IntArray, IntArray, FloatArray]] = []
+        counting = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
         for pairs in found:
             share = pairs.weight * self.support[pairs.region] * np.maximum(0, 1 - covered / FULL_COVER)[pairs.query]
             some = np.nonzero(share)[0]

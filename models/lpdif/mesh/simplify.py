@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import fast_simplification
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from lpdif.arrays import FloatArray, IntArray
@@ -180,6 +179,8 @@ def paired_half_edges(surface: Surface) -> tuple[IntArray, IntArray]:
 
     They are the two of an edge, or of more those with the least solid between them.
     """
+    from scipy.optimize import linear_sum_assignment  # which takes as long to load as a small mesh to simplify
+
     first, second = opposite_half_edges(surface.faces)
     number, count = edge_numbers(surface.faces)
     start, end = half_edges(surface.faces)

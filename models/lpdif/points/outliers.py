@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
-from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, nearest, query, search_tree
+from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, neighbours_of_kept, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -68,7 +68,7 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
             break
         left = left[good]
         tree = search_tree(points[left])
-        neighbours = nearest(tree, points[left], NEIGHBOURHOOD, threads)
+        neighbours = neighbours_of_kept(tree, points[left], neighbours, good, threads)
     inlier = np.zeros(len(points), dtype=np.bool_)
     inlier[left] = True
     return inlier

@@ -108,8 +108,8 @@ def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float,
 def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: NDArray[np.bool_], field: Field) -> FloatArray:
     """Vertices (V, 3), moved along their lattice edges to where the field is zero and not its chord.
 
-    values, exact (T+1, T+1, T+1): as in `Band`. field: the field at other places. All places are in lattice units. Where both ends of an edge
-    are exact, one Newton step is made from the vertex, on the parabola through the field there and at the ends; it stays between the vertex
+    values, exact (T+1, T+1, T+1): as in `Band`. field: the field at other places. All places are in lattice units. Where an end of an edge
+    is exact, one Newton step is made from the vertex, on the parabola through the field there and at the ends; it stays between the vertex
     and the end of the other sign. All vertices keep a margin from the ends, but for those on a lattice point.
     """
     low = np.floor(vertices).astype(np.int64)
@@ -119,7 +119,7 @@ def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: N
     row = np.flatnonzero(share.any(axis=1))
     low, high, axis = low[row], high[row], axis[row]
     t = share[row, axis]
-    movable = np.flatnonzero(exact[tuple(low.T)] & exact[tuple(high.T)])
+    movable = np.flatnonzero(exact[tuple(low.T)] | exact[tuple(high.T)])
     if len(movable):
         first, last = (values[tuple(end[movable].T)].astype(np.float64) for end in (low, high))
         here, before = field(vertices[row[movable]]).astype(np.float64), t[movable]

@@ -28,6 +28,7 @@ class BandSettings(NamedTuple):
     nearest_bound: float = 0.87  # A surface in a cell is nearer to the nearest corner: sqrt(3) / 2.
     mean_bound: float = 0.95  # A surface in a cell is nearer to the corners on average.
     unknown_bound: float = 1.2  # A surface in a cell is nearer to the nearest known corner where some corners are unknown.
+    far: float = 0.7  # Where the field between evaluated places is farther from zero than so many lattice steps, it is not evaluated.
 
 
 BAND = BandSettings()
@@ -103,7 +104,7 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
 
     The search starts with the cells within reach of the seeds. Of these, and then of their children of half the edge, those are kept that
     may hold surface by the field at their corners. A lattice point is interpolated if it touches no cell of twice the edge near seeds with
-    a smaller sampling stride.
+    a smaller sampling stride; and so is, in the last step, one that is clearly off the surface by the values around it.
     """
     stride = max((seeds.stride for seeds in near), default=1)
     cells = np.zeros((tile // stride,) * 3, bool)
@@ -121,13 +122,15 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
         if stride == 1:
             return Band(np.where(corners, values, np.nan), exact)
         cells &= may_hold_surface(values[::stride, ::stride, ::stride], stride * step)
-        smooth = ~evaluated_points(near, corner, step, tile, stride) if any(seeds.sampling >= stride for seeds in near) else None
-        cells = children(cells)
-        if smooth is not None:
-            half = values[:: stride // 2, :: stride // 2, :: stride // 2]  # a view into values
-            smooth &= marked_corners(cells) & np.isnan(half)
-            half[smooth] = upsampled(values[::stride, ::stride, ::stride])[smooth]
+        between = upsampled(values[::stride, ::stride, ::stride])
         stride //= 2
+        smooth = np.abs(between) > (BAND.far * step if stride == 1 else np.inf)  # never where it is unknown
+        if any(seeds.sampling > stride for seeds in near):
+            smooth |= ~evaluated_points(near, corner, step, tile, 2 * stride)
+        cells = children(cells)
+        half = values[::stride, ::stride, ::stride]  # a view into values
+        smooth &= marked_corners(cells) & np.isnan(half)
+        half[smooth] = between[smooth]
 
 
 def cells_near(points: FloatArray, corner: IntArray, step: float, reach: float, tile: int, stride: int, margin: int = 0) -> BoolArray:
