@@ -259,10 +259,10 @@ def test_a_trajectory_gives_each_point_its_sensor(cli: Cli) -> None:
 def test_a_trajectory_that_cannot_be_used(cli: Cli, words: tuple[str, ...], code: int, message: str, hint: str) -> None:
     write_points(Path("scan.ply"))
     Path("way.txt").write_text("-1 0 0 5\n1 2 0 5\n")
-    ran = cli("reconstruct", *words, "-o", "out")
+    ran = cli("reconstruct", *words, "-o", "out.ply")
     assert (ran.code, ran.lines[0]) == (code, f"error: {message}")
     assert ran.lines[1].startswith(f"  hint: {hint}")
-    assert not Path("out").exists()
+    assert not Path("out.ply").exists()
 
 
 def test_model_of_the_workspace_comes_first_aloud(cli: Cli, library: Library) -> None:
