@@ -71,11 +71,14 @@ def as_rows(skipped: Sequence[Skipped]) -> list[dict[str, str]]:
     return [{"scan": str(file), "reason": reason} for file, reason in skipped]
 
 
-def read_stdin(command: str) -> lpdif.Scan:
-    """The scan on stdin. command: how lpdif is called with one, for the hint. Raises UsageError where stdin is a terminal."""
+def read_stdin(command: str, times: bool = False) -> lpdif.Scan:
+    """The scan on stdin. Raises UsageError where stdin is a terminal.
+
+    command: how lpdif is called with one, for the hint; times: as in `load_scan`.
+    """
     if sys.stdin.isatty():
         raise UsageError("no scan is piped into stdin", f"pipe one in: cat scan.ply | lpdif {command}")
-    return lpdif.read_scan(sys.stdin.buffer.read(), "stdin")
+    return lpdif.read_scan(sys.stdin.buffer.read(), "stdin", times)
 
 
 def _is_glob(argument: str) -> bool:

@@ -82,6 +82,12 @@ def reconstruct(
         tuple[str, str, str] | None,
         typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.", rich_help_panel="Scan and model"),
     ] = None,
+    trajectory: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the scanner was over time: time x y z.", rich_help_panel="Scan and model")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="N,N", help="Points of these classes alone, as in LAS [all].", rich_help_panel="Scan and model")
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Spread several scans over a Dask cluster.", rich_help_panel="Several scans")
     ] = None,
@@ -130,6 +136,7 @@ def reconstruct(
         "reconstruct.refine": refine,
         "reconstruct.model": model,
         "reconstruct.sensor": sensor,
+        "reconstruct.classes": classes,
         "reconstruct.faces": faces,
         "reconstruct.adaptive": adaptive,
         "reconstruct.keep": keep,
@@ -147,9 +154,13 @@ def reconstruct(
     if cluster is None:
         check_device(work.settings.config.device)
     part = None if shard is None else read_shard(shard)
+    if trajectory is not None and sensor is not None:
+        raise UsageError("--sensor and --trajectory both say where the scanner was", "leave one out")
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")
     if is_many(inputs):
+        if trajectory is not None:
+            raise UsageError("--trajectory is for one scan", "run lpdif once for each scan")
         ending = ".ply" if work.settings.config.reconstruct.texture is None else ".glb"  # PLY has no place for a texture
         alone = partial(one_by_one, work.mesh_of, work.encoded)
         outcomes_of = alone if cluster is None else partial(over_cluster, cluster, work.order)
@@ -159,11 +170,13 @@ def reconstruct(
         flag = "--shard" if cluster is None else "--cluster"
         raise UsageError(f"{flag} is for several scans", "name their folder, or leave it out")
     else:
-        reconstruct_one(work, inputs[0], output, page, overwrite=overwrite, dry_run=dry_run)
+        reconstruct_one(work, inputs[0], output, page, trajectory, overwrite=overwrite, dry_run=dry_run)
 
 
-def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile | None, *, overwrite: bool, dry_run: bool) -> None:
-    """Reconstructs one scan into one mesh file, or to stdout; writes the report `page` if there is one."""
+def reconstruct_one(
+    work: Work, given: str, output: str | None, page: ReportFile | None, trajectory: Path | None = None, *, overwrite: bool, dry_run: bool
+) -> None:
+    """Reconstructs one scan, seen along a trajectory if there is one, into one mesh file, or to stdout; writes the report `page`, too."""
     console = work.console
     source = None if given == STREAM else Path(given)
     target = output_path(source, output)
@@ -178,7 +191,7 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
     if page is not None:
         page.check(continues=False)
     # The scan is read before the model, so that a bad scan is reported at once.
-    scan = lpdif.load_scan(source) if source is not None else read_stdin("reconstruct - -o mesh.ply")
+    scan = read_along(source, trajectory)
     work.laps.end("reading the scan")
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
@@ -222,6 +235,17 @@ def reconstruct_one(work: Work, given: str, output: str | None, page: ReportFile
         "facts": made.facts,
     }
     console.result({**document, **({} if page is None else {"report": str(page.path)})}, target)
+
+
+def read_along(source: Path | None, trajectory: Path | None) -> lpdif.Scan:
+    """The scan in a file, or on stdin, with the place of the scanner for each point where there is a trajectory."""
+    timed = trajectory is not None
+    scan = lpdif.load_scan(source, timed) if source is not None else read_stdin("reconstruct - -o mesh.ply", timed)
+    if trajectory is None:
+        return scan
+    from lpdif.io.trajectory import load_trajectory, seen_along
+
+    return seen_along(scan, load_trajectory(trajectory))
 
 
 def report_open_loops(made: lpdif.Reconstruction, console: Console) -> None:

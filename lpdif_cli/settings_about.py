@@ -37,6 +37,7 @@ ABOUT = {
     "reconstruct.faces": "Simplify to at most so many triangles; auto: as they come.",
     "reconstruct.adaptive": "Fewer triangles where it stays so close to the fine mesh; auto: off.",
     "reconstruct.sensor": "Where the scanner stood, to orient normals; auto: from the file.",
+    "reconstruct.classes": "Classes of points to use, as in LAS; none: all but noise.",
     "reconstruct.keep": "all, or the largest part alone.",
     "reconstruct.texture": "Bake colours into so many texels a side; auto: no texture.",
     "reconstruct.keep_outliers": "Do not look for stray points.",

@@ -62,23 +62,29 @@ class Work:
         from lpdif.stages.resolution import cost_of_points
 
         chosen = self.settings.config.reconstruct
-        self.check(scan)
+        scan = self.check(scan)
         if chosen.resolution is not None or chosen.region_size is not None:
             found = self.expected(scan)
             return {name: float(found[name]) for name in ("faces", "cpu_seconds", "memory_bytes")}
         cost = cost_of_points(len(scan.points), chosen.watertight)
         return {"faces": min(cost.faces, chosen.faces or cost.faces), "cpu_seconds": cost.seconds, "memory_bytes": cost.memory}
 
-    def check(self, scan: lpdif.Scan) -> None:
-        """Raises InputError for a scan that cannot become what is asked for, before torch is loaded."""
+    def check(self, scan: lpdif.Scan) -> lpdif.Scan:
+        """What of a scan a mesh is made of: the points of the chosen classes.
+
+        Raises InputError for a scan that cannot become what is asked for, before torch is loaded.
+        """
+        from lpdif.points.classes import of_classes
         from lpdif.points.validity import check_scan
 
         chosen = self.settings.config.reconstruct
+        scan = of_classes(scan, chosen.classes)
         check_scan(scan, chosen.keep_outliers, chosen.region_size is not None)
         if chosen.texture is not None:
             from lpdif.mesh.unwrap import check_texture  # which loads scipy
 
             check_texture(scan, chosen.texture)
+        return scan
 
     def order(self) -> Order:
         """What a worker of a cluster needs besides a scan."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lpdif.errors import LpdifError as LpdifError
     from lpdif.io.read import load_scan as load_scan
     from lpdif.io.read import read_scan as read_scan
+    from lpdif.io.trajectory import Trajectory as Trajectory
+    from lpdif.io.trajectory import load_trajectory as load_trajectory
+    from lpdif.io.trajectory import seen_along as seen_along
     from lpdif.io.write import encode_mesh as encode_mesh
     from lpdif.io.write import write_mesh as write_mesh
     from lpdif.io.write import write_scan as write_scan
@@ -60,6 +63,7 @@ __all__ = [
     "ReconstructConfig",
     "Reconstruction",
     "Scan",
+    "Trajectory",
     "Workspace",
     "__version__",
     "cluster",
@@ -70,11 +74,13 @@ __all__ = [
     "load_field",
     "load_model",
     "load_scan",
+    "load_trajectory",
     "make_demo_scan",
     "preprocess",
     "read_scan",
     "reconstruct",
     "save_field",
+    "seen_along",
     "use_threads",
     "write_mesh",
     "write_scan",
@@ -94,6 +100,7 @@ _DOOR = {
     "ReconstructConfig": "config",
     "Reconstruction": "stages.reconstruct",
     "Scan": "types",
+    "Trajectory": "io.trajectory",
     "Workspace": "storage.workspace",
     "cluster": "stages.cluster",
     "encode_mesh": "io.write",
@@ -103,11 +110,13 @@ _DOOR = {
     "load_field": "storage.field_file",
     "load_model": "storage.models",
     "load_scan": "io.read",
+    "load_trajectory": "io.trajectory",
     "make_demo_scan": "tools.demo_scan",
     "preprocess": "stages.preprocess",
     "read_scan": "io.read",
     "reconstruct": "stages.reconstruct",
     "save_field": "storage.field_file",
+    "seen_along": "io.trajectory",
     "use_threads": "device",
     "write_mesh": "io.write",
     "write_scan": "io.write",

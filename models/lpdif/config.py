@@ -19,6 +19,7 @@ from lpdif.text import excerpt
 # Lowest and highest allowed values by key; other whole numbers must not be negative, other lengths must be positive.
 LIMITS: dict[str, tuple[float, float]] = {
     "batch": (1, math.inf),
+    "classes": (0, 255),
     "coarsest": (1e-9, 1),
     "faces": (4, math.inf),
     "finest": (1e-9, 1),
@@ -102,6 +103,7 @@ class ReconstructConfig:
     faces: int | None = None  # simplify to at most this many
     adaptive: float | None = None  # coarser triangles where the surface stays within this distance of the fine one
     sensor: tuple[float, float, float] | None = None  # scanner position, for orienting normals
+    classes: tuple[int, ...] = ()  # of the points, as LAS numbers them, that the mesh is made of; none named: of all points
     keep: str = "all"  # or the largest connected component alone
     texture: int | None = None  # bake the colours of the scan into a texture of so many texels a side
     keep_outliers: bool = False
@@ -161,9 +163,16 @@ def check_types(settings: ReconstructConfig | OutputConfig) -> None:
         if value is None and type(None) in kinds:
             continue
         if typing.get_origin(kinds[0]) is tuple:
-            numbers = [plain(number) for number in value] if hasattr(value, "__iter__") and not isinstance(value, str | bytes) else []
-            good = len(numbers) == len(typing.get_args(kinds[0])) and all(is_number(number, float) for number in numbers)
-            value, wanted = (tuple(map(float, numbers)) if good else value), "three finite numbers"
+            numbers: list[typing.Any] = [None]
+            if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
+                numbers = [plain(number) for number in value]
+            if typing.get_args(kinds[0])[-1] is Ellipsis:
+                low, high = limits(name, True)
+                good = all(is_number(number, int) and low <= number <= high for number in numbers)
+                value, wanted = (tuple(numbers) if good else value), f"whole numbers from {low:g} to {high:g}"
+            else:
+                good = len(numbers) == len(typing.get_args(kinds[0])) and all(is_number(number, float) for number in numbers)
+                value, wanted = (tuple(map(float, numbers)) if good else value), "three finite numbers"
         elif kinds[0] is str:
             good, wanted = value in CHOICES[name], " or ".join(map(repr, CHOICES[name]))
         elif kinds[0] is bool:

@@ -15,6 +15,7 @@ from conftest import Cli
 
 import lpdif
 from lpdif.errors import InputError, ModelError, ResourceError
+from lpdif_cli.reconstruct import read_along
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +220,61 @@ def test_options_reach_the_library(cli: Cli, library: Library) -> None:
     assert (config.resolution, config.region_size, config.max_distance, config.watertight) == (0.1, 0.5, None, True)
     assert (config.refine, config.sensor, config.faces, config.seed) == (20, (-1.0, 2.0, -30.0), 1000, 9)
     assert (device, library.threads) == ("cpu", [3])
+
+
+def write_with_zeros(name: str) -> None:
+    """A scan in scan.csv whose points have one more value, which is 0."""
+    points = np.random.default_rng(0).normal(size=(50, 3))
+    Path("scan.csv").write_text(f"x,y,z,{name}\n" + "".join(",".join(map(str, [*point, 0])) + "\n" for point in points))
+
+
+def test_classes_reach_the_library(cli: Cli, library: Library) -> None:
+    write_with_zeros("classification")
+    assert cli("reconstruct", "scan.csv", "-o", "m.ply", "--classes", "0,6").code == 0
+    assert library.calls[0][2].classes == (0, 6)
+    ran = cli("reconstruct", "scan.csv", "-o", "m.ply", "--overwrite", "--classes", "2,house")
+    assert (ran.code, ran.lines[0]) == (2, "error: --classes: 'house' is not a whole number")
+    ran = cli("reconstruct", "scan.csv", "-o", "m.ply", "--overwrite", "--classes", "300")
+    assert (ran.code, ran.lines[0]) == (2, "error: --classes: 300 is out of range")
+    ran = cli("reconstruct", "scan.csv", "-o", "m.ply", "--overwrite", "--classes", "7")
+    assert (ran.code, ran.lines[-2:]) == (3, ["error: scan.csv: no point of class 7", "  hint: its classes are 0"])
+
+
+def test_a_trajectory_gives_each_point_its_sensor(cli: Cli) -> None:
+    write_with_zeros("time")
+    Path("way.txt").write_text("-1 0 0 5\n1 2 0 5\n")
+    assert cli("reconstruct", "scan.csv", "-o", "m.ply", "--trajectory", "way.txt").code == 0
+    sensor = read_along(Path("scan.csv"), Path("way.txt")).sensor
+    np.testing.assert_array_equal(sensor, np.tile([1.0, 0, 5], (50, 1)))  # half-way at time 0
+    assert read_along(Path("scan.csv"), None).sensor is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message", "hint"),
+    [
+        (("scan.ply", "--trajectory", "no.txt"), 3, "no.txt: no such file", "check the path"),
+        (
+            ("scan.ply", "--trajectory", "way.txt"),
+            3,
+            "scan.ply: its points have no times (values: none)",
+            "a trajectory needs a value gps_time",
+        ),
+        (("scan.ply", "scan.ply", "--trajectory", "way.txt"), 2, "--trajectory is for one scan", "run lpdif once for each scan"),
+        (
+            ("scan.ply", "--sensor", "0", "0", "1", "--trajectory", "way.txt"),
+            2,
+            "--sensor and --trajectory both say where the scanner was",
+            "leave one out",
+        ),
+    ],
+)
+def test_a_trajectory_that_cannot_be_used(cli: Cli, words: tuple[str, ...], code: int, message: str, hint: str) -> None:
+    write_points(Path("scan.ply"))
+    Path("way.txt").write_text("-1 0 0 5\n1 2 0 5\n")
+    ran = cli("reconstruct", *words, "-o", "out.ply")
+    assert (ran.code, ran.lines[0]) == (code, f"error: {message}")
+    assert ran.lines[1].startswith(f"  hint: {hint}")
+    assert not Path("out.ply").exists()
 
 
 def test_model_of_the_workspace_comes_first_aloud(cli: Cli, library: Library) -> None:

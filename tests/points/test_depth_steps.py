@@ -146,6 +146,16 @@ def test_points_are_pixels() -> None:
     np.testing.assert_allclose(image.step, STEP, rtol=0.05)
 
 
+def test_the_order_of_the_points_does_not_matter() -> None:
+    """Also where points are not quite on their pixels, and some share one."""
+    rng = np.random.default_rng(4)
+    true, _ = planes(*FLOOR)
+    got = measured(true)
+    got[:, :2] += 0.2 / FOCAL * got[:, 2:] * rng.normal(size=(len(got), 2))
+    mixed = rng.permutation(len(got))
+    np.testing.assert_array_equal(smooth(got[mixed]), smooth(got)[mixed])
+
+
 def test_steps_between_levels() -> None:
     """A level at which nothing was does not make the steps beside it wider."""
     levels = np.delete(np.arange(20.0), 7)

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.arrays import FloatArray, IntArray, chunks
+from lpdif.arrays import FloatArray, chunks
 from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.jets import COEFFICIENTS, jet_distance
 from lpdif.core.multi_decoder import MultiDecoder

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from lpdif.errors import InputError, ResourceError
@@ -22,16 +23,22 @@ from lpdif.types import MINIMUM_POINTS, Scan
 log = logging.getLogger("lpdif")
 
 
-def load_scan(path: str | Path) -> Scan:
+def load_scan(path: str | Path, times: bool = False) -> Scan:
     """Reads a scan or mesh from a file.
 
-    Points are in float64, with normals, colours, values, faces and sensor positions where the file has them. Raises InputError for a file that
-    is missing, unreadable, damaged, empty or no scan, and ResourceError where there is too little memory.
+    Points are in float64, with normals, colours, values, faces and sensor positions where the file has them. times: also with those of the
+    points of LAS files, as the value gps_time. Raises InputError for a file that is missing, unreadable, damaged, empty or no scan, and
+    ResourceError where there is too little memory.
     """
+    return _read(replace(source_of(path), times=times))
+
+
+def source_of(path: str | Path) -> Source:
+    """A file and its bytes. Raises as load_scan does where there is no such file."""
     path = Path(path)
     name = path.name or str(path)
     data, identity = _content_of(path, name)
-    return _read(Source(name, data, path, identity))
+    return Source(name, data, path, identity)
 
 
 def scan_content(path: str | Path) -> bytes:
@@ -40,12 +47,12 @@ def scan_content(path: str | Path) -> bytes:
     return _content_of(path, path.name or str(path))[0]
 
 
-def read_scan(data: bytes, name: str) -> Scan:
-    """Reads a scan from bytes, as those of standard input. name: of the file, for messages.
+def read_scan(data: bytes, name: str, times: bool = False) -> Scan:
+    """Reads a scan from bytes, as those of standard input. name: of the file, for messages; times: as in load_scan.
 
     Raises as load_scan does.
     """
-    return _read(Source(name, data))
+    return _read(Source(name, data, times=times))
 
 
 def _read(source: Source) -> Scan:
@@ -55,7 +62,7 @@ def _read(source: Source) -> Scan:
     if not source.data[:4096].strip(b"\0") and source.data.count(0) == len(source.data):
         raise source.error(f"holds {counted(len(source.data), 'zero byte')} and nothing else", "copy or download it again")
     if has_mark(source.data):
-        source = Source(source.name, as_text(source).data)
+        source = Source(source.name, as_text(source).data, times=source.times)
     try:
         found, named = format_of(source), format_by_name(source.name)
         if named is not None and named.name != found.name:

@@ -39,13 +39,15 @@ _CONTINUED = re.compile(rb"\\\r?\n")
 class Source:
     """A file to read: its name for messages, its bytes, and its path, which standard input has not.
 
-    identity: that of the file which the bytes were read from, as `file_identity` gives it.
+    identity: that of the file which the bytes were read from, as `file_identity` gives it; times: whether the times of points are wanted, where
+    a format has them in a place of their own.
     """
 
     name: str
     data: bytes
     path: Path | None = None
     identity: tuple[int, int, int, int] | None = None
+    times: bool = False
 
     def error(self, what: str, hint: str = EXPORT_AGAIN) -> InputError:
         """An InputError whose message begins with the file's name."""

@@ -33,7 +33,7 @@ class DepthStepSettings(NamedTuple):
     gaps: int = 5  # The step at a level is the median of so many gaps between levels around it.
     even: float = 0.5  # Points are the pixels of an image if the nearest other one is at least this share of the typical pitch away ...
     pixels: float = 0.9  # ... at this share of the places.
-    emptiest: float = 0.01  # They fill at least this share of it.
+    emptiest: float = 0.1  # They fill at least this share of it; real frames fill nine tenths.
     shared: float = 0.2  # Pixels beside each other, and above each other, have one level at this share of the places; else no slats form.
     halvings: int = 6  # The image is smoothed from its 2^6 times coarser copy downwards, because levels may be a hundred pixels wide.
     tolerances: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5)  # The first of these is taken, in steps, that suits the noise of the camera.
@@ -50,8 +50,10 @@ class DepthImage(NamedTuple):
     """Points as pixels.
 
     pixel (N,) of each point, in an image of shape (H, W)    inverse (N,) its inverse depth    step (N,) in which that comes
+    order (N,) rows in an order that depends on the points alone
     """
 
+    order: IntArray
     pixel: IntArray
     shape: tuple[int, int]
     inverse: FloatArray
@@ -83,7 +85,6 @@ def depth_image(seen: FloatArray) -> DepthImage | None:
     The depth is the coordinate that comes in steps, and the camera looks along that axis. Seen from it, points are pixels, evenly far from
     each other, and many pixels beside and above each other have one depth.
     """
-    some = even_rows(len(seen), SAMPLE_PLACES)
     for axis in (2, 1, 0):
         depth = seen[:, axis] if seen[0, axis] > 0 else -seen[:, axis]
         if depth.min() <= 0:
@@ -92,7 +93,8 @@ def depth_image(seen: FloatArray) -> DepthImage | None:
         if not DEPTH_STEPS.fewest_levels <= len(levels) <= len(seen) / DEPTH_STEPS.points_a_level:
             continue
         across = np.delete(seen, axis, axis=1) / depth[:, None]
-        apart = query(search_tree(across), across[some], [2])[0][:, 0]
+        order = np.lexsort(seen.T)
+        apart = query(search_tree(across), across[order[even_rows(len(seen), SAMPLE_PLACES)]], [2])[0][:, 0]
         pitch = float(np.median(apart))
         if pitch <= 0 or np.mean(apart > DEPTH_STEPS.even * pitch) < DEPTH_STEPS.pixels:
             continue
@@ -101,9 +103,9 @@ def depth_image(seen: FloatArray) -> DepthImage | None:
             continue
         cell = np.round((across - across.min(axis=0)) / pitch).astype(np.int64)
         level = np.full((height, width), -1)
-        level[cell[:, 0], cell[:, 1]] = of
+        level[cell[order, 0], cell[order, 1]] = of[order]
         if min(shared_levels(level), shared_levels(level.T)) >= DEPTH_STEPS.shared:
-            return DepthImage(cell[:, 0] * width + cell[:, 1], (height, width), 1 / depth, steps_of(1 / levels)[of])
+            return DepthImage(order, cell[:, 0] * width + cell[:, 1], (height, width), 1 / depth, steps_of(1 / levels)[of])
     return None
 
 
@@ -137,7 +139,7 @@ def smooth_inverse(image: DepthImage) -> FloatArray:
     count = np.bincount(image.pixel, minlength=image.shape[0] * image.shape[1]).reshape(image.shape)
     there = count > 0
     mean, step = (
-        (np.bincount(image.pixel, values, minlength=count.size) / np.maximum(count.ravel(), 1)).reshape(image.shape)
+        (np.bincount(image.pixel[image.order], values[image.order], minlength=count.size) / np.maximum(count.ravel(), 1)).reshape(image.shape)
         for values in (image.inverse, image.step)
     )
     for tolerance in DEPTH_STEPS.tolerances:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from lpdif.errors import InputError
 from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_boundary_loops
 from lpdif.mesh.unwrap import check_texture
+from lpdif.points.classes import of_classes
 from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
 from lpdif.points.validity import check_scan
@@ -31,6 +33,8 @@ from lpdif.surface.isosurface import extract
 from lpdif.text import collected_warnings, counted
 from lpdif.tools.laps import Lap, Laps
 from lpdif.types import Mesh, Progress, Scan, silent
+
+log = logging.getLogger("lpdif")
 
 
 class PlacementSettings(NamedTuple):
@@ -94,6 +98,9 @@ def reconstruct(
     if not isinstance(model, Model | None):
         raise TypeError(f"a Model is needed, not a {type(model).__name__}: lpdif.load_model(file)")
     with repeatable(), collected_warnings() as warned:
+        scan = of_classes(scan, config.classes)
+        if config.classes:
+            log.info("%s of the chosen classes", counted(len(scan.points), "point"))
         check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
         check_texture(scan, config.texture)
         made = reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress)

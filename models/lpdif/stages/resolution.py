@@ -17,6 +17,7 @@ from lpdif.device import available_threads
 from lpdif.errors import InputError, UsageError
 from lpdif.lattice_keys import HALF
 from lpdif.mesh.topology import TETRAHEDRON_FACES
+from lpdif.points.classes import of_classes
 from lpdif.points.cloud import Cloud
 from lpdif.points.prepare import prepare
 from lpdif.points.validity import check_scan
@@ -121,6 +122,7 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     Raises InputError for what is wrong before the first region is encoded.
     """
     config = config or ReconstructConfig()
+    scan = of_classes(scan, config.classes)
     check_scan(scan, config.keep_outliers, config.region_size is not None)
     choice = choose(scan, config, threads or available_threads())
     faces = choice.faces(covered_area(choice.ready))

@@ -28,7 +28,8 @@ _LEAST_POINT_BYTES = (20, 28, 26, 34, 57, 63, 30, 36, 38, 59, 67)  # the least s
 _COORDINATE_BYTES = 24  # of the three coordinates of a point in double precision
 _POINTS_AT_ONCE = 1 << 18  # So many points are unpacked at a time.
 _POINTS_KEY, _COLORS_KEY = "@points", "@colors"  # which no dimension of a file is called
-_KEPT_VALUES = ("intensity", "classification")
+_TIME = "gps_time"
+_KEPT_VALUES = ("intensity", "classification", _TIME)
 _NOISE_CLASSES = (7, 18)  # low and high noise, as the LAS specification 1.4 numbers them
 
 
@@ -44,6 +45,8 @@ def read_las(source: Source) -> Scan:
     if missing:
         raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", _INSTALL)
     arrays = _without_noise(source.name, arrays_from_child(source, "las", unpacked))
+    if not source.times:
+        arrays.pop(_TIME, None)
     if not len(arrays[_POINTS_KEY]):
         raise source.empty()
     columns: dict[str, NDArray[np.generic]] = {}
@@ -102,7 +105,7 @@ def _check_header(source: Source) -> tuple[bool, int]:
 
 
 def decode(path: Path) -> Arrays:
-    """The points, colours as they are, intensity, classification and extra dimensions.
+    """The points, colours as they are, intensity, classification, times and extra dimensions.
 
     Runs in the child process.
     """

@@ -115,6 +115,18 @@ def read_text(source: Source) -> Scan:
     return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
 
 
+def read_table_of_numbers(source: Source) -> tuple[list[str], NDArray[np.float64]]:
+    """The names of the columns, [] where there are none for all, and the numbers (N, C) of a table, whatever they mean.
+
+    Raises InputError naming the line of a row that has another length or a word in place of a number.
+    """
+    text = as_text(source)
+    text = Text(source, in_plain_letters(text.data))
+    layout = layout_of(text)
+    values, _ = _values(text, layout)
+    return (layout.names if len(layout.names) == layout.columns else []), values
+
+
 def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
     """Raises InputError for a raster of heights, and for a single row of all points.
 
