@@ -22,7 +22,7 @@ class PassSettings(NamedTuple):
 
     least_noise: float = 0.25  # Passes nearer than so many spacings, by the noise that they cause, are averaged by any fit.
     neighbours: int = 96  # The surface is fitted to this many nearest points.
-    width: float = 2.0  # They are weighted by a Gaussian of this many spacings and noises, in quadrature.
+    width: float = 1.5  # They are weighted by a Gaussian of this many spacings and noises, in quadrature.
     far: float = 2.0  # Points farther off than so many spacings, and twice so many noises, in quadrature, are another surface.
     pooled: int = 48  # Whether there are two passes is judged at so many places together.
     most_kurtosis: float = 1.9  # The median kurtosis of the heights there is 1 to 1.8 of two passes, and from 2.1 on of noise, whose own is 3.
