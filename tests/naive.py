@@ -155,12 +155,18 @@ def region_corners(points: FloatArray, finest: float, level: IntArray, within: f
     return {size: sorted(found[size]) for size in sorted(found)}
 
 
-def gather_points(points: FloatArray, centers: FloatArray, reach: float, most: int) -> list[list[int]]:
-    """For each centre the numbers of the up to `most` points nearer than `reach`, nearest first."""
+def gather_points(points: FloatArray, normals: FloatArray, centers: FloatArray, reach: float, most: int) -> list[list[int]]:
+    """For each centre the numbers of the up to `most` points nearer than `reach`, nearest first; of few, then those of another side."""
     found = []
     for center in centers:
         distance = {i: float(np.linalg.norm(p - center)) for i, p in enumerate(points)}
-        found.append(sorted((i for i in distance if distance[i] < reach), key=lambda i: distance[i])[:most])
+        order = sorted((i for i in distance if distance[i] < 2 * reach), key=lambda i: distance[i])[:most]
+        near = [i for i in order if distance[i] < reach]
+        if 0 < len(near) < 16:
+            mean = normals[near].sum(axis=0)
+            cosine = {i: float(normals[i] @ mean / max(float(np.linalg.norm(mean)), 1e-12)) for i in order}
+            near += [i for i in order if i not in near and -0.1 < cosine[i] < 0.7][: 16 - len(near)]
+        found.append(near)
     return found
 
 

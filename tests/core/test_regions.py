@@ -6,11 +6,22 @@ import naive
 import numpy as np
 import pytest
 import torch
+from clouds import box
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from shapes import even_sphere_points, lattice_of, sphere_points
 
-from lpdif.core.regions import REGION, SUPPORT, between_points, covering_pairs, gather_points, region_lattices, region_support
+from lpdif.core.regions import (
+    HALO,
+    LEAST_POINTS,
+    REGION,
+    SUPPORT,
+    between_points,
+    covering_pairs,
+    gather_points,
+    region_lattices,
+    region_support,
+)
 from lpdif.lattice_keys import HALF, pack_keys, unpack_keys
 
 FloatArray = NDArray[np.float64]
@@ -67,7 +78,7 @@ def test_gathered_points_agree_with_brute_force(points: int, regions: int, most:
     place, normals = sphere_points(points)
     centers = cloud(regions, 3)
     found = gather_points(cKDTree(place), place, normals, centers, 0.4, halo, most)
-    expected = naive.gather_points(place, centers, halo * 0.4, most)
+    expected = naive.gather_points(place, normals, centers, halo * 0.4, most)
     assert found.points.shape == (regions, max([1, *map(len, expected)]), 3)
     for r, numbers in enumerate(expected):
         count = len(numbers)
@@ -160,3 +171,27 @@ def test_support_counts_points_all_around_in_full_and_points_to_one_side_hardly(
     full = torch.ones(1, REGION.full_support, dtype=torch.bool)
     assert float(region_support(full, torch.tensor([[0.5, 0.5, 0.5]]))) == 1
     assert float(region_support(full, torch.tensor([[1.0, 1.0, 0.0]]))) == pytest.approx(REGION.least_support)
+
+
+def test_a_region_just_beyond_a_corner_knows_all_three_sides() -> None:
+    """Within the halo it sees points of one or two; it would carry their edge on, where it alone decides."""
+    solid = box(7680)
+    unit = 1.4 * solid.spacing
+    center = np.array([[0.5, 0.5, 0.5 + 1.3 * unit]])
+    distance = np.linalg.norm(solid.points - center, axis=1)
+    inside = distance < HALO * unit
+    assert 0 < inside.sum() < LEAST_POINTS
+    assert np.abs(solid.normals[inside]).max(axis=0).min() == 0
+    found = gather_points(cKDTree(solid.points), solid.points, solid.normals, center, unit, HALO, 64)
+    assert inside.sum() < found.mask.sum() <= LEAST_POINTS
+    assert np.abs(found.normals[0]).max(axis=0).tolist() == [1, 1, 1]
+
+
+def test_a_region_beside_a_thin_plate_sees_nothing_of_its_back() -> None:
+    plate = box(7680, (1.0, 1.0, 0.05))
+    unit = 1.4 * plate.spacing
+    middle = np.abs(plate.points[:, :2]).max(axis=1) < 0.3
+    points, normals = plate.points[middle], plate.normals[middle]
+    found = gather_points(cKDTree(points), points, normals, np.array([[0.0, 0.0, 0.025 + 1.2 * unit]]), unit, HALO, 64)
+    assert 0 < found.mask.sum() < LEAST_POINTS
+    assert (found.normals[0, found.mask[0], 2] == 1).all()

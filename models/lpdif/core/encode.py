@@ -157,7 +157,8 @@ def encode_regions(
     back = torch.argsort(torch.cat(rows)).to(on)
     origin, axes, code, pattern = (torch.cat(part)[back] for part in zip(*found, strict=True))
     whole = torch.where((choice.arrangement == 0)[:, None].to(on), origin[sheets.first.to(on)], choice.origin.to(on))
-    support = region_support(torch.from_numpy(seen.mask).to(on), whole)
+    inside = seen.mask & (np.linalg.norm(seen.points, axis=2) < HALO)  # those from farther off lend no support
+    support = region_support(torch.from_numpy(inside).to(on), whole)
     first, arrangement, radius = (part.to(on) for part in (sheets.first, choice.arrangement, choice.radius))
     sizes = torch.full((len(centers),), size, device=on)
     return RegionCodes(centers, origin, axes, sizes, code, pattern[first], support, arrangement, radius, first)

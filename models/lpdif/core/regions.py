@@ -22,6 +22,13 @@ from lpdif.lattice_keys import pack_keys, unpack_keys
 
 SUPPORT = 0.625  # A region covers a cube of this half-width, in s: about two regions cover a query.
 HALO = 1.5  # The encoder sees points within this distance of the region's centre, in its unit.
+LEAST_POINTS = (
+    16  # Where these are fewer, it sees so many, with those of another side within WIDE_HALO halos: just beyond a corner it would not
+)
+WIDE_HALO = (
+    2.0  # know of one side. Another side has a normal of a cosine within OTHER_SIDE to the mean of those seen; a thin wall's back has -1.
+)
+OTHER_SIDE = (-0.1, 0.7)
 MOST_POINTS = 128  # The encoder sees at most this many points of a region: the nearest to its centre.
 
 
@@ -117,15 +124,29 @@ class Gathered(NamedTuple):
 
 
 def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, centers: FloatArray, size: float, halo: float, most: int) -> Gathered:
-    """The up to `most` scan points nearest to each centre (R, 3), within halo * size."""
+    """The up to `most` scan points nearest to each centre (R, 3), within halo * size; where these are few, also those of another side."""
     most = min(most, len(points))
-    distance, index = tree.query(centers, k=most, distance_upper_bound=halo * size)
+    distance, index = tree.query(centers, k=most, distance_upper_bound=WIDE_HALO * halo * size)
     distance, index = distance.reshape(len(centers), most), index.reshape(len(centers), most)
-    mask = np.isfinite(distance)
+    mask = distance < halo * size
+    few = np.flatnonzero((mask.sum(1) < LEAST_POINTS) & mask.any(1) & (np.isfinite(distance) & ~mask).any(1))
+    mask[few] |= of_another_side(normals, np.where(np.isfinite(distance[few]), index[few], 0), mask[few], np.isfinite(distance[few]))
+    order = np.argsort(~mask[few], axis=1, kind="stable")
+    mask[few], index[few] = np.take_along_axis(mask[few], order, 1), np.take_along_axis(index[few], order, 1)
     longest = max(1, int(mask.sum(1).max(initial=0)))
     mask, index = mask[:, :longest], np.where(mask, index, 0)[:, :longest]
     local = ((points[index] - centers[:, None]) / size).astype(np.float32) * mask[..., None]
     return Gathered(local, normals[index].astype(np.float32) * mask[..., None], mask)
+
+
+def of_another_side(normals: FloatArray, index: IntArray, seen: NDArray[np.bool_], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(R, P) the nearest points of another side than those `seen` (R, P), so that LEAST_POINTS are seen. index (R, P), there (R, P)."""
+    near = normals[index]
+    mean = np.einsum("rpi,rp->ri", near, seen)
+    mean /= np.maximum(np.linalg.norm(mean, axis=1), 1e-12)[:, None]
+    cosine = np.einsum("rpi,ri->rp", near, mean)
+    other = there & ~seen & (cosine > OTHER_SIDE[0]) & (cosine < OTHER_SIDE[1])
+    return np.asarray(other & (other.cumsum(axis=1) <= LEAST_POINTS - seen.sum(axis=1, keepdims=True)))
 
 
 class Seen(NamedTuple):

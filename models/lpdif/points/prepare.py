@@ -1,6 +1,7 @@
 """From a scan to clean, oriented points: what every reconstruction starts with.
 
-The points are cleaned and measured (`measure`); then their normals are checked, repaired or made. Every decision is logged.
+The points are cleaned and measured (`measure`); then their normals are checked, repaired or made, and passes
+that do not fit are averaged. Every decision is logged.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import numpy as np
 from lpdif.points.cloud import Cloud
 from lpdif.points.measure import measure
 from lpdif.points.orientation.orient import outward_normals
+from lpdif.points.passes import merge_passes
+from lpdif.points.validity import note
 from lpdif.types import Scan
 
 
@@ -37,4 +40,7 @@ def prepare(
     facts["ambiguous_share"] = round(found.ambiguous, 4)
     scanner = {"sensor": place, "origin": -cloud.origin}.get(found.viewpoint)
     ready = replace(cloud, near=cloud.near.none(), scanner=scanner)  # no later step asks for neighbours, which take most of the room
-    return replace(ready.in_scan_unit(), normals=found.normals, usable=np.ones(len(found.normals), dtype=np.bool_), facts=facts)
+    points = merge_passes(cloud.points, found.normals, cloud.local_spacing, cloud.local_noise, cloud.threads)
+    note(facts, "merged_passes", int((points != cloud.points).any(axis=1).sum()), "point", "moved: passes that do not fit are one surface")
+    ready = replace(ready, points=points, normals=found.normals, usable=np.ones(len(points), dtype=np.bool_), facts=facts)
+    return ready.in_scan_unit()
