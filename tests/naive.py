@@ -143,15 +143,13 @@ def density_weights(white: FloatArray, gamma: float) -> FloatArray:
 # --- regions, field -------------------------------------------------------------------------------------------------------------
 
 
-def region_corners(points: FloatArray, finest: float, level: IntArray, within: float) -> dict[float, list[tuple[int, ...]]]:
-    """Region size -> its corners, sorted: those of the cubes that hold a point of that level within so many sizes along every axis."""
+def region_corners(points: FloatArray, finest: float, level: IntArray) -> dict[float, list[tuple[int, ...]]]:
+    """Region size -> its corners, sorted: those of the cubes that hold a point of that level."""
     found: dict[float, set[tuple[int, ...]]] = defaultdict(set)
     for point, own in zip(points, level.tolist(), strict=True):
         size = finest * 2.0**own
         for shift in itertools.product((0, 1), repeat=3):
-            corner = tuple(math.floor(c / size) + s for c, s in zip(point, shift, strict=True))
-            if max(abs(c / size - at) for c, at in zip(point, corner, strict=True)) <= within:
-                found[size].add(corner)
+            found[size].add(tuple(math.floor(c / size) + s for c, s in zip(point, shift, strict=True)))
     return {size: sorted(found[size]) for size in sorted(found)}
 
 

@@ -33,7 +33,7 @@ def test_two_passes_become_the_surface_between_them(gap: float) -> None:
     off = np.abs(off_the_middle(found.points + found.origin, gap, spacing)) / spacing
     far = np.abs(normals @ [0.8, 0.6, 0.0])[found.kept] > 0.8
     assert np.quantile(np.abs(off_the_middle(points, gap, spacing))[found.kept][far] / spacing, 0.5) > 0.4 * gap
-    assert np.quantile(off[far], 0.9) < 0.3
+    assert np.quantile(off[far], 0.9) < 0.35
     assert found.facts["merged_passes"] > 0.3 * len(points)
 
 

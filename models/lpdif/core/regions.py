@@ -88,23 +88,17 @@ def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray
     return np.asarray((points + turned).reshape(-1, 3))
 
 
-def region_lattices(points: FloatArray, finest: float, level: IntArray, first: int = 0, within: float = 1.0) -> list[RegionLattice]:
+def region_lattices(points: FloatArray, finest: float, level: IntArray, first: int = 0) -> list[RegionLattice]:
     """Regions around points (N, 3): one lattice for each level (N,) that occurs, finest first.
 
-    Those of level l have size finest * 2^l and sit around the points of that level: on the corners of each point's cube of the lattice that
-    lie within so many sizes of it along every axis, at least half a one. first: the number of the first region.
+    Those of level l have size finest * 2^l and sit around the points of that level. first: the number of the first region.
     """
     lattices = []
-    zero = pack_keys(np.zeros(3, np.int64))
+    offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
     for number in np.unique(level):
         size = finest * 2.0 ** int(number)
-        scaled = points[level == number] / size
-        cube = np.floor(scaled)
-        scaled -= cube
-        key = pack_keys(cube.astype(np.int64))
-        near = scaled <= within, scaled >= 1 - within
-        corners = [(corner, near[corner[0]][:, 0] & near[corner[1]][:, 1] & near[corner[2]][:, 2]) for corner in np.ndindex(2, 2, 2)]
-        keys = np.unique(np.concatenate([np.unique(key[chosen]) + pack_keys(np.array(corner)) - zero for corner, chosen in corners]))
+        cubes = np.unique(pack_keys(np.floor(points[level == number] / size).astype(np.int64)))
+        keys = np.unique(cubes[:, None] + (pack_keys(offsets) - pack_keys(np.zeros(3, np.int64)))[None])
         lattices.append(RegionLattice(size, keys, unpack_keys(keys), first))
         first += len(keys)
     return lattices

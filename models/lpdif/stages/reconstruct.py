@@ -16,7 +16,7 @@ from lpdif.core.encode import encode, view_of
 from lpdif.core.field import LocalField, RegionCodes
 from lpdif.core.gap_regions import furthest, gap_regions, seen_by_level
 from lpdif.core.model import Model
-from lpdif.core.regions import SUPPORT, RegionLattice, between_points, region_lattices
+from lpdif.core.regions import RegionLattice, between_points, region_lattices
 from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
@@ -38,11 +38,10 @@ log = logging.getLogger("lpdif")
 
 
 class PlacementSettings(NamedTuple):
-    """Where regions sit, and where the surface is searched for, in spacings of the points unless said otherwise."""
+    """Where regions sit, and where the surface is searched for, in spacings of the points."""
 
     beside: float = 1.1  # Regions sit at the points, and in eight directions this far beside them.
     band: float = 2.2  # The surface is searched for up to this far from the points.
-    unheard: float = 0.2  # A region has no say where its support ends so far from such a place, in region sizes: it is left out.
 
 
 PLACEMENT = PlacementSettings()
@@ -141,18 +140,17 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
 def regions_of(choice: Choice, coverage: Coverage, config: ReconstructConfig) -> list[tuple[RegionLattice, IntArray | None]]:
     """The regions of every size, each size with the rows of the points that its regions see, None for all."""
     ready, size, level = choice.ready, choice.size, choice.level
-    within = 1.0 if bridge_distance(ready, config) else SUPPORT + PLACEMENT.unheard  # across gaps regions speak far from their points
-    lattices = lattices_around(ready, coverage, size, level, within)
+    lattices = lattices_around(ready, coverage, size, level)
     seen = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
     count = sum(len(lattice.keys) for lattice in lattices)
     across = gap_regions(ready.points, size, level, bridge_distance(ready, config), count)
     return [*zip(lattices, seen, strict=True), *across]
 
 
-def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArray, within: float = 1.0) -> list[RegionLattice]:
+def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
     """Regions at the points and between them, of the level (N,) of each point.
 
-    Where sparser points are within reach, there are also regions of their level. within: as in `region_lattices`.
+    Where sparser points are within reach, there are also regions of their level.
     """
     wide = np.flatnonzero(coverage.spacing > ready.local_spacing)
     upper = level[wide] + np.round(np.log2(coverage.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
@@ -160,7 +158,7 @@ def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArr
     between = between_points(ready.points[rows], ready.normals[rows], PLACEMENT.beside * np.r_[ready.local_spacing, coverage.spacing[wide]])
     places = np.concatenate([ready.points[rows], between])
     levels = np.r_[level, np.minimum(upper, RESOLUTION.highest_level)]
-    return region_lattices(places, size, np.tile(levels, len(places) // len(rows)), within=within)  # each point, and then the places around it
+    return region_lattices(places, size, np.tile(levels, len(places) // len(rows)))  # each point, and then the places around it
 
 
 def encode_scan(
