@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lpdif.config import FitConfig, fit_config
+from lpdif.config import FRESH, FitConfig, fit_config
 from lpdif.errors import InputError, ModelError
 from lpdif.form_names import FORMS, pattern_names
 from lpdif.storage.strict_json import Each, Whole, check
@@ -72,4 +72,5 @@ def read_fit_state(snapshot: Path, within: Path | None = None) -> FitState:
 def resume_words(state: FitState, where: Sequence[str]) -> list[str]:
     """The words of the command that resumes a fit. where: the options that name its workspace."""
     seed = ["--seed", str(state.settings.seed)] if state.settings.seed != FitConfig.seed else []
-    return ["fit", "--resume", "--patterns", str(state.patterns), *seed, *where]
+    start = ["--start", state.settings.start] if state.settings.start != FRESH else []
+    return ["fit", "--resume", "--patterns", str(state.patterns), *start, *seed, *where]

@@ -170,11 +170,12 @@ def rows_of(path: Path, models: dict[str, lpdif.Model], chosen: Settings, consol
 
     alone: it is the only one, and what is wrong with it is raised.
     """
+    from lpdif.points.classes import of_classes
     from lpdif.stages.compare import measured, trial_of
 
     rows: list[Row] = []
     try:
-        given = lpdif.load_scan(path)
+        given = of_classes(lpdif.load_scan(path), chosen.config.reconstruct.classes)
         kind = SCAN if given.faces is None or not len(given.faces) else TRUTH
         trial = trial_of(given, chosen.config.compare)
     except Exception as error:
@@ -188,7 +189,7 @@ def rows_of(path: Path, models: dict[str, lpdif.Model], chosen: Settings, consol
             made = lpdif.reconstruct(
                 trial.scan,
                 model,
-                chosen.config.reconstruct,
+                dataclasses.replace(chosen.config.reconstruct, classes=()),
                 device=chosen.config.device,
                 threads=chosen.config.threads,
                 progress=console.progress,

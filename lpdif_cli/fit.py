@@ -92,6 +92,7 @@ def fit(
         return
     lpdif.use_threads(chosen.config.threads)
     same = [
+        *given("--start", start),
         *given("--samples", samples),
         *given("--seed", seed),
         *given("--device", device),

@@ -80,7 +80,7 @@ def reconstruct(
     ] = None,
     sensor: Annotated[
         tuple[str, str, str] | None,
-        typer.Option(metavar="X Y Z", help="Where the scanner stood, to orient normals.", rich_help_panel="Scan and model"),
+        typer.Option(metavar="X Y Z", help="Where the scanner stood; what it cannot see goes.", rich_help_panel="Scan and model"),
     ] = None,
     trajectory: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the scanner was over time: time x y z.", rich_help_panel="Scan and model")
@@ -154,7 +154,7 @@ def reconstruct(
     if cluster is None:
         check_device(work.settings.config.device)
     part = None if shard is None else read_shard(shard)
-    if trajectory is not None and sensor is not None:
+    if trajectory is not None and work.settings.config.reconstruct.sensor is not None:
         raise UsageError("--sensor and --trajectory both say where the scanner was", "leave one out")
     if not inputs:  # checked last: an option that takes too many words may have taken the scan's name
         raise UsageError("missing argument 'INPUT'", "see `lpdif reconstruct --help`")

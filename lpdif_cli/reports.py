@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lpdif
-from lpdif.errors import UsageError
+from lpdif.config import FRESH
+from lpdif.errors import LpdifError, UsageError
 from lpdif.storage.safe_open import RefusedFile, open_regular
 from lpdif_cli.console import Console
 from lpdif_cli.options import up_axis
@@ -71,7 +72,10 @@ class ReportFile:
         """Writes the page of a run that goes on, so that one that is stopped has left it; seldom enough to take little of its time."""
         began = self.console.elapsed()
         if began >= self._due:
-            self._put(content())
+            try:
+                self._put(content())
+            except (LpdifError, OSError) as error:  # the scans that wait are worth more than the page, which is tried again at the end
+                self.console.warn(f"{self.path}: not written yet ({error})")
             now = self.console.elapsed()
             self._due = now + (now - began) / SHARE_OF_TIME
 
@@ -209,6 +213,7 @@ def write_fit_report(page: ReportFile, place: lpdif.Workspace, plan: FitConfig, 
     from lpdif.stages.cluster import describe_patterns
     from lpdif.storage.run_log import read_metrics
 
+    shared = plan.shared_steps if plan.start == FRESH else 0  # a model that is there has been through the shared stage
     shards = place.read_manifest().kept
     rows, gallery = describe_patterns(place.root, device, place.samples_root)
     try:
@@ -220,8 +225,8 @@ def write_fit_report(page: ReportFile, place: lpdif.Workspace, plan: FitConfig, 
         model=str(done.model),
         patterns=done.patterns,
         steps=done.steps,
-        shared_steps=plan.shared_steps,
-        steps_in_all=plan.shared_steps + plan.pattern_steps,
+        shared_steps=shared,
+        steps_in_all=shared + plan.pattern_steps,
         validation=done.validation,
         scans=len(shards),
         regions=sum(shard.regions for shard in shards),

@@ -36,7 +36,7 @@ ABOUT = {
     "reconstruct.refine": "Steps that fit the codes to the scan once more; one is enough.",
     "reconstruct.faces": "Simplify to at most so many triangles; auto: as they come.",
     "reconstruct.adaptive": "Fewer triangles where it stays so close to the fine mesh; auto: off.",
-    "reconstruct.sensor": "Where the scanner stood, to orient normals; auto: from the file.",
+    "reconstruct.sensor": "Where the scanner stood: orients normals, cuts what it cannot see; auto: file.",
     "reconstruct.classes": "Classes of points to use, as in LAS; none: all but noise.",
     "reconstruct.keep": "all, or the largest part alone.",
     "reconstruct.texture": "Bake colours into so many texels a side; auto: no texture.",

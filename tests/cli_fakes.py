@@ -57,7 +57,7 @@ def write_snapshot(workspace: Path, step: int, asked: int = 8, grouped: int | No
     if grouped is not None:
         tensors["patterns.centroids"] = np.zeros((grouped, 3), np.float32)
     settings = {"shared_steps": 30, "pattern_steps": 30, "patterns": asked, "seed": seed}
-    save_file(tensors, path, {"kind": "lpdif-snapshot", "version": "1", "card": json.dumps({"config": settings})})
+    save_file(tensors, path, {"kind": "lpdif-snapshot", "version": "2", "card": json.dumps({"config": settings})})
     return path
 
 

@@ -102,7 +102,7 @@ class ReconstructConfig:
     refine: int = 0  # steps of code refinement
     faces: int | None = None  # simplify to at most this many
     adaptive: float | None = None  # coarser triangles where the surface stays within this distance of the fine one
-    sensor: tuple[float, float, float] | None = None  # scanner position, for orienting normals
+    sensor: tuple[float, float, float] | None = None  # scanner position: normals face it, and surface that faces away from it is cut off
     classes: tuple[int, ...] = ()  # of the points, as LAS numbers them, that the mesh is made of; none named: of all points
     keep: str = "all"  # or the largest connected component alone
     texture: int | None = None  # bake the colours of the scan into a texture of so many texels a side

@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from lpdif.geometry import Surface
-from lpdif.mesh.simplify import simplify
+from lpdif.mesh.simplify import simplify_quietly
 from lpdif.mesh_queries import closest_points
 
 
@@ -37,7 +37,7 @@ def fewest_faces(surface: Surface, distance: float) -> int:
     best = faces
     for _ in range(ADAPTIVE.rounds):
         middle = 0.5 * (low + high)
-        found = simplify(surface, int(math.exp(middle)))[0]
+        found = simplify_quietly(surface, int(math.exp(middle)))[0]
         if farthest(surface, found) <= distance:
             best, high = int(math.exp(middle)), middle
         else:

@@ -44,6 +44,15 @@ def simplify(surface: Surface, most: int) -> tuple[Surface, IntArray]:
     place, and a closed manifold stays one: where so few faces do not allow that there are more, with a warning. A component that thins to
     nothing somewhere may come apart.
     """
+    found, component = simplify_quietly(surface, most)
+    if most < len(found.faces) <= len(surface.faces):
+        kind = "closed mesh" if is_closed_manifold(surface.faces) else "mesh"
+        log.warning("a %s with at most %d faces was not found: it has %d", kind, most, len(found.faces))
+    return found, component
+
+
+def simplify_quietly(surface: Surface, most: int) -> tuple[Surface, IntArray]:
+    """As `simplify`, and nothing is said where there are more faces."""
     component = vertex_components(surface)
     if len(surface.faces) <= most:
         return surface, component
@@ -62,8 +71,6 @@ def simplify(surface: Surface, most: int) -> tuple[Surface, IntArray]:
         found, source = surface, np.arange(len(component))
         if limit < len(surface.faces):
             found, source = collapsed_by_component(surface, component, limit, closed, smallest)
-    if len(found.faces) > most:
-        log.warning("a %smesh with at most %d faces was not found: it has %d", "closed " if closed else "", most, len(found.faces))
     return found, component[source]
 
 

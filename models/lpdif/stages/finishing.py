@@ -158,12 +158,13 @@ def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: Rec
         most = min(most, fewest_faces(surface, config.adaptive))
     if most >= len(surface.faces):
         return surface
-    if config.watertight:
+    crumbs_go = config.watertight and config.adaptive is None  # which keeps a distance, so no solid may go
+    if crumbs_go:
         surface = without_crumbs(surface, int(most))
     surface, origin = simplify(surface, int(most))
     # Small components came off where a neck thinned to nothing.
     surface = without_small_components(surface, coverage.around(surface.vertices).spacing, origin)[0]
-    return without_crumbs(surface, int(most)) if config.watertight else surface
+    return without_crumbs(surface, int(most)) if crumbs_go else surface
 
 
 def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, coverage: Coverage) -> Mesh:

@@ -80,7 +80,7 @@ def resume(place: Workspace, config: FitConfig, regions: int, device: torch.devi
         raise ModelError(f"{place.snapshot}: nothing to resume", "start without --resume")
     state, earlier = load_snapshot(place.snapshot)
     if config.start != FRESH:  # these were the model's
-        config = dataclasses.replace(config, **{k: earlier[k] for k in ("features", "width", "shared_steps")})
+        config = dataclasses.replace(config, **{k: earlier.get(k, getattr(config, k)) for k in ("features", "width", "shared_steps")})
     wanted = remembered(config)
     if "patterns.centroids" in state:  # grouped already, by the fit or by `lpdif cluster`: their number stands
         del wanted["patterns"]

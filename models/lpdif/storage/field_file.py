@@ -69,6 +69,8 @@ def load_field(path: str | Path, device: str = "auto") -> LocalField:
     state, card = load_tensors(path, FIELD)
     try:
         check(card, CARDS[FIELD], "its card")
+        if card["smooth"] > card["patterns"]:
+            raise ValueError(f"{card['smooth']} of {card['patterns']} patterns are smooth")
         with torch.device("meta"):  # shapes alone: what a damaged card says is never allocated
             decoder = MultiDecoder(card["patterns"], card["code_size"], card["width"], card["smooth"])
             keys = len(state.get("lattices.keys", torch.empty(0)))

@@ -17,7 +17,7 @@ from lpdif.storage.strict_json import Each, Maybe, Number, Shape, Text, Whole, c
 from lpdif.text import excerpt
 
 MODEL, SNAPSHOT, SAMPLES, FIELD = "lpdif-model", "lpdif-snapshot", "lpdif-samples", "lpdif-field"
-VERSION = {MODEL: 1, SNAPSHOT: 1, SAMPLES: 1, FIELD: 2}
+VERSION = {MODEL: 1, SNAPSHOT: 2, SAMPLES: 1, FIELD: 2}
 MOST_BYTES = {MODEL: 1 << 30, SNAPSHOT: 1 << 33, SAMPLES: 1 << 31, FIELD: 1 << 36}  # A file has at most so many bytes.
 LONGEST_TENSOR_HEADER = 1 << 20  # A header has at most so many bytes.
 MOST_PATTERNS = 4096  # A model has at most so many decoders.
