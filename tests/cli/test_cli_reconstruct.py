@@ -277,6 +277,14 @@ def test_a_trajectory_that_cannot_be_used(cli: Cli, words: tuple[str, ...], code
     assert not Path("out.ply").exists()
 
 
+def test_a_sensor_of_the_settings_and_a_trajectory_exclude_each_other(cli: Cli) -> None:
+    write_with_zeros("time")
+    Path("way.txt").write_text("-1 0 0 5\n1 2 0 5\n")
+    Path("lpdif.toml").write_text("[reconstruct]\nsensor = [0, 0, 1]\n")
+    ran = cli("reconstruct", "scan.csv", "-o", "m.ply", "--trajectory", "way.txt")
+    assert (ran.code, ran.lines[0]) == (2, "error: --sensor and --trajectory both say where the scanner was")
+
+
 def test_model_of_the_workspace_comes_first_aloud(cli: Cli, library: Library) -> None:
     write_points(Path("scan.ply"))
     base = ("reconstruct", "scan.ply", "-o", "m.ply", "--overwrite")

@@ -301,6 +301,16 @@ def test_the_report_of_a_fit(cli: Cli, straight: tuple[Path, FitReport], tmp_pat
     assert "the report has no curves" in page().text
 
 
+def test_a_fit_that_goes_on_from_a_model_is_told_as_finished(cli: Cli, workspace: Path) -> None:
+    """Its steps are those of the pattern stage alone."""
+    Path("lpdif.toml").write_text("[fit]\npattern_steps = 2\nbatch = 8\n")
+    ran = cli("fit", "--start", "bundled", "--workspace", workspace, "--device", "cpu", "--report", "page.html")
+    assert ran.code == 0
+    assert "2 of" not in page().text
+    assert "stopped" not in page().text
+    assert Path(lpdif.Workspace(workspace).snapshot).exists()
+
+
 def test_a_fit_that_is_stopped_leaves_a_report_and_names_it_again(cli: Cli, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = lpdif.fit
     monkeypatch.setitem(vars(lpdif), "fit", lambda *given, stop, **named: real(*given, stop=stop_at(12), **named))
