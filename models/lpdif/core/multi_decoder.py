@@ -20,7 +20,7 @@ from lpdif.core.jets import COEFFICIENTS, jet_distance
 
 QUERY_INPUTS = 4  # inputs of a query: x, y, z and the jet's distance
 HIDDEN_LAYERS = 4  # hidden layers; the query comes in again at the middle one
-SHEET_CORRECTION = 0.6  # region sizes by which the distance to a sheet may differ from that to its jet
+SHEET_CORRECTION = 0.15  # region sizes by which the distance to a sheet may differ from that to its jet
 BLOCK_ROWS = 256  # M: rows that share one gathered weight matrix
 BLOCKS_TOGETHER = {"cpu": 6, "cuda": 1 << 10}  # blocks that go through all layers together where nothing is learned: few stay in a CPU's cache
 
