@@ -212,7 +212,7 @@ def test_inspect_proposes_to_name_samples_that_lie_elsewhere(cli: Cli) -> None:
     own = lpdif.Workspace("ws").samples_identity()
     for made_from, words in ((own, ""), ("another", " --samples WORKSPACE"), (None, "")):  # the first snapshots did not say
         card = {"config": {"shared_steps": 30, "pattern_steps": 30}, **({} if made_from is None else {"samples": made_from})}
-        about = {"kind": "lpdif-snapshot", "version": "1", "card": json.dumps(card)}
+        about = {"kind": "lpdif-snapshot", "version": "2", "card": json.dumps(card)}
         save_file({"step": np.array(10, np.int64)}, "ws/snapshot.safetensors", about)
         for path in ("ws", "ws/snapshot.safetensors"):
             assert cli("inspect", path).lines == [f"next: lpdif fit --resume --patterns 8 --workspace ws{words}"]
@@ -229,7 +229,7 @@ def test_inspect_tells_of_a_model_that_is_older_than_the_snapshot(cli: Cli) -> N
 
 def test_labels_are_words(cli: Cli) -> None:
     shown = cli("inspect", BUNDLED_MODEL).out
-    for words in ("held-out error, in region sizes   0.0", "width of a decoder", "fit.kde_every", "patterns   "):
+    for words in ("held-out error, in region sizes  0.0", "width of a decoder", "fit.kde_every", "patterns   "):
         assert words in shown
     for name in ("sizes.", "validation.", "config.", "form_steps", "p95"):
         assert name not in shown
@@ -239,7 +239,7 @@ def test_inspect_of_a_snapshot_without_its_settings(cli: Cli) -> None:
     from safetensors.numpy import save_file
 
     for card in ("{}", "[1, 2]", '{"config": {"speed": 3}}', '{"config": {"patterns": "many"}}', "oops"):
-        save_file({"step": np.array(3)}, "snapshot.safetensors", {"kind": "lpdif-snapshot", "version": "1", "card": card})
+        save_file({"step": np.array(3)}, "snapshot.safetensors", {"kind": "lpdif-snapshot", "version": "2", "card": card})
         ran = cli("inspect", "snapshot.safetensors")
         assert (ran.code, ran.lines[0][:27]) == (4, "error: snapshot.safetensors")
 

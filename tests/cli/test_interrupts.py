@@ -37,7 +37,7 @@ sys.meta_path.insert(0, Slow())
 """
 NATIVE = """
 import hashlib, lpdif
-def load_scan(path):
+def load_scan(path, times=False):
     at_work()
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # one call of C, which lets other threads run
 vars(lpdif).update(load_scan=load_scan)
@@ -47,7 +47,7 @@ import lpdif
 from lpdif.storage.atomic_write import atomic_write
 from lpdif.storage.lock import workspace_lock
 from pathlib import Path
-def load_scan(path):
+def load_scan(path, times=False):
     with workspace_lock(Path("workspace"), "fit"), atomic_write("mesh.ply") as file:
         file.write(b"half")
         file.flush()
@@ -63,7 +63,7 @@ def begun(words, **more):
     process = begin([words[0], "-c", "import time; time.sleep(3600)"], **more)
     print(process.pid, file=sys.stderr, flush=True)
     return process
-def load_scan(path):
+def load_scan(path, times=False):
     child.subprocess.Popen = begun
     child._receive = lambda stream: at_work() or stream.read()
     child.arrays_from_child(Source("stdin", b"data"), "las", 10)

@@ -1,7 +1,7 @@
 """Size and speed of the page of `lpdif view` by the number of faces, and the screenshots of docs/view.md.
 
-    python benchmarks/pages.py -o pages --sizes 20000 200000 2000000
-    python benchmarks/pages.py -o docs/images --pictures
+    python benchmarks/page_figures.py -o pages --sizes 20000 200000 2000000
+    python benchmarks/page_figures.py -o docs/images --pictures
 
 A ring with noise, colours, confidence and named patterns, beside a scan of it, goes through `lpdif view` in a process of its own: its CPU
 seconds (user and system) and peak memory. Then a headless Chromium, which draws by software, opens the page: "ready" is all the CPU of its
