@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from shapes import random_decoder
 
-from lpdif.core.forms import FORMS, Gate
+from lpdif.core.forms import Gate
 from lpdif.core.model import Networks, make_networks
 from lpdif.core.patterns import Patterns, Whitening
+from lpdif.form_names import FORMS
 
 
 def formed_networks(patterns: int, seed: int = 0) -> Networks:

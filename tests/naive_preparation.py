@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,19 @@ def fit_axes(
     return (axes if start is not None else on_flat_faces(points, indices, axes, local, noise, widths)), centres
 
 
+def neighbours(
+    points: FloatArray, indices: IntArray, i: int, width: float, tolerance: float
+) -> tuple[FloatArray, list[float], Callable[[FloatArray], float]]:
+    """Offsets of the neighbours of point i, their weights, and the weight of those near the plane of an axis."""
+    near = points[indices[i]] - points[i]
+    weights = [math.exp(-0.5 * float(d @ d) / width**2) for d in near]
+
+    def support(axis: FloatArray) -> float:
+        return sum(w * math.exp(-0.5 * (float(d @ axis) / tolerance) ** 2) for w, d in zip(weights, near, strict=True))
+
+    return near, weights, support
+
+
 def on_flat_faces(
     points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, noise: FloatArray, widths: Sequence[float]
 ) -> FloatArray:
@@ -111,12 +124,7 @@ def on_flat_faces(
         last = result.copy()
         doubtful = []
         for i in left:
-            near = points[indices[i]] - points[i]
-            weights = [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near]
-
-            def support(axis: FloatArray) -> float:
-                return sum(w * math.exp(-0.5 * (float(d @ axis) / fine[i]) ** 2) for w, d in zip(weights, near, strict=True))  # noqa: B023
-
+            _, weights, support = neighbours(points, indices, i, widths[i], fine[i])
             own = support(last[i])
             if own >= 0.8 * sum(weights):
                 continue
@@ -139,12 +147,7 @@ def along_one_sheet(
         last = result.copy()
         doubtful = []
         for i in left:
-            near = points[indices[i]] - points[i]
-            weights = [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near]
-
-            def support(axis: FloatArray) -> float:
-                return sum(w * math.exp(-0.5 * (float(d @ axis) / tolerance[i]) ** 2) for w, d in zip(weights, near, strict=True))  # noqa: B023
-
+            near, weights, support = neighbours(points, indices, i, widths[i], tolerance[i])
             own = support(last[i])
             if own >= 0.8 * sum(weights):
                 continue

@@ -16,7 +16,6 @@ from lpdif.core.forms import (
     COLUMN_V3,
     COUNT_V,
     FORM_V,
-    FORMS,
     GATE,
     GEOMETRY,
     RESIDUALS,
@@ -33,6 +32,7 @@ from lpdif.core.forms import (
 )
 from lpdif.core.regions import HALO, Seen
 from lpdif.core.sheets import SHEETS, fit_quadrics
+from lpdif.form_names import FORMS
 
 FEW, MANY = 28, 92
 

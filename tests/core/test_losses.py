@@ -12,11 +12,12 @@ from formed import formed_networks, formed_patterns
 from solids import SOLIDS, as_seen, cut
 from torch import Tensor
 
-from lpdif.core.forms import FORM_V, FORMS, GATE, evidence, may_bend, sheets_of
+from lpdif.core.forms import FORM_V, GATE, evidence, may_bend, sheets_of
 from lpdif.core.losses import LOSS, arrangement_losses, gate_loss, region_loss, sheet_values
 from lpdif.core.model import Choice, Networks, in_frames, sheet_points
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
+from lpdif.form_names import FORMS
 
 SAMPLES = 20
 

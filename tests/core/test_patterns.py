@@ -8,7 +8,6 @@ import torch
 from shapes import plain_patterns
 from torch import Tensor
 
-from lpdif.core.forms import FORMS
 from lpdif.core.patterns import (
     PATTERN,
     Patterns,
@@ -20,6 +19,7 @@ from lpdif.core.patterns import (
     random_patterns,
     read_patterns,
 )
+from lpdif.form_names import FORMS
 
 CODE = 20
 

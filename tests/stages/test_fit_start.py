@@ -11,8 +11,8 @@ import torch
 from short_fits import SHORT, change, stop_at
 
 from lpdif.config import FitConfig
-from lpdif.core.forms import FORMS
 from lpdif.errors import ModelError
+from lpdif.form_names import FORMS
 from lpdif.stages.fit import fit
 from lpdif.storage.models import load_model
 from lpdif.storage.workspace import Workspace

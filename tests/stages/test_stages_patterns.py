@@ -14,8 +14,8 @@ from PIL import Image
 from short_fits import change
 
 from lpdif.config import ClusterConfig
-from lpdif.core.forms import FORMS
 from lpdif.errors import ModelError
+from lpdif.form_names import FORMS
 from lpdif.stages.cluster import cluster
 from lpdif.stages.fit import FitReport, fit
 from lpdif.storage.models import load_model, load_tensors

@@ -19,10 +19,10 @@ from shapes import tiny_model
 from solids import SOLIDS, as_seen, cut
 from torch import Tensor
 
-from lpdif.core.forms import FORMS
 from lpdif.core.model import Model
 from lpdif.core.patterns import pattern_tensors
 from lpdif.errors import InputError, ModelError, ResourceError
+from lpdif.form_names import FORMS
 from lpdif.storage import atomic_write, tensor_files
 from lpdif.storage.models import load_model, load_tensors, save_model, save_tensors
 from lpdif.storage.run_log import append_metrics, read_metrics, start_metrics

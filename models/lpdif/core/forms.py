@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from lpdif.core.regions import Seen
 from lpdif.core.sheets import SHEETS, Quadrics, fit_quadrics, share_out
-from lpdif.form_names import FORMS as FORMS  # for those who import both from here
 
 
 class Arrangement(NamedTuple):

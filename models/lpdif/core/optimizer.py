@@ -163,10 +163,7 @@ class Optimizer:
     def become(self, patterns: Patterns, source_K: Tensor) -> None:
         """Go over to other patterns; decoder k starts from what was decoder source_K[k]."""
         moments = [dict(self.adam.state[p]) for p in self.networks.parameters()]
-        copy_decoders(self.networks.decoder, source_K)
-        copy_decoders(self.mean.decoder, source_K)
-        for networks in (self.networks, self.mean):
-            networks.decoder.smooth = patterns.smooth
+        self._copy_decoders(patterns, source_K)
         self.adam = self._adam()
         decoders = {id(parameter) for parameter in self.networks.decoder.parameters()}
         for parameter, moment in zip(self.networks.parameters(), moments, strict=True):
@@ -175,6 +172,11 @@ class Optimizer:
         self.patterns = patterns
         self.pattern = patterns.assign(self.bank, self.form)
         self.weight = torch.ones_like(self.weight)
+
+    def _copy_decoders(self, patterns: Patterns, source_K: Tensor) -> None:
+        for networks in (self.networks, self.mean):
+            copy_decoders(networks.decoder, source_K)
+            networks.decoder.smooth = patterns.smooth
 
     def refresh_patterns(self, seed: int) -> float:
         """Let the centroids follow the codes; returns the share of seen regions that changed pattern."""
@@ -224,10 +226,7 @@ class Optimizer:
         """Become what `tensors` described."""
         patterns = read_patterns(state)
         if patterns is not None:
-            copies = torch.zeros(len(patterns.centroids), dtype=torch.int64)
-            copy_decoders(self.networks.decoder, copies)
-            copy_decoders(self.mean.decoder, copies)
-            self.networks.decoder.smooth = self.mean.decoder.smooth = patterns.smooth
+            self._copy_decoders(patterns, torch.zeros(len(patterns.centroids), dtype=torch.int64))
             self.patterns = patterns
         self.networks.load_state_dict({k.removeprefix("networks."): v for k, v in state.items() if k.startswith("networks.")})
         self.mean.load_state_dict({k.removeprefix("mean."): v for k, v in state.items() if k.startswith("mean.")})

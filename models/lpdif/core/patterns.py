@@ -1,7 +1,7 @@
 """Patterns: regions that share a form share a pattern; smooth ones are grouped further by their codes.
 
-The first patterns are the forms of `forms.FORMS`, one each. Where more are asked for, smooth regions, which are most of all, are shared out
-among the rest: their codes are whitened by PCA, then grouped by k-means.
+The first patterns are the forms (`form_names.FORMS`), one each. Where more are asked for, smooth regions, which are most of all,
+are shared out among the rest: their codes are whitened by PCA, then grouped by k-means.
 
 Letters: R regions, C code size, D <= 16 whitened dimensions, K patterns.
 """
@@ -39,7 +39,7 @@ class Whitening(NamedTuple):
 
 
 class Patterns(NamedTuple):
-    """A whitening, the centroids (K, D) of the patterns in it, and the form (K,) of each pattern, a number in `forms.FORMS`."""
+    """A whitening, the centroids (K, D) of the patterns in it, and the form (K,) of each pattern, a number in `form_names.FORMS`."""
 
     whitening: Whitening
     centroids: Tensor
@@ -51,7 +51,7 @@ class Patterns(NamedTuple):
 
     @property
     def forms(self) -> int:
-        """How many of `forms.FORMS`, from the first on, have a pattern."""
+        """How many of `form_names.FORMS`, from the first on, have a pattern."""
         return int(self.form.max()) + 1
 
     @property
@@ -144,7 +144,7 @@ def random_patterns(codes_RC: Tensor, patterns: int, seed: int) -> Patterns:
 
 def forms_fit(patterns: Patterns) -> bool:
     """Whether the first patterns are smooth, and one pattern follows for each further form, in their order."""
-    smooth = int((patterns.form == 0).sum())
+    smooth = patterns.smooth
     rest = torch.arange(1, len(patterns.form) - smooth + 1, device=patterns.form.device)
     return smooth > 0 and len(rest) < len(FORMS) and torch.equal(patterns.form[smooth:], rest)
 
