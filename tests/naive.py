@@ -18,7 +18,7 @@ from lpdif.core.field import FULL_COVER, LEAST_WEIGHT
 from lpdif.core.frames import FRAME
 from lpdif.core.jets import COEFFICIENTS, JET, POWERS
 from lpdif.core.kde import KDE
-from lpdif.core.multi_decoder import SHEET_CORRECTION, MultiDecoder
+from lpdif.core.multi_decoder import SHEET_CORRECTION, SHEET_SHARE, MultiDecoder
 from lpdif.core.regions import REGION, SUPPORT, RegionLattice
 from lpdif.mesh.trim import TRIM
 from lpdif.stages.region_samples import REGION_SAMPLING
@@ -111,7 +111,8 @@ def multi_decoder(decoder: MultiDecoder, codes: Tensor, pattern: Tensor, points:
             x = x @ array(layer.weight)[k] + array(layer.bias)[k, 0]
             x = silu(x + entry[decoder.width :] if number == 1 else x)
         correction = float((x @ array(decoder.out.weight)[k] + array(decoder.out.bias)[k, 0])[0])
-        found.append(jet + (correction if k < decoder.smooth else SHEET_CORRECTION * math.tanh(correction / SHEET_CORRECTION)))
+        bound = max(SHEET_CORRECTION, SHEET_SHARE * abs(float(jet)))
+        found.append(jet + (correction if k < decoder.smooth else bound * math.tanh(correction / bound)))
     return np.array(found)
 
 

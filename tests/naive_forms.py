@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lpdif.core.field import DECIDES, LocalField
+from lpdif.core.field import LocalField
 from lpdif.core.jets import COEFFICIENTS, JET
 from lpdif.core.losses import LOSS
+from lpdif.core.multi_decoder import SHEET_CORRECTION
 from lpdif.core.sheets import SHEET
 
 FloatArray = NDArray[np.float64]
@@ -211,7 +212,7 @@ def field_distance(field: LocalField) -> Callable[[FloatArray, int], float]:
             jets.append(naive.jet_distance(codes.code[t, :COEFFICIENTS].double().numpy(), inside[0].double().numpy()))
             decoded.append(float(field.decoder(codes.code[t][None], codes.pattern[r][None], inside, torch.tensor([0]))))
         roughly = put_together(form, jets, float(codes.radius[r]))
-        said = [new if abs(jet - roughly) < DECIDES else jet for jet, new in zip(jets, decoded, strict=True)]
+        said = [new if abs(jet - roughly) < SHEET_CORRECTION else jet for jet, new in zip(jets, decoded, strict=True)]
         return size * put_together(form, said, float(codes.radius[r]))
 
     return distance

@@ -10,7 +10,7 @@ from shapes import random_decoder
 from torch import Tensor
 
 from lpdif.core.jets import COEFFICIENTS, jet_distance
-from lpdif.core.multi_decoder import BLOCK_ROWS, SHEET_CORRECTION, MultiDecoder, arrange_blocks
+from lpdif.core.multi_decoder import BLOCK_ROWS, SHEET_CORRECTION, SHEET_SHARE, MultiDecoder, arrange_blocks
 
 CODE = 14
 
@@ -98,16 +98,19 @@ def test_a_fresh_decoder_says_what_the_jet_says() -> None:
     torch.testing.assert_close(decoder(codes, pattern, points, region), expected)
 
 
-def test_a_sheet_stays_near_its_jet() -> None:
-    """However far from its points; a smooth pattern is free."""
+def test_a_sheet_stays_beside_its_jet() -> None:
+    """However far from its points, its side is that of the jet beyond the correction; a smooth pattern is free."""
     decoder = random_decoder(4, CODE)
     decoder.smooth = 2
     codes, pattern, points, region = some(4, 40, 2000)
     far = 20 * points
-    off = (decoder(codes, pattern, far, region) - jet_distance(codes[region, :COEFFICIENTS], far[:, None])[:, 0]).abs()
+    jet = jet_distance(codes[region, :COEFFICIENTS], far[:, None])[:, 0]
+    found = decoder(codes, pattern, far, region)
+    allowed = (SHEET_SHARE * jet.abs()).clamp_min(SHEET_CORRECTION) + 1e-6
     of_sheet = pattern[region] >= 2
-    assert float(off[of_sheet].max()) <= SHEET_CORRECTION + 1e-6
-    assert float(off[~of_sheet].max()) > 10 * SHEET_CORRECTION
+    assert bool(((found - jet).abs() <= allowed)[of_sheet].all())
+    assert bool((found * jet > 0)[of_sheet & (jet.abs() > SHEET_CORRECTION + 1e-6)].all())
+    assert float(((found - jet).abs() / allowed)[~of_sheet].max()) > 10
 
 
 def test_no_regions_no_conditions() -> None:

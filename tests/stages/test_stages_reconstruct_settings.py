@@ -75,10 +75,10 @@ def test_a_texture_has_the_colours_of_the_scan(models: dict[str, Model]) -> None
 
 
 def test_resolution_is_the_length_of_the_lattice(models: dict[str, Model]) -> None:
-    coarse, fine = (run(ball(), models["tiny"], resolution=step) for step in (0.1, 0.05))
-    assert (coarse.facts["resolution"], fine.facts["resolution"]) == (0.1, 0.05)
+    coarse, fine = (run(ball(), models["tiny"], resolution=step) for step in (0.08, 0.04))
+    assert (coarse.facts["resolution"], fine.facts["resolution"]) == (0.08, 0.04)
     assert len(fine.mesh.faces) == pytest.approx(4 * len(coarse.mesh.faces), rel=0.1)
-    for found, step in ((coarse, 0.1), (fine, 0.05)):
+    for found, step in ((coarse, 0.08), (fine, 0.04)):
         edges = found.mesh.vertices[found.mesh.faces] - found.mesh.vertices[np.roll(found.mesh.faces, 1, 1)]
         assert np.linalg.norm(edges, axis=2).max() < np.sqrt(3) * step
         steps = (found.mesh.vertices - found.field.origin) / step

@@ -23,14 +23,13 @@ from torch import Tensor
 from lpdif.arrays import FloatArray, chunks
 from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.jets import COEFFICIENTS, jet_distance
-from lpdif.core.multi_decoder import MultiDecoder
+from lpdif.core.multi_decoder import SHEET_CORRECTION, MultiDecoder
 from lpdif.core.point_queries import PointQueries
 from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
 from lpdif.device import split_on_oom
 
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
 LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
-DECIDES = 0.2  # How far, in region sizes, a decoder may move a sheet off its jet.
 PAIRS_AT_ONCE = 1 << 16  # pairs decoded at once: bounds the memory of a call
 
 
@@ -169,8 +168,8 @@ class LocalField(PointQueries):
     def to_forms(self, relative_X3: Tensor, region_X: Tensor) -> Tensor:
         """(X,) distances to the surface of regions (X,) at centre-relative places (X, 3), in the regions' units.
 
-        Of regions of several sheets, only those sheets that may decide the form's distance are decoded: their jet comes within DECIDES of what
-        the jets of all make of it.
+        Of regions of several sheets, only those sheets that may decide the form's distance are decoded: their jet comes within
+        SHEET_CORRECTION of what the jets of all make of it.
         """
         bent_X = self.codes.arrangement[region_X] != 0
         smooth, bent = torch.nonzero(~bent_X)[:, 0], torch.nonzero(bent_X)[:, 0]
@@ -182,7 +181,7 @@ class LocalField(PointQueries):
         inside_T3 = self.inside(relative_X3[bent][sheets.owner], sheet_T)
         value_T = jet_distance(self.codes.code[sheet_T, :COEFFICIENTS], inside_T3[:, None])[:, 0]
         roughly_B = combine(value_T[rows_B3], arrangement_B, radius_B)
-        deciding = torch.nonzero((value_T - roughly_B[sheets.owner]).abs() < DECIDES)[:, 0]
+        deciding = torch.nonzero((value_T - roughly_B[sheets.owner]).abs() < SHEET_CORRECTION)[:, 0]
         whole_S = self.codes.first[region_X[smooth]]
         places = torch.cat([self.inside(relative_X3[smooth], whole_S), inside_T3[deciding]])
         decoded = self.decoded(places, torch.cat([whole_S, sheet_T[deciding]]))

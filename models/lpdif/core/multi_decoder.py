@@ -20,7 +20,8 @@ from lpdif.core.jets import COEFFICIENTS, jet_distance
 
 QUERY_INPUTS = 4  # inputs of a query: x, y, z and the jet's distance
 HIDDEN_LAYERS = 4  # hidden layers; the query comes in again at the middle one
-SHEET_CORRECTION = 0.15  # region sizes by which the distance to a sheet may differ from that to its jet
+SHEET_CORRECTION = 0.15  # region sizes by which a sheet may lie beside its jet
+SHEET_SHARE = 0.7  # farther off, its distance differs from the jet's by at most this share
 BLOCK_ROWS = 256  # M: rows that share one gathered weight matrix
 BLOCKS_TOGETHER = {"cpu": 6, "cuda": 1 << 10}  # blocks that go through all layers together where nothing is learned: few stay in a CPU's cache
 
@@ -88,7 +89,8 @@ class MultiDecoder(nn.Module):
     """K decoders from (code, position) to signed distance, all in the region's frame and size.
 
     The first `smooth` of them, by default all, are of smooth patterns; the others say the distance to a sheet. A sheet goes on where it has no
-    points, behind those of another one, and nothing tells its decoder how: there it stays within SHEET_CORRECTION of the jet.
+    points, behind those of another one, and little tells its decoder how: its zero stays within SHEET_CORRECTION of the jet's, and farther off
+    its side is that of the jet.
     """
 
     def __init__(self, patterns: int, code_size: int, width: int = 128, smooth: int | None = None) -> None:
@@ -157,6 +159,7 @@ class MultiDecoder(nn.Module):
             x = silu(x + middle_BMW if number == len(self.hidden) // 2 else x, inplace=lean)
         correction_BM1: Tensor = self.out(x, pattern_B)
         if self.smooth < self.patterns:
-            bounded_BM1 = SHEET_CORRECTION * torch.tanh(correction_BM1 / SHEET_CORRECTION)
+            bound_BM1 = (SHEET_SHARE * jet_X.abs()).clamp_min(SHEET_CORRECTION).view(correction_BM1.shape)
+            bounded_BM1 = bound_BM1 * torch.tanh(correction_BM1 / bound_BM1)
             correction_BM1 = torch.where((pattern_B < self.smooth)[:, None, None], correction_BM1, bounded_BM1)
         return jet_X + correction_BM1.flatten()

@@ -140,10 +140,10 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
 def regions_of(choice: Choice, coverage: Coverage, config: ReconstructConfig) -> list[tuple[RegionLattice, IntArray | None]]:
     """The regions of every size, each size with the rows of the points that its regions see, None for all."""
     ready, size, level = choice.ready, choice.size, choice.level
-    lattices = lattices_around(ready, coverage, size, level)
+    lattices = lattices_around(ready, coverage, size, np.maximum(level, 0))
     seen = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
     count = sum(len(lattice.keys) for lattice in lattices)
-    across = gap_regions(ready.points, size, level, bridge_distance(ready, config), count)
+    across = gap_regions(ready.points, size, np.maximum(level, 0), bridge_distance(ready, config), count)
     return [*zip(lattices, seen, strict=True), *across]
 
 
@@ -184,7 +184,7 @@ def zero_surface(field: LocalField, choice: Choice, coverage: Coverage, config: 
     reach = PLACEMENT.band * coverage.spacing
     far = bridge_distance(ready, config)
     if far:  # but no region reaches farther from its points than this
-        own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0**choice.level
+        own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0 ** np.maximum(choice.level, 0)
         reach = np.minimum(far, np.maximum(own, furthest(field.lattices[-1].size)))
     surface = extract(
         ready.points,

@@ -6,6 +6,7 @@ Letters: N points.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class ResolutionSettings(NamedTuple):
     min_region_share: float = 0.6  # A --region-size below this share of what the points ask for leaves holes.
     highest_level: int = 6  # Regions at sparse points are up to 2^6 times as large as the finest.
     step: float = 0.38  # Lattice step of the mesh, in region sizes.
-    max_step: float = 0.8  # A coarser lattice misses the surface; a coarser mesh is made by simplifying.
+    max_step: float = 0.55  # A lattice step is at most this share of a region, which covers 0.625 around it; a coarser mesh is simplified.
     faces_per_cell: float = 2.6  # A lattice of step h cuts a surface of area A into about so many times A / h^2 faces.
     faces_per_point: float = 4.6  # The automatic step leaves at most so many faces for each point, and extra_faces.
     extra_faces: int = 100_000  # Even a small scan may have so many faces.
@@ -56,7 +57,7 @@ class Choice(NamedTuple):
 
     ready: Cloud
     size: float  # of the finest regions
-    level: IntArray  # (N,) the regions of a point are 2^level times as large
+    level: IntArray  # (N,) the regions of a point are 2^level times as large; below 0 they are of the finest size, but the point is denser
     step: float  # of the lattice
     resolution: float  # side of the mesh's faces; larger than the step where the mesh is to be simplified
 
@@ -75,8 +76,11 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     Raises InputError for a scan or settings that can give no surface, or too large a mesh, UsageError for a resolution that leaves no face.
     """
     ready = prepare(scan, sensor=config.sensor, keep_outliers=config.keep_outliers, seed=config.seed, threads=threads)
-    size, level = region_levels(ready, config)
-    automatic = mesh_step(ready, size)
+    least = finest_step(ready)
+    shown = min(least, config.resolution or np.inf)
+    size, level = region_levels(ready, config, shown / RESOLUTION.max_step)
+    automatic = max(size * RESOLUTION.step, least)
+    ready = spaced_apart(ready, shown)
     resolution = config.resolution or automatic
     choice = Choice(ready, size, level, min(resolution, max(automatic, RESOLUTION.max_step * size)), resolution)
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, resolution)
@@ -152,30 +156,36 @@ def covered_area(ready: Cloud) -> float:
     return float(np.square(np.minimum(ready.local_spacing, RESOLUTION.max_spacings * ready.spacing)).sum())
 
 
-def region_levels(ready: Cloud, config: ReconstructConfig) -> tuple[float, IntArray]:
-    """The finest region size, and the level (N,) of each point: its regions are 2^level times as large.
+def region_levels(ready: Cloud, config: ReconstructConfig, least: float) -> tuple[float, IntArray]:
+    """The finest region size, and the level (N,) of each point: it asks for regions about 2^level times as large.
 
-    The finest size suits the densest tenth of the scan. Where points are sparser or noisier, regions grow in factors of two.
+    The finest size suits the densest tenth of the scan, but it is at least `least`, in world units: the surface of smaller regions would slip
+    through the lattice. Where points are sparser or noisier, regions grow in factors of two. Still denser points have a level below 0.
     """
     need = (RESOLUTION.spacings_per_unit * ready.local_spacing + RESOLUTION.noises_per_unit * ready.local_noise) / encoder_unit(
         ready.spacing, ready.noise
     )
     asked_for = float(np.quantile(need, RESOLUTION.dense_quantile) * RESOLUTION.margin)
-    finest = config.region_size or asked_for
+    finest = config.region_size or max(asked_for, least)
     if finest < RESOLUTION.min_region_share * asked_for:
         log.warning("region size %.3g is far below the %.3g that the points ask for: the surface may have holes", finest, asked_for)
     above = np.log2(np.maximum(need / finest, 1e-9))  # levels above the finest
-    level = np.floor(above + RESOLUTION.round_up).clip(0, RESOLUTION.highest_level).astype(np.int64)
+    level = np.floor(above + RESOLUTION.round_up).clip(max=RESOLUTION.highest_level).astype(np.int64)
     return finest, level
 
 
-def mesh_step(ready: Cloud, size: float) -> float:
-    """Lattice step of the mesh in world units: a share of the region size, unless that makes many faces.
+def finest_step(ready: Cloud) -> float:
+    """The least lattice step of the mesh, in world units: it leaves no more faces than the number of points allows.
 
     Without a limit that goes by the number of points, a few sparse points that stand for most of the area would make the mesh large.
     """
     most = min(RESOLUTION.faces_per_point * len(ready.points) + RESOLUTION.extra_faces, RESOLUTION.many_faces)
-    return max(size * RESOLUTION.step, float(np.sqrt(RESOLUTION.faces_per_cell * covered_area(ready) / most)))
+    return float(np.sqrt(RESOLUTION.faces_per_cell * covered_area(ready) / most))
+
+
+def spaced_apart(ready: Cloud, least: float) -> Cloud:
+    """The same points, which count as at least so far apart, in world units: nothing finer is shown."""
+    return replace(ready, spacing=max(ready.spacing, least), local_spacing=np.maximum(ready.local_spacing, least))
 
 
 def lattice_stride(level: IntArray, steps: float) -> IntArray:
