@@ -15,7 +15,7 @@ from lpdif.arrays import FloatArray, IntArray
 from lpdif.io.formats.gltf import Gltf, Json
 from lpdif.io.polygons import first_outside, strips, triangulate
 from lpdif.io.source import DOWNLOAD_AGAIN, Source
-from lpdif.io.table.columns import colors_of
+from lpdif.io.table.colors import colors_of
 from lpdif.text import counted
 from lpdif.types import Scan
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lpdif.arrays import IntArray
 from lpdif.io.polygons import first_outside, strips, triangulate
 from lpdif.io.source import DOWNLOAD_AGAIN, Source, Text
-from lpdif.io.table.columns import Column, colors_of, parts_named
+from lpdif.io.table.colors import colors_of
+from lpdif.io.table.columns import Column, parts_named
 from lpdif.io.table.numbers import read_rows
 from lpdif.text import counted, several
 from lpdif.types import Scan
