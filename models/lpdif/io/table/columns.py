@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lpdif.arrays import FloatArray
 from lpdif.errors import InputError
 from lpdif.io.source import Source
-from lpdif.io.table.axis_names import are_degrees, coordinates_among, is_no_coordinate, says_an_axis
+from lpdif.io.table.axis_names import are_degrees, are_polar, coordinates_among, is_no_coordinate, says_an_axis
 from lpdif.io.table.colors import PACKED_NAMES, colors_of, packed_colors
 from lpdif.text import counted, printable
 from lpdif.types import Scan
@@ -66,6 +66,8 @@ _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
 _LONGEST_NAME = 100  # letters of a column name that are used
 _MOST_LISTED = 12  # So many names of columns are in a message, at most.
+_MOST_DEGREES = 180.0  # of longitude
+_METRES_BESIDE_DEGREES = 300.0  # Heights spread so many times as far as x and y where these are degrees: one has 111,000 metres.
 _UNIT = re.compile(r"[\[(][^\])]*[\])]")
 _PUNCTUATION = re.compile(r"[^0-9a-z]+")
 
@@ -109,6 +111,8 @@ def scan_of_columns(
     if "depth" in axes[2].split("_"):
         log.warning("%s: z is a depth, taken as it is: where depths grow downwards, the mesh is a mirror image", source.name)
     points = _float64([named.pop(key) for key in axes])
+    if _may_be_degrees(points):
+        log.warning("%s: x and y may be degrees of longitude and latitude: then project them to metres first, to UTM say", source.name)
     normals = _take(named, _NORMAL_NAMES)
     colors = _take(named, _COLOR_NAMES) or _take_packed(named)
     places = _take(named, _SENSOR_NAMES)
@@ -154,7 +158,11 @@ def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
     """
     known = [plain(name[:_LONGEST_NAME]) for name in names]
     taken = {name for triple in (*_NORMAL_NAMES, *_COLOR_NAMES, *_SENSOR_NAMES) if set(triple) <= set(known) for name in triple}
-    left = [column for column, name in enumerate(known) if name not in taken and not is_no_coordinate(name)]
+    polar = are_polar(known)
+    left = [column for column, name in enumerate(known) if name not in taken | polar and not is_no_coordinate(name)]
+    if polar and len(left) < 3:
+        what = f"its columns are a distance and angles, as a scanner measures: {list_names(names)}"
+        raise source.error(what, "export x, y and z: which way the angles go is not told")
     if len(left) < 3 or says_an_axis(known):
         raise no_coordinates(source, names)
     return left
@@ -172,6 +180,16 @@ def _take(named: dict[str, Column], triples: Sequence[tuple[str, str, str]]) -> 
         if all(key in named and named[key].ndim == 1 for key in triple):
             return [named.pop(key) for key in triple]
     return None
+
+
+def _may_be_degrees(points: FloatArray) -> bool:
+    """Whether x and y of points (N, 3) are in the range of angles on Earth, and z spreads far more, as metres beside degrees."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite) or np.abs(finite[:, :2]).max() > _MOST_DEGREES:
+        return False
+    low, high = np.percentile(finite, (1, 99), axis=0)
+    spread = high - low
+    return bool(spread[2] > _METRES_BESIDE_DEGREES * spread[:2].max() > 0)
 
 
 def _take_packed(named: dict[str, Column]) -> Sequence[Column] | None:

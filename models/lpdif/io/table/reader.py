@@ -44,6 +44,7 @@ _RASTER = re.compile(rb"\s*n(?:cols|rows)[ \t]+\d+\s+n(?:cols|rows)[ \t]+\d+\s",
 _NEXT_COUNT = re.compile(
     rb"(?:\s*+(?:#|//|%|!)[^\n]*\n)*+\s*\d{1,18}[ \t]*(?:(?:#|//|%|!)[^\n]*|\r)?(?:\n|$)"
 )  # of the points of another scan, maybe behind comments
+_LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _RASTER_ROWS = 200  # So many rows are enough to recognise a raster.
 _MOST_TABLE_COLUMNS = 20  # A table with more columns is refused where it is a single row, or a raster.
 _RASTER_STEP = 0.35  # of the spread of all numbers: the largest median step from one number of a raster to the next
@@ -88,6 +89,7 @@ def read_text(source: Source) -> Scan:
     if colmap.POINTS_HEADER.search(text.data[:HEAD_BYTES]):
         return colmap.read_points3d(text)
     layout = layout_of(text)
+    text = _without_repeated_heads(text, layout)
     if layout.columns == 0:
         raise source.empty("no line of numbers")
     if layout.columns < 3:
@@ -113,6 +115,20 @@ def read_text(source: Source) -> Scan:
         log.info("%s: columns taken as %s", source.name, taken)
     kept = [column for column, name in enumerate(names) if name and column not in dropped]
     return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
+
+
+def _without_repeated_heads(text: Text, layout: Layout) -> Text:
+    """The text with empty lines for those of its head that come again among the rows, as where several files were joined."""
+    data = text.data[layout.start :]
+    heads = [line.strip() for line in text.data[: layout.start].split(b"\n")]
+    again = 0
+    for head in {head for head in heads if _LETTER.search(head) and head in data}:
+        data, number = re.subn(rb"(?m)^[ \t]*" + re.escape(head) + rb"[ \t\r]*$", b"", data)
+        again += number
+    if not again:
+        return text
+    log.info("%s: its head comes again in %s, which are left out", text.source.name, counted(again, "line"))
+    return Text(text.source, text.data[: layout.start] + data)
 
 
 def read_table_of_numbers(source: Source) -> tuple[list[str], NDArray[np.float64]]:
