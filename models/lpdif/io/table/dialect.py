@@ -45,8 +45,8 @@ def is_number(word: bytes) -> bool:
 def in_plain_letters(data: bytes) -> bytes:
     """The same lines with blanks for no-break spaces, and hyphens for minus signs.
 
-    Brackets around points are blanks too, where the file begins with one. The segment headers of GMT ("> one") become empty lines. Zeros and a Ctrl-Z behind the last line are left out. No-break spaces between
-    thousands stay.
+    Brackets around points are blanks too, where the file begins with one. The segment headers of GMT ("> one") become empty lines. Zeros and
+    a Ctrl-Z behind the last line are left out. No-break spaces between thousands stay.
     """
     if data[-64:].rstrip(b"\r\n").endswith(_PADDING):
         data = data.rstrip(b"\x00\x1a\r\n") + b"\n"
