@@ -231,7 +231,6 @@ def zip_of(*names: str) -> bytes:
         (bytes(1000), "holds 1,000 zero bytes and nothing else"),
         (b"\n\n \n", "not "),
         (zip_of("archive/data.pkl", "archive/data/0"), "a PyTorch checkpoint"),
-        (zip_of("[Content_Types].xml", "3D/3dmodel.model", "_rels/.rels"), "a 3MF file, which is not read"),
         (zip_of("[Content_Types].xml", "xl/workbook.xml"), "an Office workbook, not a scan"),
         (zip_of("[Content_Types].xml", "word/document.xml"), "an Office document, not a scan"),
         (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(50), "an old Excel or Office file, not a scan"),

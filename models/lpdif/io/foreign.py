@@ -85,8 +85,6 @@ def _refuse_zip(source: Source, names: list[str]) -> None:
     """Raises InputError for a zip archive with files of these names."""
     if any(name.endswith("data.pkl") for name in names):
         raise source.error("a PyTorch checkpoint, not a scan; pickles are never read", _SAVE_AS)
-    if any(name.lower().endswith("3dmodel.model") for name in names):
-        raise source.error("a 3MF file, which is not read", _SAVE_AS)
     if "[Content_Types].xml" in names:
         raise source.error(f"an Office {'workbook' if any(name.startswith('xl/') for name in names) else 'document'}, not a scan", _SAVE_TABLE)
     if names and names[0].lower().endswith((".usd", ".usda", ".usdc")):
