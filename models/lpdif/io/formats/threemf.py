@@ -106,7 +106,7 @@ class _Reader:
         kept = triangulate(corners.reshape(-1), np.full(len(corners), 3), whole, self.source.name)
         painted = np.concatenate(colors)
         used = np.unique(corners)
-        colored = (painted >= 0).all(axis=1)
+        colored = np.asarray((painted >= 0).all(axis=1))
         if colored.any() and not colored[used].all():
             log.info("%s: colours left out: not all of its triangles have one", self.source.name)
         return Scan(

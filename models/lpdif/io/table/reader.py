@@ -132,7 +132,9 @@ def _without_repeated_heads(text: Text, layout: Layout) -> Text:
 
 
 def read_table_of_numbers(source: Source) -> tuple[list[str], NDArray[np.float64]]:
-    """The names of the columns, [] where there are none for all, and the numbers (N, C) of a table, whatever they mean.
+    """The names of the columns, [] where there are none, and the numbers (N, C) of a table, whatever they mean.
+
+    There may be more or fewer names than columns. A title is no name: words of which none is that of a coordinate.
 
     Raises InputError naming the line of a row that has another length or a word in place of a number.
     """
@@ -140,7 +142,8 @@ def read_table_of_numbers(source: Source) -> tuple[list[str], NDArray[np.float64
     text = Text(source, in_plain_letters(text.data))
     layout = layout_of(text)
     values, _ = _values(text, layout)
-    return (layout.names if len(layout.names) == layout.columns else []), values
+    are_names = len(layout.names) == layout.columns or says_an_axis(list(map(plain, layout.names)))
+    return (layout.names if are_names else []), values
 
 
 def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
