@@ -247,7 +247,7 @@ def zip_of(*names: str) -> bytes:
         (struct.pack("<Q", 20) + json.dumps({"a": 1}).encode() + bytes(40), "a safetensors file"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "a web page, not a scan"),
         (b'<?xml version="1.0"?><VTKFile></VTKFile>', "an XML file, which is not read"),
-        (b'{"asset": {"version": "2.0"}, "meshes": []}', "a glTF text file"),
+        (b'{"asset": {"version": "2.0"}, "meshes": []}', "holds no points"),
         (b"version https://example.org/spec/v1\noid sha256:00\nsize 5\n", "a Git LFS pointer"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "a PNG picture"),
         (b"glTF" + struct.pack("<II", 1, 20) + bytes(20), "version 1 is not understood"),

@@ -77,8 +77,6 @@ def refuse_foreign(source: Source) -> None:
         )
     if data[:8] == b"version " and b"oid sha256:" in data[:400]:
         raise source.error("a Git LFS pointer, not the scan itself", "fetch the file: git lfs pull")
-    if data.lstrip()[:1] == b"{" and b'"asset"' in source.head:
-        raise source.error("a glTF text file, which is not read", "save it as GLB, PLY or OBJ")
 
 
 def _refuse_zip(source: Source, names: list[str]) -> None:

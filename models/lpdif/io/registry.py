@@ -37,6 +37,7 @@ MARKED: tuple[Format, ...] = (
 # it do not match, and almost any text with numbers looks like a table.
 UNMARKED: tuple[Format, ...] = (
     Format("ply", "PLY", (".ply",), ply.is_ply, ply.read_ply),
+    Format("gltf", "glTF", (".gltf",), glb.is_gltf, glb.read_gltf),
     Format("stl", "STL", (".stl",), stl.is_stl, stl.read_stl, may_be=stl.may_be_stl),
     Format("vtk", "VTK", (".vtk",), vtk.is_vtk, vtk.read_vtk),
     Format("off", "OFF", (".off", ".coff", ".noff", ".cnoff"), off.is_off, off.read_off, headerless_hint=off.headerless_hint),

@@ -75,8 +75,8 @@ def load_trajectory(path: str | Path) -> Trajectory:
 def seen_along(scan: Scan, trajectory: Trajectory) -> Scan:
     """The scan with the place from which each of its points was seen: where the scanner was at the time of the point.
 
-    The times are no values of the scan any more. Positions are interpolated between those of the trajectory. Points of times before or after it take its first or last one, with a warning.
-    Raises InputError where the points have no times, or all lie outside.
+    The times are no values of the scan any more. Positions are interpolated between those of the trajectory. Points of times before or after
+    it take its first or last one, with a warning. Raises InputError where the points have no times, or all lie outside.
     """
     key = first_of(scan.extras, (*TIME_NAMES, *(f"scalar_{name}" for name in TIME_NAMES)))  # the latter as CloudCompare writes them
     if key is None:
