@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lpdif.io.formats import e57, glb, las, npy, npz, obj, off, pcd, ply, ptx, stl, threemf, vtk
+from lpdif.io.formats import e57, glb, las, npy, npz, obj, off, pcd, ply, ptx, stl, threemf, vtk, vtk_xml
 from lpdif.io.source import Source
 from lpdif.io.table import reader
 from lpdif.types import Scan
@@ -31,6 +31,7 @@ MARKED: tuple[Format, ...] = (
     Format("npy", "NPY", (".npy",), npy.is_npy, npy.read_npy),
     Format("npz", "NPZ", (".npz",), npz.is_npz, npz.read_npz),
     Format("3mf", "3MF", (".3mf",), threemf.is_3mf, threemf.read_3mf),
+    Format("vtk_xml", "VTK XML", (".vtp", ".vtu", ".vts"), vtk_xml.is_vtk_xml, vtk_xml.read_vtk_xml),
     Format("glb", "GLB", (".glb",), glb.is_glb, glb.read_glb),
 )
 # Formats that are recognised by their header, their size or the look of their lines. The order counts: each is tried where those before

@@ -69,7 +69,7 @@ def read_vtk(source: Source) -> Scan:
             cells[word] = _cells(cursor, cursor.number(words[1]), cursor.number(words[2]), int(match[1]) >= 5)
         elif word == "CELL_TYPES" and len(words) == 2:
             kinds = cursor.values("int", cursor.number(words[1]), "cell type").astype(np.int64)
-            cells |= _surface_cells(source, *cells.pop("CELLS", (kinds[:0], kinds[:0])), kinds)
+            cells |= surface_cells(source, *cells.pop("CELLS", (kinds[:0], kinds[:0])), kinds)
         elif word == "CELL_DATA" and len(words) == 2:
             log.info("%s: values of cells left out", source.name)
             if not _data(cursor, cursor.number(words[1]), {}):
@@ -78,7 +78,7 @@ def read_vtk(source: Source) -> Scan:
             raise source.error(f"line {cursor.line()}: {' '.join(words)[:60]!r} is not understood", "save it as polygonal data, or as PLY")
     if points is None or not len(points):
         raise source.empty()
-    faces = _faces(source, cells, points)
+    faces = faces_of_cells(source, cells, points)
     normals = data.pop("normals", None)
     colors = data.pop("colors", None)
     return Scan(
@@ -129,7 +129,7 @@ def _cells(cursor: Cursor, number: int, size: int, with_offsets: bool) -> tuple[
     return values[keep], counts
 
 
-def _faces(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: NDArray[np.float64]) -> IntArray | None:
+def faces_of_cells(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: NDArray[np.float64]) -> IntArray | None:
     """The triangles (F, 3) of polygons and strips; None where there are none."""
     parts: list[IntArray] = []
     for word in ("POLYGONS", "TRIANGLE_STRIPS"):
@@ -145,7 +145,7 @@ def _faces(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: 
     return faces if len(faces) else None
 
 
-def _surface_cells(source: Source, corners: IntArray, counts: IntArray, kinds: IntArray) -> dict[str, tuple[IntArray, IntArray]]:
+def surface_cells(source: Source, corners: IntArray, counts: IntArray, kinds: IntArray) -> dict[str, tuple[IntArray, IntArray]]:
     """The cells of an unstructured grid that are polygons, and those that are strips, by the words that polygonal data has for them."""
     if len(kinds) != len(counts):
         raise source.error(f"{counted(len(kinds), 'cell type')} for {counted(len(counts), 'cell')}")
@@ -183,7 +183,7 @@ def _data(cursor: Cursor, number: int, out: dict[str, Column]) -> bool:
             if following is None or following[0].upper() != "LOOKUP_TABLE":
                 cursor.place = before
             values = cursor.values(words[2], number * width, f"value of {words[1][:40]}", per=max(1, width))
-            _keep(out, words[1], values.reshape(number, width))
+            keep_values(out, words[1], values.reshape(number, width))
         elif word in ("NORMALS", "VECTORS") and len(words) == 3:
             values = cursor.values(words[2], number * 3, f"value of {words[1][:40]}", per=3).reshape(-1, 3)
             if word == "NORMALS" or words[1].lower() == "normals":
@@ -228,11 +228,11 @@ def _field(cursor: Cursor, arrays: int, out: dict[str, Column], number: int | No
             return False
         values = cursor.values(words[3], width * rows, f"value of {words[0][:40]}", per=max(1, width)).reshape(rows, width)
         if rows == number:
-            _keep(out, words[0], values)
+            keep_values(out, words[0], values)
     return True
 
 
-def _keep(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> None:
+def keep_values(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> None:
     """Adds values (N, C) of points to `out`.
 
     There has to be one for each point, or the name has to say that they are normals or colours.
