@@ -111,7 +111,8 @@ def _colors_of_rows(rows: Rows, size: IntArray) -> FloatArray | None:
     """Red, green and blue behind the corners of each face; None where not all faces have them."""
     if not len(size) or (rows.counts < size + 4).any():
         return None
-    return rows.values[(rows.starts + size + 1)[:, None] + np.arange(3)]
+    colors: FloatArray = rows.values[(rows.starts + size + 1)[:, None] + np.arange(3)]
+    return colors
 
 
 def _names(columns: int, colored: bool, with_normals: bool) -> list[str]:
