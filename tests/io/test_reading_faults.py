@@ -246,7 +246,7 @@ def zip_of(*names: str) -> bytes:
         (b"\0\0\0\x18ftypheic" + bytes(20), "a video or a HEIC picture, not a scan"),
         (struct.pack("<Q", 20) + json.dumps({"a": 1}).encode() + bytes(40), "a safetensors file"),
         (b"<!DOCTYPE html><html><body>404</body></html>", "a web page, not a scan"),
-        (b'<?xml version="1.0"?><VTKFile></VTKFile>', "an XML file, which is not read"),
+        (b'<?xml version="1.0"?><VTKFile></VTKFile>', "VTK data of type ''"),
         (b'{"asset": {"version": "2.0"}, "meshes": []}', "holds no points"),
         (b"version https://example.org/spec/v1\noid sha256:00\nsize 5\n", "a Git LFS pointer"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "a PNG picture"),
