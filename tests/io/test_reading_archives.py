@@ -90,3 +90,14 @@ def test_the_only_array_of_points_is_said(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.INFO, "lpdif"):
         read_scan(npz(surface=POINTS, names=np.arange(5)), "a.npz")
     assert "a.npz: points are its array surface, the only one that may be some" in caplog.text
+
+
+def test_a_depth_image_is_called_that() -> None:
+    image = pytest.importorskip("PIL.Image")
+    for array, said in (
+        (np.ones((48, 64), np.uint16), "a PNG picture of 16 bits in grey, as depth images are"),
+        (np.ones((48, 64), np.uint8), "a PNG picture"),
+    ):
+        file = io.BytesIO()
+        image.fromarray(array).save(file, "PNG")
+        assert refusal(file.getvalue(), "depth.png") == f"{said}, not a scan"

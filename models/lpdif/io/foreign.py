@@ -43,6 +43,7 @@ _SIGNATURES = (
     (b"\x7fELF", 0, "a program", "give the scan itself"),
     (b"MZ\x90", 0, "a program", "give the scan itself"),
 )
+_PNG, _GREY_16 = b"\x89PNG\r\n\x1a\n", b"\x10\x00"  # the second: bits and kind of colour, in the head of a PNG
 _MARKUP = re.compile(rb"\s*(?:<!--(?>.*?-->)\s*)*+<(!doctype html|html|\?xml|svg|x3d|vtkfile|collada)", re.IGNORECASE | re.DOTALL)
 # what a server answers in place of a file
 _ERROR_XML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<error>", re.IGNORECASE)
@@ -59,6 +60,9 @@ def refuse_foreign(source: Source) -> None:
     names = source.zip_names()
     if names is not None:
         _refuse_zip(source, names)
+    if data.startswith(_PNG) and data[24:26] == _GREY_16:
+        what = "a PNG picture of 16 bits in grey, as depth images are, not a scan"
+        raise source.error(what, "make points of a depth image by the camera's focal lengths and centre, and give these")
     for signature, place, what, hint in _SIGNATURES:
         if data[place : place + len(signature)] == signature:
             raise source.error(f"{what}, not a scan", hint)
