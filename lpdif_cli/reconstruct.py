@@ -116,15 +116,16 @@ def reconstruct(
 
     Usage: lpdif reconstruct INPUT... [-o OUT] [OPTIONS]
 
-    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK or GLB,
-    or points3D.txt of COLMAP; LAS and LAZ with `pip install laspy lazrs`, E57 with
-    `pip install pye57`. OUT is OBJ, PLY, STL, OFF, GLB or 3MF. `-` is stdin or
-    stdout. Several INPUTs, or a folder, go to the folder OUT: a bad scan does not
-    stop the others. A mesh that an earlier run has made there from the same scan,
-    model and settings is kept. A mesh made from anything else is kept too, but
-    counts as failed; --overwrite makes all again. Where Dask has workers on other
-    machines, --cluster tcp://HOST:8786 (or the file of the scheduler) spreads the
-    scans over them. In job arrays, --shard 3/8 makes the third of eight parts.
+    INPUT is PLY, OBJ, OFF, STL, PCD, XYZ, TXT, CSV, PTS, PTX, NPY, NPZ, VTK, VTP,
+    GLB, glTF or 3MF, or points3D.txt or points3D.bin of COLMAP; LAS and LAZ with
+    `pip install laspy lazrs`, E57 with `pip install pye57`. OUT is OBJ, PLY, STL,
+    OFF, GLB or 3MF. `-` is stdin or stdout. Several INPUTs, or a folder, go to the
+    folder OUT: a bad scan does not stop the others. A mesh that an earlier run has
+    made there from the same scan, model and settings is kept. A mesh made from
+    anything else is kept too, but counts as failed; --overwrite makes all again.
+    Where Dask has workers on other machines, --cluster tcp://HOST:8786 (or the file
+    of the scheduler) spreads the scans over them. In job arrays, --shard 3/8 makes
+    the third of eight parts.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)

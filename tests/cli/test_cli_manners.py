@@ -73,10 +73,10 @@ def test_narrow_help_says_the_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 def test_help_names_the_formats_that_are_read_and_written(cli: Cli) -> None:
     text = " ".join(cli("reconstruct", "--help").out.split())
     read, written = text.partition("INPUT is ")[2].partition(" OUT is ")[::2]
-    named = {f".{word.lower()}" for word in re.findall(r"\b[A-Z][A-Z0-9]{2}\b", read)}
-    assert named <= set(all_endings())
+    named = {f".{word.lower()}" for word in re.findall(r"\b(?:[A-Z][A-Z0-9]{2}|3MF|glTF|points3D\.bin)\b", read)}
+    assert named <= {f".{ending.lstrip('.')}" for ending in all_endings()}
     for known in all_formats():
-        assert known.endings[0] in named, f"the help does not name {known.title}"
+        assert f".{known.endings[0].lstrip('.')}" in named, f"the help does not name {known.title}"
         assert all(package in read for package in known.packages)
     assert "COLMAP" in read
     assert {word.lower() for word in re.findall(r"\b[A-Z0-9]{3}\b", written.partition(".")[0])} == set(MESH_FORMATS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from test_reading_ply import refusal
@@ -64,3 +66,34 @@ def test_points_that_are_wrong(data: str, said: str) -> None:
 )
 def test_images_and_cameras_are_no_points(header: bytes) -> None:
     assert is_prose(Source("images.txt", b"# list\n" + header + b"\n" + b"1 0.8 0.1 0.2 0.3 1 2 3 1 a.jpg\n" * 5000))
+
+
+def binary(tracks: list[int]) -> bytes:
+    """points3D.bin of points with tracks of so many pictures."""
+    rng = np.random.default_rng(3)
+    rows = [
+        struct.pack("<Q3d3BdQ", row, *place, *color, 0.5, track) + bytes(8 * track)
+        for row, (place, color, track) in enumerate(
+            zip(rng.normal(size=(len(tracks), 3)), rng.integers(1, 256, (len(tracks), 3)), tracks, strict=True)
+        )
+    ]
+    return struct.pack("<Q", len(tracks)) + b"".join(rows)
+
+
+def test_points_in_binary() -> None:
+    tracks = [2, 0, 7, 1, 30]
+    scan = read_scan(binary(tracks), "points3D.bin")
+    rng = np.random.default_rng(3)
+    np.testing.assert_array_equal(scan.points, rng.normal(size=(5, 3)))
+    np.testing.assert_array_equal(scan.colors, rng.integers(1, 256, (5, 3)))
+    np.testing.assert_array_equal(scan.extras["error"], [0.5] * 5)
+
+
+def test_binary_that_lies() -> None:
+    data = binary([2, 0, 7, 1, 30])
+    for end in range(8, len(data)):
+        assert refusal(data[:end], "points3D.bin").startswith(("ends after ", "its tracks do not end where the file does"))
+    assert refusal(data + b"x", "points3D.bin").startswith("its tracks do not end")
+    assert "header says" in refusal(struct.pack("<Q", 2**63) + data[8:], "points3D.bin")
+    assert refusal(bytes(8) + b"x", "points3D.bin") == "holds no points (header says 0), at least 32 are needed"
+    assert "not recognised as a scan" in refusal(data, "other.bin")

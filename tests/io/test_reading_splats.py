@@ -9,8 +9,7 @@ import pytest
 from seed_files import COLORS, POINTS, ply
 from test_reading_ply import XYZ, refusal
 
-from lpdif.errors import InputError
-from lpdif.io.formats.ply import is_compressed_splat, is_splat, opaque_rows, splat_centres
+from lpdif.io.formats.ply_splats import is_compressed_splat, is_splat, opaque_rows, splat_centres
 from lpdif.io.read import read_scan
 
 CONSTANT = (COLORS / 255 - 0.5) / 0.28209479177387814
@@ -83,10 +82,47 @@ def test_what_is_a_splat() -> None:
     assert "f_dc_0" in read_scan(ply(kept), "a.ply").extras
 
 
-def test_a_compressed_splat_is_refused_by_name() -> None:
+def compressed(count: int, chunks: int, with_colors: bool) -> tuple[bytes, np.ndarray, np.ndarray, np.ndarray]:
+    """A splat as SuperSplat compresses it, and its points, colours and opacities, unpacked the slow way, one by one."""
+    rng = np.random.default_rng(4)
+    names = [f"{end}_{axis}" for end in ("min", "max") for axis in ("x", "y", "z", *("rgb" if with_colors else ""))]
+    ranges = {name: np.sort(rng.uniform(-1, 1.5, chunks)).astype("f4") + (name[:3] == "max") for name in names}
+    position, color = (rng.integers(0, 2**32, count, dtype=np.uint32) for _ in range(2))
+    zeros = [(name, "u4", np.zeros(count)) for name in ("packed_rotation", "packed_scale")]
+    chunk = ply([(name, "f4", ranges[name]) for name in names]).partition(b"end_header\n")
+    vertex = ply([("packed_position", "u4", position), *zeros, ("packed_color", "u4", color)]).partition(b"end_header\n")
+    head = chunk[0].replace(b"element vertex", b"element chunk") + vertex[0][vertex[0].index(b"element") :]
+    points, colors, opacity = np.zeros((count, 3)), np.zeros((count, 3)), np.zeros(count)
+    for row in range(count):
+        bits = f"{position[row]:032b}"
+        parts = [int(bits[:11], 2) / 2047, int(bits[11:21], 2) / 1023, int(bits[21:], 2) / 2047]
+        own = {name: float(ranges[name][row // 256]) for name in names}
+        points[row] = [own[f"min_{axis}"] + (own[f"max_{axis}"] - own[f"min_{axis}"]) * part for axis, part in zip("xyz", parts, strict=True)]
+        whole = int(color[row])
+        for place, axis in enumerate("rgb"):
+            part = (whole >> (24 - 8 * place) & 255) / 255
+            if with_colors:
+                part = min(1.0, max(0.0, own[f"min_{axis}"] + (own[f"max_{axis}"] - own[f"min_{axis}"]) * part))
+            colors[row, place] = round(part * 255)
+        opacity[row] = (whole & 255) / 255
+    return head + b"end_header\n" + chunk[2] + vertex[2], points, colors, opacity
+
+
+@pytest.mark.parametrize("with_colors", [False, True])
+def test_a_compressed_splat(with_colors: bool, caplog: pytest.LogCaptureFixture) -> None:
+    data, points, colors, opacity = compressed(600, 3, with_colors)
+    with caplog.at_level(logging.INFO, "lpdif"):
+        scan = read_scan(data, "a.ply")
+    solid = opacity >= 0.1
+    np.testing.assert_allclose(scan.points, points[solid], atol=1e-12)
+    np.testing.assert_array_equal(scan.colors, colors[solid])
+    assert scan.extras == {}
+    assert f"a.ply: {(~solid).sum()} Gaussians left out: opacity below 0.1" in caplog.text
+
+
+def test_a_compressed_splat_that_lacks_chunks() -> None:
+    data = compressed(600, 3, False)[0].replace(b"element chunk 3", b"element chunk 2")
+    assert refusal(data) == "a compressed splat of 600 Gaussians in 2 chunks of 256"
     head = "ply\nformat binary_little_endian 1.0\nelement chunk 1\nproperty float min_x\nelement vertex 1\n"
     data = (head + "property uint packed_position\nproperty uint packed_color\nend_header\n").encode() + bytes(12)
-    assert refusal(data) == "a compressed Gaussian splat, which is not read"
-    with pytest.raises(InputError) as caught:
-        read_scan(data, "a.ply")
-    assert caught.value.hint == "save it as PLY without compression, with SuperSplat say"
+    assert refusal(data) == "a compressed splat of 1 Gaussian in 0 chunks of 256"

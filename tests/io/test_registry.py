@@ -62,7 +62,7 @@ def test_names_and_endings_occur_once() -> None:
     names = [known.name for known in all_formats()]
     assert len(set(names)) == len(names)
     assert len(set(all_endings())) == len(all_endings())
-    assert all(ending == ending.lower() and ending.startswith(".") for ending in all_endings())
+    assert all(ending == ending.lower() and ending.startswith(".") for ending in all_endings() if ending != "points3d.bin")  # a whole name
 
 
 def test_every_ending_leads_to_its_format() -> None:

@@ -87,7 +87,20 @@ def test_each_point_is_seen_from_where_the_scanner_was() -> None:
         after = int(np.flatnonzero(time < TIMES)[0])
         share = (time - TIMES[after - 1]) / (TIMES[after] - TIMES[after - 1])
         np.testing.assert_allclose(place, (1 - share) * PLACES[after - 1] + share * PLACES[after])
-    assert "GPS Time" in scan.extras
+    assert scan.extras == {}  # the times have served, and no mesh carries them
+
+
+def test_times_as_cloudcompare_calls_them() -> None:
+    scan = Scan(RNG.normal(size=(500, 3)), extras={"scalar_GpsTime": np.full(500, 105.0), "scalar_Intensity": np.ones(500)})
+    assert set(seen_along(scan, Trajectory(TIMES, PLACES)).extras) == {"scalar_Intensity"}
+
+
+def test_names_that_do_not_fit_the_columns_are_no_names(tmp_path: Path) -> None:
+    """Read by position, the column before the time would be the time."""
+    table = np.column_stack([np.arange(21), TABLE[:, :4]])
+    with pytest.raises(InputError, match="4 names for its 5 columns: time x y z"):
+        load_trajectory(written(tmp_path / "t.txt", "time x y z\n" + rows(table)))
+    assert len(load_trajectory(written(tmp_path / "t.txt", "Walk of May\n" + rows(TABLE))).times) == 21
 
 
 def test_points_outside_of_the_trajectory_are_told(caplog: pytest.LogCaptureFixture) -> None:

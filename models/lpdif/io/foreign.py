@@ -43,6 +43,7 @@ _SIGNATURES = (
     (b"\x7fELF", 0, "a program", "give the scan itself"),
     (b"MZ\x90", 0, "a program", "give the scan itself"),
 )
+_PNG, _GREY_16 = b"\x89PNG\r\n\x1a\n", b"\x10\x00"  # the second: bits and kind of colour, in the head of a PNG
 _MARKUP = re.compile(rb"\s*(?:<!--(?>.*?-->)\s*)*+<(!doctype html|html|\?xml|svg|x3d|vtkfile|collada)", re.IGNORECASE | re.DOTALL)
 # what a server answers in place of a file
 _ERROR_XML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?<error>", re.IGNORECASE)
@@ -59,6 +60,9 @@ def refuse_foreign(source: Source) -> None:
     names = source.zip_names()
     if names is not None:
         _refuse_zip(source, names)
+    if data.startswith(_PNG) and data[24:26] == _GREY_16:
+        what = "a PNG picture of 16 bits in grey, as depth images are, not a scan"
+        raise source.error(what, "make points of a depth image by the camera's focal lengths and centre, and give these")
     for signature, place, what, hint in _SIGNATURES:
         if data[place : place + len(signature)] == signature:
             raise source.error(f"{what}, not a scan", hint)
@@ -77,16 +81,12 @@ def refuse_foreign(source: Source) -> None:
         )
     if data[:8] == b"version " and b"oid sha256:" in data[:400]:
         raise source.error("a Git LFS pointer, not the scan itself", "fetch the file: git lfs pull")
-    if data.lstrip()[:1] == b"{" and b'"asset"' in source.head:
-        raise source.error("a glTF text file, which is not read", "save it as GLB, PLY or OBJ")
 
 
 def _refuse_zip(source: Source, names: list[str]) -> None:
     """Raises InputError for a zip archive with files of these names."""
     if any(name.endswith("data.pkl") for name in names):
         raise source.error("a PyTorch checkpoint, not a scan; pickles are never read", _SAVE_AS)
-    if any(name.lower().endswith("3dmodel.model") for name in names):
-        raise source.error("a 3MF file, which is not read", _SAVE_AS)
     if "[Content_Types].xml" in names:
         raise source.error(f"an Office {'workbook' if any(name.startswith('xl/') for name in names) else 'document'}, not a scan", _SAVE_TABLE)
     if names and names[0].lower().endswith((".usd", ".usda", ".usdc")):

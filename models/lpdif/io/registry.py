@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lpdif.io.formats import e57, glb, las, npy, npz, obj, off, pcd, ply, ptx, stl, vtk
+from lpdif.io.formats import colmap_bin, e57, glb, las, npy, npz, obj, off, pcd, ply, ptx, stl, threemf, vtk, vtk_xml
 from lpdif.io.source import Source
 from lpdif.io.table import reader
 from lpdif.types import Scan
@@ -30,12 +30,16 @@ MARKED: tuple[Format, ...] = (
     Format("e57", "E57", (".e57",), e57.is_e57, e57.read_e57, packages=e57.PACKAGES),
     Format("npy", "NPY", (".npy",), npy.is_npy, npy.read_npy),
     Format("npz", "NPZ", (".npz",), npz.is_npz, npz.read_npz),
+    Format("colmap", "COLMAP points3D.bin", (colmap_bin.ENDING,), colmap_bin.is_colmap_points, colmap_bin.read_colmap_points),
+    Format("3mf", "3MF", (".3mf",), threemf.is_3mf, threemf.read_3mf),
+    Format("vtk_xml", "VTK XML", (".vtp", ".vtu", ".vts"), vtk_xml.is_vtk_xml, vtk_xml.read_vtk_xml),
     Format("glb", "GLB", (".glb",), glb.is_glb, glb.read_glb),
 )
 # Formats that are recognised by their header, their size or the look of their lines. The order counts: each is tried where those before
 # it do not match, and almost any text with numbers looks like a table.
 UNMARKED: tuple[Format, ...] = (
     Format("ply", "PLY", (".ply",), ply.is_ply, ply.read_ply),
+    Format("gltf", "glTF", (".gltf",), glb.is_gltf, glb.read_gltf),
     Format("stl", "STL", (".stl",), stl.is_stl, stl.read_stl, may_be=stl.may_be_stl),
     Format("vtk", "VTK", (".vtk",), vtk.is_vtk, vtk.read_vtk),
     Format("off", "OFF", (".off", ".coff", ".noff", ".cnoff"), off.is_off, off.read_off, headerless_hint=off.headerless_hint),
@@ -66,7 +70,7 @@ def format_by_name(name: str) -> Format | None:
 def list_formats() -> str:
     """The formats that can be read, for a hint."""
     own, extras = (
-        ", ".join("/".join(ending[1:].upper() for ending in known.endings) for known in all_formats() if bool(known.packages) is extra)
+        ", ".join("/".join(ending.lstrip(".").upper() for ending in known.endings) for known in all_formats() if bool(known.packages) is extra)
         for extra in (False, True)
     )
     return f"lpdif reads {own}; and with extra packages {extras}"

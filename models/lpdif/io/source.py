@@ -32,6 +32,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DECIMAL_COMMA_ERROR = re.compile(r"'[-+]?\d+,\d+(?:[eE][-+]?\d+)?' is not a number")
+_UTF16_LETTERS = (re.compile(rb"(?:[\t\r\n -~]\x00){4}"), re.compile(rb"(?:\x00[\t\r\n -~]){4}"))  # little and big end first
 _CONTINUED = re.compile(rb"\\\r?\n")
 
 
@@ -133,11 +134,24 @@ def as_text(source: Source) -> Text:
             except UnicodeError:
                 raise source.error(f"begins as {encoding.upper()} text, but is not", DOWNLOAD_AGAIN) from None
             break
+    else:
+        data = _from_utf16(data)
     if data.startswith(codecs.BOM_UTF8):
         data = data[len(codecs.BOM_UTF8) :]
     if b"\n" not in data and b"\r" in data:
         data = data.replace(b"\r", b"\n")
     return Text(source, data)
+
+
+def _from_utf16(data: bytes) -> bytes:
+    """Text in UTF-16 without a mark, which begins with letters of ASCII and zeros in turn, in UTF-8; other data as it is."""
+    for letters, encoding in zip(_UTF16_LETTERS, ("utf-16-le", "utf-16-be"), strict=True):
+        if letters.match(data):
+            try:
+                return data.decode(encoding).encode()
+            except UnicodeError:
+                return data
+    return data
 
 
 def join_continued(text: Text) -> Text:
@@ -166,5 +180,6 @@ def with_comments(text: Text, *marks: bytes) -> Text:
 
 
 def has_mark(data: bytes) -> bool:
-    """Whether the data begins with a byte order mark. Then it is text, whatever bytes follow."""
-    return data.startswith((*(mark for mark, _ in _BYTE_ORDER_MARKS), codecs.BOM_UTF8))
+    """Whether the data begins with a byte order mark, or as UTF-16 does without one. Then it is text, whatever bytes follow."""
+    marks = (*(mark for mark, _ in _BYTE_ORDER_MARKS), codecs.BOM_UTF8)
+    return data.startswith(marks) or any(letters.match(data) for letters in _UTF16_LETTERS)

@@ -48,6 +48,9 @@ def load_trajectory(path: str | Path) -> Trajectory:
         raise source.error("no table of numbers, which a trajectory is", f"export it as text, with {_COLUMNS}")
     names, values = read_table_of_numbers(source)
     known = [plain(name) for name in names]
+    if names and len(names) != values.shape[1]:
+        what = f"{counted(len(names), 'name')} for its {counted(values.shape[1], 'column')}: {list_names(names)[:80]}"
+        raise source.error(what, f"name each column, and export {_COLUMNS}")
     if not names:
         columns = [0, 1, 2, 3]
         if values.shape[1] < 4:
@@ -72,10 +75,10 @@ def load_trajectory(path: str | Path) -> Trajectory:
 def seen_along(scan: Scan, trajectory: Trajectory) -> Scan:
     """The scan with the place from which each of its points was seen: where the scanner was at the time of the point.
 
-    Positions are interpolated between those of the trajectory. Points of times before or after it take its first or last one, with a warning.
-    Raises InputError where the points have no times, or all lie outside.
+    The times are no values of the scan any more. Positions are interpolated between those of the trajectory. Points of times before or after
+    it take its first or last one, with a warning. Raises InputError where the points have no times, or all lie outside.
     """
-    key = first_of(scan.extras, TIME_NAMES)
+    key = first_of(scan.extras, (*TIME_NAMES, *(f"scalar_{name}" for name in TIME_NAMES)))  # the latter as CloudCompare writes them
     if key is None:
         there = list_names(list(scan.extras)) or "none"
         raise InputError(
@@ -97,4 +100,5 @@ def seen_along(scan: Scan, trajectory: Trajectory) -> Scan:
         log.warning("%s: %s outside of the trajectory, seen from its nearest end: times %s", scan.name, counted(outside, "point"), spans)
     log.info("%s: %s seen along %s", scan.name, counted(len(times) - outside, "point"), trajectory.name)
     places = [np.interp(times, trajectory.times, axis) for axis in trajectory.positions.T]
-    return replace(scan, sensor=np.column_stack(places))
+    extras = {name: values for name, values in scan.extras.items() if name != key}  # they have served: no mesh needs times
+    return replace(scan, sensor=np.column_stack(places), extras=extras)

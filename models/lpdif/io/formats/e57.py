@@ -19,7 +19,7 @@ from lpdif.arrays import FloatArray
 from lpdif.errors import InputError
 from lpdif.io.sandbox import Arrays, arrays_from_child
 from lpdif.io.source import DOWNLOAD_AGAIN, Source
-from lpdif.io.table.columns import colors_of
+from lpdif.io.table.colors import colors_of
 from lpdif.text import counted
 from lpdif.types import Scan
 

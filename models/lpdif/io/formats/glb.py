@@ -1,7 +1,7 @@
-"""GLB (binary glTF 2.0): points and triangles of the scene.
+"""glTF 2.0, binary (GLB) or text: points and triangles of the scene.
 
-A JSON chunk describes a tree of nodes and their meshes, and a binary chunk holds their numbers. Nothing beside the file is opened, and every
-accessor is checked against the bytes there are before it is read.
+JSON describes a tree of nodes and their meshes; a binary chunk, or files beside the text, hold their numbers. Beside a GLB nothing is opened,
+and every accessor is checked against the bytes there are before it is read.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from lpdif.arrays import FloatArray, IntArray
 from lpdif.io.formats.gltf import Gltf, Json
 from lpdif.io.polygons import first_outside, strips, triangulate
-from lpdif.io.source import DOWNLOAD_AGAIN, Source
-from lpdif.io.table.columns import colors_of
+from lpdif.io.source import DOWNLOAD_AGAIN, Source, as_text
+from lpdif.io.table.colors import colors_of
 from lpdif.text import counted
 from lpdif.types import Scan
 
@@ -37,11 +37,28 @@ def read_glb(source: Source) -> Scan:
 
     Raises InputError for a file that is cut off, compressed or keeps its data in another file, and where its JSON contradicts itself.
     """
-    gltf = Gltf(source, *_chunks(source))
+    return _scan(Gltf(source, *_chunks(source)))
+
+
+def is_gltf(source: Source) -> bool:
+    """Whether the file is JSON with the word that every glTF has."""
+    return source.data.lstrip()[:1] == b"{" and b'"asset"' in source.data[:_LONGEST_JSON]
+
+
+def read_gltf(source: Source) -> Scan:
+    """Reads glTF in text as `read_glb` does, with the files in its folder that hold its numbers."""
+    return _scan(Gltf(source, _json_of(source, as_text(source).data), None))
+
+
+def _scan(gltf: Gltf) -> Scan:
+    """The points of all meshes of the scene that is shown, moved by its nodes."""
+    source = gltf.source
     gltf.refuse_extensions()
+    _tell_left_out(gltf)
     points: list[FloatArray] = []
     faces: list[IntArray] = []
     colors: list[FloatArray] = []
+    normals: list[FloatArray] = []
     total = left_out = 0
     with np.errstate(over="ignore", invalid="ignore"):
         for mesh, matrix in gltf.placed_meshes():
@@ -61,6 +78,9 @@ def read_glb(source: Source) -> Scan:
                     points.append(vertices @ matrix[:3, :3].T + matrix[:3, 3])
                     if color != _NO_ACCESSOR and len(values := gltf.numbers(color, 3)) == len(vertices):
                         colors.append(values)
+                    normal = gltf.whole(attributes, "NORMAL", _NO_ACCESSOR)
+                    if mode == _MODE_POINTS and normal != _NO_ACCESSOR and len(values := gltf.numbers(normal, 3)) == len(vertices):
+                        normals.append(values @ np.linalg.pinv(matrix[:3, :3]))  # they stay upright on what is stretched
                 own = shared[position, color]
                 if mode != _MODE_POINTS:
                     triangles = _triangles(gltf, primitive, mode, len(own)) + own.start
@@ -77,6 +97,7 @@ def read_glb(source: Source) -> Scan:
         colors = []
     return Scan(
         whole,
+        normals=np.concatenate(normals) if len(normals) == len(points) else None,
         colors=colors_of(list(np.concatenate(colors).T), source.name) if colors else None,
         faces=kept if len(kept) else None,
         name=source.name,
@@ -96,17 +117,33 @@ def _chunks(source: Source) -> tuple[Json, memoryview]:
     start = _HEADER_BYTES + 8
     if data[16:20] != b"JSON" or size > len(data) - start:
         raise source.error("does not begin with a JSON chunk that ends within the file", DOWNLOAD_AGAIN)
-    if size > _LONGEST_JSON:
-        raise source.error(f"describes its scene in {size / 2**20:.0f} MB of JSON, {_LONGEST_JSON >> 20} at most are read", "save it as PLY")
+    found = _json_of(source, data[start : start + size].rstrip(b"\0 "))
+    place = start + size
+    binary = memoryview(data)[place + 8 : place + 8 + int.from_bytes(data[place : place + 4], "little")]
+    return found, binary if data[place + 4 : place + 8] == b"BIN\0" else memoryview(b"")
+
+
+def _json_of(source: Source, data: bytes) -> Json:
+    """The JSON object in these bytes."""
+    if len(data) > _LONGEST_JSON:
+        most = f"{len(data) / 2**20:.0f} MB of JSON, {_LONGEST_JSON >> 20} at most are read"
+        raise source.error(f"describes its scene in {most}", "save it as PLY")
     try:
-        found = json.loads(data[start : start + size].rstrip(b"\0 "))
+        found = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise source.error(f"its JSON chunk is damaged ({str(error)[:100]})", DOWNLOAD_AGAIN) from None
     if not isinstance(found, dict):
         raise source.error("its JSON chunk holds no object", DOWNLOAD_AGAIN)
-    place = start + size
-    binary = memoryview(data)[place + 8 : place + 8 + int.from_bytes(data[place : place + 4], "little")]
-    return found, binary if data[place + 4 : place + 8] == b"BIN\0" else memoryview(b"")
+    return found
+
+
+def _tell_left_out(gltf: Gltf) -> None:
+    """Logs what moves or repeats points and is not followed: bones, and instances where a file does not require them."""
+    if any("skin" in node and "mesh" in node for node in gltf.items_of(gltf.json, "nodes")):
+        log.warning("%s: bones left out: its meshes are taken as they are stored", gltf.source.name)
+    used = gltf.json.get("extensionsUsed", [])
+    if isinstance(used, list) and "EXT_mesh_gpu_instancing" in used:
+        log.warning("%s: copies of meshes by EXT_mesh_gpu_instancing left out", gltf.source.name)
 
 
 def _triangles(gltf: Gltf, primitive: Json, mode: int, number: int) -> IntArray:

@@ -1,15 +1,19 @@
 """The JSON of a glTF 2.0 file: a tree of nodes, their meshes, and accessors to the numbers of these.
 
-None of it is trusted: every accessor is compared with the size of the data before it is read, and no other file is opened.
+None of it is trusted: every accessor is compared with the size of the data before it is read. A file in text may name others that hold its
+numbers; these are opened only where they lie in its folder.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +22,7 @@ from lpdif.arrays import FloatArray, IntArray
 from lpdif.errors import InputError
 from lpdif.io.polygons import first_outside
 from lpdif.io.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
+from lpdif.storage.safe_open import open_regular
 from lpdif.text import counted
 
 Json = dict[str, object]
@@ -34,12 +39,16 @@ _HARMLESS = re.compile(
 
 @dataclass
 class Gltf:
-    """The JSON and the binary data of a file. unpacked: bytes of all numbers that were read so far."""
+    """The JSON and the binary data of a file; no binary data where it is text.
+
+    unpacked: bytes of all numbers that were read so far; beside: bytes of the files beside it.
+    """
 
     source: Source
     json: Json
-    binary: memoryview
+    binary: memoryview | None
     unpacked: int = 0
+    beside: int = 0
     _decoded: dict[int, memoryview] = field(default_factory=dict)  # buffers whose data is in the JSON
 
     def refuse_extensions(self) -> None:
@@ -144,7 +153,7 @@ class Gltf:
         Raises InputError where the numbers used are far more than the file holds.
         """
         self.unpacked += count * 8
-        if self.unpacked > self.source.most_unpacked:
+        if self.unpacked > max(self.source.most_unpacked, UNPACKED_TIMES * self.beside):
             raise self.source.error(f"draws more than {UNPACKED_TIMES} times what it holds", "export its parts one by one")
 
     def _accessor(self, index: int, width: int) -> NDArray[np.generic]:
@@ -205,7 +214,7 @@ class Gltf:
         """
         buffer = self.item("buffers", index)
         uri = buffer.get("uri")
-        if uri is None and index == 0:
+        if uri is None and index == 0 and self.binary is not None:
             return self.binary
         if isinstance(uri, str) and uri.startswith("data:"):
             try:
@@ -217,8 +226,27 @@ class Gltf:
         for name in self.object_of(buffer, "extensions"):
             if name in _COMPRESSION:
                 raise self._compressed(name)
+        if isinstance(uri, str) and self.binary is None and self.source.path is not None:
+            if index not in self._decoded:
+                self._decoded[index] = memoryview(self._file_beside(self.source.path, uri))
+                self.beside += len(self._decoded[index])
+            return self._decoded[index]
         elsewhere = f"in another file, {str(uri)[:60]}" if isinstance(uri, str) else "nowhere in the file"
         raise self.source.error(f"keeps its data {elsewhere}", "export it as one GLB file that holds everything")
+
+    def _file_beside(self, path: Path, uri: str) -> bytes:
+        """The bytes of the file that a text file names. Raises InputError for one that is missing, or is not in its folder or below it."""
+        folder, name = Path(os.path.realpath(path)).parent, unquote(uri)
+        place = Path(os.path.realpath(folder / name))
+        if ":" in name or "\\" in name or "\0" in name or not place.is_relative_to(folder):
+            raise self.source.error(f"keeps its data in another folder, {uri[:60]}", "export it as one GLB file that holds everything")
+        try:
+            with open_regular(place, folder) as file:
+                return file.read()
+        except OSError:
+            raise self.source.error(
+                f"keeps its data in {uri[:60]}, which is not beside it", "copy that file too, or export it as GLB"
+            ) from None
 
     def item(self, kind: str, index: int) -> Json:
         """Object `index` of the list `kind`. Raises InputError where there is none."""

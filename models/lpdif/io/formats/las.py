@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,14 @@ _POINTS_KEY, _COLORS_KEY = "@points", "@colors"  # which no dimension of a file 
 _TIME = "gps_time"
 _KEPT_VALUES = ("intensity", "classification", _TIME)
 _NOISE_CLASSES = (7, 18)  # low and high noise, as the LAS specification 1.4 numbers them
+_WITHHELD = "@withheld"  # the flag of points that were deleted
+_FULL_CIRCLE = 360.0  # degrees: no longitude is larger
+_RECORD_BYTES = 54  # of the head of a variable length record
+_GEO_KEYS, _GEO_WKT = 34735, 2112  # the records that tell the coordinate system, as keys of GeoTIFF and in words
+_MODEL_KEY, _MODEL_DEGREES = 1024, 2  # the key of the kind of coordinates, and its value for longitude and latitude
+_WKT_DEGREES = re.compile(
+    rb"\s*(?:(?:COMPD_CS|COMPOUNDCRS)\[\s*\"[^\"]*\"\s*,\s*)?(?:GEOGCS|GEOGCRS|GEOGRAPHICCRS|GEODCRS|GEODETICCRS)\b", re.IGNORECASE
+)
 
 
 def is_las(source: Source) -> bool:
@@ -44,7 +53,7 @@ def read_las(source: Source) -> Scan:
     missing = [name for name in PACKAGES[: 2 if compressed else 1] if importlib.util.find_spec(name) is None]
     if missing:
         raise source.error(f"reading {'LAZ' if compressed else 'LAS'} needs the package {missing[0]}", _INSTALL)
-    arrays = _without_noise(source.name, arrays_from_child(source, "las", unpacked))
+    arrays = _without_noise(source.name, _without_withheld(source.name, arrays_from_child(source, "las", unpacked)))
     if not source.times:
         arrays.pop(_TIME, None)
     if not len(arrays[_POINTS_KEY]):
@@ -54,6 +63,15 @@ def read_las(source: Source) -> Scan:
         parts = [name] if values.ndim == 1 else parts_named(name, values.shape[1]) or []
         columns |= zip(parts, values[None] if values.ndim == 1 else values.T, strict=True)
     return scan_of_columns(source, list(columns), list(columns.values()))
+
+
+def _without_withheld(name: str, arrays: Arrays) -> Arrays:
+    """The arrays without the points that are withheld, which LAS calls deleted, unless all are; logs their number."""
+    withheld = arrays.pop(_WITHHELD, None)
+    if withheld is None or not withheld.any() or withheld.all():
+        return arrays
+    log.info("%s: %s withheld, as deleted ones are, left out", name, counted(int(withheld.sum()), "point"))
+    return {key: values[withheld == 0] for key, values in arrays.items()}
 
 
 def _without_noise(name: str, arrays: Arrays) -> Arrays:
@@ -86,11 +104,16 @@ def _check_header(source: Source) -> tuple[bool, int]:
     compressed, kind = bool(kind & 0x80), kind & 0x3F
     if kind >= len(_LEAST_POINT_BYTES) or length < _LEAST_POINT_BYTES[kind]:
         raise source.error(f"LAS points of format {kind} and {counted(length, 'byte')} are not understood")
+    in_angles = max(map(abs, struct.unpack_from("<4d", data, 179))) <= _FULL_CIRCLE  # some headers say degrees of coordinates that are none
     place = header_size
     for record in range(records):
-        if place + 54 > offset:
+        if place + _RECORD_BYTES > offset:
             raise source.error(f"LAS header says {counted(records, 'variable length record')}, but has room for {record:,} before its points")
-        place += 54 + struct.unpack_from("<H", data, place + 20)[0]
+        length_of_record = struct.unpack_from("<H", data, place + 20)[0]
+        if in_angles and _says_degrees(data, place, length_of_record):
+            what = "coordinates are degrees of latitude and longitude, as its header says"
+            raise source.error(what, "project them to metres first, to UTM say")
+        place += _RECORD_BYTES + length_of_record
     if place > offset:
         raise source.error("the last variable length record of its LAS header reaches into the points")
     if count == 0:
@@ -102,6 +125,20 @@ def _check_header(source: Source) -> tuple[bool, int]:
         what = f"LAZ header says {counted(count, 'point')} of {counted(length, 'byte')}, in {counted(size - offset, 'byte')}"
         raise source.error(f"{what}: more than {UNPACKED_TIMES} times its size", DOWNLOAD_AGAIN)
     return compressed, count * (length + _COORDINATE_BYTES)
+
+
+def _says_degrees(data: bytes, place: int, length: int) -> bool:
+    """Whether the variable length record at this byte says that coordinates are longitude and latitude."""
+    begin, number = place + _RECORD_BYTES, struct.unpack_from("<H", data, place + 18)[0]
+    if data[place + 2 : place + 18].rstrip(b"\0") != b"LASF_Projection":
+        return False
+    record = data[begin : begin + length]
+    if number == _GEO_WKT:
+        return _WKT_DEGREES.match(record) is not None
+    if number != _GEO_KEYS:
+        return False
+    keys = np.frombuffer(record[: len(record) // 8 * 8], "<u2").reshape(-1, 4)[1:]
+    return bool(((keys[:, 0] == _MODEL_KEY) & (keys[:, 1] == 0) & (keys[:, 3] == _MODEL_DEGREES)).any())
 
 
 def decode(path: Path) -> Arrays:
@@ -135,6 +172,8 @@ def _columns(cloud: Any) -> Iterator[tuple[str, NDArray[np.generic]]]:
     yield _POINTS_KEY, np.column_stack([np.asarray(cloud.x), np.asarray(cloud.y), np.asarray(cloud.z)])
     if {"red", "green", "blue"} <= known:
         yield _COLORS_KEY, np.column_stack([np.asarray(cloud[name]) for name in ("red", "green", "blue")])
+    if "withheld" in known:
+        yield _WITHHELD, np.asarray(cloud.withheld).astype(np.uint8)
     for name in (*_KEPT_VALUES, *cloud.point_format.extra_dimension_names):
         if name in known and ((values := np.asarray(cloud[name])).ndim == 1 or parts_named(name, values.shape[1]) is not None):
             yield name, values

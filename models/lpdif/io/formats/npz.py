@@ -19,16 +19,29 @@ from lpdif.io.polygons import first_outside, triangulate
 from lpdif.io.source import DOWNLOAD_AGAIN, UNPACKED_TIMES, Source
 from lpdif.io.table.columns import Column, coordinate_columns, coordinates_named, first_of, list_names, plain, scan_of_columns
 from lpdif.text import counted
-from lpdif.types import Scan
+from lpdif.types import MINIMUM_POINTS, Scan
 
 log = logging.getLogger("lpdif")
 
 _POINT_ARRAYS = (
     "points", "point", "xyz", "vertices", "verts", "v", "coords", "coordinates", "positions", "position", "pos", "pts", "pts3d", "world_points",
-    "pc", "pcd", "cloud", "point_cloud", "pointcloud", "scan", "data", "arr_0",
+    "pc", "pcd", "cloud", "point_cloud", "pointcloud", "scan", "data", "arr_0", "coord", "points3d", "lidar",
 )  # fmt: skip
-_NORMAL_ARRAYS = ("normals", "normal", "n", "vertex_normals")
-_COLOR_ARRAYS = ("colors", "color", "rgb", "colours", "colour", "vertex_colors")
+_NORMAL_ARRAYS = ("normals", "normal", "n", "vertex_normals", "point_normals", "points_normals", "pcd_normals")
+_COLOR_ARRAYS = (
+    "colors",
+    "color",
+    "rgb",
+    "colours",
+    "colour",
+    "vertex_colors",
+    "rgbs",
+    "point_colors",
+    "points_colors",
+    "pcd_colors",
+    "point_color",
+    "images",
+)
 _FACE_ARRAYS = ("faces", "face", "triangles", "f", "tris")
 _CORNER_FIELDS = ("v1", "v2", "v3")  # fields of a structured array of faces, as pyntcloud writes them
 _SENSOR_ARRAYS = ("sensor", "sensor_position", "viewpoint")
@@ -54,6 +67,7 @@ def read_npz(source: Source) -> Scan:
         name, array = arrays.popitem()
         return scan_of_table(source, table_of(source, array, name))
     key = first_of(arrays, _POINT_ARRAYS)
+    arrays = _flat_axes(arrays)
     flat = [name for name, array in arrays.items() if array.ndim == 1 and array.dtype.names is None]
     if (key is None or key in flat) and coordinates_named(flat):
         return _scan_of_axes(source, arrays)
@@ -61,8 +75,32 @@ def read_npz(source: Source) -> Scan:
         structured = [name for name, array in arrays.items() if array.dtype.names]
         key = next((name for name in structured if coordinates_named(named_columns(fields_of(arrays[name]))[0])), None)
     if key is None:
+        key = _only_points(arrays)
+        if key is not None:
+            log.info("%s: points are its array %s, the only one that may be some", source.name, key)
+    if key is None:
         raise source.error(f"none of its arrays is called points: {', '.join(arrays)[:120] or 'there are none'}", HOW_TO_STORE)
     return _scan_of_points(source, arrays, key)
+
+
+def _flat_axes(arrays: dict[str, Column]) -> dict[str, Column]:
+    """The arrays, with x, y and z that are images of one shape as lists, and so all others of that shape."""
+    axes = [name for name in arrays if plain(name) in ("x", "y", "z")]
+    shapes = {arrays[name].shape for name in axes}
+    if len(axes) != 3 or len(shapes) != 1 or arrays[axes[0]].ndim < 2:
+        return arrays
+    return {name: array.reshape(-1) if array.shape in shapes else array for name, array in arrays.items()}
+
+
+def _only_points(arrays: dict[str, Column]) -> str | None:
+    """The name of the only array (N, 3) of decimals that is not named as something else; None where there are several or none."""
+    known = {*_NORMAL_ARRAYS, *_COLOR_ARRAYS, *_FACE_ARRAYS, *_SENSOR_ARRAYS}
+    found = [
+        name
+        for name, array in arrays.items()
+        if array.ndim == 2 and array.shape[1] == 3 and len(array) >= MINIMUM_POINTS and array.dtype.kind == "f" and plain(name) not in known
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _read_arrays(source: Source) -> dict[str, Column]:

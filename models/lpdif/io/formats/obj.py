@@ -15,7 +15,7 @@ from lpdif.arrays import FloatArray, IntArray
 from lpdif.errors import InputError
 from lpdif.io.polygons import triangulate
 from lpdif.io.source import Source, Text, as_text, join_continued, with_comments
-from lpdif.io.table.columns import colors_of
+from lpdif.io.table.colors import colors_of
 from lpdif.io.table.numbers import Bytes, Rows, read_rows
 from lpdif.text import counted
 from lpdif.types import Scan

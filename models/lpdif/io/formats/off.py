@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from dataclasses import replace
 
 import numpy as np
 
-from lpdif.io.polygons import first_outside, triangulate
+from lpdif.arrays import FloatArray, IntArray
+from lpdif.io.polygons import first_outside, triangulate_with_rows
 from lpdif.io.source import DOWNLOAD_AGAIN, Source, as_text, with_comments
+from lpdif.io.table.colors import colors_of, colors_of_faces
 from lpdif.io.table.columns import scan_of_columns
 from lpdif.io.table.infer_columns import guess_names
-from lpdif.io.table.numbers import read_rows, read_table
+from lpdif.io.table.numbers import Rows, read_rows, read_table
 from lpdif.text import counted
 from lpdif.types import Scan
 
-_HEADER = re.compile(rb"(?:\s|#[^\n]*\n)*(ST|st)?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))")
+log = logging.getLogger("lpdif")
+
+_HEADER = re.compile(
+    rb"(?:\s|#[^\n]*\n)*(ST|st)?(?P<both>NC|nc(?=off))?(C|c)?(N|n(?=off))?(4)?(n)?(?:OFF(?![A-Za-z_])|off(?=\s*(?:#[^\n]*\n\s*)*\d))"
+)
 
 _COUNTS = re.compile(rb"(?:\s|#[^\n]*\n)*[1-9]\d*[ \t]+\d+(?:[ \t]+\d+)?\s*\n")  # of points, of faces and maybe of edges
 
@@ -35,7 +43,7 @@ def read_off(source: Source) -> Scan:
     match = _HEADER.match(text.data)
     if match is None:
         raise source.error("not an OFF file: it does not begin with OFF")
-    if match[4] or match[5]:
+    if match[5] or match[6]:
         raise source.error(f"{match[0].strip().decode()} has points of other than three dimensions")
     if text.data[match.end() :].lstrip().startswith(b"BINARY"):
         raise source.error("is a binary OFF file, which is not read", "save it as text, or as PLY")
@@ -54,12 +62,13 @@ def read_off(source: Source) -> Scan:
     if columns < 3:
         raise text.error(int(first.lines[0]), f"a point of {counted(columns, 'coordinate')}")
     table, place = read_table(text, head.end, number, columns, "point")
-    names = _names(columns, bool(match[2]), bool(match[3])) or guess_names(table, False)
+    names = _names(columns, bool(match[3]), bool(match[4])) or guess_names(table, False)
     if names[:3] != ["x", "y", "z"]:  # their values look like something else, but in OFF the coordinates always come first
         names = [*"xyz", *(f"value{number}" for number in range(1, columns - 2))]
     points = np.ascontiguousarray(table[:, :3])
 
-    faces = None
+    faces = colors = None
+    row_of = np.zeros(0, dtype=np.int64)
     if polygons:
         if polygons > (len(text.data) - place + 1) // 2:
             raise source.error(
@@ -86,8 +95,24 @@ def read_off(source: Source) -> Scan:
         if outside is not None:
             row = int(np.searchsorted(ends, outside, side="right"))
             raise text.error(int(rows.lines[row]), f"face uses point {raw[outside]:g}, but the points go from 0 to {number - 1}")
-        faces = triangulate(corners, size, points, source.name)
-    return scan_of_columns(source, names, list(table.T), faces if faces is not None and len(faces) else None)
+        faces, row_of = triangulate_with_rows(corners, size, points, source.name)
+        colors = _colors_of_rows(rows, size)
+    scan = scan_of_columns(source, names, list(table.T), faces if faces is not None and len(faces) else None)
+    if colors is None or scan.faces is None or scan.colors is not None:
+        return scan
+    of_faces = colors_of(list(colors[row_of].T), source.name)
+    if of_faces is None:
+        return scan
+    log.info("%s: colours of points taken from those of the faces around them", source.name)
+    return replace(scan, colors=colors_of_faces(scan.faces, of_faces, number))
+
+
+def _colors_of_rows(rows: Rows, size: IntArray) -> FloatArray | None:
+    """Red, green and blue behind the corners of each face; None where not all faces have them."""
+    if not len(size) or (rows.counts < size + 4).any():
+        return None
+    colors: FloatArray = rows.values[(rows.starts + size + 1)[:, None] + np.arange(3)]
+    return colors
 
 
 def _names(columns: int, colored: bool, with_normals: bool) -> list[str]:

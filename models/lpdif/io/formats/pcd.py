@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.io.source import DOWNLOAD_AGAIN, Source, Text
+from lpdif.io.table.colors import bits_of_packed, bytes_of_packed
 from lpdif.io.table.columns import Column, parts_named, scan_of_columns
 from lpdif.io.table.numbers import read_table
 from lpdif.text import counted
@@ -79,9 +80,11 @@ def read_pcd(source: Source) -> Scan:
             if lost := _colors_lost(fields, columns, column):
                 log.warning("%s: colours left out: %s without one", source.name, counted(lost, "point"))
                 continue
-            packed = _packed_colors(source, column[:, 0], kind)
+            packed = bits_of_packed(column[:, 0], kind)
+            if packed is None:
+                raise source.error("a packed colour is no whole number of four bytes")
             names += ["red", "green", "blue"]
-            arrays += [(packed >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)]
+            arrays += bytes_of_packed(packed)
         elif count == 1:
             names.append(field)
             arrays.append(column[:, 0])
@@ -105,18 +108,6 @@ def _colors_lost(fields: list[str], columns: list[Column], packed: Column) -> in
         if field.lower() in ("x", "y", "z"):
             missing &= np.isfinite(column[:, 0])
     return int(missing.sum())
-
-
-def _packed_colors(source: Source, column: Column, kind: np.dtype[np.generic]) -> NDArray[np.uint32]:
-    """Colours as 0xRRGGBB, from integers or from the bits of floats."""
-    if column.dtype == np.float64:  # text; some programs write the integer though they call it a float
-        whole = np.nan_to_num(column.astype(np.float64))
-        if whole.min() >= 0 and whole.max() < 2**32 and (whole == np.rint(whole)).all():
-            return whole.astype(np.uint32)
-    if column.dtype != kind and kind.kind in "iu":
-        raise source.error("a packed colour is no whole number of four bytes")
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(column.astype(kind)).view(np.uint32)
 
 
 def _header(source: Source) -> tuple[dict[str, list[str]], int, str]:

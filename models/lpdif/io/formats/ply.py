@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -16,25 +15,21 @@ from numpy.typing import NDArray
 from lpdif.errors import InputError
 from lpdif.io.formats.ply_header import Element, Header, read_header
 from lpdif.io.formats.ply_lists import Lists, lists_of_bytes, lists_of_rows, one_row_a_line
+from lpdif.io.formats.ply_splats import points_of_splat
 from lpdif.io.polygons import first_outside, strips, triangulate_with_rows
 from lpdif.io.source import Source, Text
+from lpdif.io.table.colors import colors_of, colors_of_faces
 from lpdif.io.table.columns import Column, first_of, scan_of_columns
 from lpdif.io.table.numbers import read_rows, read_table
-from lpdif.text import counted
-from lpdif.types import MINIMUM_POINTS, Scan
+from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
 _FIRST_WORD = re.compile(rb"\s*ply\s", re.IGNORECASE)
 _BOOL = re.compile(rb"(?m)^[ \t]*property[ \t]+(?:list[ \t]+\w+[ \t]+)?bool\b")
 _TRUTH = re.compile(rb"\b(?:true|false)\b", re.IGNORECASE)
+_FACE_COLORS = ("red", "green", "blue")
 _CORNER_LISTS = ("vertex_indices", "vertex_index", "vertex_indexes", "vertices", "indices")
-
-# Gaussian splats: points are the centres of Gaussians, and their colours the constant terms of spherical harmonics
-_HARMONIC_0 = 0.28209479177387814  # the spherical harmonic of degree 0: 1 / (2 sqrt(pi))
-_COLOR_COEFFICIENTS = ("f_dc_0", "f_dc_1", "f_dc_2")
-_LEAST_OPACITY = 0.1  # Fainter Gaussians are fog that fits single pictures, and no surface
-_DRAWING_NAMES = re.compile(r"f_dc_\d+|f_rest_\d+|opacity|scale_\d+|rot_\d+")  # properties that draw a Gaussian and are no values of a point
 
 
 def is_ply(source: Source) -> bool:
@@ -48,24 +43,20 @@ def read_ply(source: Source) -> Scan:
     names = next((element.names for element in header.elements if element.name == "vertex"), None)
     if names is None:
         raise source.error('header has no element "vertex"')
-    if is_compressed_splat(names):
-        raise source.error("a compressed Gaussian splat, which is not read", "save it as PLY without compression, with SuperSplat say")
     tables = _read_text(source, header) if not header.order else _read_binary(source, header)
     scalars, _ = tables["vertex"]
     if not len(next(iter(scalars.values()), ())):
         raise source.empty("element vertex 0")
-    if is_splat(scalars):
-        log.info("%s: a Gaussian splat: the centres of its Gaussians are taken as points", source.name)
-        solid = opaque_rows(scalars["opacity"])
-        if not solid.all():
-            log.info("%s: %s left out: opacity below %g", source.name, counted(int((~solid).sum()), "Gaussian"), _LEAST_OPACITY)
-        scalars = {name: column[solid] for name, column in splat_centres(scalars).items()}
+    scalars = points_of_splat(source, scalars, tables.get("chunk", ({}, {}))[0])
     scan = scan_of_columns(source, list(scalars), list(scalars.values()), sensor=_sensor(tables))
-    if scan.normals is not None and not scan.normals.any():  # programs without normals write such
-        log.info("%s: normals left out: all are zero", source.name)
-        scan = replace(scan, normals=None)
     faces, face_values = _faces(source, tables, scan.points)
-    return replace(scan, faces=faces, face_values=face_values, pattern_names=header.pattern_names)
+    colors = scan.colors
+    if colors is None and faces is not None and set(_FACE_COLORS) <= set(face_values):
+        of_faces = colors_of([face_values.pop(name) for name in _FACE_COLORS], source.name)
+        if of_faces is not None:
+            log.info("%s: colours of points taken from those of the faces around them", source.name)
+            colors = colors_of_faces(faces, of_faces, len(scan.points))
+    return replace(scan, colors=colors, faces=faces, face_values=face_values, pattern_names=header.pattern_names)
 
 
 Table = tuple[dict[str, Column], dict[str, Lists]]  # scalar properties, list properties
@@ -225,34 +216,3 @@ def _sensor(tables: dict[str, Table]) -> NDArray[np.float64] | None:
     place = np.array([float(camera[key][0]) for key in ("view_px", "view_py", "view_pz")])
     organised = "viewporty" in camera and float(camera["viewporty"][0]) > 1
     return place if np.isfinite(place).all() and (organised or place.any()) else None
-
-
-def is_splat(names: Collection[str]) -> bool:
-    """Whether properties of these names are those of a Gaussian splat."""
-    return {*_COLOR_COEFFICIENTS, "opacity", "scale_0", "rot_0"} <= set(names)
-
-
-def is_compressed_splat(names: Collection[str]) -> bool:
-    """Whether properties of these names are those of a splat that PlayCanvas has compressed."""
-    return "packed_position" in names
-
-
-def opaque_rows(opacity: Column) -> NDArray[np.bool_]:
-    """(N,) Gaussians that stop some light, by their opacity (N,) as splats store it: the logit of a share.
-
-    All are kept where too few would be left for a scan.
-    """
-    solid = ~(opacity.astype(np.float64) < np.log(_LEAST_OPACITY / (1 - _LEAST_OPACITY)))
-    return solid if solid.sum() >= MINIMUM_POINTS else np.ones(len(solid), np.bool_)
-
-
-def splat_centres(columns: dict[str, Column]) -> dict[str, Column]:
-    """The properties (N,) of the centres of Gaussians, by name.
-
-    Red, green and blue, from 0 to 1, take the place of the properties that draw Gaussians.
-    """
-    out = {name: column for name, column in columns.items() if not _DRAWING_NAMES.fullmatch(name)}
-    for name, constant in zip(("red", "green", "blue"), _COLOR_COEFFICIENTS, strict=True):
-        with np.errstate(over="ignore", invalid="ignore"):
-            out.setdefault(name, np.clip(0.5 + _HARMONIC_0 * columns[constant].astype(np.float64), 0.0, 1.0))
-    return out

@@ -94,7 +94,7 @@ def read_header(source: Source) -> Header:
                 names.setdefault(int(named[1]), excerpt(printable(named[2])))
             continue
         if words[0] == "format":
-            order = _ORDERS.get(words[1] if len(words) > 1 else "")
+            order = _ORDERS.get(words[1].lower() if len(words) > 1 else "")
             if order is None:
                 raise source.error(f"line {number}: PLY format {' '.join(words[1:])[:40]!r} is none of {', '.join(_ORDERS)}")
         elif words[0] == "element":
@@ -122,12 +122,13 @@ def _count(source: Source, number: int, words: list[str]) -> int:
 
 def _property(source: Source, number: int, words: list[str], order: str) -> Property:
     """The property that the words in this line of the header declare."""
-    is_list = len(words) == 5 and words[1] == "list"
-    types = words[2:4] if is_list else words[1:2]
+    is_list = words[1:2] == ["list"]
+    types = [name.lower() for name in (words[2:4] if is_list else words[1:2])]
     unknown = [name for name in types if name not in _PROPERTY_TYPES]
-    if unknown or len(words) != (5 if is_list else 3):
+    name = " ".join(words[4 if is_list else 2 :])  # the scalar fields of some programs have blanks in their names
+    if unknown or not name:
         raise source.error(f"line {number}: PLY property {' '.join(words[1:])[:60]!r} is not understood")
     numpy_types = [order + _PROPERTY_TYPES[name] for name in types]
     if is_list and numpy_types[0][-2] == "f":
         raise source.error(f"line {number}: a list cannot count its values in {types[0]}")
-    return Property(words[-1], numpy_types[-1], numpy_types[0] if is_list else "")
+    return Property(name, numpy_types[-1], numpy_types[0] if is_list else "")

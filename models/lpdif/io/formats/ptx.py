@@ -15,7 +15,7 @@ import numpy as np
 
 from lpdif.arrays import FloatArray
 from lpdif.io.source import DOWNLOAD_AGAIN, EXPORT_AGAIN, Source, Text, as_text
-from lpdif.io.table.columns import colors_of
+from lpdif.io.table.colors import colors_of
 from lpdif.io.table.dialect import in_plain_letters
 from lpdif.io.table.numbers import Rows, read_rows
 from lpdif.text import counted

@@ -64,9 +64,12 @@ def _read_binary(source: Source) -> NDArray[np.float64]:
     if len(data) < _HEADER_BYTES:
         raise source.error(f"not an STL file: {counted(len(data), 'byte')}, where a binary one has {_HEADER_BYTES} at least", DOWNLOAD_AGAIN)
     count, room = int.from_bytes(data[80:84], "little"), (len(data) - _HEADER_BYTES) // _TRIANGLE.itemsize
+    if count == 0 and room and (len(data) - _HEADER_BYTES) % _TRIANGLE.itemsize == 0:  # a program that did not know the count before
+        log.warning("%s: header says 0 triangles, its size says %s: these are read", source.name, f"{room:,}")
+        count = room
     if count > room:
         raise source.cut(room, count, "triangle")
-    if not is_binary_stl(data):
+    if len(data) > _HEADER_BYTES + count * _TRIANGLE.itemsize:
         behind = counted(len(data) - _HEADER_BYTES - count * _TRIANGLE.itemsize, "byte")
         log.warning("%s: %s behind its %s left out", source.name, behind, counted(count, "triangle"))
     return np.frombuffer(data, _TRIANGLE, count, _HEADER_BYTES)["corners"].reshape(-1, 3).astype(np.float64)

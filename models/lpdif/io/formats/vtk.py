@@ -4,96 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpdif.arrays import IntArray
+from lpdif.io.formats.vtk_cursor import VTK_TYPES, Cursor
 from lpdif.io.polygons import first_outside, strips, triangulate
-from lpdif.io.source import DOWNLOAD_AGAIN, Source, Text
-from lpdif.io.table.columns import Column, colors_of, parts_named
-from lpdif.io.table.numbers import read_rows
-from lpdif.text import counted, several
+from lpdif.io.source import DOWNLOAD_AGAIN, Source
+from lpdif.io.table.colors import colors_of
+from lpdif.io.table.columns import Column, parts_named
+from lpdif.text import counted
 from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
 
 _HEADER = re.compile(rb"# vtk DataFile Version (\d+)\.\d+[^\n]*\n[^\n]{0,300}\n\s*(ASCII|BINARY)\s*\n", re.IGNORECASE)
-_VTK_TYPES = {
-    "char": "i1", "signed_char": "i1", "unsigned_char": "u1", "short": "i2", "unsigned_short": "u2",
-    "int": "i4", "unsigned_int": "u4", "long": "i8", "unsigned_long": "u8",
-    "vtkidtype": "i4", "vtktypeint64": "i8", "vtktypeuint64": "u8", "vtktypeint32": "i4", "float": "f4", "double": "f8",
-    "bit": "u1",
-}  # fmt: skip
+# numbers of the kinds of cells: points and lines have no surface; triangle, polygon, quad; a quad whose corners go row by row; a strip
+_POLYGON_CELLS = (5, 7, 9)
+_FLAT_CELLS = (0, 1, 2, 3, 4, *_POLYGON_CELLS)
+_PIXEL, _STRIP = 8, 6
 _CELL_WORDS = {"POLYGONS", "TRIANGLE_STRIPS", "VERTICES", "LINES"}
-
-
-@dataclass
-class _Cursor:
-    """A place in the file, from which words and numbers are read. binary: whether numbers are written so."""
-
-    source: Source
-    binary: bool
-    place: int
-
-    def words(self) -> list[str] | None:
-        """The words of the next line that has any; None at the end of the file."""
-        data = self.source.data
-        while self.place < len(data):
-            end = data.find(b"\n", self.place)
-            end = len(data) if end < 0 else end
-            line = data[self.place : min(end, self.place + 1000)]
-            self.place = end + 1
-            if line.strip():
-                return [word.decode("latin-1") for word in line.split()]
-        return None
-
-    def number(self, word: str) -> int:
-        """A word as a count. Raises InputError where it is none."""
-        if not word.isascii() or not word.removeprefix("-").isdigit() or len(word) > 20 or int(word) < 0:
-            raise self.source.error(f"line {self.line()}: {word[:40]!r} is not a count")
-        return int(word)
-
-    def line(self) -> int:
-        """The number, from 1, of the line that was read last."""
-        return self.source.data.count(b"\n", 0, max(0, self.place - 1)) + 1
-
-    def values(self, kind: str, count: int, thing: str, per: int = 1) -> NDArray[np.generic]:
-        """The next `count` values of a VTK type; `per` of them make one `thing`.
-
-        Raises InputError where the file has fewer.
-        """
-        source = self.source
-        kind = kind.lower()
-        if kind not in _VTK_TYPES:
-            raise source.error(f"line {self.line()}: VTK type {kind[:40]!r} is not understood")
-        dtype = np.dtype(">" + _VTK_TYPES[kind])
-        room = len(source.data) - self.place
-        if self.binary and kind == "bit":
-            packed = self.values("unsigned_char", -(-count // 8), thing)
-            return np.unpackbits(packed.astype(np.uint8), count=count)
-        if self.binary:
-            if count * dtype.itemsize > room:
-                raise source.cut(max(0, room) // (dtype.itemsize * per), count // per, thing)
-            out: NDArray[np.generic] = np.frombuffer(source.data, dtype, count, self.place).astype(dtype.newbyteorder("="))
-            self.place += count * dtype.itemsize
-            return out
-        if count > (room + 1) // 2:
-            raise source.error(
-                f"header says {counted(count // per, thing)}, but the file has room for {max(0, room + 1) // (2 * per):,} at most",
-                DOWNLOAD_AGAIN,
-            )
-        end = _NEXT_WORD.search(source.data, self.place)  # numbers may be on any number of lines, up to the next word
-        text = Text(source, source.data[: end.start() + 1] if end else source.data)
-        rows = read_rows(text, self.place)
-        if len(rows.values) < count:
-            raise source.cut(len(rows.values) // per, count // per, thing)
-        if len(rows.values) > count:
-            line = int(rows.lines[np.searchsorted(np.cumsum(rows.counts), count, side="right")])
-            raise text.error(line, f"more numbers than those of {counted(count // per, thing)}")
-        self.place = rows.end
-        return rows.values if dtype.kind == "f" else _whole(source, rows.values, several(thing)).astype(dtype.newbyteorder("="))
 
 
 def is_vtk(source: Source) -> bool:
@@ -109,7 +40,7 @@ def read_vtk(source: Source) -> Scan:
     match = _HEADER.match(source.data)
     if match is None:
         raise source.error("VTK header is not understood", DOWNLOAD_AGAIN)
-    cursor = _Cursor(source, match[2].upper() == b"BINARY", match.end())
+    cursor = Cursor(source, match[2].upper() == b"BINARY", match.end())
     points: NDArray[np.float64] | None = None
     cells: dict[str, tuple[IntArray, IntArray]] = {}
     data: dict[str, Column] = {}
@@ -125,8 +56,8 @@ def read_vtk(source: Source) -> Scan:
         elif word == "POINT_DATA" and len(words) == 2 and points is not None:
             if cursor.number(words[1]) != len(points):
                 raise source.error(f"line {cursor.line()}: {counted(cursor.number(words[1]), 'value')} for {counted(len(points), 'point')}")
-            data = _point_data(cursor, len(points))
-            break
+            if not _data(cursor, len(points), data):
+                break
         elif word == "METADATA":
             _skip_metadata(cursor)
         elif word == "FIELD" and len(words) == 3:
@@ -134,14 +65,20 @@ def read_vtk(source: Source) -> Scan:
                 if points is None:
                     raise source.error("the FIELD before its points cannot be passed over", "save it without field data, or as PLY")
                 break
-        elif word in ("CELL_DATA", "CELLS", "CELL_TYPES"):
-            log.info("%s: %s and what follows left out", source.name, word)
-            break
+        elif word == "CELLS" and len(words) == 3:
+            cells[word] = _cells(cursor, cursor.number(words[1]), cursor.number(words[2]), int(match[1]) >= 5)
+        elif word == "CELL_TYPES" and len(words) == 2:
+            kinds = cursor.values("int", cursor.number(words[1]), "cell type").astype(np.int64)
+            cells |= surface_cells(source, *cells.pop("CELLS", (kinds[:0], kinds[:0])), kinds)
+        elif word == "CELL_DATA" and len(words) == 2:
+            log.info("%s: values of cells left out", source.name)
+            if not _data(cursor, cursor.number(words[1]), {}):
+                break
         else:
             raise source.error(f"line {cursor.line()}: {' '.join(words)[:60]!r} is not understood", "save it as polygonal data, or as PLY")
     if points is None or not len(points):
         raise source.empty()
-    faces = _faces(source, cells, points)
+    faces = faces_of_cells(source, cells, points)
     normals = data.pop("normals", None)
     colors = data.pop("colors", None)
     return Scan(
@@ -155,18 +92,7 @@ def read_vtk(source: Source) -> Scan:
     )
 
 
-_NEXT_WORD = re.compile(rb"\n[ \t\r]*(?!nan|inf)[A-Za-z]", re.IGNORECASE)
-
-
-def _whole(source: Source, values: NDArray[np.float64], things: str) -> IntArray:
-    """Values as integers. Raises InputError where one is no whole number."""
-    good = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2.0**62)
-    if not good.all():
-        raise source.error(f"{values[~good][0]:g} among the {things} is not a whole number")
-    return values.astype(np.int64)
-
-
-def _cells(cursor: _Cursor, number: int, size: int, with_offsets: bool) -> tuple[IntArray, IntArray]:
+def _cells(cursor: Cursor, number: int, size: int, with_offsets: bool) -> tuple[IntArray, IntArray]:
     """The corners of all cells, and their number in each cell.
 
     with_offsets: whether they are two arrays, offsets and corners, as since version 5; before, each cell is "count corner corner ...".
@@ -203,7 +129,7 @@ def _cells(cursor: _Cursor, number: int, size: int, with_offsets: bool) -> tuple
     return values[keep], counts
 
 
-def _faces(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: NDArray[np.float64]) -> IntArray | None:
+def faces_of_cells(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: NDArray[np.float64]) -> IntArray | None:
     """The triangles (F, 3) of polygons and strips; None where there are none."""
     parts: list[IntArray] = []
     for word in ("POLYGONS", "TRIANGLE_STRIPS"):
@@ -219,20 +145,45 @@ def _faces(source: Source, cells: dict[str, tuple[IntArray, IntArray]], points: 
     return faces if len(faces) else None
 
 
-def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
-    """The values of points by name: "normals" and "colors" are (N, 3), the others (N,)."""
+def surface_cells(source: Source, corners: IntArray, counts: IntArray, kinds: IntArray) -> dict[str, tuple[IntArray, IntArray]]:
+    """The cells of an unstructured grid that are polygons, and those that are strips, by the words that polygonal data has for them."""
+    if len(kinds) != len(counts):
+        raise source.error(f"{counted(len(kinds), 'cell type')} for {counted(len(counts), 'cell')}")
+    solid = int((~np.isin(kinds, (*_FLAT_CELLS, _PIXEL, _STRIP))).sum())
+    if solid:
+        log.warning("%s: %s that are solids or curved left out: their points are taken", source.name, counted(solid, "cell"))
+    corners, starts = corners.copy(), np.cumsum(counts) - counts
+    pixels = starts[(kinds == _PIXEL) & (counts == 4)]
+    corners[pixels + 2], corners[pixels + 3] = corners[pixels + 3], corners[pixels + 2]  # row by row, not around
+    out: dict[str, tuple[IntArray, IntArray]] = {}
+    for word, wanted in (("POLYGONS", (*_POLYGON_CELLS, _PIXEL)), ("TRIANGLE_STRIPS", (_STRIP,))):
+        chosen = np.isin(kinds, wanted)
+        out[word] = corners[np.repeat(chosen, counts)], counts[chosen]
+    return out
+
+
+def _data(cursor: Cursor, number: int, out: dict[str, Column]) -> bool:
+    """Adds the values of points (or cells) by name: "normals" and "colors" are (N, 3), the others (N,).
+
+    False where what follows cannot be read. It stops before the values of cells or points.
+    """
     source = cursor.source
-    out: dict[str, Column] = {}
-    while (words := cursor.words()) is not None:
+    while True:
+        before_line = cursor.place
+        if (words := cursor.words()) is None:
+            return True
         word = words[0].upper()
-        if word == "SCALARS" and len(words) in (3, 4) and words[2].lower() in _VTK_TYPES:
+        if word in ("POINT_DATA", "CELL_DATA"):
+            cursor.place = before_line
+            return True
+        if word == "SCALARS" and len(words) in (3, 4) and words[2].lower() in VTK_TYPES:
             width = cursor.number(words[3]) if len(words) == 4 else 1
             before = cursor.place
             following = cursor.words()
             if following is None or following[0].upper() != "LOOKUP_TABLE":
                 cursor.place = before
             values = cursor.values(words[2], number * width, f"value of {words[1][:40]}", per=max(1, width))
-            _keep(out, words[1], values.reshape(number, width))
+            keep_values(out, words[1], values.reshape(number, width))
         elif word in ("NORMALS", "VECTORS") and len(words) == 3:
             values = cursor.values(words[2], number * 3, f"value of {words[1][:40]}", per=3).reshape(-1, 3)
             if word == "NORMALS" or words[1].lower() == "normals":
@@ -243,18 +194,23 @@ def _point_data(cursor: _Cursor, number: int) -> dict[str, Column]:
             values = cursor.values(kind, number * width, "colour", per=max(1, width)).reshape(number, width)
             if width >= 3:
                 out["colors"] = values[:, :3]
+        elif word == "LOOKUP_TABLE" and len(words) == 3:
+            cursor.values("unsigned_char" if cursor.binary else "float", 4 * cursor.number(words[2]), "colour of a table", per=4)
+        elif word == "TENSORS" and len(words) == 3:
+            cursor.values(words[2], number * 9, f"value of {words[1][:40]}", per=9)
+        elif word == "TEXTURE_COORDINATES" and len(words) == 4:
+            cursor.values(words[3], number * cursor.number(words[2]), f"value of {words[1][:40]}", per=max(1, cursor.number(words[2])))
         elif word == "FIELD" and len(words) == 3:
             if not _field(cursor, cursor.number(words[2]), out, number):
-                break
+                return False
         elif word == "METADATA":
             _skip_metadata(cursor)
         else:
             log.warning("%s: %s and what follows left out", source.name, " ".join(words[:3])[:80])
-            break
-    return out
+            return False
 
 
-def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | None) -> bool:
+def _field(cursor: Cursor, arrays: int, out: dict[str, Column], number: int | None) -> bool:
     """Reads the arrays of a FIELD, and adds those with `number` rows to `out`.
 
     False where an array of words ends what can be read.
@@ -267,16 +223,16 @@ def _field(cursor: _Cursor, arrays: int, out: dict[str, Column], number: int | N
         if len(words) != 4:
             raise cursor.source.error(f'line {cursor.line()}: {" ".join(words)[:60]!r} is not "NAME VALUES POINTS TYPE" of an array')
         width, rows = cursor.number(words[1]), cursor.number(words[2])
-        if words[3].lower() not in _VTK_TYPES:
+        if words[3].lower() not in VTK_TYPES:
             log.warning("%s: array %s of type %s and what follows left out", cursor.source.name, words[0][:40], words[3][:40])
             return False
         values = cursor.values(words[3], width * rows, f"value of {words[0][:40]}", per=max(1, width)).reshape(rows, width)
         if rows == number:
-            _keep(out, words[0], values)
+            keep_values(out, words[0], values)
     return True
 
 
-def _keep(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> None:
+def keep_values(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> None:
     """Adds values (N, C) of points to `out`.
 
     There has to be one for each point, or the name has to say that they are normals or colours.
@@ -290,7 +246,7 @@ def _keep(out: dict[str, Column], name: str, values: NDArray[np.generic]) -> Non
         out.setdefault("colors", values[:, :3])
 
 
-def _skip_metadata(cursor: _Cursor) -> None:
+def _skip_metadata(cursor: Cursor) -> None:
     """Skips all lines up to an empty one."""
     data = cursor.source.data
     end = data.find(b"\n\n", cursor.place)

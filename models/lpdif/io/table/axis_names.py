@@ -41,6 +41,9 @@ _NEVER_COORDINATES = {
 }  # fmt: skip
 _LATITUDES = {"lat", "lati", "latitude"}
 _LONGITUDES = {"lon", "lng", "long", "longi", "longitude"}
+# words for what polar coordinates are made of
+_ANGLES = {"azimuth", "azimut", "az", "zenith", "elevation", "elev", "inclination", "theta", "phi", "hz", "v", "bearing", "yaw", "pitch"}
+_DISTANCES = {"range", "distance", "dist", "r", "radius", "rho", "strecke", "sd"}
 _NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # "GPSLat_deg" is GPS, Lat, deg
 
 Triple = tuple[str, str, str]
@@ -85,6 +88,13 @@ def is_no_coordinate(name: str) -> bool:
     Such are times and the numbers of rows.
     """
     return any(word in _NEVER_COORDINATES or word.endswith(("time", "timestamp")) for word in name.split("_"))
+
+
+def are_polar(names: Sequence[str]) -> set[str]:
+    """The plain names that are a distance or an angle, where there are two angles and a distance; an empty set else."""
+    words = {name: set(name.split("_")) for name in names}
+    angles, distances = ({name for name, some in words.items() if some & known} for known in (_ANGLES, _DISTANCES))
+    return angles | distances if len(angles) >= 2 and distances else set()
 
 
 def are_degrees(names: Sequence[str]) -> bool:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lpdif.arrays import FloatArray
 from lpdif.errors import InputError
 from lpdif.io.source import Source
-from lpdif.io.table.axis_names import are_degrees, coordinates_among, is_no_coordinate, says_an_axis
+from lpdif.io.table.axis_names import are_degrees, are_polar, coordinates_among, is_no_coordinate, says_an_axis
+from lpdif.io.table.colors import PACKED_NAMES, colors_of, packed_colors
 from lpdif.text import counted, printable
 from lpdif.types import Scan
 
@@ -48,6 +49,10 @@ _COLOR_NAMES = (
     ("colorred", "colorgreen", "colorblue"),
     ("colors_0", "colors_1", "colors_2"),
     ("rgb_0", "rgb_1", "rgb_2"),
+    ("rot", "grun", "blau"),
+    ("rouge", "vert", "bleu"),
+    ("rojo", "verde", "azul"),
+    ("rosso", "verde", "blu"),
 )
 # names of fields with several values a point, and the names of these values; in a name such as "xyzi" each letter names a value
 _PART_NAMES = {
@@ -61,6 +66,8 @@ _OPACITIES = {"alpha", "a", "diffuse_alpha"}
 _TEXTURES = ({"s", "t"}, {"u", "v"}, {"texture_u", "texture_v"})
 _LONGEST_NAME = 100  # letters of a column name that are used
 _MOST_LISTED = 12  # So many names of columns are in a message, at most.
+_MOST_DEGREES = 180.0  # of longitude
+_METRES_BESIDE_DEGREES = 300.0  # Heights spread so many times as far as x and y where these are degrees: one has 111,000 metres.
 _UNIT = re.compile(r"[\[(][^\])]*[\])]")
 _PUNCTUATION = re.compile(r"[^0-9a-z]+")
 
@@ -104,14 +111,16 @@ def scan_of_columns(
     if "depth" in axes[2].split("_"):
         log.warning("%s: z is a depth, taken as it is: where depths grow downwards, the mesh is a mirror image", source.name)
     points = _float64([named.pop(key) for key in axes])
+    if _may_be_degrees(points):
+        log.warning("%s: x and y may be degrees of longitude and latitude: then project them to metres first, to UTM say", source.name)
     normals = _take(named, _NORMAL_NAMES)
-    colors = _take(named, _COLOR_NAMES)
+    colors = _take(named, _COLOR_NAMES) or _take_packed(named)
     places = _take(named, _SENSOR_NAMES)
     left_out = {key for pair in _TEXTURES if pair <= set(named) for key in pair} | (_OPACITIES if colors is not None else set())
     extras = {spelt[key]: np.ascontiguousarray(column) for key, column in named.items() if key not in left_out and column.ndim == 1}
     return Scan(
         points=points,
-        normals=None if normals is None else _float64(normals),
+        normals=None if normals is None else normals_of(normals, source.name),
         colors=None if colors is None else colors_of(colors, source.name),
         extras=extras,
         faces=faces,
@@ -149,7 +158,11 @@ def may_be_coordinates(source: Source, names: Sequence[str]) -> list[int]:
     """
     known = [plain(name[:_LONGEST_NAME]) for name in names]
     taken = {name for triple in (*_NORMAL_NAMES, *_COLOR_NAMES, *_SENSOR_NAMES) if set(triple) <= set(known) for name in triple}
-    left = [column for column, name in enumerate(known) if name not in taken and not is_no_coordinate(name)]
+    polar = are_polar(known)
+    left = [column for column, name in enumerate(known) if name not in taken | polar and not is_no_coordinate(name)]
+    if polar and len(left) < 3:
+        what = f"its columns are a distance and angles, as a scanner measures: {list_names(names)}"
+        raise source.error(what, "export x, y and z: which way the angles go is not told")
     if len(left) < 3 or says_an_axis(known):
         raise no_coordinates(source, names)
     return left
@@ -161,41 +174,39 @@ def no_coordinates(source: Source, names: Sequence[str]) -> InputError:
     return source.error(f"no columns x, y and z; its columns are {listed}", "name the columns of the coordinates x, y and z")
 
 
-def colors_of(columns: Sequence[Column], name: str) -> NDArray[np.uint8] | None:
-    """Red, green and blue, each (N,), as bytes (N, 3).
-
-    They may be integers of 8 or 16 bits, or numbers from 0 to 1. None, with a log message, where they are something else, where some are
-    missing, and where all are black, as programs write that have no colours.
-    """
-    colors = np.empty((len(columns[0]), 3), dtype=np.uint8)
-    if all(column.dtype == np.uint8 for column in columns):
-        for axis, column in enumerate(columns):
-            colors[:, axis] = column
-    else:
-        missing = ~np.logical_and.reduce([np.isfinite(column) for column in columns])
-        if missing.any():
-            log.warning("%s: colours left out: %s without one", name, counted(int(missing.sum()), "point"))
-            return None
-        low = min(float(column.min(initial=0)) for column in columns)
-        high = max(float(column.max(initial=0)) for column in columns)
-        if low < 0 or high > 65535:
-            log.warning("%s: colours left out: their values go from %g to %g", name, low, high)
-            return None
-        whole = all(np.issubdtype(column.dtype, np.integer) for column in columns)
-        scale = 255.0 if high <= 1 and not whole else 1.0 if high <= 255 else 1 / 257  # 65535 -> 255
-        for axis, column in enumerate(columns):
-            colors[:, axis] = np.rint(column.astype(np.float64) * scale)
-    if not colors.any():
-        log.info("%s: colours left out: all are black", name)
-        return None
-    return colors
-
-
 def _take(named: dict[str, Column], triples: Sequence[tuple[str, str, str]]) -> list[Column] | None:
     """Takes the first of these triples that is there out of `named`; None where none is."""
     for triple in triples:
         if all(key in named and named[key].ndim == 1 for key in triple):
             return [named.pop(key) for key in triple]
+    return None
+
+
+def _may_be_degrees(points: FloatArray) -> bool:
+    """Whether x and y of points (N, 3) are in the range of angles on Earth, and z spreads far more, as metres beside degrees."""
+    finite = points[np.isfinite(points).all(axis=1)]
+    if not len(finite) or np.abs(finite[:, :2]).max() > _MOST_DEGREES:
+        return False
+    low, high = np.percentile(finite, (1, 99), axis=0)
+    spread = high - low
+    return bool(spread[2] > _METRES_BESIDE_DEGREES * spread[:2].max() > 0)
+
+
+def _take_packed(named: dict[str, Column]) -> Sequence[Column] | None:
+    """Red, green and blue of a column that holds whole colours, which is taken out of `named`; None where none does."""
+    for key in PACKED_NAMES:
+        if key in named and named[key].ndim == 1 and (colors := packed_colors(named[key])) is not None:
+            del named[key]
+            return colors
+    return None
+
+
+def normals_of(columns: Sequence[Column], name: str) -> FloatArray | None:
+    """Normals (N, 3) of three columns; None, with a message, where all are zero, as programs write that have none."""
+    normals = _float64(columns)
+    if normals.any():
+        return normals
+    log.info("%s: normals left out: all are zero", name)
     return None
 
 

@@ -28,6 +28,8 @@ CERTAIN_DELIMITERS = (b";", b"|")  # delimiters that have no other use in a tabl
 _NO_BREAK, _MINUS = "\u00a0".encode(), "\u2212".encode()
 _NO_BREAK_IN_NUMBER = re.compile(rb"(?m)^(?=.*\d" + _NO_BREAK + rb"\d{3}(?!\d)).*\d[ \t,;|]+[-+.\d]")  # between thousands
 _SEGMENT = re.compile(rb"(?m)^[ \t]*>[^\n]*")
+_BRACKETS = re.compile(rb"\s*[\[({]+\s*[-+.\d]")  # as Python and Grasshopper write points
+_NO_BRACKETS = bytes.maketrans(b"[](){}", b"      ")
 _PADDING = (b"\x00", b"\x1a")  # behind the last line of some files: zeros, or the Ctrl-Z of CP/M and DOS
 _ALL_WITH_POINTS = re.compile(rb"(?:[+-]?\d{1,3}(?:,\d{3})*\.\d+(?:,|$)){3,}")
 
@@ -43,11 +45,13 @@ def is_number(word: bytes) -> bool:
 def in_plain_letters(data: bytes) -> bytes:
     """The same lines with blanks for no-break spaces, and hyphens for minus signs.
 
-    The segment headers of GMT ("> one") become empty lines. Zeros and a Ctrl-Z behind the last line are left out. No-break spaces between
-    thousands stay.
+    Brackets around points are blanks too, where the file begins with one. The segment headers of GMT ("> one") become empty lines. Zeros and
+    a Ctrl-Z behind the last line are left out. No-break spaces between thousands stay.
     """
     if data[-64:].rstrip(b"\r\n").endswith(_PADDING):
         data = data.rstrip(b"\x00\x1a\r\n") + b"\n"
+    if _BRACKETS.match(data):
+        data = data.translate(_NO_BRACKETS)
     if _MINUS in data:
         data = data.replace(_MINUS, b"-")
     if _NO_BREAK in data and not _NO_BREAK_IN_NUMBER.search(data):

@@ -82,16 +82,13 @@ class _Lines:
         return (self.titles or self.comments or [[]])[-1]
 
     def unread(self, count: int | None) -> tuple[int, bytes] | None:
-        """The first of the lines that is neither column names, nor a title before them, nor units.
+        """The first of the lines behind the column names, or of all where there are none, that may be a row with something wrong in it.
 
-        None where there is none.
+        None where there is none: the others are titles and units.
         """
-        if self.naming is not None:
-            rest = self.lines[self.naming + 1 :]
-            units = rest and not _numbers_in(rest[0][1])
-            return next(iter(rest[1:] if units else rest), None)
-        with_numbers = [line for line in self.lines if _numbers_in(line[1])] if count is None else []
-        return next(iter(with_numbers + self.lines[1:]), None)
+        if count is not None and self.naming is None:
+            return next(iter(self.lines[1:]), None)
+        return next((line for line in self.lines[0 if self.naming is None else self.naming + 1 :] if _may_be_row(line[1])), None)
 
     def may_have_labels(self, count: int | None) -> bool:
         """Whether rows may begin with a word: there are no column names, and no title but one behind a count."""
@@ -208,9 +205,13 @@ def _has_row_names(data: bytes, start: int, dialect: Dialect) -> bool:
     return len(first) > 3 and any(first == [b"%d" % number for number in range(least, least + len(first))] for least in (0, 1))
 
 
-def _numbers_in(line: bytes) -> bool:
-    """Whether a line holds a number."""
-    return any(map(is_number, dialect_of(line).split(line)))
+def _may_be_row(line: bytes) -> bool:
+    """Whether a line may be a row: it has three numbers, or begins with one and has another, or begins with two fields like numbers."""
+    fields = dialect_of(line).split(line)
+    numbers = sum(map(is_number, fields))
+    if numbers < 2:
+        return numbers == 1 and len(fields) > 1 and all(_LIKE_A_NUMBER.match(field) for field in fields[:2])
+    return numbers >= 3 or is_number(fields[0])
 
 
 def _are_column_numbers(tokens: list[bytes]) -> bool:

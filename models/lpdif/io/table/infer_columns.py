@@ -13,6 +13,7 @@ _FARTHEST_COORDINATE = 1e7  # The largest coordinate on Earth, in metres.
 _SMOOTH_STEP = 0.2  # Coordinates differ from row to row by a median of at most this share of their standard deviation.
 _MOST_SCANS = 20  # At most so many scans are numbered in one file.
 _CLEAR_MARGIN = 0.15  # One of two columns is a colour without doubt where its likeness to colours is larger by so much.
+_WIDENED = (257, 256)  # Bytes become 16 bits when they are multiplied by one of these.
 _CELL_POINTS = 8  # A cell of a grid with about so many points is small enough for them to have like colours.
 
 Guess = tuple[list[str], str]  # names of columns, and what else the columns might be ("" where nothing speaks for that)
@@ -91,6 +92,8 @@ def _leading_columns(values: FloatArray) -> Guess:
         return _raster_cell(values, head)
     if three_before and _are_bytes(head[:, :3]):
         return _leading_colors(head[:, :3])
+    if strictly_rising and not whole[0] and decimal[1:4].sum() == 3:
+        return [], "the first may be a time"
     return [], "the first may be the number of the row" if whole[0] and strictly_rising else ""
 
 
@@ -199,11 +202,13 @@ def _are_normals_or_fractions(triple: FloatArray) -> bool:
 def _are_colors(triple: FloatArray) -> bool:
     """Whether three columns (N, 3) are colours by their range.
 
-    It is 0 to 1, or 0 to 255 for whole numbers.
+    It is 0 to 1, or 0 to 255 for whole numbers, or 0 to 65535 where all are bytes that were made 16 bits wide.
     """
     low, high = triple.min(), triple.max()
+    if not (low >= 0 and 0 < high <= 65535):
+        return False
     whole = bool((triple == np.rint(triple)).all())
-    return bool(low >= 0) and bool(high > 0) and (bool(high <= 1) or (whole and bool(high <= 255)))
+    return bool(high <= 1) or (whole and (bool(high <= 255) or any((triple % step == 0).all() for step in _WIDENED)))
 
 
 def _are_bytes(values: FloatArray) -> bool:

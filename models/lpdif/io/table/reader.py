@@ -44,6 +44,7 @@ _RASTER = re.compile(rb"\s*n(?:cols|rows)[ \t]+\d+\s+n(?:cols|rows)[ \t]+\d+\s",
 _NEXT_COUNT = re.compile(
     rb"(?:\s*+(?:#|//|%|!)[^\n]*\n)*+\s*\d{1,18}[ \t]*(?:(?:#|//|%|!)[^\n]*|\r)?(?:\n|$)"
 )  # of the points of another scan, maybe behind comments
+_LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
 _RASTER_ROWS = 200  # So many rows are enough to recognise a raster.
 _MOST_TABLE_COLUMNS = 20  # A table with more columns is refused where it is a single row, or a raster.
 _RASTER_STEP = 0.35  # of the spread of all numbers: the largest median step from one number of a raster to the next
@@ -88,6 +89,7 @@ def read_text(source: Source) -> Scan:
     if colmap.POINTS_HEADER.search(text.data[:HEAD_BYTES]):
         return colmap.read_points3d(text)
     layout = layout_of(text)
+    text = _without_repeated_heads(text, layout)
     if layout.columns == 0:
         raise source.empty("no line of numbers")
     if layout.columns < 3:
@@ -115,8 +117,24 @@ def read_text(source: Source) -> Scan:
     return scan_of_columns(source, [names[column] for column in kept], [_whole(values[:, column]) for column in kept])
 
 
+def _without_repeated_heads(text: Text, layout: Layout) -> Text:
+    """The text with empty lines for those of its head that come again among the rows, as where several files were joined."""
+    data = text.data[layout.start :]
+    heads = [line.strip() for line in text.data[: layout.start].split(b"\n")]
+    again = 0
+    for head in {head for head in heads if _LETTER.search(head) and head in data}:
+        data, number = re.subn(rb"(?m)^[ \t]*" + re.escape(head) + rb"[ \t\r]*$", b"", data)
+        again += number
+    if not again:
+        return text
+    log.info("%s: its head comes again in %s, which are left out", text.source.name, counted(again, "line"))
+    return Text(text.source, text.data[: layout.start] + data)
+
+
 def read_table_of_numbers(source: Source) -> tuple[list[str], NDArray[np.float64]]:
-    """The names of the columns, [] where there are none for all, and the numbers (N, C) of a table, whatever they mean.
+    """The names of the columns, [] where there are none, and the numbers (N, C) of a table, whatever they mean.
+
+    There may be more or fewer names than columns. A title is no name: words of which none is that of a coordinate.
 
     Raises InputError naming the line of a row that has another length or a word in place of a number.
     """
@@ -124,7 +142,8 @@ def read_table_of_numbers(source: Source) -> tuple[list[str], NDArray[np.float64
     text = Text(source, in_plain_letters(text.data))
     layout = layout_of(text)
     values, _ = _values(text, layout)
-    return (layout.names if len(layout.names) == layout.columns else []), values
+    are_names = len(layout.names) == layout.columns or says_an_axis(list(map(plain, layout.names)))
+    return (layout.names if are_names else []), values
 
 
 def _refuse_raster(source: Source, values: NDArray[np.float64]) -> None:
