@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 
 import typer
@@ -17,6 +18,7 @@ from lpdif_cli.cards import FitState, read_fit_state
 from lpdif_cli.console import Console
 from lpdif_cli.devices import check_device
 from lpdif_cli.reports import report_file, write_fit_report
+from lpdif_cli.setting_values import read_value
 from lpdif_cli.settings import given, resolve, same_place
 from lpdif_cli.wording import command_line, duration, figure, table
 
@@ -32,6 +34,7 @@ def fit(
     device: options.Device = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
+    processes: options.Processes = None,
     config: options.Config = None,
     overwrite: options.Overwrite = False,
     resume: options.Resume = False,
@@ -63,6 +66,11 @@ def fit(
     flags = {"fit.patterns": patterns, "fit.start": start, "workspace": workspace, "device": device, "seed": seed, "threads": threads}
     chosen = resolve("fit", flags, config)
     console.where = same_place(chosen, config)
+    count = how_many(processes)
+    if count is None and os.environ["RANK"] != "0":
+        if not dry_run:
+            help_first_process(console, chosen.config.device, chosen.config.threads)
+        return
     check_device(chosen.config.device)
     place = lpdif.Workspace(chosen.config.workspace, samples)
     check_start(place, overwrite, resume)
@@ -97,6 +105,7 @@ def fit(
         *given("--seed", seed),
         *given("--device", device),
         *given("--threads", threads),
+        *given("--processes", processes),
         *given("--report", report),
     ]
 
@@ -117,7 +126,8 @@ def fit(
 
     if resume:
         console.stop_hint = go_on(patterns)
-    done = lpdif.fit(place.root, plan, chosen.config.device, progress=progress, stop=stop, samples=place.samples_root)
+    place_of_samples = place.samples_root
+    done = lpdif.fit(place.root, plan, chosen.config.device, progress=progress, stop=stop, samples=place_of_samples, processes=count)
     if done.stopped:
         console.stop_hint = go_on(patterns and done.patterns)
         console.say(f"kept a snapshot after {counted(done.steps, 'step')}")
@@ -130,16 +140,39 @@ def fit(
     steps = counted(done.steps, "step")
     if done.written:
         now = f" ({done.made:,} of them now)" if done.made < done.steps else ""
-        what = f"{counted(done.patterns, 'pattern')}, {steps}{now}"
+        several = f" by {done.processes} processes" if done.processes > 1 else ""
+        what = f"{counted(done.patterns, 'pattern')}, {steps}{now}{several}"
         console.say(f"wrote {done.model}: {what} in {duration(console.elapsed())}")
     else:
         console.say(f"nothing is left to do: all {steps} were done before; {done.model} stays as it is")
     if page is not None:
         write_fit_report(page, place, plan, done, chosen.config.device)
     console.next("reconstruct", "SCAN", "-o", "MESH.ply", *console.where)
-    document = {"model": str(done.model), "patterns": done.patterns, "steps": done.steps, "steps_now": done.made}
+    document = {"model": str(done.model), "patterns": done.patterns, "steps": done.steps, "steps_now": done.made, "processes": done.processes}
     document |= {"validation": done.validation, "written": done.written}
     console.result({**document, **({} if page is None else {"report": str(page.path)})}, done.model)
+
+
+def how_many(processes: str | None) -> int | None:
+    """The processes that the fit is to have; None: those that torchrun has started. Raises UsageError for both."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        count = read_value(processes or "1", int, "processes", "--processes", UsageError)
+        assert isinstance(count, int)
+        return count
+    if processes is not None:
+        raise UsageError("--processes under torchrun, which has started the processes", "give torchrun --nproc-per-node alone")
+    return None if os.environ["WORLD_SIZE"] != "1" else 1
+
+
+def help_first_process(console: Console, device: str, threads: int) -> None:
+    """Helps the first process of torchrun, which alone speaks. A signal that comes here stops all, after the step."""
+    from lpdif.stages.fit_processes import assist_torchrun
+
+    console.interrupts.first(lambda: None)
+    lpdif.use_threads(threads)
+    assist_torchrun(device, lambda: console.interrupts.caught is not None)
+    if console.interrupts.caught is not None:
+        raise SystemExit(console.interrupts.exit_code)
 
 
 def check_start(place: lpdif.Workspace, overwrite: bool, resume: bool) -> None:

@@ -27,6 +27,7 @@ LABELS = {  # what the names in our own files mean
     "version": "version of its format",
     "arrays": "arrays in it",
     "samples": "made from samples",
+    "processes": "processes that fitted it",
     "form_steps": "steps that forms were learned in",
     "sizes.features": "learned numbers of a code",
     "sizes.patterns": "patterns",

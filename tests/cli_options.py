@@ -9,7 +9,7 @@ OPTIONS = {  # exactly these
     | {"--watertight", "--refine", "--model", "--sensor", "--faces", "--report", "--cluster", "--shard"}
     | {"--keep", "--units", "--scale", "--texture", "--up", "--adaptive", "--trajectory", "--classes"},
     "preprocess": RUN,
-    "fit": RUN | {"--device", "--patterns", "--start", "--resume", "--report", "--samples"},
+    "fit": RUN | {"--device", "--patterns", "--processes", "--start", "--resume", "--report", "--samples"},
     "cluster": RUN | {"--device", "--patterns", "--sweep", "--samples"},
     "evaluate": {"--seed", "--config"},
     "compare": {"--device", "--seed", "--threads", "--config", "--on", "--points", "--noise", "--held-out"},

@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "noise": (0, 1),
     "patterns": (1, 4096),
     "points": (1, math.inf),
+    "processes": (1, 256),
     "regions_per_shape": (1, math.inf),
     "samples": (1, math.inf),
     "seed": (0, 2**63 - 1),

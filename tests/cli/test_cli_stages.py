@@ -27,7 +27,7 @@ class Workspace:
         self.model, self.snapshot = self.root / "model.safetensors", self.root / "snapshot.safetensors"
     def shards(self):
         return [1]
-def fit(workspace, config, device, progress, stop, samples):
+def fit(workspace, config, device, progress, stop, samples, processes):
     for step in range(1, 1000):
         time.sleep(0.01)
         progress("fit", step, 1000)
@@ -57,6 +57,7 @@ class Report:
     validation: dict[str, float] = field(default_factory=lambda: {"mean": 0.0125, "p95": float("nan")})
     stopped: bool = False
     written: bool = True
+    processes: int = 1
     rows: list[Any] = field(default_factory=list)
     gallery: Path = Path("lpdif-workspace/patterns.png")
     sweep: list[tuple[int, float]] = field(default_factory=list)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from shapes import wavy_regions
@@ -19,7 +21,7 @@ def encoder() -> Encoder:
     torch.manual_seed(0)
     network = Encoder(features=12, width=24)
     torch.nn.init.normal_(network.weigh.weight, 0, 0.2)
-    return network.requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 def some(regions: int = 4, points: int = 20, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,6 +110,41 @@ def test_pool_is_maximum_and_mean_of_what_is_there() -> None:
     mask = torch.tensor([[True, True, False], [False, False, False]])
     found = pool(values, mask[..., None], mask.sum(1, keepdim=True).clamp_min(1))
     assert torch.equal(found, torch.tensor([[3.0, 4.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("regions", [0, 1, 3, 40])
+def test_groups_in_training_change_rounding_alone(encoder: Encoder, regions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes, and the gradients of all parameters; points need not come before the gaps."""
+    monkeypatch.setattr("lpdif.core.encoder.ENCODER", ENCODER._replace(group=10))
+    points, normals, mask = some(regions)
+    mask = mask & (torch.rand(mask.shape, generator=torch.Generator().manual_seed(1)) < 0.8)
+    here = copy.deepcopy(encoder).requires_grad_(True)
+    weight = torch.randn(regions, here.code_size, generator=torch.Generator().manual_seed(2))
+
+    def gradients(codes: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad((weight * codes).sum(), list(here.parameters()))
+
+    whole, grouped = here.eval()(points, normals, mask), here.train()(points, normals, mask)
+    torch.testing.assert_close(grouped, whole, **CLOSE)
+    if regions > 0:
+        assert bool(mask.sum(1).diff().ne(0).any()) == (regions > 1)
+        for one, other in zip(gradients(grouped), gradients(whole), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+
+
+def test_groups_hold_regions_of_like_number_of_points(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lpdif.core.encoder.ENCODER", ENCODER._replace(group=10))
+    points, normals, mask = some(40)
+    network, shapes = copy.deepcopy(encoder).train(), []
+
+    def note(points: Tensor, normals: Tensor, mask: Tensor) -> Tensor:
+        shapes.append(tuple(mask.shape))
+        return points.new_zeros(len(points), network.code_size)
+
+    monkeypatch.setattr(network, "codes", note)
+    network(points, normals, mask)
+    assert [rows for rows, _ in shapes] == [10] * 4
+    assert [width for _, width in shapes] == sorted(mask.sum(1).tolist())[9::10]
 
 
 @pytest.mark.cuda

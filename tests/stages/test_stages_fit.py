@@ -21,7 +21,8 @@ from lpdif.core.model import make_networks
 from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.regions import Seen
 from lpdif.errors import InputError, ModelError, ResourceError, UsageError
-from lpdif.stages.fit import FitReport, begin_patterns, fit, state_of_patterns
+from lpdif.stages.fit import FitReport, fit, state_of_patterns
+from lpdif.stages.fit_steps import begin_patterns
 from lpdif.stages.held_out import HELD_OUT_REGIONS, as_in_training, held_out_errors, split_regions
 from lpdif.stages.preprocess import PreprocessReport
 from lpdif.storage.models import load_model

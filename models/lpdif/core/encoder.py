@@ -16,10 +16,11 @@ from lpdif.core.jets import COEFFICIENTS, fit_jets
 
 
 class EncoderSettings(NamedTuple):
-    """Where the fit of the jets starts from, before the network has its say."""
+    """Where the fit of the jets starts from, before the network has its say; and how regions are grouped."""
 
     locality: float = 1.0  # Weights of points start as exp(-locality |p|^2).
     normals_share: float = -2.0  # Log of the first weight of a normal against that of a position.
+    group: int = 64  # In training on the CPU so many regions, of like numbers of points, are encoded at once: with all, half is padding.
 
 
 ENCODER = EncoderSettings()
@@ -47,7 +48,22 @@ class Encoder(nn.Module):
         return COEFFICIENTS + self.features
 
     def forward(self, points_RP3: Tensor, normals_RP3: Tensor, mask_RP: Tensor) -> Tensor:
-        """(R, C) codes of regions with points and normals (R, P, 3), of which mask (R, P) bool are there."""
+        """(R, C) codes of regions with points and normals (R, P, 3), of which mask (R, P) bool are there.
+
+        In training, last bits of a code depend on the regions it is made with.
+        """
+        if not self.training or points_RP3.device.type != "cpu":
+            return self.codes(points_RP3, normals_RP3, mask_RP)
+        order_R = torch.argsort(mask_RP.sum(1), stable=True)
+        found = []
+        for some in torch.split(order_R, ENCODER.group):
+            there = torch.nonzero(mask_RP[some].any(0))
+            width = int(there[-1]) + 1 if len(there) else 1
+            found.append(self.codes(points_RP3[some, :width], normals_RP3[some, :width], mask_RP[some, :width]))
+        return torch.cat(found)[torch.argsort(order_R)]
+
+    def codes(self, points_RP3: Tensor, normals_RP3: Tensor, mask_RP: Tensor) -> Tensor:
+        """(R, C) codes, as `forward`, of all regions at once."""
         square_RP1 = points_RP3.square().sum(2, keepdim=True)
         seen_RP1 = mask_RP[..., None]
         count_R1 = mask_RP.sum(1, keepdim=True).clamp_min(1)

@@ -5,6 +5,7 @@ Letters: B regions of a step, R of them that may bend, S samples of a region, M 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -37,17 +38,20 @@ def region_loss(found_BS: Tensor, true_BS: Tensor) -> Tensor:
     return (error / (LOSS.focus + true_BS.abs())).mean(1)
 
 
-def gate_loss(networks: Networks, patterns: Patterns, seen: Seen, answer: Answer, queries_BS3: Tensor, sdf_BS: Tensor) -> Tensor:
+def gate_loss(
+    networks: Networks, patterns: Patterns, seen: Seen, answer: Answer, queries_BS3: Tensor, sdf_BS: Tensor, share: float = 1.0
+) -> Tensor:
     """Mean loss of regions if their arrangement were drawn by the gate's odds, for the gate to learn from.
 
     Of the regions that the gate was asked about, the first LOSS.gate_regions are tried in every arrangement, at LOSS.gate_samples samples.
-    Only the gate gets a gradient.
+    Of a part of a step, which is this share of its regions, it is the same share. Only the gate gets a gradient.
     """
     if answer.found is None:
         return sdf_BS.new_zeros(())
     queries_BS3, sdf_BS = queries_BS3[:, : LOSS.gate_samples], sdf_BS[:, : LOSS.gate_samples]
-    asked = answer.asked[: LOSS.gate_regions]
-    found = Evidence(*(part[: LOSS.gate_regions] for part in answer.found))
+    most = math.ceil(share * LOSS.gate_regions)
+    asked = answer.asked[:most]
+    found = Evidence(*(part[:most] for part in answer.found))
     logits_RV, radius_R = networks.gate(found)
     none_V = (patterns.forms <= FORM_V).to(logits_RV.device)
     odds_RV = torch.softmax(logits_RV.masked_fill(none_V, -torch.inf), 1)
@@ -55,7 +59,7 @@ def gate_loss(networks: Networks, patterns: Patterns, seen: Seen, answer: Answer
         smooth_RS = answer.smooth[asked, : LOSS.gate_samples]
         values = sheet_values(networks, patterns, Seen(*(array[asked] for array in seen)), found.sees, queries_BS3[asked])
         losses_RV = arrangement_losses(smooth_RS, values, radius_R.detach(), sdf_BS[asked], patterns.forms)
-    return (odds_RV * losses_RV).sum(1).mean()
+    return share * (odds_RV * losses_RV).sum(1).mean()
 
 
 def sheet_values(networks: Networks, patterns: Patterns, seen: Seen, sees_RPM: Tensor, queries_RS3: Tensor) -> Tensor:
@@ -82,12 +86,13 @@ def arrangement_losses(smooth_RS: Tensor, values_FRMS: Tensor, radius_R: Tensor,
     """(R, V) loss of every arrangement; 0 for those whose form is not among the first `forms`."""
     regions, samples = sdf_RS.shape
     losses = [region_loss(smooth_RS, sdf_RS)]
+    columns_V3 = COLUMN_V3.to(sdf_RS.device) - 1
     for number in range(1, len(FORM_V)):
         form = int(FORM_V[number])
         if form >= forms:
             losses.append(torch.zeros_like(losses[0]))
             continue
-        sheets_QM = values_FRMS[form][:, COLUMN_V3[number] - 1].transpose(1, 2).reshape(-1, 3)
+        sheets_QM = values_FRMS[form][:, columns_V3[number]].transpose(1, 2).reshape(-1, 3)
         arrangement_Q = torch.full((regions * samples,), number, dtype=torch.int64, device=sdf_RS.device)
         found = combine(sheets_QM, arrangement_Q, radius_R.repeat_interleave(samples)).view(regions, samples)
         losses.append(region_loss(found, sdf_RS))

@@ -27,6 +27,7 @@ from lpdif.core.losses import gate_loss, region_loss
 from lpdif.core.model import Networks
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns, pattern_tensors, read_patterns
+from lpdif.core.processes import ALONE, OneProcess, exchange_gradients
 from lpdif.core.regions import Seen
 
 
@@ -60,6 +61,39 @@ class TrainingRegions(NamedTuple):
     def at(self, index_B: Tensor) -> TrainingRegions:
         """The chosen regions."""
         return TrainingRegions(*(part[index_B] for part in self))
+
+
+class Batch(NamedTuple):
+    """B regions of a step, as scanners see them.
+
+    region (B,) their numbers; half_turn, trial, usable (B,) bool: turned frames, forms on trial, and enough points to learn from.
+    """
+
+    region: Tensor
+    seen: Seen
+    queries: Tensor
+    sdf: Tensor
+    half_turn: Tensor
+    trial: Tensor
+    usable: Tensor
+
+    def at(self, part: slice) -> Batch:
+        """Some of the regions."""
+        seen = Seen(*(each[part] for each in self.seen))
+        rest = (each[part] for each in (self.queries, self.sdf, self.half_turn, self.trial, self.usable))
+        return Batch(self.region[part], seen, *rest)
+
+
+def draw(data: TrainingRegions, batch: int, seed: int, step: int) -> Batch:
+    """The batch of a step: it depends on seed and step alone."""
+    generator = step_generator(seed, step)
+    index_B = torch.randint(len(data.counts), (batch,), generator=generator)
+    samples_S = torch.randperm(data.sdf.shape[1], generator=generator)[: TRAINING.samples]
+    chosen = data.at(index_B)
+    seen = scanned(chosen.points.float(), chosen.normals.float(), chosen.counts, generator)
+    half_turn_B = torch.rand(batch, generator=generator) < 0.5
+    trial_B = torch.rand(batch, generator=generator) < TRAINING.trial
+    return Batch(index_B, seen, chosen.queries[:, samples_S], chosen.sdf[:, samples_S], half_turn_B, trial_B, seen.mask.sum(1) >= 4)
 
 
 def copy_decoders(decoders: MultiDecoder, source_K: Tensor) -> None:
@@ -103,46 +137,48 @@ class Optimizer:
     def _adam(self) -> torch.optim.AdamW:
         return torch.optim.AdamW(self.networks.parameters(), lr=1e-3, weight_decay=1e-4)
 
-    def learn(self, data: TrainingRegions, batch: int, rate: float, seed: int) -> float:
-        """One step on a random batch of regions; returns its loss."""
-        generator = step_generator(seed, self.step)
-        index_B = torch.randint(len(data.counts), (batch,), generator=generator)
-        samples_S = torch.randperm(data.sdf.shape[1], generator=generator)[: TRAINING.samples]
-        chosen = data.at(index_B)
-        chosen = chosen._replace(queries=chosen.queries[:, samples_S], sdf=chosen.sdf[:, samples_S])
-        seen = scanned(chosen.points.float(), chosen.normals.float(), chosen.counts, generator)
-        half_turn_B = torch.rand(batch, generator=generator) < 0.5
-        on = self.device
+    def learn(self, data: TrainingRegions, batch: int, rate: float, seed: int, among: OneProcess = ALONE) -> float:
+        """One step on a random batch of regions, which these processes share out; returns its loss."""
+        drawn = draw(data, batch, seed, self.step)
+        weight_B = (self.weight[drawn.region] * drawn.usable).to(self.device) / drawn.usable.sum().clamp_min(1)
         self.networks.train()
-        trial_B = torch.rand(batch, generator=generator) < TRAINING.trial
-        seen_there, queries_BS3, sdf_BS = Seen(*(part.to(on) for part in seen)), chosen.queries.to(on), chosen.sdf.to(on)
-        patterns = self.patterns.to(on) if self.patterns else None
-        answer = self.networks(seen_there, half_turn_B.to(on), queries_BS3, patterns, trial_B.to(on))
-        usable_B = seen.mask.sum(1) >= 4
-        weight_B = (self.weight[index_B] * usable_B).to(on) / usable_B.sum().clamp_min(1)
-        smooth_B, sheets_R = region_loss(answer.smooth, sdf_BS), region_loss(answer.sheets, sdf_BS[answer.bent])
-        objective = (weight_B * smooth_B).sum() + (weight_B[answer.bent] * sheets_R).sum()
-        if patterns is not None and self.step % TRAINING.gate_every == 0:
-            objective = objective + gate_loss(self.networks, patterns, seen_there, answer, queries_BS3, sdf_BS)
-        for setting in self.adam.param_groups:
-            setting["lr"] = rate
         self.adam.zero_grad(set_to_none=True)
-        objective.backward()  # type: ignore[no-untyped-call]
+        said = [self.learn_part(drawn.at(part), weight_B[part], (part.stop - part.start) / batch) for part in among.parts(batch)]
         for parameter in self.networks.parameters():  # gate and encoder of sheets have their say only where regions may bend
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        said_BV = torch.cat(said) if said else torch.zeros(0, self.bank.shape[1] + 3)
+        said_BV = exchange_gradients(self.networks, said_BV, among) if among.size > 1 else said_BV
+        code_BC, (pattern_B, form_B, lost_B) = said_BV[:, :-3], said_BV[:, -3:].unbind(1)
+        for setting in self.adam.param_groups:
+            setting["lr"] = rate
         nn.utils.clip_grad_norm_(self.networks.parameters(), TRAINING.largest_gradient)
         self.adam.step()
         with torch.no_grad():
             decay = min(TRAINING.mean_decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(list(self.mean.parameters()), list(self.networks.parameters()), 1 - decay)
-        taken = index_B[usable_B]
-        self.bank[taken] = answer.code.detach().cpu()[usable_B]
-        settled_B = usable_B & ~trial_B  # a form on trial is not the region's
-        self.pattern[index_B[settled_B]] = answer.pattern.cpu()[settled_B]
-        self.form[index_B[settled_B]] = answer.form.cpu()[settled_B]
+        taken = drawn.region[drawn.usable]
+        self.bank[taken] = code_BC[drawn.usable]
+        settled_B = drawn.usable & ~drawn.trial  # a form on trial is not the region's
+        self.pattern[drawn.region[settled_B]] = pattern_B[settled_B].long()
+        self.form[drawn.region[settled_B]] = form_B[settled_B].long()
         self.seen[taken] = True
         self.step += 1
-        return (weight_B * smooth_B.index_put((answer.bent,), sheets_R)).sum().item()
+        return lost_B.contiguous().sum().item()
+
+    def learn_part(self, part: Batch, weight_B: Tensor, share: float) -> Tensor:
+        """Adds the gradient of a part of a batch, which is this share of it. Returns (B, C + 3) code, pattern, form and loss of its regions."""
+        on = self.device
+        seen, queries_BS3, sdf_BS = Seen(*(each.to(on) for each in part.seen)), part.queries.to(on), part.sdf.to(on)
+        patterns = self.patterns.to(on) if self.patterns else None
+        answer = self.networks(seen, part.half_turn.to(on), queries_BS3, patterns, part.trial.to(on))
+        smooth_B, sheets_R = region_loss(answer.smooth, sdf_BS), region_loss(answer.sheets, sdf_BS[answer.bent])
+        objective = (weight_B * smooth_B).sum() + (weight_B[answer.bent] * sheets_R).sum()
+        if patterns is not None and self.step % TRAINING.gate_every == 0:
+            objective = objective + gate_loss(self.networks, patterns, seen, answer, queries_BS3, sdf_BS, share)
+        objective.backward()  # type: ignore[no-untyped-call]
+        lost_B = weight_B * smooth_B.index_put((answer.bent,), sheets_R)
+        rest = [each[:, None].float() for each in (answer.pattern, answer.form, lost_B)]
+        return torch.cat([answer.code, *rest], 1).detach().cpu()
 
     def branch(self, patterns: Patterns) -> None:
         """Begin the pattern stage: K copies of the shared decoder, each for its own regions, and a copy of the encoder for sheets."""

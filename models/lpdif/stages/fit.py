@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +17,14 @@ import torch
 
 from lpdif.config import FRESH, FitConfig
 from lpdif.core.model import Model
-from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
+from lpdif.core.optimizer import Optimizer, TrainingRegions
 from lpdif.core.patterns import fit_patterns
+from lpdif.core.processes import ALONE, OneProcess
 from lpdif.device import resolve
 from lpdif.errors import ModelError, UsageError
+from lpdif.stages.fit_processes import device_of, fit_processes, invite, place_here
 from lpdif.stages.fit_start import remembered, start
+from lpdif.stages.fit_steps import fit_steps
 from lpdif.stages.held_out import split_regions, validate
 from lpdif.storage.atomic_write import check_output
 from lpdif.storage.lock import workspace_lock
@@ -48,6 +50,7 @@ class FitReport:
     validation  errors near the surface, in region sizes
     stopped     asked to stop early: there is a snapshot, no model
     written     the model is new; False too where an earlier run has made every step and its model is still there
+    processes   that have made the steps of this run
     """
 
     model: Path
@@ -57,6 +60,7 @@ class FitReport:
     validation: dict[str, float]
     stopped: bool
     written: bool
+    processes: int = 1
 
 
 def fit(
@@ -66,21 +70,27 @@ def fit(
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
     samples: Path | None = None,
+    processes: int | None = 1,
 ) -> FitReport:
     """Train a model on the samples of a workspace, or of the workspace `samples`, and write it to the first.
 
     `stop` is asked after every step; where it says yes, a snapshot is written and the report says `stopped`. With config.resume
     the run goes on from the snapshot, bit for bit as if it had never stopped (on CPU, with the same threads). Codes that are
     grouped already, by an earlier run or by `cluster`, stay as they are: their number of patterns stands, whatever the config says.
+    With several processes, each computes its part of the regions of every step; None: those that torchrun has started, of which this is the
+    first. They share out this process's threads, or have a GPU each. The model depends on their number as on the seed.
     """
     place = Workspace(workspace, samples)
     place.shards()  # nothing is locked, or made, where there are no samples
-    with workspace_lock(place.root, "fit"):
-        return learn(place, config or FitConfig(), resolve(device), progress, stop)
+    with workspace_lock(place.root, "fit"), fit_processes(processes, device) as group:
+        on = resolve(device) if group.size == 1 else device_of(device, *place_here(processes))
+        return learn(place, config or FitConfig(), on, progress, stop, group)
 
 
-def learn(place: Workspace, config: FitConfig, device: torch.device, progress: Progress, stop: Callable[[], bool]) -> FitReport:
-    """The stage itself, with the workspace's lock held."""
+def learn(
+    place: Workspace, config: FitConfig, device: torch.device, progress: Progress, stop: Callable[[], bool], group: OneProcess = ALONE
+) -> FitReport:
+    """The stage itself, with the workspace's lock held, by the first process of the group."""
     if config.shared_steps < 1 and config.start == FRESH:
         raise UsageError(f"shared_steps {config.shared_steps}: patterns are found in the codes of shared steps", "take one or more")
     for path in (place.model, place.snapshot, place.metrics):
@@ -91,16 +101,12 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
     first, steps = optimizer.step, config.shared_steps + config.pattern_steps
     of = ", ".join([counted(len(training.counts), "region"), f"{len(held_out.counts):,} held out", counted(steps, "step")])
     log.info("fit: %s, %s", of, counted(config.patterns, "pattern"))
+    invite(group, place, config, identity, optimizer)
     fit_log = FitLog(place, config.resume)
-    while optimizer.step < steps:
-        if config.patterns > 1 and optimizer.step == config.shared_steps and optimizer.patterns is None:
-            config = dataclasses.replace(config, patterns=begin_patterns(optimizer, config))
-        loss = optimizer.learn(training, config.batch, learning_rate(optimizer.step, steps, config.learning_rate), config.seed)
-        if not math.isfinite(loss):
-            hint = "take a smaller learning_rate, and look at the samples; what an earlier snapshot holds stays"
-            raise ModelError(f"{place.root}: the fit diverged: its loss after {counted(optimizer.step, 'step')} is {loss}", hint)
-        row = fit_log.row(optimizer.step, loss) | follow_codes(optimizer, config, steps)
-        stopped = stop()
+    for made in fit_steps(optimizer, training, config, place, group):
+        config = made.config
+        row = fit_log.row(optimizer.step, made.loss) | made.found
+        stopped = group.any_stops(stop())
         if optimizer.step % config.snapshot_every == 0 or optimizer.step == steps or stopped:
             row |= validate(optimizer.mean, optimizer.patterns, held_out, config.seed, optimizer.device)
             save_tensors(place.snapshot, SNAPSHOT, optimizer.tensors(), {"config": remembered(config), "samples": identity})
@@ -109,21 +115,11 @@ def learn(place: Workspace, config: FitConfig, device: torch.device, progress: P
         progress("fit", optimizer.step, steps)
         if stopped and optimizer.step < steps:
             validation = {k: row[k] for k in ("mean", "median", "p95")}
-            return FitReport(place.model, config.patterns, optimizer.step, optimizer.step - first, validation, stopped=True, written=False)
-    return finish(optimizer, place, config, held_out, steps - first, identity)
-
-
-def follow_codes(optimizer: Optimizer, config: FitConfig, steps: int) -> dict[str, Any]:
-    """Assign regions to patterns again, and weigh them again, where a step is due for it; for the log, what that gave."""
-    if optimizer.patterns is None:
-        return {}
-    found: dict[str, Any] = {}
-    since = optimizer.step - config.shared_steps
-    if config.reassign_every and since % config.reassign_every == 0 and optimizer.step < steps:  # a decoder must learn what it is given
-        found["changed_pattern"] = round(optimizer.refresh_patterns(config.seed), 4)
-    if since % config.kde_every == 0:
-        found["effective_share"] = [round(share, 4) for share in optimizer.refresh_weights(config.kde_gamma, config.seed)]
-    return found
+            made_now = optimizer.step - first
+            return FitReport(
+                place.model, config.patterns, optimizer.step, made_now, validation, stopped=True, written=False, processes=group.size
+            )
+    return finish(optimizer, place, config, held_out, steps - first, identity, group.size)
 
 
 class FitLog:
@@ -177,19 +173,9 @@ def state_of_patterns(shares: list[float], changed: float | None) -> str:
     return words if changed is None else f"{words}, {100 * changed:.1f} % of regions changed pattern"
 
 
-def begin_patterns(optimizer: Optimizer, config: FitConfig) -> int:
-    """Cluster the codes of the shared stage, give every pattern its decoder and return their number."""
-    patterns = fit_patterns(optimizer.bank[optimizer.seen], config.patterns, config.seed, form_R=optimizer.form[optimizer.seen])
-    found = len(patterns.centroids)
-    if found < config.patterns:
-        log.warning("only %d of %d patterns have regions; the empty ones are dropped", found, config.patterns)
-    optimizer.branch(patterns)
-    shares = torch.bincount(optimizer.pattern[optimizer.seen], minlength=found).double() / int(optimizer.seen.sum())
-    log.info("patterns: %d, with shares %s", found, " ".join(f"{share:.1%}" for share in shares.tolist()))
-    return found
-
-
-def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int, samples: str) -> FitReport:
+def finish(
+    optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: TrainingRegions, made: int, samples: str, processes: int
+) -> FitReport:
     """Write the running mean as the model, unless this run `made` no step and the model is there. samples: their identity."""
     patterns = optimizer.patterns or fit_patterns(optimizer.bank[optimizer.seen], 1, config.seed)
     config = dataclasses.replace(config, patterns=len(patterns.centroids))
@@ -201,8 +187,9 @@ def finish(optimizer: Optimizer, place: Workspace, config: FitConfig, held_out: 
         validation = {name: float("nan") if error is None else error for name, error in there.card["validation"].items()}
     else:
         validation = validate(optimizer.mean, patterns, held_out, config.seed, optimizer.device)
-        save_model(place.model, dataclasses.replace(model, card={**card, "validation": validation}))
-    return FitReport(place.model, config.patterns, optimizer.step, made, validation, stopped=False, written=there is None)
+        several = {"processes": processes} if processes > 1 else {}
+        save_model(place.model, dataclasses.replace(model, card={**card, **several, "validation": validation}))
+    return FitReport(place.model, config.patterns, optimizer.step, made, validation, stopped=False, written=there is None, processes=processes)
 
 
 def same_model(path: Path, model: Model) -> Model | None:

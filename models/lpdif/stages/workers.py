@@ -101,14 +101,8 @@ def run_jobs(work: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], count
     A job is the arguments of a call. Raises what `work` raises, and WorkerEnded. No worker is left when the generator or this process ends;
     close the generator if it may be left early.
     """
-    workers: list[_Worker] = []
     busy: dict[Connection, int] = {}
-    cleanup = object()
-    add_cleanup(cleanup, lambda: stop_workers(workers))
-    try:
-        for _ in range(count):
-            with delay_shutdown(), safe_path(), block_terminal_signals():
-                workers.append(_start())
+    with started_workers(count) as workers:
         waiting = iter(enumerate(jobs))
         for worker, (number, job) in zip(workers, waiting, strict=False):
             busy[worker.pipe] = number
@@ -124,6 +118,31 @@ def run_jobs(work: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], count
                 if following is not None:
                     busy[pipe] = following[0]
                     _send(pipe, work, following[1])
+
+
+@contextmanager
+def jobs_beside(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Callable[[], bool]]:
+    """Runs `work` on each job, in a process each, beside the block; gives a function that says whether all of them live.
+
+    What they return or raise is dropped. No worker is left when the block or this process ends.
+    """
+    with started_workers(len(jobs)) as workers:
+        for worker, job in zip(workers, jobs, strict=True):
+            _send(worker.pipe, work, job)
+        yield lambda: all(worker.process.is_alive() for worker in workers)
+
+
+@contextmanager
+def started_workers(count: int) -> Iterator[list[_Worker]]:
+    """So many processes that wait for jobs. None is left when the block or this process ends."""
+    workers: list[_Worker] = []
+    cleanup = object()
+    add_cleanup(cleanup, lambda: stop_workers(workers))
+    try:
+        for _ in range(count):
+            with delay_shutdown(), safe_path(), block_terminal_signals():
+                workers.append(_start())
+        yield workers
     finally:
         stop_workers(workers)
         remove_cleanup(cleanup)

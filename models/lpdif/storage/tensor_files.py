@@ -26,7 +26,7 @@ MOST_AXES = 8  # A tensor has at most so many axes.
 ERRORS: Shape = Each((Number(), None))  # of validation: null where there was nothing to measure
 SIZES: Shape = {name: Whole(1, 1 << 20) for name in ("features", "width")} | {"patterns": Whole(1, MOST_PATTERNS)}
 CARDS: dict[str, Shape] = {
-    MODEL: {"sizes": SIZES, "steps": Maybe(Whole()), "validation": Maybe(ERRORS), "samples": Maybe(Text(64))},
+    MODEL: {"sizes": SIZES, "steps": Maybe(Whole()), "validation": Maybe(ERRORS), "samples": Maybe(Text(64)), "processes": Maybe(Whole(1))},
     SNAPSHOT: {"config": {"features": Whole(1, 1 << 20), "width": Whole(1, 1 << 20)}, "samples": Maybe(Text(64))},
     SAMPLES: {"regions": Maybe(Whole()), "kind": Maybe(Text(16)), "source": Maybe(Text())},
     FIELD: {
