@@ -81,6 +81,17 @@ def test_the_code_of_a_region_is_the_same_in_any_company(regions: int, refine: i
         same(region(encode_regions(rows(seen, np.array([r])), centers[[r]], 0.3, *given, refine, 0.1), 0), region(together, r))
 
 
+def test_the_arrangement_is_the_same_whether_few_or_many_blocks_are_looked_at() -> None:
+    seen = gathered(np.full(700, 24), 24, solids=True)
+    given = networks_and_patterns(8)
+    whole = choose_arrangements(seen, *given)
+    assert len(set(whole.arrangement.tolist())) > 7
+    for some in np.array_split(np.random.default_rng(0).permutation(700), 5):
+        part = choose_arrangements(rows(seen, some), *given)
+        for one, other in zip(part, whole, strict=True):
+            np.testing.assert_array_equal(one, other[some])
+
+
 @pytest.mark.parametrize("count", [0, 1, *POINT_COUNTS[:-1], *(length + 1 for length in POINT_COUNTS[:-1]), MOST_POINTS])
 def test_padding_adds_nothing(count: int) -> None:
     """The slow, obvious way: one region, as many rows as it has points."""

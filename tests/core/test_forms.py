@@ -8,7 +8,7 @@ import naive_forms
 import numpy as np
 import pytest
 import torch
-from solids import BENT, SOLIDS, as_seen, cut
+from solids import BENT, SOLIDS, as_seen, cut, noisy
 from torch import Tensor
 
 from lpdif.core.forms import (
@@ -75,7 +75,7 @@ def test_columns_beyond_the_sheets_of_an_arrangement_are_not_used() -> None:
 @pytest.mark.parametrize(("regions", "places"), [(0, 3), (1, 1), (5, 20)])
 def test_all_arrangements_at_once_agree_with_the_definitions(regions: int, places: int) -> None:
     columns = random(regions, places, 6)
-    found = combine_all(columns)
+    found = combine_all(columns.permute(2, 1, 0)).permute(2, 1, 0)
     assert found.shape == (regions, places, len(ARRANGEMENTS))
     for r, x, v in itertools.product(range(regions), range(places), range(len(ARRANGEMENTS))):
         of = [float(columns[r, x, column]) for column in naive_forms.ARRANGEMENTS[v][1]]
@@ -168,7 +168,7 @@ def test_regions_bend_where_normals_differ_and_there_are_enough_of_them(name: st
 
 
 def test_evidence_is_that_of_each_region_alone() -> None:
-    cuts = [cut(name, points, 1) for name in SOLIDS for points in (1, 7, 30, 100)]
+    cuts = noisy([cut(name, points, 1) for name in SOLIDS for points in (1, 7, 30, 100)])
     together = evidence(as_seen(cuts))
     assert together.features.shape == (len(cuts), RESIDUALS + GEOMETRY)
     for row, region in enumerate(cuts):

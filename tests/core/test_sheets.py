@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from shapes import even_sphere_points, wavy_regions
-from solids import BENT, SOLIDS, as_seen, cut
+from solids import BENT, SOLIDS, as_seen, cut, noisy
 
 from lpdif.core.jets import JET
-from lpdif.core.sheets import SHEET, SHEETS, SPLIT, Quadrics, fit_quadrics, leading_axis, plane_cost, planes, share_out
+from lpdif.core.sheets import SHEET, SHEETS, SPLIT, Quadrics, fit_quadrics, leading_axis, plane_cost, planes, regions_last, share_out
 
 SHAPES = [(name, points) for name in SOLIDS for points in (19, 40, 92)]
 
@@ -30,10 +30,7 @@ def swapped(sees: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", BENT)
 @pytest.mark.parametrize("points", [19, 50])
 def test_sharing_out_agrees_with_the_naive_twin(name: str, points: int) -> None:
-    """With a little noise: on exact planes all points are equally well explained, and any of them may start the third plane."""
-    rng = np.random.default_rng(points)
-    cuts = [cut(name, points, seed) for seed in range(2)]
-    cuts = [each._replace(points=each.points + 0.02 * rng.normal(size=each.points.shape)) for each in cuts]
+    cuts = noisy([cut(name, points, seed) for seed in range(2)])
     found = share_out(*as_seen(cuts, torch.float64)).numpy()
     for region, sees in zip(cuts, found, strict=True):
         expected = naive_forms.share_out(region.points, region.normals)
@@ -63,7 +60,7 @@ def test_each_point_goes_to_the_plane_it_lies_on(name: str, points: int, share: 
 
 
 def test_padding_and_company_change_nothing() -> None:
-    cuts = [cut(name, points, 0) for name, points in SHAPES]
+    cuts = noisy([cut(name, points, 0) for name, points in SHAPES])
     together = share_out(*as_seen(cuts, torch.float64))
     for row, region in enumerate(cuts[::4]):
         alone = share_out(*as_seen([region], torch.float64))[0]
@@ -97,8 +94,10 @@ def test_no_change_of_normals_has_any_axis_of_length_one() -> None:
 def test_planes_are_weighted_means_and_costs_are_squares() -> None:
     place, normals, _ = wavy(3, 20)
     weight = torch.rand((3, 20, 2), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    center, normal = planes(place, normals, weight)
-    cost = plane_cost(place, normals, center, normal)
+    last = [regions_last(part) for part in (place, normals, weight)]
+    center, normal = planes(*last)
+    cost = plane_cost(*last[:2], center, normal).permute(2, 1, 0)
+    center, normal = center.permute(2, 0, 1), normal.permute(2, 0, 1)
     for r, m in itertools.product(range(3), range(2)):
         expected = naive_forms.plane(place[r].numpy(), normals[r].numpy(), weight[r, :, m].tolist())
         np.testing.assert_allclose(center[r, m], expected[0], atol=1e-12)

@@ -428,3 +428,33 @@ def test_points_between_are_the_trilinear_mean() -> None:
     for i, j, k in np.ndindex(found.shape):
         corners = [values[a, b, c] for a in {i // 2, (i + 1) // 2} for b in {j // 2, (j + 1) // 2} for c in {k // 2, (k + 1) // 2}]
         assert found[i, j, k] == pytest.approx(np.mean(corners), abs=1e-6)
+
+
+def test_between_a_known_and_an_unknown_place_stands_the_known_one() -> None:
+    values = np.random.default_rng(1).normal(size=(4, 4, 4)).astype(np.float32)
+    np.testing.assert_array_equal(upsampled(values, fill=True), upsampled(values))
+    values[np.random.default_rng(2).random(values.shape) < 0.5] = np.nan
+    found, strict = upsampled(values, fill=True), upsampled(values)
+    np.testing.assert_array_equal(found[np.isfinite(strict)], strict[np.isfinite(strict)])
+    for i, j, k in np.ndindex(found.shape):
+        corners = np.array([values[a, b, c] for a in {i // 2, (i + 1) // 2} for b in {j // 2, (j + 1) // 2} for c in {k // 2, (k + 1) // 2}])
+        known = corners[np.isfinite(corners)]
+        assert np.isfinite(found[i, j, k]) == (len(known) > 0)
+        assert len(known) == 0 or known.min() - 1e-6 <= found[i, j, k] <= known.max() + 1e-6
+
+
+def test_places_off_the_surface_at_the_end_of_what_is_known_are_not_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a field that ends three steps off a plane."""
+    step, asked = 0.05, [0, 0]
+
+    def thin(x: FloatArray) -> NDArray[np.float32]:
+        asked[-1] += len(x)
+        return np.where(np.abs(x[:, 2] - 0.02) < 3 * step, x[:, 2] - 0.02, np.nan).astype(np.float32)
+
+    found = extract(floor_points(), thin, step, 3 * step, 16)
+    monkeypatch.setattr("lpdif.surface.narrow_band.BAND", BAND._replace(beyond=np.inf))
+    asked.append(0)
+    all_asked = extract(floor_points(), thin, step, 3 * step, 16)
+    np.testing.assert_array_equal(found.vertices, all_asked.vertices)
+    np.testing.assert_array_equal(found.faces, all_asked.faces)
+    assert asked[1] < 0.9 * asked[2]

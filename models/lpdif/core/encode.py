@@ -23,9 +23,9 @@ from torch.nn.functional import pad
 
 from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.core.field import RegionCodes
-from lpdif.core.forms import FORM_V, Sheets, evidence, may_bend, sheets_of
+from lpdif.core.forms import FORM_V, Evidence, Sheets, evidence, may_bend, sheets_of
 from lpdif.core.frames import Frames, canonical_frames
-from lpdif.core.model import Networks, in_frames, sheet_points
+from lpdif.core.model import Choice, Networks, in_frames, sheet_points
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
 from lpdif.core.refine import refine_codes
@@ -34,9 +34,10 @@ from lpdif.core.sheets import SHEETS
 from lpdif.device import single_threaded_pool, split_on_oom
 from lpdif.types import Progress, silent
 
-REGIONS_GATHERED = 4096  # regions whose points are gathered at once
+REGIONS_GATHERED = 8192  # regions whose points are gathered at once
 POINT_COUNTS = (8, 16, 24, 32, 48, 64, 96, MOST_POINTS)  # numbers of points that a region is padded to
 REGIONS_TOGETHER = {"cpu": 128, "cuda": 1024}  # regions encoded together, by the kind of device
+BLOCKS_TOGETHER = 4  # so many times as many are looked at together where arithmetic is region by region
 
 
 class ViewSettings(NamedTuple):
@@ -152,7 +153,9 @@ def encode_regions(
         if bool(chosen_T.any()):
             some = sheets._replace(owner=sheets.owner[chosen_T], column=sheets.column[chosen_T])
             work = partial(encode_block, encode_some, networks.decoder, patterns, refine, noise, form_T[chosen_T].to(on))
-            found.append(in_blocks(seen_by_sheets(seen, choice.sees, some), on, work))
+            smooth = encode_some == networks.encode
+            visible = Gathered(*(part[some.owner.numpy()] for part in seen)) if smooth else seen_by_sheets(seen, choice.sees, some)
+            found.append(in_blocks(visible, on, work))
             rows.append(torch.nonzero(chosen_T)[:, 0])
     back = torch.argsort(torch.cat(rows)).to(on)
     origin, axes, code, pattern = (torch.cat(part)[back] for part in zip(*found, strict=True))
@@ -188,7 +191,7 @@ def choose_arrangements(seen: Gathered, networks: Networks, patterns: Patterns) 
     asked = may.nonzero()[:, 0]
     if len(asked):
         part = Gathered(*(array[asked.numpy()] for array in seen))
-        found = in_blocks(part, patterns.centroids.device, partial(choose_block, networks, patterns.forms))
+        found = in_blocks(part, patterns.centroids.device, partial(choose_block, networks, patterns.forms), BLOCKS_TOGETHER)
         arrangement[asked], radius[asked], origin[asked] = (array.cpu() for array in (found[0], found[1], found[3]))
         sees[asked.numpy()] = found[2].cpu().numpy()[:, :width]
     return ArrangedRegions(arrangement, radius, sees, origin)
@@ -197,7 +200,10 @@ def choose_arrangements(seen: Gathered, networks: Networks, patterns: Patterns) 
 def choose_block(networks: Networks, forms: int, seen: Seen, _rows: Tensor) -> tuple[Tensor, ...]:
     """Arrangement, radius, sheets of the points as bits, and origin of the frame of some regions."""
     frames = canonical_frames(*seen)
-    choice = networks.choose(evidence(in_frames(seen, frames)), forms)
+    found = evidence(in_frames(seen, frames))
+    blocks = chunks(len(found.miss), REGIONS_TOGETHER[found.miss.device.type])  # products of matrices are of one shape
+    chosen = [networks.choose(Evidence(*(part[block] for part in found)), forms) for block in blocks]
+    choice = Choice(*(torch.cat(part) for part in zip(*chosen, strict=True)))
     bit = 1 << torch.arange(choice.sees.shape[2], device=choice.sees.device)
     bits = (choice.sees * bit).sum(2).to(torch.uint8)
     return choice.arrangement, choice.radius, pad(bits, (0, MOST_POINTS - bits.shape[1])), frames.origin
@@ -213,15 +219,18 @@ Block = Callable[[Seen, Tensor], tuple[Tensor, ...]]  # points of some rows, and
 
 
 @torch.no_grad()
-def in_blocks(seen: Gathered, device: torch.device, work: Block) -> tuple[Tensor, ...]:
-    """What `work` makes of each row, in blocks of one shape; a row is padded to the next of POINT_COUNTS points."""
+def in_blocks(seen: Gathered, device: torch.device, work: Block, blocks: int = 1) -> tuple[Tensor, ...]:
+    """What `work` makes of each row, in blocks of one shape; a row is padded to the next of POINT_COUNTS points.
+
+    blocks: so many of them at most are one call.
+    """
     rows = REGIONS_TOGETHER[device.type]
     count = np.searchsorted(POINT_COUNTS, seen.mask.sum(1))
     order = np.argsort(count, kind="stable")
     found: list[tuple[Tensor, ...]] = []
     for number in np.unique(count):
         alike = np.flatnonzero(count == number)
-        for block in chunks(len(alike), rows):
+        for block in chunks(len(alike), rows * blocks):
             some = partial(work_on_block, seen, alike[block], POINT_COUNTS[number], rows, device, work)
             found += split_on_oom(some, slice(0, block.stop - block.start))
     back = torch.from_numpy(np.argsort(order)).to(device)
@@ -233,10 +242,11 @@ def work_on_block(
 ) -> tuple[Tensor, ...]:
     """What `work` makes of a part of these regions, each padded to `points` points.
 
-    If the part is all of the regions, it is padded to `rows` rows.
+    If the part is all of the regions, it is padded to a multiple of `rows`.
     """
     some = regions[part]
-    some_padded = np.r_[some, np.full((rows if len(some) == len(regions) else len(some)) - len(some), some[0])]
+    more = -len(some) % rows if len(some) == len(regions) else 0
+    some_padded = np.r_[some, np.full(more, some[0])]
     block = Seen(*(array.to(device) for array in padded(seen, some_padded, points)))
     return tuple(array[: len(some)] for array in work(block, torch.from_numpy(some_padded).to(device)))
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from lpdif.core.regions import Seen
-from lpdif.core.sheets import SHEETS, Quadrics, fit_quadrics, share_out
+from lpdif.core.sheets import SHEETS, Quadrics, fit_quadrics, regions_last, share_out
 
 
 class Arrangement(NamedTuple):
@@ -75,12 +75,16 @@ def combine(sheets_X3: Tensor, arrangement_X: Tensor, radius_X: Tensor) -> Tenso
     return torch.where(count_X > 1, outer_X * smooth_maximum(outer_X * a, outer_X * inner, radius_X), a)
 
 
-def combine_all(columns_RX6: Tensor) -> Tensor:
-    """(R, X, V) sharp distances of every arrangement, from those to the whole and to the five sheets (R, X, 6)."""
-    on = columns_RX6.device
-    a, b, c = (columns_RX6[..., COLUMN_V3[:, number].to(on)] for number in range(MOST_SHEETS))
-    outer, inner = OUTER_V.to(on), INNER_V.to(on)
-    return outer * torch.maximum(outer * a, outer * inner * torch.maximum(inner * b, inner * c))
+def combine_all(columns_6XR: Tensor) -> Tensor:
+    """(V, X, R) sharp distances of every arrangement, from those to the whole and to the five sheets (6, X, R)."""
+    extreme = {1: torch.maximum, -1: torch.minimum}
+    found = []
+    for each in ARRANGEMENTS:
+        value, *rest = (columns_6XR[number] for number in each.sheets)
+        if rest:
+            value = extreme[each.outer](value, rest[0] if len(rest) == 1 else extreme[each.inner](*rest))
+        found.append(value)
+    return torch.stack(found)
 
 
 class Sheets(NamedTuple):
@@ -145,43 +149,51 @@ class Evidence(NamedTuple):
 @torch.no_grad()
 def evidence(seen: Seen) -> Evidence:
     """What the points say of the forms of regions, seen in the frames of the regions."""
-    sees = share_out(*seen)
-    quadrics = fit_quadrics(seen.points, seen.normals, torch.cat([sees, seen.mask[..., None]], 2))
+    points_3PR, normals_3PR = (regions_last(part) for part in (seen.points, seen.normals))
+    inner = Seen(points_3PR.permute(2, 1, 0), normals_3PR.permute(2, 1, 0), seen.mask)  # the same, regions last in memory
+    sees = share_out(*inner)
+    quadrics = fit_quadrics(inner.points, inner.normals, torch.cat([sees.permute(2, 1, 0), regions_last(seen.mask)[None]]).permute(2, 1, 0))
     near = Seen(*(part[:, : GATE.points] for part in seen))
-    probe = GATE.probe * near.normals
-    places = PLACES.to(seen.points.device)[None].expand(len(seen.mask), -1, -1)
-    distance = quadrics.distance(torch.cat([near.points, near.points + probe, near.points - probe, places], 1))
-    values = torch.cat([combine_all(distance[..., [SHEETS, *range(SHEETS)]]), distance[..., SHEETS:]], 2)
+    near_3PR, probe_3PR = points_3PR[:, : GATE.points], GATE.probe * normals_3PR[:, : GATE.points]
+    places = PLACES.to(seen.points.device)
+    places_3XR = places.T[..., None].expand(-1, -1, len(seen.mask))
+    asked_3XR = torch.cat([near_3PR, near_3PR + probe_3PR, near_3PR - probe_3PR, places_3XR], 1)
+    distance_MXR = quadrics.distance(asked_3XR.permute(2, 1, 0)).permute(2, 1, 0)
+    whole = distance_MXR[SHEETS:]
+    values = torch.cat([combine_all(torch.cat([whole, distance_MXR[:SHEETS]])), whole])
     explained, free = values[:, : -GATE.places], values[:, -GATE.places :]
-    residual = torch.cat([misses(explained, near), free_misses(free, places, near)], 1)  # (R, 5, V + 1)
+    residual = torch.cat([misses(explained, near_3PR, regions_last(near.mask)), free_misses(free, places, near)])
+    residual = residual.permute(2, 0, 1).contiguous()  # (R, 5, V + 1)
     miss = (residual[:, 0] + 2 * residual[:, 1]) / 3 + 0.3 * (residual[:, 4] - residual[:, 4, :1])
     features = torch.cat([torch.log(residual.flatten(1).clamp_min(0) + 2e-3) * 0.7 + 2.5, geometry(seen, sees, quadrics)], 1)
     return Evidence(sees, miss[:, :-1], features)
 
 
-def misses(values_RXV: Tensor, near: Seen) -> Tensor:
-    """(R, 3, V) mean miss on the points, off them, and nearer to the centre; values (R, 3P, V) on the points and off to both sides."""
-    regions, points = near.mask.shape
-    wanted = values_RXV.new_tensor([0.0, GATE.probe, -GATE.probe])[None, :, None, None]
-    miss = (values_RXV.view(regions, 3, points, -1) - wanted).abs().clamp(max=GATE.most)
-    square = near.points.square().sum(2)
+def misses(values_VXR: Tensor, points_3PR: Tensor, mask_PR: Tensor) -> Tensor:
+    """(3, V, R) mean miss on the points, off them, and nearer to the centre; values (V, 3P, R) on the points and off to both sides."""
+    arrangements, points, regions = len(values_VXR), *mask_PR.shape
+    wanted = values_VXR.new_tensor([0.0, GATE.probe, -GATE.probe])[:, None, None]
+    miss = (values_VXR.view(arrangements, 3, points, regions) - wanted).abs_().clamp_(max=GATE.most)
+    square_PR = points_3PR.square().sum(0)
 
-    def mean(part: Tensor, locality: float) -> Tensor:
-        weight = near.mask * torch.exp(-locality * square)
-        return (weight[:, None] @ part)[:, 0] / weight.sum(1, keepdim=True).clamp_min(1e-9)
+    def mean(part_VPR: Tensor, locality: float) -> Tensor:
+        weight_PR = mask_PR * torch.exp(-locality * square_PR)
+        return (weight_PR * part_VPR).sum(1) / weight_PR.sum(0).clamp_min(1e-9)
 
-    return torch.stack([mean(miss[:, 0], 1.0), mean(miss[:, 1:].mean(1), 1.0), mean(miss.mean(1), 4.0)], 1)
+    off = miss[:, 1] + miss[:, 2]
+    return torch.stack([mean(miss[:, 0], 1.0), mean(off / 2, 1.0), mean((off + miss[:, 0]) / 3, 4.0)])
 
 
-def free_misses(values_RXV: Tensor, places_RX3: Tensor, near: Seen) -> Tensor:
-    """(R, 2, V) how much surface is claimed where no point is, and how far on another side than the nearest point says."""
-    distance = torch.cdist(places_RX3, near.points).masked_fill(~near.mask[:, None], 9.0)
+def free_misses(values_VXR: Tensor, places_X3: Tensor, near: Seen) -> Tensor:
+    """(2, V, R) how much surface is claimed where no point is, and how far on another side than the nearest point says."""
+    distance = torch.cdist(places_X3.expand(len(near.mask), -1, -1), near.points).masked_fill(~near.mask[:, None], 9.0)
     nearest, index = distance.min(2)
     index = index[..., None].expand(-1, -1, 3)
-    height = ((places_RX3 - near.points.gather(1, index)) * near.normals.gather(1, index)).sum(2, keepdim=True)
-    closer = (nearest.clamp(max=1.5)[..., None] - values_RXV.abs() - GATE.margin).clamp_min(0)
-    other_side = (values_RXV * height < 0) * torch.minimum(values_RXV.abs(), height.abs()).clamp(max=GATE.most)
-    return torch.stack([closer.mean(1), other_side.mean(1)], 1)
+    height_RX = ((places_X3 - near.points.gather(1, index)) * near.normals.gather(1, index)).sum(2)
+    nearest_XR, height_XR, size_VXR = regions_last(nearest.clamp(max=1.5)), regions_last(height_RX), values_VXR.abs()
+    closer = (nearest_XR - GATE.margin - size_VXR).clamp_min_(0)
+    other_side = (values_VXR * height_XR < 0) * torch.minimum(size_VXR, height_XR.abs()).clamp_(max=GATE.most)
+    return torch.stack([closer.mean(1), other_side.mean(1)])
 
 
 def geometry(seen: Seen, sees_RPM: Tensor, quadrics: Quadrics) -> Tensor:

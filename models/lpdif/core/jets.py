@@ -66,9 +66,16 @@ def jet_distance(jets_RJ: Tensor, points_RQ3: Tensor) -> Tensor:
 
     The result, and the heights and slopes of the jets, are held within +-JET.steepest.
     """
-    value, by_x, by_y = monomials(points_RQ3[..., :2])
-    height = (value @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)
-    slope_x = (by_x @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)
-    slope_y = (by_y @ jets_RJ[..., None])[..., 0].clamp(-JET.steepest, JET.steepest)
-    distance = (points_RQ3[..., 2] - height) * torch.rsqrt(1 + slope_x.square() + slope_y.square())
-    return distance.clamp(-JET.steepest, JET.steepest)
+    x, y, z = points_RQ3.unbind(-1)
+    x, y = x / JET.radius, y / JET.radius
+    c = jets_RJ[..., None].unbind(-2)
+    # h = c_0 + x (c_1 + a x + b y) + y (c_2 + d y): a few operations on long rows, where products of matrices would be tiny
+    a, b, d = c[3] + c[6] * x + c[7] * y, c[4] + c[8] * y, c[5] + c[9] * y
+    by = b * y
+    height = c[0] + x * (c[1] + a * x + by) + y * (c[2] + d * y)
+    slope_x = (c[1] + x * (2 * a + c[6] * x) + by) / JET.radius
+    slope_y = (c[2] + x * (c[7] * x + c[4] + 2 * c[8] * y) + y * (2 * d + c[9] * y)) / JET.radius
+    bound = JET.steepest
+    height, slope_x, slope_y = (part.clamp(-bound, bound) for part in (height, slope_x, slope_y))
+    distance = (z - height) * torch.rsqrt(1 + slope_x.square() + slope_y.square())
+    return distance.clamp(-bound, bound)

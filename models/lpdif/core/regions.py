@@ -120,13 +120,20 @@ class Gathered(NamedTuple):
 def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, centers: FloatArray, size: float, halo: float, most: int) -> Gathered:
     """The up to `most` scan points nearest to each centre (R, 3), within halo * size; where these are few, also those of another side."""
     most = min(most, len(points))
-    distance, index = tree.query(centers, k=most, distance_upper_bound=WIDE_HALO * halo * size)
-    distance, index = distance.reshape(len(centers), most), index.reshape(len(centers), most)
-    mask = distance < halo * size
-    few = np.flatnonzero((mask.sum(1) < LEAST_POINTS) & mask.any(1) & (np.isfinite(distance) & ~mask).any(1))
-    mask[few] |= of_another_side(normals, np.where(np.isfinite(distance[few]), index[few], 0), mask[few], np.isfinite(distance[few]))
-    order = np.argsort(~mask[few], axis=1, kind="stable")
-    mask[few], index[few] = np.take_along_axis(mask[few], order, 1), np.take_along_axis(index[few], order, 1)
+
+    def nearest(rows: IntArray, within: float) -> tuple[FloatArray, IntArray]:
+        distance, index = tree.query(centers[rows], k=most, distance_upper_bound=within * size)
+        return distance.reshape(len(rows), most), index.reshape(len(rows), most)
+
+    distance, index = nearest(np.arange(len(centers)), halo)
+    mask = np.isfinite(distance)
+    few = np.flatnonzero((mask.sum(1) < LEAST_POINTS) & mask.any(1))
+    if len(few):
+        distance, index[few] = nearest(few, WIDE_HALO * halo)
+        there = np.isfinite(distance)
+        mask[few] |= of_another_side(normals, np.where(there, index[few], 0), mask[few], there)
+        order = np.argsort(~mask[few], axis=1, kind="stable")
+        mask[few], index[few] = np.take_along_axis(mask[few], order, 1), np.take_along_axis(index[few], order, 1)
     longest = max(1, int(mask.sum(1).max(initial=0)))
     mask, index = mask[:, :longest], np.where(mask, index, 0)[:, :longest]
     local = ((points[index] - centers[:, None]) / size).astype(np.float32) * mask[..., None]

@@ -8,6 +8,9 @@ Points are shared out by a few steps of expectation maximisation on planes: a po
 does. Two planes start from the two halves of the main axis along which the normals differ; the third from the point that both explain worst.
 
 Letters: R regions, P points of a region, M sheets, X places of a region. Everything in the frame of the region, in region sizes.
+
+A region has few points and few sheets, so matrices are too small to be worth a product of matrices. Regions are the last axis in memory
+(suffixes end in R), and every operation is one on long rows of regions.
 """
 
 from __future__ import annotations
@@ -51,15 +54,34 @@ class Quadrics(NamedTuple):
 
     def distance(self, places_RX3: Tensor) -> Tensor:
         """(R, X, M) first-order signed distance of places (R, X, 3) to each sheet, held within +-JET.steepest."""
-        local = self.axes @ (places_RX3[:, None] - self.origin[:, :, None]).transpose(2, 3)  # (R, M, 3, X)
-        x, y, z = local.unbind(2)
-        c = self.coefficients[..., None].unbind(2)
-        height = c[0] + x * (c[1] + c[3] * x + c[4] * y) + y * (c[2] + c[5] * y)
-        slope_x, slope_y = c[1] + 2 * c[3] * x + c[4] * y, c[2] + c[4] * x + 2 * c[5] * y
-        bound = JET.steepest
-        height, slope_x, slope_y = (part.clamp(-bound, bound) for part in (height, slope_x, slope_y))
-        distance = (z - height) * torch.rsqrt(1 + slope_x.square() + slope_y.square())
-        return distance.clamp(-bound, bound).transpose(1, 2)
+        places_3XR, bound = regions_last(places_RX3), JET.steepest
+        axes_M33R = regions_last(self.axes, 1)
+        origin_M3R = regions_last(self.origin, 1)
+        c = regions_last(self.coefficients, 1)[:, :, None].unbind(1)
+        x, y, z = (along(places_3XR, axes_M33R[:, i], origin_M3R) for i in range(3))
+        square_x, square_y = c[3] * x, c[5] * y
+        slope_x = (2 * square_x).add_(c[1]).addcmul_(c[4], y).clamp_(-bound, bound)
+        slope_y = (2 * square_y).add_(c[2]).addcmul_(c[4], x).clamp_(-bound, bound)
+        height = square_x.add_(c[1]).addcmul_(c[4], y).mul_(x).add_(c[0]).addcmul_(y, square_y.add_(c[2])).clamp_(-bound, bound)
+        steep = slope_x.mul_(slope_x).addcmul_(slope_y, slope_y).add_(1).rsqrt_()
+        return z.sub_(height).mul_(steep).clamp_(-bound, bound).permute(2, 1, 0)
+
+
+def regions_last(array: Tensor, kept: int = 0) -> Tensor:
+    """(..., R) the same array (R, ...) with regions as its last axis, in memory too.
+
+    The order of the other axes is turned round, but for kept = 1.
+    """
+    axes = range(1, array.dim())
+    return array.permute(*(axes if kept else reversed(axes)), 0).contiguous()
+
+
+def along(points_3PR: Tensor, axis_M3R: Tensor, origin_M3R: Tensor | None = None) -> Tensor:
+    """(M, P, R) coordinates of points (3, P, R) along axes (M, 3, R), from the origins (M, 3, R) of these, if any."""
+    found = axis_M3R[:, 0, None] * points_3PR[0]
+    if origin_M3R is not None:
+        found -= (axis_M3R * origin_M3R).sum(1)[:, None]
+    return found.addcmul_(axis_M3R[:, 1, None], points_3PR[1]).addcmul_(axis_M3R[:, 2, None], points_3PR[2])
 
 
 def share_out(points_RP3: Tensor, normals_RP3: Tensor, mask_RP: Tensor) -> Tensor:
@@ -67,25 +89,28 @@ def share_out(points_RP3: Tensor, normals_RP3: Tensor, mask_RP: Tensor) -> Tenso
 
     points, normals (R, P, 3) with mask (R, P) of those that are there. A point may be seen by several sheets.
     """
-    weight_RP = mask_RP * torch.exp(-SHEET.locality * points_RP3.square().sum(2))
-    weight_RP = weight_RP / weight_RP.sum(1, keepdim=True).clamp_min(1e-9)
-    off_RP3 = normals_RP3 - (weight_RP[..., None] * normals_RP3).sum(1, keepdim=True)
-    axis_R3 = leading_axis(off_RP3.transpose(1, 2) @ (weight_RP[..., None] * off_RP3))
-    along_RP1 = off_RP3 @ axis_R3[..., None]
-    share = torch.cat([along_RP1 > 0, along_RP1 <= 0], 2).to(points_RP3.dtype)
+    points_3PR, normals_3PR, mask_PR = (regions_last(part) for part in (points_RP3, normals_RP3, mask_RP))
+    weight_PR = mask_PR * torch.exp(-SHEET.locality * points_3PR.square().sum(0))
+    weight_PR = weight_PR / weight_PR.sum(0).clamp_min(1e-9)
+    off_3PR = normals_3PR - (weight_PR * normals_3PR).sum(1, keepdim=True)
+    covariance_33R = ((weight_PR * off_3PR)[:, None] * off_3PR).sum(2)
+    axis_R3 = leading_axis(covariance_33R.permute(2, 0, 1).contiguous())
+    first_PR = along(off_3PR, axis_R3.T[None])[0] > 0
+    share = torch.stack([first_PR, ~first_PR]).to(points_RP3.dtype)
     for _ in range(SHEET.steps):
-        center, normal = planes(points_RP3, normals_RP3, weight_RP[..., None] * share)
-        cost_RPM = plane_cost(points_RP3, normals_RP3, center, normal)
-        share = torch.softmax(-0.5 * cost_RPM, 2)
+        center, normal = planes(points_3PR, normals_3PR, weight_PR * share)
+        cost_MPR = plane_cost(points_3PR, normals_3PR, center, normal)
+        share = torch.softmax(-0.5 * cost_MPR, 0)
     two = share
-    worst = (cost_RPM.amin(2).clamp(max=SHEET.farthest) * weight_RP).argmax(1)[:, None, None].expand(-1, 1, 3)
-    center, normal = torch.cat([center, points_RP3.gather(1, worst)], 1), torch.cat([normal, normals_RP3.gather(1, worst)], 1)
+    worst = (cost_MPR.amin(0).clamp(max=SHEET.farthest) * weight_PR).T.argmax(1)[None, None].expand(3, 1, -1)
+    center, normal = (torch.cat([part, every.gather(1, worst).view(1, 3, -1)]) for part, every in ((center, points_3PR), (normal, normals_3PR)))
     for _ in range(SHEET.steps):
-        share = torch.softmax(-0.5 * plane_cost(points_RP3, normals_RP3, center, normal), 2)
-        center, normal = planes(points_RP3, normals_RP3, weight_RP[..., None] * share)
-    own = [((part >= part.amax(2, keepdim=True)) | (part > SHEET.shared)) & mask_RP[..., None] for part in (two, share)]
-    seen_RPM = torch.cat(own, 2)
-    return torch.where(seen_RPM.sum(1, keepdim=True) < SHEET.fewest, mask_RP[..., None], seen_RPM)
+        share = torch.softmax(-0.5 * plane_cost(points_3PR, normals_3PR, center, normal), 0)
+        center, normal = planes(points_3PR, normals_3PR, weight_PR * share)
+    own = [((part >= part.amax(0)) | (part > SHEET.shared)) & mask_PR for part in (two, share)]
+    seen_MPR = torch.cat(own)
+    few_M1R = seen_MPR.sum(1, keepdim=True, dtype=torch.int32) < SHEET.fewest
+    return (seen_MPR | (few_M1R & mask_PR)).permute(2, 1, 0)
 
 
 def leading_axis(covariance_R33: Tensor) -> Tensor:
@@ -103,19 +128,18 @@ def leading_axis(covariance_R33: Tensor) -> Tensor:
     return unit
 
 
-def planes(points_RP3: Tensor, normals_RP3: Tensor, weight_RPM: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean position and unit mean normal (R, M, 3) of each sheet, whose points count by weight (R, P, M)."""
-    total_RM1 = weight_RPM.sum(1).clamp_min(1e-9)[..., None]
-    center = weight_RPM.transpose(1, 2) @ points_RP3 / total_RM1
-    normal = weight_RPM.transpose(1, 2) @ normals_RP3
-    return center, normal / normal.norm(dim=2, keepdim=True).clamp_min(1e-9)
+def planes(points_3PR: Tensor, normals_3PR: Tensor, weight_MPR: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean position and unit mean normal (M, 3, R) of each sheet, whose points count by weight (M, P, R)."""
+    center = (weight_MPR[:, None] * points_3PR).sum(2) / weight_MPR.sum(1).clamp_min(1e-9)[:, None]
+    normal = (weight_MPR[:, None] * normals_3PR).sum(2)
+    return center, normal / normal.square().sum(1, keepdim=True).sqrt_().clamp_min_(1e-9)
 
 
-def plane_cost(points_RP3: Tensor, normals_RP3: Tensor, center_RM3: Tensor, normal_RM3: Tensor) -> Tensor:
-    """(R, P, M) how badly each plane explains each point: squares of its height and of the turn of its normal, in standard deviations."""
-    height = points_RP3 @ normal_RM3.transpose(1, 2) - (center_RM3 * normal_RM3).sum(2)[:, None]
-    turn = 2 - 2 * (normals_RP3 @ normal_RM3.transpose(1, 2))
-    return height.square() / SHEET.height**2 + turn / SHEET.turn**2
+def plane_cost(points_3PR: Tensor, normals_3PR: Tensor, center_M3R: Tensor, normal_M3R: Tensor) -> Tensor:
+    """(M, P, R) how badly each plane explains each point: squares of its height and of the turn of its normal, in standard deviations."""
+    height = along(points_3PR, normal_M3R, center_M3R)
+    cosine = along(normals_3PR, normal_M3R)
+    return height.square_().div_(SHEET.height**2).add_(cosine.mul_(-2).add_(2), alpha=SHEET.turn**-2)
 
 
 def fit_quadrics(points_RP3: Tensor, normals_RP3: Tensor, seen_RPM: Tensor) -> Quadrics:
@@ -123,31 +147,41 @@ def fit_quadrics(points_RP3: Tensor, normals_RP3: Tensor, seen_RPM: Tensor) -> Q
 
     The same least squares as `jets.fit_jets`, with fixed weights exp(-|p|^2), of degree two.
     """
-    weight_RPM = seen_RPM * torch.exp(-points_RP3.square().sum(2))[..., None]
-    weight_RPM = weight_RPM / weight_RPM.sum(1, keepdim=True).clamp_min(1e-9)
-    origin_RM3, z_RM3 = planes(points_RP3, normals_RP3, weight_RPM)
-    up = z_RM3.new_tensor([0.0, 0.0, 1.0])
-    z_RM3 = torch.where(z_RM3.norm(dim=2, keepdim=True) > 0.5, z_RM3, up)
+    points_3PR, normals_3PR, seen_MPR = (regions_last(part) for part in (points_RP3, normals_RP3, seen_RPM))
+    weight_MPR = seen_MPR * torch.exp(-points_3PR.square().sum(0))
+    weight_MPR = weight_MPR / weight_MPR.sum(1, keepdim=True).clamp_min(1e-9)
+    origin_M3R, z_M3R = planes(points_3PR, normals_3PR, weight_MPR)
+    z_RM3 = z_M3R.permute(2, 0, 1)
+    z_RM3 = torch.where(z_RM3.norm(dim=2, keepdim=True) > 0.5, z_RM3, z_RM3.new_tensor([0.0, 0.0, 1.0]))
     first, second = tangent_basis(z_RM3.flatten(0, 1))
     axes_RM33 = torch.stack([first.view(z_RM3.shape), second.view(z_RM3.shape), z_RM3], 2)
-    x, y, z = (axes_RM33 @ (points_RP3[:, None] - origin_RM3[:, :, None]).transpose(2, 3)).unbind(2)  # (R, M, P)
-    nx, ny, nz = (axes_RM33 @ normals_RP3[:, None].transpose(2, 3)).unbind(2)
-    none = torch.zeros_like(x)
-    rows = torch.stack(  # (R, M, 6, 3P): heights, then slopes along x and along y
-        [
-            torch.cat([torch.ones_like(x), none, none], 2),
-            torch.cat([x, nz, none], 2),
-            torch.cat([y, none, nz], 2),
-            torch.cat([x * x, 2 * x * nz, none], 2),
-            torch.cat([x * y, y * nz, x * nz], 2),
-            torch.cat([y * y, none, 2 * y * nz], 2),
-        ],
-        2,
-    )
-    wanted = torch.cat([z, -nx, -ny], 2)
-    position = weight_RPM.transpose(1, 2)
-    weighted = rows * torch.cat([position, SHEET.normals * position, SHEET.normals * position], 2)[:, :, None]
-    ridge = torch.diag(rows.new_tensor([SHEET.ridge[0]] * 3 + [SHEET.ridge[1]] * 3))
-    factor, _ = torch.linalg.cholesky_ex(weighted @ rows.transpose(2, 3) + ridge)
-    solved = torch.cholesky_solve(weighted @ wanted[..., None], factor)[..., 0]
-    return Quadrics(origin_RM3, axes_RM33, solved.clamp(-JET.largest, JET.largest))
+    axes_M33R = regions_last(axes_RM33, 1)
+    x, y, z = (along(points_3PR, axes_M33R[:, i], origin_M3R) for i in range(3))  # (M, P, R)
+    nx, ny, nz = (along(normals_3PR, axes_M33R[:, i]) for i in range(3))
+    slope = SHEET.normals * weight_MPR * nz
+    h, s = moments(weight_MPR, x, y, 4), moments(slope * nz, x, y, 2)  # of heights, of slopes
+    none = torch.zeros_like(s[0, 0])
+    lower = [  # of the symmetric matrix of the coefficients of 1, x, y, x^2, x y, y^2, row by row
+        *(h[0, 0],),
+        *(h[1, 0], h[2, 0] + s[0, 0]),
+        *(h[0, 1], h[1, 1], h[0, 2] + s[0, 0]),
+        *(h[2, 0], h[3, 0] + 2 * s[1, 0], h[2, 1], h[4, 0] + 4 * s[2, 0]),
+        *(h[1, 1], h[2, 1] + s[0, 1], h[1, 2] + s[1, 0], h[3, 1] + 2 * s[1, 1], h[2, 2] + s[2, 0] + s[0, 2]),
+        *(h[0, 2], h[1, 2], h[0, 3] + 2 * s[0, 1], h[2, 2], h[1, 3] + 2 * s[1, 1], h[0, 4] + 4 * s[0, 2]),
+    ]
+    matrix = [lower[i * (i + 1) // 2 + j] if j <= i else none for i in range(QUADRIC) for j in range(QUADRIC)]
+    b, u, v = moments(weight_MPR * z, x, y, 2), moments(slope * nx, x, y, 1), moments(slope * ny, x, y, 1)
+    right = [b[0, 0], b[1, 0] - u[0, 0], b[0, 1] - v[0, 0], b[2, 0] - 2 * u[1, 0], b[1, 1] - u[0, 1] - v[1, 0], b[0, 2] - 2 * v[0, 1]]
+    ridge = torch.diag(nz.new_tensor([SHEET.ridge[0]] * 3 + [SHEET.ridge[1]] * 3))
+    normal_RM66 = torch.stack(matrix).permute(2, 1, 0).reshape(*z_RM3.shape[:2], QUADRIC, QUADRIC) + ridge
+    factor, _ = torch.linalg.cholesky_ex(normal_RM66)
+    solved = torch.cholesky_solve(torch.stack(right).permute(2, 1, 0)[..., None], factor)[..., 0]
+    return Quadrics(origin_M3R.permute(2, 0, 1), axes_RM33, solved.clamp(-JET.largest, JET.largest))
+
+
+def moments(weight: Tensor, x: Tensor, y: Tensor, degree: int) -> dict[tuple[int, int], Tensor]:
+    """(M, R) for each i + j <= degree, the sum over the points of weight x^i y^j; all (M, P, R)."""
+    terms = {(0, 0): weight}
+    for total in range(1, degree + 1):
+        terms |= {(i, total - i): terms[i - 1, total - i] * x if i else terms[0, total - 1] * y for i in range(total + 1)}
+    return {powers: term.sum(1) for powers, term in terms.items()}

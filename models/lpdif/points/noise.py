@@ -174,8 +174,8 @@ def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals:
     residual, axes = quadric_residuals(near, weights)
     square = _moment(residual, weights, 2)
     two_sheets = ~hidden & (square > 1e-6) & (_moment(residual, weights, 4) < NOISE.two_sheets * square**2)
-    weights = np.where(two_sheets[:, None], weights * (residual * residual[:, :1] > 0), weights)
-    residual, axes = quadric_residuals(near, weights)
+    weights[two_sheets] *= residual[two_sheets] * residual[two_sheets, :1] > 0
+    residual[two_sheets], axes[two_sheets] = quadric_residuals(near[two_sheets], weights[two_sheets])
     freedom = weights.sum(axis=1) - QUADRIC_TERMS
     local = radius * np.sqrt(np.einsum("mk,mk->m", weights, residual**2) / np.maximum(freedom, 1))
     return Scatter(local, freedom, radius, axes)

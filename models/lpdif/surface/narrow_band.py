@@ -29,6 +29,7 @@ class BandSettings(NamedTuple):
     mean_bound: float = 0.95  # A surface in a cell is nearer to the corners on average.
     unknown_bound: float = 1.2  # A surface in a cell is nearer to the nearest known corner where some corners are unknown.
     far: float = 0.7  # Where the field between evaluated places is farther from zero than so many lattice steps, it is not evaluated.
+    beyond: float = 1.1  # The same by the places where it is known, where some around are unknown: there it may fall off less evenly.
 
 
 BAND = BandSettings()
@@ -104,7 +105,8 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
 
     The search starts with the cells within reach of the seeds. Of these, and then of their children of half the edge, those are kept that
     may hold surface by the field at their corners. A lattice point is interpolated if it touches no cell of twice the edge near seeds with
-    a smaller sampling stride; and so is, in the last step, one that is clearly off the surface by the values around it.
+    a smaller sampling stride; and so is, in the last step, one that is clearly off the surface by the values around it, or by those of them
+    that are known.
     """
     stride = max((seeds.stride for seeds in near), default=1)
     cells = np.zeros((tile // stride,) * 3, bool)
@@ -122,9 +124,15 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
         if stride == 1:
             return Band(np.where(corners, values, np.nan), exact)
         cells &= may_hold_surface(values[::stride, ::stride, ::stride], stride * step)
-        between = upsampled(values[::stride, ::stride, ::stride])
+        coarse = values[::stride, ::stride, ::stride]
+        between = upsampled(coarse)
         stride //= 2
-        smooth = np.abs(between) > (BAND.far * step if stride == 1 else np.inf)  # never where it is unknown
+        smooth = np.zeros(between.shape, bool)
+        if stride == 1:
+            known = upsampled(coarse, fill=True)
+            beyond = np.isnan(between) & (np.abs(known) > BAND.beyond * step)
+            between[beyond] = known[beyond]
+            smooth = np.abs(between) > BAND.far * step  # never where it is unknown
         if any(seeds.sampling > stride for seeds in near):
             smooth |= ~evaluated_points(near, corner, step, tile, 2 * stride)
         cells = children(cells)
@@ -165,13 +173,19 @@ def children(cells: BoolArray) -> BoolArray:
     return cells.repeat(2, 0).repeat(2, 1).repeat(2, 2)
 
 
-def upsampled(values: Float32Array) -> Float32Array:
-    """(2n+1, 2n+1, 2n+1) the values (n+1, n+1, n+1), and between them their trilinear interpolation."""
+def upsampled(values: Float32Array, fill: bool = False) -> Float32Array:
+    """(2n+1, 2n+1, 2n+1) the values (n+1, n+1, n+1), and between them their trilinear interpolation.
+
+    fill: between a known and an unknown value, which is NaN, stands the known one.
+    """
     for axis in range(3):
         first = np.moveaxis(values, axis, 0)
+        low, high = first[:-1], first[1:]
+        if fill:
+            low, high = np.where(np.isnan(low), high, low), np.where(np.isnan(high), low, high)
         finer = np.empty((2 * len(first) - 1, *first.shape[1:]), np.float32)
         finer[::2] = first
-        finer[1::2] = 0.5 * (first[1:] + first[:-1])
+        finer[1::2] = 0.5 * (low + high)
         values = np.moveaxis(finer, 0, axis)
     return values
 
