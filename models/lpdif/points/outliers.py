@@ -1,9 +1,9 @@
 """Outliers: points that lie on no surface.
 
 A point of a surface lies in the planes of points around it, about as near as their other neighbours do, and they in its own; both are then
-linked. Points most of whose neighbours are
-linked to them form sheets, connected by their links. What lies in the planes of a sheet's points belongs to it, as at edges. All other points
-are strays, unless many of them together look like a surface of their own, as small or noisy parts do.
+linked. Points most of whose neighbours are linked to them form sheets, connected by their links. What lies in the planes of a sheet's points
+belongs to it, as at edges. All other points are strays, unless many of them together look like a surface of their own, as small or noisy
+parts do, or they lie on a surface that is sparser than what was scanned beside them.
 
 N points, k neighbours of each.
 """
