@@ -9,6 +9,7 @@ the blend of the regions that cover a query, with weights that fall smoothly to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +72,18 @@ class RegionLattice:
         """
         axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
         return self.find(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
+
+
+def nearest_region(lattices: Sequence[RegionLattice], points: FloatArray) -> IntArray:
+    """(Q,) number of the region nearest to each point (Q, 3), in the first of the lattices in which one stands at the nearest corner.
+
+    -1 where none does in any.
+    """
+    region = np.full(len(points), -1)
+    for lattice in lattices:
+        open_ = np.nonzero(region < 0)[0]
+        region[open_] = lattice.find(np.rint(points[open_] / lattice.size).astype(np.int64))
+    return region
 
 
 def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray) -> FloatArray:

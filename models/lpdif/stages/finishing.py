@@ -5,6 +5,7 @@ Letters: V vertices. "Spacing" is that of the points around a vertex, unless it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 
 from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
-from lpdif.core.field import LocalField
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
 from lpdif.mesh.adaptive import fewest_faces
@@ -48,7 +48,10 @@ class FinishingSettings(NamedTuple):
 FINISHING = FinishingSettings()
 
 
-def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, coverage: Coverage, config: ReconstructConfig) -> Mesh:
+PatternAt = Callable[[FloatArray], IntArray]  # positions (Q, 3) -> (Q,) patterns of the regions there
+
+
+def finish(surface: Surface, choice: Choice, scan: Scan, pattern_at: PatternAt, coverage: Coverage, config: ReconstructConfig) -> Mesh:
     """The mesh of the scan, from the zero surface of its field."""
     surface = trimmed(surface, choice.ready, scan.name, coverage, config, choice.step)
     if config.watertight:
@@ -59,7 +62,7 @@ def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cove
     surface = simplified(surface, choice, coverage, config)
     if config.keep == "largest":  # a neck may have thinned to nothing
         surface = largest_part(surface, config.watertight)
-    mesh = with_attributes(surface, choice.ready, scan, field, coverage)
+    mesh = with_attributes(surface, choice.ready, scan, pattern_at, coverage)
     return mesh if config.texture is None else with_texture(mesh, surface, choice.ready, scan, coverage, config.texture)
 
 
@@ -167,7 +170,7 @@ def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: Rec
     return without_crumbs(surface, int(most)) if crumbs_go else surface
 
 
-def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, coverage: Coverage) -> Mesh:
+def with_attributes(surface: Surface, ready: Cloud, scan: Scan, pattern_at: PatternAt, coverage: Coverage) -> Mesh:
     """The mesh in world coordinates, with its attributes.
 
     These are normals, confidence, patterns, and the colours and values of the nearest points.
@@ -185,15 +188,15 @@ def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalFiel
         normals=normals,
         colors=None if scan.colors is None else scan.colors[source],
         vertex_values=values,
-        face_values={"pattern": face_patterns(surface, field)},
+        face_values={"pattern": face_patterns(surface, pattern_at)},
     )
 
 
-def face_patterns(surface: Surface, field: LocalField) -> IndexArray:
+def face_patterns(surface: Surface, pattern_at: PatternAt) -> IndexArray:
     """(F,) pattern of the field in the middle of each face."""
     found = np.empty(len(surface.faces), np.int32)
     for part in chunks(len(found)):
-        found[part] = field.pattern_at(centroids(surface, part))
+        found[part] = pattern_at(centroids(surface, part))
     return found
 
 

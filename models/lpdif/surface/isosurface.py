@@ -6,7 +6,7 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -57,31 +57,54 @@ def extract(
     stride: int | IntArray = 1,
     tick: Callable[[int, int], None] | None = None,
 ) -> Surface:
-    """Zero surface of `field` near the points (N, 3), on the lattice of step h.
+    """Zero surface of `field` near the points (N, 3), as `TileSearch` looks for it.
 
-    reach: about how far from a point, one length or (N,). field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where
-    undefined. stride: one power of two or (N,): around a point the field is evaluated on every so many-th lattice point and interpolated
-    between. Tiles are computed in `threads` threads and joined in their order, so the result does not depend on the number of threads.
-    tick: called with the number of tiles that are done, and of all.
+    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. tick: called with the number of tiles that are
+    done, and of all.
     """
-    classes = seeds_by_reach(points, reach, stride, step, tile)
-    further = influence_margin(classes, step)
-    indices = [(PointIndex(seeds.points, step * tile, seeds.reach + further), seeds) for seeds in classes]
-    tiles = np.unique(np.concatenate([tiles_near(s.points, step, s.reach, tile) for s in classes] or [np.zeros((0, 3), np.int64)]), axis=0)
-    parts: list[TileSurface] = []
+    search = TileSearch(points, step, reach, tile, stride)
+    parts = {}
+    for done, (number, part) in enumerate(search.surfaces(field, np.arange(len(search.tiles)), threads), 1):
+        parts[number] = part
+        if tick:
+            tick(done, len(search.tiles))
+    return search.joined(parts)
 
-    def surface_at(corner: IntArray) -> tuple[FloatArray, IntArray]:
-        near = [seeds._replace(points=index.near(corner)) for index, seeds in indices]
-        return tile_surface([seeds for seeds in near if len(seeds.points)], field, corner * tile, step, tile)
 
-    with single_threaded_pool(threads) as pool:
-        for number, part in enumerate(pool.map(surface_at, tiles), 1):
-            if len(part[1]):
-                parts.append(TileSurface(part[0], part[1].astype(np.int32)))
-            if tick:
-                tick(number, len(tiles))
-    joined = weld(parts)
-    return Surface(joined.vertices * step, joined.faces)
+class TileSearch:
+    """Where the zero surface of a field is searched for: near the points (N, 3), on the lattice of step h.
+
+    reach: about how far from a point, one length or (N,). stride: one power of two or (N,): around a point the field is evaluated on every so
+    many-th lattice point and interpolated between. `tiles` (n, 3): the coordinates of the tiles, sorted. A tile's surface depends on the points
+    and the field around it alone.
+    """
+
+    def __init__(self, points: FloatArray, step: float, reach: float | FloatArray, tile: int = TILE, stride: int | IntArray = 1) -> None:
+        self.step, self.tile = step, tile
+        classes = seeds_by_reach(points, reach, stride, step, tile)
+        further = influence_margin(classes, step)
+        near = [tiles_near(seeds.points, step, seeds.reach, tile) for seeds in classes] or [np.zeros((0, 3), np.int64)]
+        self.tiles = np.unique(np.concatenate(near), axis=0)
+        self._indices = [
+            (PointIndex(seeds.points, step * tile, seeds.reach + further), seeds._replace(points=seeds.points[:0])) for seeds in classes
+        ]
+
+    def surfaces(self, field: Field, numbers: IntArray, threads: int = 1) -> Iterator[tuple[int, TileSurface]]:
+        """The surfaces of the tiles with these numbers, in their order, each with its number; computed in `threads` threads."""
+
+        def surface_at(number: int) -> TileSurface:
+            corner = self.tiles[number]
+            near = [seeds._replace(points=index.near(corner)) for index, seeds in self._indices]
+            vertices, faces = tile_surface([seeds for seeds in near if len(seeds.points)], field, corner * self.tile, self.step, self.tile)
+            return TileSurface(vertices, faces.astype(np.int32))
+
+        with single_threaded_pool(threads) as pool:
+            yield from zip(numbers.tolist(), pool.map(surface_at, numbers.tolist()), strict=True)
+
+    def joined(self, parts: Mapping[int, TileSurface]) -> Surface:
+        """One surface from those of the tiles, by their numbers, in the unit of the points."""
+        whole = weld([parts[number] for number in sorted(parts)])
+        return Surface(whole.vertices * self.step, whole.faces)
 
 
 def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> tuple[FloatArray, IntArray]:
