@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray, chunks, unit_rows
+from lpdif.arrays import FloatArray, IntArray, NumberArray, chunks, unit_rows
 from lpdif.mesh_queries import closest_points, winding_numbers
 
 
 class Surface(NamedTuple):
-    """vertices (V, 3) float64 and faces (F, 3) int64, counter-clockwise from outside."""
+    """vertices (V, 3) float64 and faces (F, 3) int32 or int64, counter-clockwise from outside."""
 
     vertices: FloatArray
-    faces: IntArray
+    faces: NumberArray
 
 
 def face_normals(surface: Surface) -> FloatArray:
@@ -58,14 +58,19 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
 
     kept (F,). Also returns the old number of each vertex that is left.
     """
-    return without_unused_vertices(Surface(surface.vertices, surface.faces[kept]))
+    return without_unused_vertices(surface if kept.all() else Surface(surface.vertices, surface.faces[kept]))
 
 
 def without_unused_vertices(surface: Surface) -> tuple[Surface, IntArray]:
     """The surface without vertices that are in no face, and the old number of each vertex that is left."""
-    used = np.zeros(len(surface.vertices), bool)
-    used[surface.faces] = True
-    return Surface(surface.vertices[used], (np.cumsum(used) - 1)[surface.faces]), np.flatnonzero(used)
+    vertices, faces = surface
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    if used.all():
+        return surface, np.arange(len(vertices))
+    number = np.cumsum(used, dtype=faces.dtype)
+    number -= 1
+    return Surface(vertices[used], number[faces]), np.flatnonzero(used)
 
 
 def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

@@ -109,7 +109,7 @@ def in_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[int]]:
             numbers.append(len(found))
             return found
 
-        monkeypatch.setattr(stage, "pieces_of", pieces)
+        monkeypatch.setattr("lpdif.stages.budget.pieces_of", pieces)
         return numbers
 
     return cut

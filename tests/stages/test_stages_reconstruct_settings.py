@@ -14,7 +14,7 @@ import lpdif
 from lpdif.config import ReconstructConfig
 from lpdif.core.model import Model
 from lpdif.errors import InputError, UsageError
-from lpdif.stages.resolution import expect
+from lpdif.stages.expectation import expect
 from lpdif.storage.models import load_model
 from lpdif.types import Scan
 

@@ -32,6 +32,7 @@ from lpdif.core.refine import refine_codes
 from lpdif.core.regions import HALO, MOST_POINTS, Gathered, RegionLattice, Seen, gather_points, region_support
 from lpdif.core.sheets import SHEETS
 from lpdif.device import single_threaded_pool, split_on_oom
+from lpdif.lattice_keys import unpack_keys
 from lpdif.types import Progress, silent
 
 REGIONS_GATHERED = 4096  # regions whose points are gathered at once
@@ -105,7 +106,7 @@ def encode(
     def work(job: tuple[RegionLattice, Visible, slice]) -> RegionCodes:
         lattice, (tree, normals), chunk = job
         unit = view.unit * lattice.size
-        centers = np.asarray(lattice.corners[chunk] * lattice.size, dtype=np.float64)
+        centers = np.asarray(unpack_keys(lattice.keys[chunk]) * lattice.size, dtype=np.float64)
         gathered = gather_points(tree, np.asarray(tree.data), normals, centers, unit, HALO, view.most)
         return encode_regions(gathered, centers, unit, networks, patterns, refine, view.noise / unit)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from lpdif.arrays import BoolArray, IntArray
+from lpdif.arrays import BoolArray, IntArray, NumberArray, chunks, index_type
 from lpdif.geometry import Surface
 
 TETRAHEDRON_FACES = 4  # A closed surface of triangles has at least so many faces.
@@ -31,7 +31,7 @@ def is_closed_manifold(faces: IntArray) -> bool:
         return False
     start, end = half_edges(faces)
     width = int(faces.max()) + 1
-    forward = np.sort(start * width + end)
+    forward = np.sort(start.astype(np.int64) * width + end)
     if (forward[1:] == forward[:-1]).any():
         return False
     return int(fans(faces, *opposite_half_edges(faces)).max()) + 1 == len(np.unique(faces))
@@ -121,7 +121,7 @@ def edges_of(faces: IntArray) -> IntArray:
 def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
     """(3F,) number of the edge of every half-edge, and (E,) how many half-edges each edge has."""
     start, end = half_edges(faces)
-    packed = np.minimum(start, end)
+    packed = np.minimum(start, end).astype(np.int64)
     packed *= int(faces.max(initial=0)) + 1
     packed += np.maximum(start, end, out=end)
     del start, end
@@ -133,11 +133,6 @@ def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
     number = np.empty(len(order), np.int64)
     number[order] = np.cumsum(first) - 1
     return number, np.diff(np.append(np.flatnonzero(first), len(first)))
-
-
-def index_type(count: int) -> type[np.signedinteger[Any]]:
-    """The smaller integer type in which so many things can be numbered."""
-    return np.int32 if count <= np.iinfo(np.int32).max else np.int64
 
 
 def components(count: int, rows: NDArray[np.signedinteger[Any]], columns: NDArray[np.signedinteger[Any]]) -> IntArray:
@@ -163,10 +158,24 @@ def face_components(faces: IntArray, number: IntArray, chosen: BoolArray) -> Int
     return found
 
 
-def vertex_components(surface: Surface) -> IntArray:
-    """(V,) number of the connected component of each vertex; faces that share a vertex are connected."""
-    first, second, third = surface.faces.astype(index_type(len(surface.vertices))).T
-    return components(len(surface.vertices), np.r_[first, second], np.r_[second, third])
+def vertex_components(surface: Surface) -> NumberArray:
+    """(V,) number of the connected component of each vertex, by their lowest vertices; faces that share a vertex are connected.
+
+    A chunk of faces at a time joins components: a graph of all would take more memory than the surface.
+    """
+    count = len(surface.vertices)
+    lowest: NumberArray = np.arange(count, dtype=index_type(count))  # leads to the lowest vertex of the component, maybe through others
+    for part in chunks(len(surface.faces)):
+        at = surface.faces[part].reshape(-1)
+        while ((further := lowest[at]) != at).any():
+            at = further
+        node, row = np.unique(at, return_inverse=True)
+        first, second, third = row.reshape(-1, 3).T
+        label = components(len(node), np.r_[first, second], np.r_[second, third])
+        lowest[node] = node[np.unique(label, return_index=True)[1]][label]
+    while ((further := lowest[lowest]) != lowest).any():
+        lowest = further
+    return (np.cumsum(lowest == np.arange(count), dtype=lowest.dtype) - lowest.dtype.type(1))[lowest]
 
 
 def boundary_loops(faces: IntArray, half_edge: IntArray) -> IntArray:

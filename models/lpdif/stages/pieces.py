@@ -15,7 +15,7 @@ import numpy as np
 
 from lpdif.arrays import IntArray, chunks
 from lpdif.core.regions import SUPPORT, RegionLattice
-from lpdif.lattice_keys import pack_keys
+from lpdif.lattice_keys import pack_keys, unpack_keys
 
 
 class PieceSettings(NamedTuple):
@@ -70,7 +70,8 @@ def hearing(lattices: Sequence[RegionLattice], tiles: IntArray, edge: float) -> 
     for lattice in lattices:
         reach = SUPPORT + PIECES.rounding
         for part in chunks(len(lattice.keys)):
-            low, high = (np.floor((lattice.corners[part] + side) * (lattice.size / edge)).astype(np.int64) for side in (-reach, reach))
+            corner = unpack_keys(lattice.keys[part])
+            low, high = (np.floor((corner + side) * (lattice.size / edge)).astype(np.int64) for side in (-reach, reach))
             for shift in np.ndindex(*(high - low).max(axis=0) + 1):
                 place = low + np.array(shift)
                 row = np.flatnonzero((place <= high).all(axis=1))

@@ -8,45 +8,32 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from lpdif.arrays import FloatArray, IntArray
+from lpdif.arrays import FloatArray
 from lpdif.config import ReconstructConfig
-from lpdif.core.encode import Visible, view_of
+from lpdif.core.encode import view_of
 from lpdif.core.field import LocalField
-from lpdif.core.gap_regions import furthest, gap_regions, seen_by_level
 from lpdif.core.model import Model
-from lpdif.core.regions import RegionLattice, between_points, region_lattices
 from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
 from lpdif.mesh.topology import count_boundary_loops
 from lpdif.mesh.unwrap import check_texture
 from lpdif.points.classes import of_classes
-from lpdif.points.cloud import Cloud
-from lpdif.points.coverage import Coverage
 from lpdif.points.validity import check_scan
-from lpdif.stages.finishing import bridge_distance, finish, remedy
-from lpdif.stages.pieces import Piece, pieces_of
-from lpdif.stages.resolution import RESOLUTION, Choice, choose, lattice_stride
+from lpdif.stages.budget import divided
+from lpdif.stages.finishing import finish, remedy
+from lpdif.stages.pieces import Piece
+from lpdif.stages.placement import placed
+from lpdif.stages.resolution import Choice, choose
 from lpdif.stages.scan_regions import ScanRegions
 from lpdif.storage.models import load_model
-from lpdif.surface.isosurface import TileSearch
+from lpdif.surface.isosurface import TileSearch, TileSurface
 from lpdif.text import collected_warnings, counted
 from lpdif.tools.laps import Lap, Laps
 from lpdif.types import Mesh, Progress, Scan, silent
 
 log = logging.getLogger("lpdif")
-
-
-class PlacementSettings(NamedTuple):
-    """Where regions sit, and where the surface is searched for, in spacings of the points."""
-
-    beside: float = 1.1  # Regions sit at the points, and in eight directions this far beside them.
-    band: float = 2.2  # The surface is searched for up to this far from the points.
-
-
-PLACEMENT = PlacementSettings()
 
 
 class UsedPoints(NamedTuple):
@@ -125,29 +112,30 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     # 1. Clean, oriented points; their spacing and noise give the sizes of regions and triangles.
     choice = choose(scan, config, threads)
     laps.end("points and sizes")
-    # 2. Where there is surface: as far around each point as the points beside it are.
-    coverage = Coverage(cKDTree(choice.ready.points), choice.ready.normals, choice.ready.local_spacing, threads)
-    # 3. Overlapping regions at the points, larger where these are sparse, and across gaps that are to be closed.
-    regions = regions_of(choice, coverage, model.to(resolve(device)), config, threads)
-    search = tiles_of(choice, coverage, regions.lattices, config)
-    pieces = pieces_of(regions.lattices, search.tiles, search.step * search.tile, np.inf)
+    # 2. Where there is surface. 3. Overlapping regions there, in one piece or, where memory is short, in several.
+    places = placed(choice, config, threads)
+    pieces = divided(choice, places, config, scan.name, threads)
     laps.end("placing the regions")
+    model = model.to(resolve(device))
+    view = view_of(choice.ready.spacing, choice.ready.noise, choice.ready.local_noise)
+    regions = ScanRegions(places.lattices, places.visible, model, view, choice.ready.origin, config.refine, threads)
     # 4. to 6. The zero surface, piece by piece.
-    surface = zero_surface(regions, search, pieces, progress, laps)
-    if len(surface.faces) == 0:
+    parts = tile_surfaces(regions, places.search, pieces, progress, laps)
+    if not parts:
         raise InputError(f"{scan.name}: no surface found in its {len(choice.ready.points)} points", remedy(config))
     # 7. Trimmed to where there are points, holes filled, closed and simplified if asked; colours and values carried over.
-    mesh = replace(finish(surface, choice, scan, regions.pattern_at, coverage, config), pattern_names=model.patterns.names)
+    mesh = finish(places.search.joined(parts), choice, scan, regions.pattern_at, places.coverage, config)
+    mesh = replace(mesh, pattern_names=model.patterns.names)
     # 8. What was chosen and found on the way.
     laps.end("trimming and finishing")
     used = UsedPoints(choice.ready.points + choice.ready.origin, choice.ready.local_spacing, choice.ready.local_noise)
     return Reconstruction(mesh, regions, facts_of(choice, regions, mesh), used, laps.done)
 
 
-def zero_surface(regions: ScanRegions, search: TileSearch, pieces: Sequence[Piece], progress: Progress, laps: Laps) -> Surface:
-    """The zero surface of the field of all regions, made piece by piece; empty if there is none."""
+def tile_surfaces(regions: ScanRegions, search: TileSearch, pieces: Sequence[Piece], progress: Progress, laps: Laps) -> dict[int, TileSurface]:
+    """The zero surface of the field of all regions in each tile that has any, by their numbers; made piece by piece."""
     jobs, tiles = sum(regions.jobs(piece.regions) for piece in pieces), sum(len(piece.tiles) for piece in pieces)
-    encoded, parts = 0, {}
+    encoded, done, parts = 0, 0, {}
     for piece in pieces:
         # 4. Each region's frame, its code by the encoder, and its pattern by the nearest cluster of codes.
         # 5. The field: every region's decoder, that of its pattern, blended with those of the regions around it.
@@ -156,60 +144,18 @@ def zero_surface(regions: ScanRegions, search: TileSearch, pieces: Sequence[Piec
         laps.end("codes and patterns")
         # 6. The zero surface of the field, by marching cubes in a narrow band around the points.
         for number, part in search.surfaces(field.box_sdf, piece.tiles, regions.threads):
-            parts[number] = part
-            progress("extract", len(parts), tiles)
+            if len(part.faces):
+                parts[number] = part
+            done += 1
+            progress("extract", done, tiles)
         del field  # before there is another one
         laps.end("zero surface")
-    surface = search.joined(parts)
-    laps.end("zero surface")
-    return surface
+    return parts
 
 
 def shifted(progress: Progress, before: int, total: int) -> Progress:
     """Progress of a part of some work, told as that of the whole: so many units came before it, and there are so many in all."""
     return lambda what, done, _: progress(what, before + done, total)
-
-
-def regions_of(choice: Choice, coverage: Coverage, model: Model, config: ReconstructConfig, threads: int) -> ScanRegions:
-    """The regions of every size, each size with the points that its regions may see."""
-    ready, size, level = choice.ready, choice.size, choice.level
-    lattices = lattices_around(ready, coverage, size, level)
-    seen = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
-    count = sum(len(lattice.keys) for lattice in lattices)
-    across = gap_regions(ready.points, size, level, bridge_distance(ready, config), count)
-    visible = [visible_points(ready, coverage, rows) for rows in [*seen, *(gap.rows for gap in across)]]
-    view = view_of(ready.spacing, ready.noise, ready.local_noise)
-    return ScanRegions([*lattices, *(gap.lattice for gap in across)], visible, model, view, ready.origin, config.refine, threads)
-
-
-def visible_points(ready: Cloud, coverage: Coverage, rows: IntArray | None) -> Visible:
-    """These points of the scan (M,), None for all, for regions to see."""
-    return Visible(coverage.tree, ready.normals) if rows is None else Visible(cKDTree(ready.points[rows]), ready.normals[rows])
-
-
-def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArray) -> list[RegionLattice]:
-    """Regions at the points and between them, of the level (N,) of each point.
-
-    Where sparser points are within reach, there are also regions of their level.
-    """
-    wide = np.flatnonzero(coverage.spacing > ready.local_spacing)
-    upper = level[wide] + np.round(np.log2(coverage.spacing[wide] / ready.local_spacing[wide])).astype(np.int64)
-    rows = np.r_[np.arange(len(level)), wide]
-    between = between_points(ready.points[rows], ready.normals[rows], PLACEMENT.beside * np.r_[ready.local_spacing, coverage.spacing[wide]])
-    places = np.concatenate([ready.points[rows], between])
-    levels = np.r_[level, np.minimum(upper, RESOLUTION.highest_level)]
-    return region_lattices(places, size, np.tile(levels, len(places) // len(rows)))  # each point, and then the places around it
-
-
-def tiles_of(choice: Choice, coverage: Coverage, lattices: Sequence[RegionLattice], config: ReconstructConfig) -> TileSearch:
-    """Where the zero surface is searched for: around the points, and across gaps that are to be closed."""
-    ready, size = choice.ready, choice.size
-    reach = PLACEMENT.band * coverage.spacing
-    far = bridge_distance(ready, config)
-    if far:  # but no region reaches farther from its points than this
-        own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0**choice.level
-        reach = np.minimum(far, np.maximum(own, furthest(max(lattice.size for lattice in lattices))))
-    return TileSearch(ready.points, choice.step, reach, stride=lattice_stride(choice.level, choice.step / size))
 
 
 def facts_of(choice: Choice, regions: ScanRegions, mesh: Mesh) -> dict[str, float | int | str]:

@@ -80,13 +80,10 @@ class ScanRegions:
 
 def some_of(lattices: Sequence[RegionLattice], numbers: IntArray) -> list[RegionLattice]:
     """The lattices with the regions of these numbers alone, ascending, which are numbered anew."""
-    found, first = [], 0
+    found: list[RegionLattice] = []
+    first = 0
     for lattice in lattices:
         begin, end = np.searchsorted(numbers, [lattice.first, lattice.first + len(lattice.keys)])
-        rows = numbers[begin:end] - lattice.first
-        if len(rows) < len(lattice.keys):
-            found.append(RegionLattice(lattice.size, lattice.keys[rows], lattice.corners[rows], first))
-        else:
-            found.append(RegionLattice(lattice.size, lattice.keys, lattice.corners, first))
-        first += len(rows)
+        found.append(RegionLattice(lattice.size, lattice.keys[numbers[begin:end] - lattice.first], first))
+        first += end - begin
     return found

@@ -6,13 +6,14 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IndexArray, IntArray
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, NumberArray, index_type
 from lpdif.device import single_threaded_pool
 from lpdif.geometry import Surface
 from lpdif.surface.marching_cubes import marching_cubes
@@ -101,10 +102,11 @@ class TileSearch:
         with single_threaded_pool(threads) as pool:
             yield from zip(numbers.tolist(), pool.map(surface_at, numbers.tolist()), strict=True)
 
-    def joined(self, parts: Mapping[int, TileSurface]) -> Surface:
-        """One surface from those of the tiles, by their numbers, in the unit of the points."""
-        whole = weld([parts[number] for number in sorted(parts)])
-        return Surface(whole.vertices * self.step, whole.faces)
+    def joined(self, parts: dict[int, TileSurface]) -> Surface:
+        """One surface from those of the tiles, by their numbers, in the unit of the points. None of the parts is left."""
+        vertices, faces = weld([parts.pop(number) for number in sorted(parts)], self.tile)
+        vertices *= self.step
+        return Surface(vertices, faces)
 
 
 def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> tuple[FloatArray, IntArray]:
@@ -158,29 +160,52 @@ def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: N
     return moved
 
 
-def weld(parts: Sequence[TileSurface | Surface]) -> Surface:
-    """One surface from those of the tiles, in lattice units: vertices on the same lattice edge become one."""
+def weld(parts: Sequence[TileSurface | Surface], tile: int = TILE) -> Surface:
+    """One surface from those of the tiles, in lattice units: vertices on the same lattice edge become one.
+
+    tile: cells of a tile along each axis. A list of parts is emptied on the way, so that memory does not hold all twice.
+    """
     if not parts:
-        return Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
-    vertices = np.concatenate([part.vertices for part in parts])
-    first, merged = np.unique(edge_keys(vertices), return_index=True, return_inverse=True)[1:]
-    order = np.argsort(first, kind="stable")  # vertices keep the order of the tiles
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    number = rank[merged]
-    vertices = vertices[first[order]]
-    joined = np.empty((sum(len(part.faces) for part in parts), 3), np.int64)
-    begin = done = 0
-    for part in parts:
-        faces = number[begin : begin + len(part.vertices)][part.faces]
+        return Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+    parts = parts if isinstance(parts, list) else list(parts)
+    begins = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    shared = [np.flatnonzero(may_come_again(part.vertices, tile)) for part in parts]
+    row = np.concatenate([rows + begin for rows, begin in zip(shared, begins[:-1], strict=True)])
+    keys = edge_keys(np.concatenate([part.vertices[rows] for part, rows in zip(parts, shared, strict=True)]))
+    first, merged = np.unique(keys, return_index=True, return_inverse=True)[1:]
+    original = row[first][merged]
+    kept = np.ones(begins[-1], bool)
+    kept[row[original != row]] = False
+    number: NumberArray = np.cumsum(kept, dtype=index_type(len(kept)))  # vertices keep the order of the tiles
+    number -= 1
+    number[row] = number[original]
+    vertices = np.empty((int(kept.sum()), 3))
+    joined = np.empty((sum(len(part.faces) for part in parts), 3), number.dtype)
+    placed = done = 0
+    parts.reverse()
+    for begin, end in itertools.pairwise(begins):
+        part = parts.pop()
+        own = part.vertices[kept[begin:end]]
+        faces = number[begin:end][part.faces]
         sound = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+        vertices[placed : placed + len(own)] = own
         joined[done : done + sound.sum()] = faces[sound]
-        begin, done = begin + len(part.vertices), done + int(sound.sum())
+        placed, done = placed + len(own), done + int(sound.sum())
     return Surface(vertices, joined[:done])
+
+
+def may_come_again(vertices: FloatArray, tile: int) -> BoolArray:
+    """(V,) vertices (V, 3), in lattice units, that may lie on the same lattice edge as another.
+
+    They lie on a plane between tiles, or on a lattice point, where several edges end.
+    """
+    return np.asarray((vertices % tile == 0).any(1) | (vertices == np.floor(vertices)).all(1))
 
 
 def edge_keys(vertices: FloatArray) -> IntArray:
     """(V,) a number for the lattice edge, or the lattice point, that each vertex lies on. vertices (V, 3): in lattice units."""
+    if len(vertices) == 0:
+        return np.zeros(0, np.int64)
     # A vertex on an edge has two whole coordinates. In half steps, rounded, its coordinates are unique to the edge or lattice point.
     low = np.floor(vertices)
     key = low.astype(np.int64)
