@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from lpdif.arrays import BoolArray, IntArray, NumberArray, chunks, index_type
+from lpdif.components import linked_components
 from lpdif.geometry import Surface
 
 TETRAHEDRON_FACES = 4  # A closed surface of triangles has at least so many faces.
@@ -159,23 +160,9 @@ def face_components(faces: IntArray, number: IntArray, chosen: BoolArray) -> Int
 
 
 def vertex_components(surface: Surface) -> NumberArray:
-    """(V,) number of the connected component of each vertex, by their lowest vertices; faces that share a vertex are connected.
-
-    A chunk of faces at a time joins components: a graph of all would take more memory than the surface.
-    """
-    count = len(surface.vertices)
-    lowest: NumberArray = np.arange(count, dtype=index_type(count))  # leads to the lowest vertex of the component, maybe through others
-    for part in chunks(len(surface.faces)):
-        at = surface.faces[part].reshape(-1)
-        while ((further := lowest[at]) != at).any():
-            at = further
-        node, row = np.unique(at, return_inverse=True)
-        first, second, third = row.reshape(-1, 3).T
-        label = components(len(node), np.r_[first, second], np.r_[second, third])
-        lowest[node] = node[np.unique(label, return_index=True)[1]][label]
-    while ((further := lowest[lowest]) != lowest).any():
-        lowest = further
-    return (np.cumsum(lowest == np.arange(count), dtype=lowest.dtype) - lowest.dtype.type(1))[lowest]
+    """(V,) number of the connected component of each vertex, by their lowest vertices; faces that share a vertex are connected."""
+    parts = (surface.faces[part] for part in chunks(len(surface.faces)))
+    return linked_components(len(surface.vertices), ((faces[:, :2].reshape(-1), faces[:, 1:].reshape(-1)) for faces in parts))
 
 
 def boundary_loops(faces: IntArray, half_edge: IntArray) -> IntArray:
