@@ -43,13 +43,15 @@ def centroids(surface: Surface, faces: IntArray | slice) -> FloatArray:
 
 def vertex_normals(surface: Surface) -> FloatArray:
     """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
-    total = np.zeros((3, len(surface.vertices)))
+    total = np.zeros((len(surface.vertices), 3))
     for corner in range(3):
         for part in chunks(len(surface.faces)):
             normals = face_normals(Surface(surface.vertices, surface.faces[part]))  # once more for each corner: to hold them takes much memory
             for axis in range(3):  # one after the other, in an order that chunks do not change
-                np.add.at(total[axis], surface.faces[part, corner], np.ascontiguousarray(normals[:, axis]))
-    return unit_rows(total.T.copy())
+                np.add.at(total[:, axis], surface.faces[part, corner], np.ascontiguousarray(normals[:, axis]))
+    for part in chunks(len(total)):
+        total[part] = unit_rows(total[part])
+    return total
 
 
 def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:

@@ -52,6 +52,7 @@ def smooth_boundary(surface: Surface, coverage: Coverage, limit: float, largest_
     past = np.full(len(surface.vertices), MILLS_ARGUMENTS[0] * BOUNDARY.sigma)
     past[close] = border_distance(surface.vertices[close], coverage, around.at(close))
     past[in_pinholes(surface, past >= limit, largest_hole)] = np.nextafter(limit, -np.inf)
+    del around, distance, close  # large, and the surface is copied now
     return clip(surface, past, limit)
 
 
@@ -92,7 +93,7 @@ def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
     """The part of the surface where the values (V,), linear on every face, are below the level."""
     vertices, faces = surface
     inside = values < level
-    count = inside[faces].sum(1)
+    count = inside[faces].sum(1, dtype=np.int8)
     # Each cut face is turned until its odd corner, alone on its side, comes first.
     cut = np.flatnonzero((count == 1) | (count == 2))
     alone = np.argmax(inside[faces[cut]] == (count[cut] == 1)[:, None], axis=1)

@@ -56,10 +56,12 @@ def boundary_vertices_if_oriented(faces: IntArray, count: int) -> BoolArray:
     mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (mixed >> np.uint64(40)).astype(np.float64)
+    del mixed
     difference = np.zeros(count)
-    for one, other in ((0, 1), (1, 2), (2, 0)):
-        difference += np.bincount(faces[:, one], number[faces[:, other]], count)
-        difference -= np.bincount(faces[:, other], number[faces[:, one]], count)
+    for part in chunks(len(faces)):
+        for one, other in ((0, 1), (1, 2), (2, 0)):
+            np.add.at(difference, faces[part, one], number[faces[part, other]])
+            np.subtract.at(difference, faces[part, other], number[faces[part, one]])
     return np.asarray(difference != 0)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
@@ -93,8 +93,11 @@ def trimmed(surface: Surface, ready: Cloud, name: str, coverage: Coverage, confi
     clipped = smooth_boundary(surface, coverage, FINISHING.boundary_limit, largest_hole)
     if len(clipped.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
+    cut = clipped is not surface
+    del surface  # memory holds as few copies as can be
     whole = clipped if config.watertight else split_pinched_vertices(clipped)
-    if whole is not surface:  # the cut may have left small components of what lay beyond the border
+    if cut or whole is not clipped:  # the cut may have left small components of what lay beyond the border
+        del clipped
         whole = without_small_components(whole, coverage.around(whole.vertices).spacing)[0]
     return whole if config.watertight else fill_holes(whole, coverage, FINISHING.largest_hole, ready.spacing)
 
@@ -125,12 +128,14 @@ def supported_surface(surface: Surface, ready: Cloud, name: str, coverage: Cover
         supported &= faces_scanner(surface, ready.scanner, around.nearest)
     largest_hole = FINISHING.largest_hole * np.square(np.maximum(around.spacing, ready.spacing))
     largest_hole = np.maximum(largest_hole, (2 * bridge_distance(ready, config)) ** 2)
+    represented = represented_spacing(around)
+    del around, distance, doubtful  # large; from here on faces are copied
     kept = trim(surface, supported, largest_hole)
     if not kept.any():
         raise InputError(f"{name}: no surface near its points", remedy(config))
+    kept[kept] = enough_points(Surface(surface.vertices, surface.faces[kept]), represented)
     surface, used = keep_faces(surface, kept)
-    surface, still_used = without_small_components(surface, represented_spacing(around)[used])
-    return surface, largest_hole[used][still_used]
+    return surface, largest_hole[used]
 
 
 def represented_spacing(around: NearestPoints) -> FloatArray:
@@ -146,8 +151,13 @@ def without_small_components(surface: Surface, spacing: FloatArray, origin: IntA
 
     spacing (V,): of the points around each vertex. origin (V,): as in `large_components`; of each the largest component stays.
     """
+    return keep_faces(surface, enough_points(surface, spacing, origin))
+
+
+def enough_points(surface: Surface, spacing: FloatArray, origin: IntArray | None = None) -> BoolArray:
+    """(F,) faces of components that stand for enough points, as `without_small_components` has them."""
     points = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
-    return keep_faces(surface, large_components(surface, points, FINISHING.min_points, origin))
+    return large_components(surface, points, FINISHING.min_points, origin)
 
 
 def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: ReconstructConfig) -> Surface:
