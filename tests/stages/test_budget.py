@@ -47,7 +47,7 @@ def test_less_memory_makes_more_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     choice, places, config = places_of(**FINE)
     whole = price_of(choice, places, divided(choice, places, config, "scan", 1), config, 1).memory
     numbers = []
-    for memory in (1e15, whole, whole - 5e8, whole - 1.5e9):
+    for memory in (1e15, whole + 1e3, whole - 5e8, whole - 1.2e9):
         limited = ReconstructConfig(max_memory=int(memory), **FINE)  # type: ignore[arg-type]
         numbers.append(len(pieces := divided(choice, places, limited, "scan", 1)))
         assert price_of(choice, places, pieces, limited, 1).memory <= memory

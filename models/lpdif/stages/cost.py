@@ -39,7 +39,7 @@ class MemoryRates(NamedTuple):
     code: float = 750.0  # For each region of the piece that is made: its codes, which are held almost twice when they are joined.
     thread: float = 80 * 2**20  # For each thread that encodes regions, or is at work on a tile; much of it is not given back.
     part: float = 30.0  # For each face, until those of all tiles are joined.
-    face: float = 180.0  # For each face, while the surface is finished.
+    face: float = 130.0  # For each face, while the surface is finished.
     watertight: float = 1.5  # A face of a watertight mesh takes so many times as much there.
     regions_per_point: float = 1.7  # So many regions there are, where they are not counted.
     free_share: float = 0.75  # Without max_memory, the process may take so much of the memory that is free.
