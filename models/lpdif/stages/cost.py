@@ -28,8 +28,8 @@ class TimeRates(NamedTuple):
 class MemoryRates(NamedTuple):
     """Bytes that parts of the work take at most, on the CPU.
 
-    Measured by one thread on the sphere at the second resolution in 4 pieces (0.67 GiB) and on scans of an armadillo with normals: 100,000
-    points in one piece (0.57 GiB) and in 14 (0.50), 300,000 in 39 (0.73).
+    Measured by one thread on the sphere at the second resolution in 4 pieces (0.55 GiB) and on scans of an armadillo with normals: 100,000
+    points in one piece (0.54 GiB) and in 14 (0.47), a million in pieces of up to half a million regions (1.33).
     """
 
     base: float = 290 * 2**20  # For any mesh: the program and its libraries.
@@ -39,7 +39,7 @@ class MemoryRates(NamedTuple):
     code: float = 750.0  # For each region of the piece that is made: its codes, which are held almost twice when they are joined.
     thread: float = 80 * 2**20  # For each thread that encodes regions, or is at work on a tile; much of it is not given back.
     part: float = 30.0  # For each face, until those of all tiles are joined.
-    face: float = 130.0  # For each face, while the surface is finished.
+    face: float = 145.0  # For each face, while the surface is finished.
     watertight: float = 1.5  # A face of a watertight mesh takes so many times as much there.
     regions_per_point: float = 1.7  # So many regions there are, where they are not counted.
     free_share: float = 0.75  # Without max_memory, the process may take so much of the memory that is free.
