@@ -66,13 +66,13 @@ def test_too_little_memory_is_told_with_the_least_that_would_do() -> None:
     with pytest.raises(ResourceError, match=r"scan: takes at least 0\.\d GB of memory, and --max-memory is 0\.1 GB") as caught:
         run(ball(), model, max_memory=100_000_000)
     assert caught.value.exit_code == 5
-    proposed = re.fullmatch(r"give --max-memory (\d+\.\d)G, or a larger --resolution", caught.value.hint)
+    proposed = re.fullmatch(r"give --max-memory (\d+)M, or a larger --resolution", caught.value.hint)
     assert proposed
-    memory = round(float(proposed[1]) * 1e9)
+    memory = int(proposed[1]) * 10**6
     made, whole = run(ball(), model, max_memory=memory), run(ball(), model)
     np.testing.assert_array_equal(made.mesh.vertices, whole.mesh.vertices)
     with pytest.raises(ResourceError):
-        expect(ball(), ReconstructConfig(max_memory=memory - 100_000_000))
+        expect(ball(), ReconstructConfig(max_memory=memory - 10_000_000))
 
 
 @pytest.mark.usefixtures("large_codes")

@@ -31,7 +31,7 @@ def divided(choice: Choice, places: Places, config: ReconstructConfig, name: str
         least = price_of(choice, places, cut(places, 1), config, threads).memory
         raise ResourceError(
             f"{name}: takes at least {gigabytes(least)} of memory, and --max-memory is {gigabytes(config.max_memory)}",
-            f"give --max-memory {np.ceil(least / 1e8) / 10:.1f}G, or a larger --resolution",
+            f"give --max-memory {10 * np.ceil(least / 1e7):.0f}M, or a larger --resolution",
         )
     report_cost(price, name, RESOLUTION.many_faces)
     if len(pieces) > 1:
