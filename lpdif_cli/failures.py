@@ -20,7 +20,7 @@ from lpdif_cli.setting_values import THREE_NUMBERS
 
 # the hint where memory runs out, by command
 NO_MEMORY_HINTS = {
-    "reconstruct": "close other programs, or ask for less: a larger --resolution or --region-size; --device cpu if it was the GPU",
+    "reconstruct": "close other programs, or ask for less: a --max-memory, a larger --resolution or --region-size; or --device cpu",
     "preprocess": "close other programs, or have fewer processes at work: --threads 1",
     "fit": "close other programs; or go on with --resume --device cpu if it was the GPU; "
     "or start anew with a smaller batch: under [fit] in lpdif.toml, or LPDIF_FIT_BATCH",

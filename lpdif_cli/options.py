@@ -25,6 +25,7 @@ Device = Annotated[
 Seed = Annotated[str | None, typer.Option(metavar="N", help="Same seed, same result [0].", rich_help_panel=RUN)]
 Threads = Annotated[str | None, typer.Option(metavar="N", help="CPU threads; 0: one per core [0].", rich_help_panel=RUN)]
 Processes = Annotated[str | None, typer.Option(metavar="N", help="Processes that share out each step; a GPU each [1].", rich_help_panel=RUN)]
+MaxMemory = Annotated[str | None, typer.Option(metavar="SIZE", help="Most memory to take, as 4G [3/4 of what is free].", rich_help_panel=RUN)]
 Config = Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings file [./lpdif.toml, if it exists].", rich_help_panel=RUN)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.", rich_help_panel=RUN)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.", rich_help_panel=RUN)]

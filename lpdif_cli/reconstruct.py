@@ -98,6 +98,7 @@ def reconstruct(
     device: options.Device = None,
     seed: options.Seed = None,
     threads: options.Threads = None,
+    max_memory: options.MaxMemory = None,
     config: options.Config = None,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
@@ -142,6 +143,7 @@ def reconstruct(
         "reconstruct.adaptive": adaptive,
         "reconstruct.keep": keep,
         "reconstruct.texture": texture,
+        "reconstruct.max_memory": max_memory,
         "output.units": units,
         "output.scale": scale,
         "workspace": workspace,
@@ -199,7 +201,9 @@ def reconstruct_one(
     if dry_run:
         expected = work.expected(scan)
         faces, takes = counted(int(expected["faces"]), "face"), cost_in_words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
-        console.say(f"would make a mesh of about {faces} from {counted(len(scan.points), 'point')} ({scan.name}): {takes}; nothing was written")
+        pieces = "" if expected["pieces"] == 1 else f", in {counted(int(expected['pieces']), 'piece')}"
+        made_of = f"{counted(len(scan.points), 'point')} ({scan.name})"
+        console.say(f"would make a mesh of about {faces} from {made_of}: {takes}{pieces}; nothing was written")
         document = {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points), "expected": expected}
         console.result(document, target or STREAM)
         return

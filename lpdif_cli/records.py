@@ -58,6 +58,7 @@ def recipe(settings: ReconstructConfig, output: OutputConfig, model: Path) -> Re
 def as_json(settings: ReconstructConfig, output: OutputConfig) -> dict[str, Any]:
     """Settings as a record has them."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(settings) | asdict(output)))
+    del found["max_memory"]  # no mesh depends on it
     return found
 
 

@@ -15,6 +15,8 @@ from lpdif.text import excerpt
 # the hint for the setting sensor
 THREE_NUMBERS = "write X Y Z, as in --sensor 0 0 1.5, or under [reconstruct] in lpdif.toml: sensor = [0, 0, 1.5]"
 
+SIZE = "write a size as 500M, 4G or 4GiB, or auto"  # the hint for the setting max_memory
+
 Value = object
 Fail = Callable[[str, str], LpdifError]
 
@@ -48,7 +50,17 @@ def read_value(value: Value, kind: type, key: str, where: str, fail: Fail) -> Va
         if not isinstance(value, str) or not value or "\0" in value:
             raise fail(f"{where}: {shown(value)} is not text", 'write it in quotes: "..."')
         return value
+    if name == "max_memory" and isinstance(value, str):
+        value = _read_bytes(value, where, fail)
     return _read_number(value, kind, name, where, fail)
+
+
+def _read_bytes(text: str, where: str, fail: Fail) -> int:
+    """A size, as 500M, 4G or 3.5GiB, in bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?)(I?)B?", text.strip().upper())
+    if found is None or (found[3] and not found[2]):
+        raise fail(f"{where}: {shown(text)} is not a size", SIZE)
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2] or " "))
 
 
 def _read_number(value: Value, kind: type, name: str, where: str, fail: Fail) -> float | int:

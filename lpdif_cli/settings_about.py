@@ -40,6 +40,7 @@ ABOUT = {
     "reconstruct.classes": "Classes of points to use, as in LAS; none: all but noise.",
     "reconstruct.keep": "all, or the largest part alone.",
     "reconstruct.texture": "Bake colours into so many texels a side; auto: no texture.",
+    "reconstruct.max_memory": "Most memory to take, as 4G; auto: three quarters of what is free.",
     "reconstruct.keep_outliers": "Do not look for stray points.",
     "reconstruct.seed": "Which points large scans are judged by.",
     "reconstruct.model": "Model file, or: bundled.",

@@ -67,7 +67,8 @@ class Work:
             found = self.expected(scan)
             return {name: float(found[name]) for name in ("faces", "cpu_seconds", "memory_bytes")}
         cost = cost_of_points(len(scan.points), chosen.watertight)
-        return {"faces": min(cost.faces, chosen.faces or cost.faces), "cpu_seconds": cost.seconds, "memory_bytes": cost.memory}
+        memory = min(cost.memory, chosen.max_memory or cost.memory)  # in pieces
+        return {"faces": min(cost.faces, chosen.faces or cost.faces), "cpu_seconds": cost.seconds, "memory_bytes": memory}
 
     def check(self, scan: lpdif.Scan) -> lpdif.Scan:
         """What of a scan a mesh is made of: the points of the chosen classes.

@@ -109,7 +109,8 @@ class Library:
         for name, error in self.trouble.items():
             if name in scan.name:
                 raise error
-        return {"faces": 1200, "resolution": 0.25, "cpu_seconds": 4, "memory_bytes": 500_000_000}
+        pieces = 1 if config.max_memory is None else 3
+        return {"faces": 1200, "resolution": 0.25, "pieces": pieces, "cpu_seconds": 4, "memory_bytes": 500_000_000}
 
     def install(self, monkeypatch: Any) -> None:
         """Put it behind the door."""

@@ -7,7 +7,7 @@ OPTIONS = {  # exactly these
     "reconstruct": RUN
     | {"--device", "--output", "--resolution", "--region-size", "--max-distance"}
     | {"--watertight", "--refine", "--model", "--sensor", "--faces", "--report", "--cluster", "--shard"}
-    | {"--keep", "--units", "--scale", "--texture", "--up", "--adaptive", "--trajectory", "--classes"},
+    | {"--keep", "--units", "--scale", "--texture", "--up", "--adaptive", "--trajectory", "--classes", "--max-memory"},
     "preprocess": RUN,
     "fit": RUN | {"--device", "--patterns", "--processes", "--start", "--resume", "--report", "--samples"},
     "cluster": RUN | {"--device", "--patterns", "--sweep", "--samples"},

@@ -17,7 +17,7 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.optimizer import Optimizer, TrainingRegions, learning_rate
 from lpdif.core.patterns import Patterns, Whitening, fit_patterns
 from lpdif.core.regions import RegionLattice, region_lattices
-from lpdif.lattice_keys import pack_keys, unpack_keys
+from lpdif.lattice_keys import pack_keys
 from lpdif.stages.region_samples import closed_shape_regions
 from lpdif.types import Mesh
 
@@ -135,7 +135,7 @@ def lattice_of(corners: list[tuple[int, int, int]], size: float, first: int = 0)
     """A lattice with regions at these corners."""
 
     keys = np.sort(pack_keys(np.array(corners, dtype=np.int64).reshape(-1, 3)))
-    return RegionLattice(size, keys, unpack_keys(keys), first)
+    return RegionLattice(size, keys, first)
 
 
 def plain_patterns(centroids: Tensor, code_size: int) -> Patterns:

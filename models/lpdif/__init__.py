@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from lpdif.io.write import write_mesh as write_mesh
     from lpdif.io.write import write_scan as write_scan
     from lpdif.stages.cluster import cluster as cluster
+    from lpdif.stages.expectation import expect as expect
     from lpdif.stages.fit import fit as fit
     from lpdif.stages.preprocess import preprocess as preprocess
     from lpdif.stages.reconstruct import Reconstruction as Reconstruction
     from lpdif.stages.reconstruct import reconstruct as reconstruct
-    from lpdif.stages.resolution import expect as expect
     from lpdif.storage.field_file import load_field as load_field
     from lpdif.storage.field_file import save_field as save_field
     from lpdif.storage.models import load_model as load_model
@@ -105,7 +105,7 @@ _DOOR = {
     "cluster": "stages.cluster",
     "encode_mesh": "io.write",
     "evaluate": "tools.metrics",
-    "expect": "stages.resolution",
+    "expect": "stages.expectation",
     "fit": "stages.fit",
     "load_field": "storage.field_file",
     "load_model": "storage.models",

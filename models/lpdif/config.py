@@ -27,6 +27,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "kde_every": (1, math.inf),
     "kde_gamma": (0, math.inf),
     "learning_rate": (1e-12, math.inf),
+    "max_memory": (1, 2**63 - 1),
     "noise": (0, 1),
     "patterns": (1, 4096),
     "points": (1, math.inf),
@@ -108,6 +109,7 @@ class ReconstructConfig:
     keep: str = "all"  # or the largest connected component alone
     texture: int | None = None  # bake the colours of the scan into a texture of so many texels a side
     keep_outliers: bool = False
+    max_memory: int | None = None  # bytes that may be taken: a scan that needs more is made in pieces, with the same result
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -206,7 +208,7 @@ def limits(name: str, whole: bool) -> tuple[float, float]:
     A length that has no limits here lies above 0. whole: the setting is a whole number.
     """
     low, high = LIMITS.get(name, (0, math.inf))
-    return low, min(high, MOST_COUNT) if whole and name != "seed" else high
+    return low, min(high, MOST_COUNT) if whole and name not in ("seed", "max_memory") else high
 
 
 def fit_config(found: Mapping[str, object]) -> FitConfig:

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray, chunks, unit_rows
+from lpdif.arrays import FloatArray, IntArray, NumberArray, chunks, unit_rows
 from lpdif.mesh_queries import closest_points, winding_numbers
 
 
 class Surface(NamedTuple):
-    """vertices (V, 3) float64 and faces (F, 3) int64, counter-clockwise from outside."""
+    """vertices (V, 3) float64 and faces (F, 3) int32 or int64, counter-clockwise from outside."""
 
     vertices: FloatArray
-    faces: IntArray
+    faces: NumberArray
 
 
 def face_normals(surface: Surface) -> FloatArray:
@@ -43,14 +43,15 @@ def centroids(surface: Surface, faces: IntArray | slice) -> FloatArray:
 
 def vertex_normals(surface: Surface) -> FloatArray:
     """(V, 3) unit normals, the mean of the faces around by area; zero where they cancel."""
-    normals = face_normals(surface)
     total = np.zeros((len(surface.vertices), 3))
-    for axis in range(3):
-        of_faces, of_vertices = np.ascontiguousarray(normals[:, axis]), np.zeros(len(total))
-        for corner in range(3):
-            np.add.at(of_vertices, surface.faces[:, corner], of_faces)  # one after the other, in an order that chunks do not change
-        total[:, axis] = of_vertices
-    return unit_rows(total)
+    for corner in range(3):
+        for part in chunks(len(surface.faces)):
+            normals = face_normals(Surface(surface.vertices, surface.faces[part]))  # once more for each corner: to hold them takes much memory
+            for axis in range(3):  # one after the other, in an order that chunks do not change
+                np.add.at(total[:, axis], surface.faces[part, corner], np.ascontiguousarray(normals[:, axis]))
+    for part in chunks(len(total)):
+        total[part] = unit_rows(total[part])
+    return total
 
 
 def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntArray]:
@@ -58,14 +59,19 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
 
     kept (F,). Also returns the old number of each vertex that is left.
     """
-    return without_unused_vertices(Surface(surface.vertices, surface.faces[kept]))
+    return without_unused_vertices(surface if kept.all() else Surface(surface.vertices, surface.faces[kept]))
 
 
 def without_unused_vertices(surface: Surface) -> tuple[Surface, IntArray]:
     """The surface without vertices that are in no face, and the old number of each vertex that is left."""
-    used = np.zeros(len(surface.vertices), bool)
-    used[surface.faces] = True
-    return Surface(surface.vertices[used], (np.cumsum(used) - 1)[surface.faces]), np.flatnonzero(used)
+    vertices, faces = surface
+    used = np.zeros(len(vertices), bool)
+    used[faces] = True
+    if used.all():
+        return surface, np.arange(len(vertices))
+    number = np.cumsum(used, dtype=faces.dtype)
+    number -= 1
+    return Surface(vertices[used], number[faces]), np.flatnonzero(used)
 
 
 def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

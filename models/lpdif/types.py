@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray
+from lpdif.arrays import FloatArray, IntArray, NumberArray
 from lpdif.errors import InputError
 from lpdif.text import counted
 
@@ -105,7 +105,7 @@ class Mesh:
     """Triangles, outward when counter-clockwise.
 
     vertices       (V, 3) float64, world coordinates
-    faces          (F, 3) int64
+    faces          (F, 3) int32, or int64 where they are too many
     normals        (V, 3) float64 unit, or None
     colors         (V, 3) uint8, or None
     vertex_values  name -> (V,) array: confidence, carried intensity and labels
@@ -115,7 +115,7 @@ class Mesh:
     """
 
     vertices: FloatArray
-    faces: IntArray
+    faces: NumberArray
     normals: FloatArray | None = None
     colors: NDArray[np.uint8] | None = None
     vertex_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)

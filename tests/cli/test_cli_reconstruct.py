@@ -135,6 +135,15 @@ def test_a_dry_run_of_a_batch_reads_the_scans_and_says_what_it_takes(cli: Cli, l
     assert library.calls == []
 
 
+def test_a_batch_is_not_made_anew_for_another_limit_of_memory(cli: Cli, library: Library) -> None:
+    write_points(Path("in/a.ply"))
+    for more in ((), ("--max-memory", "4G"), ("--max-memory", "2G")):
+        assert cli("reconstruct", "in", "-o", "out", *more).code == 0
+    assert len(library.calls) == 1
+    assert cli("reconstruct", "in", "-o", "other", "--max-memory", "4G").code == 0
+    assert library.calls[-1][2].max_memory == 4 * 10**9
+
+
 def test_a_batch_is_made_anew_for_another_scale(cli: Cli) -> None:
     write_points(Path("in/a.ply"))
     assert cli("reconstruct", "in", "-o", "out", "--scale", "2").code == 0
@@ -339,6 +348,9 @@ def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:
     assert (ran.code, ran.out) == (0, "mesh.ply\n")
     takes = "some 4 s on one core and 0.5 GB of memory"
     assert f"would make a mesh of about 1,200 faces from 50 points (scan.ply): {takes}; nothing was written" in ran.lines
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run", "--max-memory", "1G", "--json")
+    assert f"would make a mesh of about 1,200 faces from 50 points (scan.ply): {takes}, in 3 pieces; nothing was written" in ran.lines
+    assert ran.document["expected"]["pieces"] == 3
     assert library.calls == []
     assert not Path("mesh.ply").exists()
     library.trouble["scan"] = InputError("scan.ply: far too fine", "be coarser")

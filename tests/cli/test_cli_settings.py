@@ -117,6 +117,25 @@ def test_misspelt_variable_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4G", 4 * 10**9),
+        ("500M", 500 * 10**6),
+        ("1.5 GB", 1_500_000_000),
+        ("2GiB", 2**31),
+        ("64k", 64_000),
+        ("800000000", 800_000_000),
+        ("3T", 3 * 10**12),
+    ],
+)
+def test_sizes_of_memory_are_read_with_their_units(text: str, size: int) -> None:
+    assert resolve("reconstruct", {"reconstruct.max_memory": text}, environment={}).config.reconstruct.max_memory == size
+    Path("lpdif.toml").write_text(f'[reconstruct]\nmax_memory = "{text}"\n')
+    assert resolve("reconstruct", {}, environment={}).config.reconstruct.max_memory == size
+    assert resolve("reconstruct", {"reconstruct.max_memory": "auto"}, environment={}).config.reconstruct.max_memory is None
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         ({"fit.patterns": "none"}, "--patterns: 'none' is not a whole number"),
@@ -126,6 +145,11 @@ def test_misspelt_variable_names_the_nearest() -> None:
         ({"reconstruct.max_distance": "0"}, "--max-distance: 0 is out of range"),
         ({"reconstruct.sensor": ("1", "2", "x")}, "--sensor: 'x' is not a number"),
         ({"reconstruct.faces": "3"}, "--faces: 3 is out of range"),
+        ({"reconstruct.max_memory": "4X"}, "--max-memory: '4X' is not a size"),
+        ({"reconstruct.max_memory": "-4G"}, "--max-memory: '-4G' is not a size"),
+        ({"reconstruct.max_memory": "4iB"}, "--max-memory: '4iB' is not a size"),
+        ({"reconstruct.max_memory": "0"}, "--max-memory: 0 is out of range"),
+        ({"reconstruct.max_memory": "9999999T"}, "--max-memory: 9999999000000000000 is out of range"),
         ({"cluster.sweep": "2,x"}, "--sweep: 'x' is not a whole number"),
         ({"device": "tpu"}, "--device: 'tpu' is not a device"),
         ({"seed": "-1"}, "--seed: -1 is out of range"),

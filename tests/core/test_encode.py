@@ -15,7 +15,17 @@ from shapes import even_sphere_points, wavy_regions
 from solids import BENT, SOLIDS, as_seen, cut
 from torch import Tensor
 
-from lpdif.core.encode import POINT_COUNTS, REGIONS_TOGETHER, choose_arrangements, encode, encode_regions, joined, seen_by_sheets, view_of
+from lpdif.core.encode import (
+    POINT_COUNTS,
+    REGIONS_TOGETHER,
+    Visible,
+    choose_arrangements,
+    encode,
+    encode_regions,
+    joined,
+    seen_by_sheets,
+    view_of,
+)
 from lpdif.core.field import RegionCodes
 from lpdif.core.forms import COUNT_V, combine, evidence, may_bend, rows_of, sheets_of
 from lpdif.core.model import Networks, in_frames
@@ -183,7 +193,7 @@ def test_half_of_a_scan_gives_the_codes_of_the_whole(threads: int, patterns: int
     def coded(some: NDArray[np.int64]) -> tuple[RegionLattice, RegionCodes]:
         (lattice,) = region_lattices(points[some], 0.15, np.zeros(len(some), np.int64))
         view = view_of(spacing, 0.0, np.zeros(len(some)))
-        return lattice, encode(cKDTree(points[some]), normals[some], [(lattice, None)], *given, view, threads=threads)
+        return lattice, encode([(lattice, Visible(cKDTree(points[some]), normals[some]))], *given, view, threads=threads)
 
     (whole_lattice, whole), (half_lattice, part) = coded(np.arange(len(points))), coded(half)
     _, in_whole, in_half = np.intersect1d(whole_lattice.keys, half_lattice.keys, return_indices=True)
@@ -206,16 +216,6 @@ def test_parts_are_joined_sheets_and_all() -> None:
     assert len(whole.code) > 50
     for r in range(40):
         same(region(parts, r), region(whole, r))
-
-
-def test_a_tree_of_all_points_is_what_regions_see_by_default() -> None:
-    points, normals = even_sphere_points(500)
-    given = networks_and_patterns(2)
-    (lattice,) = region_lattices(points, 0.4, np.zeros(len(points), np.int64))
-    view = view_of(0.15, 0.0, np.zeros(len(points)))
-    whole = encode(cKDTree(points), normals, [(lattice, None)], *given, view)
-    listed = encode(cKDTree(points), normals, [(lattice, np.arange(len(points)))], *given, view)
-    assert torch.equal(whole.code, listed.code)
 
 
 @pytest.mark.cuda

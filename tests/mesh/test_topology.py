@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapes import as_mesh
 
+from lpdif.arrays import chunks
 from lpdif.geometry import Surface
+from lpdif.mesh import topology
 from lpdif.mesh.topology import (
     boundary_half_edges,
     boundary_vertices,
@@ -23,6 +25,7 @@ from lpdif.mesh.topology import (
     half_edges,
     is_closed_manifold,
     opposite_half_edges,
+    vertex_components,
 )
 
 IntArray = NDArray[np.int64]
@@ -201,3 +204,44 @@ def test_every_fan_of_faces_has_a_number(surface: Surface, more: int) -> None:
     assert all(len(vertices) == 1 for vertices in owners.values())
     # an edge of four sides pairs none of them, so each of its two ends has one fan a cube
     assert len(owners) == len(surface.vertices) + more
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_components_of_vertices_do_not_depend_on_chunks(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a search from vertex to vertex; some vertices are in no face."""
+    rng = np.random.default_rng(size)
+    faces = rng.integers(0, 400, (110, 3)).astype(np.int32)
+    beside: dict[int, set[int]] = {vertex: set() for vertex in range(400)}
+    for face in faces.tolist():
+        for vertex in face:
+            beside[vertex] |= set(face)
+    expected = [-1] * 400
+    for number, start in enumerate(v for v in range(400) if v == min(reached(beside, v))):
+        for vertex in reached(beside, start):
+            expected[vertex] = number
+    monkeypatch.setattr(topology, "chunks", lambda count: chunks(count, size))
+    found = vertex_components(Surface(np.zeros((400, 3)), faces))
+    assert found.tolist() == expected
+    assert max(expected) > 150
+    assert max(np.bincount(expected)) > 20
+
+
+def reached(beside: dict[int, set[int]], start: int) -> set[int]:
+    found, open_ = {start}, [start]
+    while open_:
+        fresh = beside[open_.pop()] - found
+        found |= fresh
+        open_ += fresh
+    return found
+
+
+def test_many_vertices_in_small_integers_give_the_edges_of_large_ones() -> None:
+    """Products of two numbers of vertices need 64 bits."""
+    faces = np.array([[0, 90_000, 70_000], [90_000, 0, 80_000], [70_000, 90_000, 80_000]])
+    small = faces.astype(np.int32)
+    for one, other in zip(edge_numbers(faces), edge_numbers(small), strict=True):
+        np.testing.assert_array_equal(one, other)
+    solid = faces[[0, 0, 0, 0]]
+    solid[:] = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]]) * 60_000
+    assert is_closed_manifold(solid)
+    assert is_closed_manifold(solid.astype(np.int32))

@@ -22,7 +22,7 @@ def test_patterns_are_those_in_the_middle_of_faces(size: int, monkeypatch: pytes
     rng = np.random.default_rng(0)
     surface = Surface(rng.normal(size=(30, 3)), rng.integers(0, 30, (50, 3)))
     monkeypatch.setattr(finishing, "chunks", lambda count: arrays.chunks(count, size))
-    found = finishing.face_patterns(surface, Octants())  # type: ignore[arg-type]
+    found = finishing.face_patterns(surface, Octants().pattern_at)
     middles = [surface.vertices[face].mean(0) for face in surface.faces]
     assert found.tolist() == [sum(2**axis for axis in range(3) if middle[axis] > 0) for middle in middles]
     assert found.dtype == np.int32

@@ -32,6 +32,7 @@ from lpdif.core.refine import refine_codes
 from lpdif.core.regions import HALO, MOST_POINTS, Gathered, RegionLattice, Seen, gather_points, region_support
 from lpdif.core.sheets import SHEETS
 from lpdif.device import single_threaded_pool, split_on_oom
+from lpdif.lattice_keys import unpack_keys
 from lpdif.types import Progress, silent
 
 REGIONS_GATHERED = 8192  # regions whose points are gathered at once
@@ -80,10 +81,15 @@ def encoder_unit(spacing: float, noise: float) -> float:
     return float(VIEW.unit + VIEW.noisy_unit * min(1.0, noise / (VIEW.noisy * spacing)))
 
 
+class Visible(NamedTuple):
+    """The points that regions may see: their search tree, and their unit normals (N, 3)."""
+
+    tree: cKDTree
+    normals: FloatArray
+
+
 def encode(
-    tree: cKDTree,
-    normals: FloatArray,
-    lattices: Sequence[tuple[RegionLattice, IntArray | None]],
+    lattices: Sequence[tuple[RegionLattice, Visible]],
     networks: Networks,
     patterns: Patterns,
     view: View,
@@ -93,24 +99,16 @@ def encode(
 ) -> RegionCodes:
     """Codes and patterns of the regions of all lattices, on the device of the networks.
 
-    tree: of the points (N, 3), whose normals (N, 3) are given; lattices: each with the rows of the points that its regions see, or None for
-    all; view: what each region sees; refine: steps by which codes are fitted to the points once more; threads: chunks of regions encoded
-    at a time.
+    lattices: at least one region in all, each lattice with the points that its regions may see; view: what each region sees; refine: steps by
+    which codes are fitted to the points once more; threads: chunks of regions encoded at a time.
     """
+    jobs = [(lattice, seen, part) for lattice, seen in lattices for part in chunks(len(lattice.keys), REGIONS_GATHERED)]
 
-    def searchable(rows: IntArray | None) -> tuple[cKDTree, FloatArray, FloatArray]:
-        return whole if rows is None else (cKDTree(points[rows]), points[rows], normals[rows])
-
-    points = np.asarray(tree.data)
-    whole = tree, points, normals
-    visible = [(lattice, searchable(rows)) for lattice, rows in lattices]
-    jobs = [(lattice, seen, part) for lattice, seen in visible for part in chunks(len(lattice.keys), REGIONS_GATHERED)]
-
-    def work(job: tuple[RegionLattice, tuple[cKDTree, FloatArray, FloatArray], slice]) -> RegionCodes:
-        lattice, seen, chunk = job
+    def work(job: tuple[RegionLattice, Visible, slice]) -> RegionCodes:
+        lattice, (tree, normals), chunk = job
         unit = view.unit * lattice.size
-        centers = np.asarray(lattice.corners[chunk] * lattice.size, dtype=np.float64)
-        gathered = gather_points(*seen, centers, unit, HALO, view.most)
+        centers = np.asarray(unpack_keys(lattice.keys[chunk]) * lattice.size, dtype=np.float64)
+        gathered = gather_points(tree, np.asarray(tree.data), normals, centers, unit, HALO, view.most)
         return encode_regions(gathered, centers, unit, networks, patterns, refine, view.noise / unit)
 
     found: list[RegionCodes] = []
@@ -121,13 +119,15 @@ def encode(
     return joined(found)
 
 
-def joined(parts: Sequence[RegionCodes]) -> RegionCodes:
-    """The codes of all parts, one behind the other."""
+def joined(parts: list[RegionCodes]) -> RegionCodes:
+    """The codes of all parts, one behind the other; the list is empty then, and no column is held twice but the one that is being joined."""
     before = np.cumsum([0, *(len(codes.code) for codes in parts[:-1])])
     first = torch.cat([codes.first + int(sheets) for codes, sheets in zip(parts, before, strict=True)])
+    center = np.concatenate([codes.center for codes in parts])
     names = [setting.name for setting in dataclasses.fields(RegionCodes) if setting.name not in ("center", "first")]
-    rest = {name: torch.cat([getattr(codes, name) for codes in parts]) for name in names}
-    return RegionCodes(center=np.concatenate([codes.center for codes in parts]), first=first, **rest)
+    columns = {name: [getattr(codes, name) for codes in parts] for name in names}
+    parts.clear()
+    return RegionCodes(center=center, first=first, **{name: torch.cat(columns.pop(name)) for name in names})
 
 
 def encode_regions(

@@ -25,7 +25,7 @@ from lpdif.core.forms import COUNT_V, combine, rows_of, sheets_of
 from lpdif.core.jets import COEFFICIENTS, jet_distance
 from lpdif.core.multi_decoder import SHEET_CORRECTION, MultiDecoder
 from lpdif.core.point_queries import PointQueries
-from lpdif.core.regions import Pairs, RegionLattice, covering_pairs
+from lpdif.core.regions import Pairs, RegionLattice, covering_pairs, nearest_region
 from lpdif.device import split_on_oom
 
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
@@ -205,8 +205,5 @@ class LocalField(PointQueries):
 
         points (Q, 3): relative to the field's origin. -1 where no region stands at the nearest corner of any lattice.
         """
-        region = np.full(len(points), -1)
-        for lattice in self.lattices:
-            open_ = np.nonzero(region < 0)[0]
-            region[open_] = lattice.find(np.rint(points[open_] / lattice.size).astype(np.int64))
+        region = nearest_region(self.lattices, points)
         return np.where(region >= 0, self.codes.pattern.cpu().numpy()[region], -1)

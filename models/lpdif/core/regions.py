@@ -9,6 +9,7 @@ the blend of the regions that cover a query, with weights that fall smoothly to 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,14 +50,17 @@ class RegionLattice:
 
     size     s, in the scan's unit
     keys     (R,) packed lattice coordinates, sorted
-    corners  (R, 3) the same coordinates, in the same order
     first    the number of the first region, among the regions of all sizes
     """
 
     size: float
     keys: IntArray
-    corners: IntArray
     first: int
+
+    @property
+    def corners(self) -> IntArray:
+        """(R, 3) the lattice coordinates of the regions."""
+        return unpack_keys(self.keys)
 
     def find(self, corners: IntArray) -> IntArray:
         """(…,) number of the region at each lattice corner (…, 3), or -1."""
@@ -71,6 +75,18 @@ class RegionLattice:
         """
         axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
         return self.find(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
+
+
+def nearest_region(lattices: Sequence[RegionLattice], points: FloatArray) -> IntArray:
+    """(Q,) number of the region nearest to each point (Q, 3), in the first of the lattices in which one stands at the nearest corner.
+
+    -1 where none does in any.
+    """
+    region = np.full(len(points), -1)
+    for lattice in lattices:
+        open_ = np.nonzero(region < 0)[0]
+        region[open_] = lattice.find(np.rint(points[open_] / lattice.size).astype(np.int64))
+    return region
 
 
 def between_points(points: FloatArray, normals: FloatArray, distance: FloatArray) -> FloatArray:
@@ -94,14 +110,24 @@ def region_lattices(points: FloatArray, finest: float, level: IntArray, first: i
     Those of level l have size finest * 2^l and sit around the points of that level. first: the number of the first region.
     """
     lattices = []
-    offsets = np.stack(np.meshgrid(*[[0, 1]] * 3, indexing="ij"), -1).reshape(8, 3)
     for number in np.unique(level):
         size = finest * 2.0 ** int(number)
-        cubes = np.unique(pack_keys(np.floor(points[level == number] / size).astype(np.int64)))
-        keys = np.unique(cubes[:, None] + (pack_keys(offsets) - pack_keys(np.zeros(3, np.int64)))[None])
-        lattices.append(RegionLattice(size, keys, unpack_keys(keys), first))
-        first += len(keys)
+        lattices.append(lattice_around(cubes_at(points[level == number], size), size, first))
+        first += len(lattices[-1].keys)
     return lattices
+
+
+def cubes_at(points: FloatArray, size: float) -> IntArray:
+    """(n,) sorted keys of the lattice cubes of this size that hold any of the points (N, 3)."""
+    return np.unique(pack_keys(np.floor(points / size).astype(np.int64)))
+
+
+def lattice_around(cubes: IntArray, size: float, first: int) -> RegionLattice:
+    """The regions at the corners of these cubes (n,), sorted keys; first: the number of the first."""
+    keys = cubes
+    for step in pack_keys(np.eye(3, dtype=np.int64)) - pack_keys(np.zeros(3, dtype=np.int64)):
+        keys = np.union1d(keys, keys + step)
+    return RegionLattice(size, keys, first)
 
 
 class Gathered(NamedTuple):

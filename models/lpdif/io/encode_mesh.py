@@ -5,7 +5,6 @@ Letters: V vertices, F faces.
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import re
@@ -58,7 +57,6 @@ def needs_double(vertices: FloatArray, faces: IntArray | None) -> bool:
 def encode_ply(mesh: Mesh) -> bytes:
     """Binary little-endian PLY with normals, colours and the values of vertices and faces as properties."""
     faces = corner_table(mesh)
-    out = io.BytesIO()
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif"]
     header += [f"comment pattern {number} {ascii(name)[1:-1]}" for number, name in mesh.pattern_names.items()]
     vertex_rows = vertex_table(mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces))
@@ -72,10 +70,8 @@ def encode_ply(mesh: Mesh) -> bytes:
         face_rows[name] = column
     header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
     header += [f"property {_PLY_TYPES[column.dtype.str[1:]]} {name}" for name, column in values.items()]
-    out.write("\n".join([*header, "end_header\n"]).encode("ascii"))
-    out.write(vertex_rows.view(np.uint8).data)
-    out.write(face_rows.view(np.uint8).data)
-    return out.getvalue()
+    head = "\n".join([*header, "end_header\n"]).encode("ascii")
+    return b"".join([head, vertex_rows.view(np.uint8).data, face_rows.view(np.uint8).data])
 
 
 def vertex_table(
@@ -178,7 +174,7 @@ def corner_table(mesh: Mesh) -> NDArray[np.int32]:
             f"{len(mesh.vertices)} vertices and {len(mesh.faces)} faces are more than mesh files can count",
             "choose a coarser --resolution",
         )
-    return mesh.faces.astype(np.int32)
+    return mesh.faces.astype(np.int32, copy=False)
 
 
 def significant_digits(mesh: Mesh) -> int:

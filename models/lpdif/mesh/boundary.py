@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
-from lpdif.arrays import CHUNK, BoolArray, FloatArray, chunks
+from lpdif.arrays import CHUNK, BoolArray, FloatArray, chunks, index_type
 from lpdif.geometry import Surface, without_unused_vertices
 from lpdif.mesh.topology import boundary_vertices_if_oriented
 from lpdif.mesh.trim import pinholes
@@ -52,6 +52,7 @@ def smooth_boundary(surface: Surface, coverage: Coverage, limit: float, largest_
     past = np.full(len(surface.vertices), MILLS_ARGUMENTS[0] * BOUNDARY.sigma)
     past[close] = border_distance(surface.vertices[close], coverage, around.at(close))
     past[in_pinholes(surface, past >= limit, largest_hole)] = np.nextafter(limit, -np.inf)
+    del around, distance, close  # large, and the surface is copied now
     return clip(surface, past, limit)
 
 
@@ -92,17 +93,17 @@ def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
     """The part of the surface where the values (V,), linear on every face, are below the level."""
     vertices, faces = surface
     inside = values < level
-    count = inside[faces].sum(1)
+    count = inside[faces].sum(1, dtype=np.int8)
     # Each cut face is turned until its odd corner, alone on its side, comes first.
     cut = np.flatnonzero((count == 1) | (count == 2))
     alone = np.argmax(inside[faces[cut]] == (count[cut] == 1)[:, None], axis=1)
     a, b, c = (faces[cut, (alone + turn) % 3] for turn in range(3))
     ends = np.sort(np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1)]), axis=1)
-    _, first, row = np.unique(ends[:, 0] * len(vertices) + ends[:, 1], return_index=True, return_inverse=True)
+    _, first, row = np.unique(ends[:, 0].astype(np.int64) * len(vertices) + ends[:, 1], return_index=True, return_inverse=True)
     low, high = ends[first].T
     share = (level - values[low]) / (values[high] - values[low])
     fresh = vertices[low] + share[:, None] * (vertices[high] - vertices[low])
-    ab, ac = np.split(row.reshape(-1) + len(vertices), 2)
+    ab, ac = np.split((row.reshape(-1) + len(vertices)).astype(index_type(len(vertices) + len(fresh))), 2)
     one = count[cut] == 1
     two = ~one
     cut_faces = np.stack([a, ab, ac], 1)[one], np.stack([ab, b, c], 1)[two], np.stack([ab, c, ac], 1)[two]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from lpdif.arrays import CHUNK, BoolArray, FloatArray, IntArray, chunks
+from lpdif.arrays import CHUNK, BoolArray, FloatArray, IntArray, chunks, index_type
 from lpdif.geometry import Surface, centroids, face_areas, face_normals
 from lpdif.mesh.boundary import border_distance
 from lpdif.mesh.topology import boundary_half_edges, boundary_loops, ends_of, vertex_components
@@ -181,5 +181,5 @@ def closed_by_fans(surface: Surface, loops: Loops, hole: BoolArray) -> Surface:
     """The surface with a fan of faces around a new vertex in each loop that is a hole (L,)."""
     rows = np.flatnonzero(hole[loops.loop])
     fresh = len(surface.vertices) + (np.cumsum(hole) - 1)[loops.loop[rows]]
-    added = np.stack([loops.end[rows], loops.start[rows], fresh], 1)
+    added = np.stack([loops.end[rows], loops.start[rows], fresh], 1).astype(index_type(len(surface.vertices) + int(hole.sum())))
     return Surface(np.concatenate([surface.vertices, loops.middle[hole]]), np.concatenate([surface.faces, added]))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from lpdif.arrays import BoolArray, IntArray
+from lpdif.arrays import BoolArray, IntArray, NumberArray, chunks, index_type
+from lpdif.components import linked_components
 from lpdif.geometry import Surface
 
 TETRAHEDRON_FACES = 4  # A closed surface of triangles has at least so many faces.
@@ -31,7 +32,7 @@ def is_closed_manifold(faces: IntArray) -> bool:
         return False
     start, end = half_edges(faces)
     width = int(faces.max()) + 1
-    forward = np.sort(start * width + end)
+    forward = np.sort(start.astype(np.int64) * width + end)
     if (forward[1:] == forward[:-1]).any():
         return False
     return int(fans(faces, *opposite_half_edges(faces)).max()) + 1 == len(np.unique(faces))
@@ -55,10 +56,12 @@ def boundary_vertices_if_oriented(faces: IntArray, count: int) -> BoolArray:
     mixed = (np.arange(1, count + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (mixed >> np.uint64(40)).astype(np.float64)
+    del mixed
     difference = np.zeros(count)
-    for one, other in ((0, 1), (1, 2), (2, 0)):
-        difference += np.bincount(faces[:, one], number[faces[:, other]], count)
-        difference -= np.bincount(faces[:, other], number[faces[:, one]], count)
+    for part in chunks(len(faces)):
+        for one, other in ((0, 1), (1, 2), (2, 0)):
+            np.add.at(difference, faces[part, one], number[faces[part, other]])
+            np.subtract.at(difference, faces[part, other], number[faces[part, one]])
     return np.asarray(difference != 0)
 
 
@@ -121,7 +124,7 @@ def edges_of(faces: IntArray) -> IntArray:
 def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
     """(3F,) number of the edge of every half-edge, and (E,) how many half-edges each edge has."""
     start, end = half_edges(faces)
-    packed = np.minimum(start, end)
+    packed = np.minimum(start, end).astype(np.int64)
     packed *= int(faces.max(initial=0)) + 1
     packed += np.maximum(start, end, out=end)
     del start, end
@@ -133,11 +136,6 @@ def edge_numbers(faces: IntArray) -> tuple[IntArray, IntArray]:
     number = np.empty(len(order), np.int64)
     number[order] = np.cumsum(first) - 1
     return number, np.diff(np.append(np.flatnonzero(first), len(first)))
-
-
-def index_type(count: int) -> type[np.signedinteger[Any]]:
-    """The smaller integer type in which so many things can be numbered."""
-    return np.int32 if count <= np.iinfo(np.int32).max else np.int64
 
 
 def components(count: int, rows: NDArray[np.signedinteger[Any]], columns: NDArray[np.signedinteger[Any]]) -> IntArray:
@@ -163,10 +161,10 @@ def face_components(faces: IntArray, number: IntArray, chosen: BoolArray) -> Int
     return found
 
 
-def vertex_components(surface: Surface) -> IntArray:
-    """(V,) number of the connected component of each vertex; faces that share a vertex are connected."""
-    first, second, third = surface.faces.astype(index_type(len(surface.vertices))).T
-    return components(len(surface.vertices), np.r_[first, second], np.r_[second, third])
+def vertex_components(surface: Surface) -> NumberArray:
+    """(V,) number of the connected component of each vertex, by their lowest vertices; faces that share a vertex are connected."""
+    parts = (surface.faces[part] for part in chunks(len(surface.faces)))
+    return linked_components(len(surface.vertices), ((faces[:, :2].reshape(-1), faces[:, 1:].reshape(-1)) for faces in parts))
 
 
 def boundary_loops(faces: IntArray, half_edge: IntArray) -> IntArray:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, NumberArray, chunks
+from lpdif.components import linked_components
 from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, nearest, neighbours_of_kept, query, search_tree
 from lpdif.points.thinning import thin_to_lattice
 
@@ -205,18 +206,17 @@ def enough(indices: IndexArray, forward: BoolArray, backward: BoolArray, share: 
     return np.asarray((forward.mean(axis=1) >= share) | (counted >= np.maximum(share * times, 1)))
 
 
-def components(indices: IndexArray, joined: BoolArray) -> IntArray:
+def components(indices: IndexArray, joined: BoolArray) -> NumberArray:
     """(N,) number of the connected component of each point, along the joined (N, k) of its neighbours."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
 
-    count = len(indices)
-    starts = np.concatenate([[0], np.cumsum(joined.sum(axis=1))])
-    graph = csr_array((np.ones(starts[-1], dtype=np.int8), indices[joined], starts), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    def links(part: slice) -> tuple[IndexArray, IndexArray]:
+        rows = np.arange(part.start, part.stop, dtype=np.int32)
+        return np.repeat(rows, joined[part].sum(axis=1)), indices[part][joined[part]]
+
+    return linked_components(len(indices), map(links, chunks(len(indices))))
 
 
-def large(component: IntArray, chosen: BoolArray, least: int) -> BoolArray:
+def large(component: NumberArray, chosen: BoolArray, least: int) -> BoolArray:
     """(N,) the chosen points whose component holds at least so many of them."""
     return np.asarray(chosen & (np.bincount(component, chosen)[component] >= least))
 

@@ -11,28 +11,42 @@ from typing import NamedTuple
 log = logging.getLogger("lpdif")
 
 
-class Rate(NamedTuple):
-    """Seconds on one core of a server CPU, and bytes of memory; elsewhere they may be half or double."""
+class TimeRates(NamedTuple):
+    """Seconds that parts of the work take on one core of a server CPU; elsewhere they may be half or double.
 
-    seconds: float
-    memory: float
-
-
-class CostRates(NamedTuple):
-    """What parts of the work add to the time and to the most memory that the process takes.
-
-    Measured on an even sphere of 20,000 points with normals at three resolutions (0.59, 2.4 and 9.4 million faces: 11, 40 and 163 s; 0.55,
-    1.10 and 3.39 GiB) and of 200,000 points at the automatic one (1.1 million faces: 28 s, 1.0 GiB); the first two with --watertight too (16
-    and 59 s; 0.68 and 1.41 GiB; with a part of the sphere missing 25 s in place of 8 for 0.4 million faces).
+    Measured on an even sphere of 20,000 points with normals at three resolutions (0.59, 2.4 and 9.4 million faces: 11, 40 and 163 s) and of
+    200,000 points at the automatic one (1.1 million faces: 28 s); the first two with --watertight too (16 and 59 s; with a part of the sphere
+    missing 25 s in place of 8 for 0.4 million faces).
     """
 
-    base: Rate = Rate(1.0, 0.36 * 2**30)  # For any mesh.
-    point: Rate = Rate(40e-6, 1500.0)  # For each point.
-    face: Rate = Rate(19e-6, 390.0)  # For each face of the estimate, which counts 0.9 of the faces that are made.
-    watertight: Rate = Rate(2.2, 1.5)  # A face of a watertight mesh takes so many times as much.
+    base: float = 1.0  # For any mesh.
+    point: float = 40e-6  # For each point.
+    face: float = 19e-6  # For each face of the estimate, which counts 0.9 of the faces that are made.
+    watertight: float = 2.2  # A face of a watertight mesh takes so many times as much.
 
 
-RATES = CostRates()
+class MemoryRates(NamedTuple):
+    """Bytes that parts of the work take at most, on the CPU.
+
+    Measured by one thread on the sphere at the second resolution in 4 pieces (0.55 GiB) and on scans of an armadillo with normals: 100,000
+    points in one piece (0.54 GiB) and in 14 (0.47), a million in pieces of up to half a million regions (1.33).
+    """
+
+    base: float = 290 * 2**20  # For any mesh: the program and its libraries.
+    prepared: float = 550.0  # For each point, while the points are prepared.
+    point: float = 300.0  # For each point from then on, with the scan itself.
+    region: float = 30.0  # For each region: its place, its pattern and the tiles that hear it.
+    code: float = 750.0  # For each region of the piece that is made: its codes, which are held almost twice when they are joined.
+    thread: float = 80 * 2**20  # For each thread that encodes regions, or is at work on a tile; much of it is not given back.
+    part: float = 30.0  # For each face, until those of all tiles are joined.
+    face: float = 145.0  # For each face, while the surface is finished.
+    watertight: float = 1.5  # A face of a watertight mesh takes so many times as much there.
+    regions_per_point: float = 1.7  # So many regions there are, where they are not counted.
+    free_share: float = 0.75  # Without max_memory, the process may take so much of the memory that is free.
+
+
+TIME = TimeRates()
+MEMORY = MemoryRates()
 REPORTED_FACES = 3e6  # A mesh of so many faces or more is large: its cost is reported before the work.
 
 
@@ -44,14 +58,42 @@ class Cost(NamedTuple):
     memory: float
 
 
+class Work(NamedTuple):
+    """What is to be done for a mesh: points, regions, faces before simplifying, whether it is watertight, and the threads at work."""
+
+    points: int
+    regions: float
+    faces: float
+    watertight: bool
+    threads: int
+
+    @property
+    def held(self) -> float:
+        """Bytes that are held from the placing of the regions to the end."""
+        return MEMORY.base + MEMORY.point * self.points + MEMORY.region * self.regions
+
+    @property
+    def beside(self) -> float:
+        """Bytes that are held beside the codes of a piece, at most."""
+        return self.held + MEMORY.thread * self.threads + MEMORY.part * self.faces
+
+    def room(self, limit: float) -> float:
+        """How many regions a piece may have, so that these bytes suffice while it is made."""
+        return max(0.0, (limit - self.beside) / MEMORY.code)
+
+    def cost(self, largest: float) -> Cost:
+        """About what the work takes, where the largest piece has so many regions."""
+        slower, larger = (TIME.watertight, MEMORY.watertight) if self.watertight else (1.0, 1.0)
+        seconds = TIME.base + TIME.point * self.points + slower * TIME.face * self.faces
+        prepared = MEMORY.base + MEMORY.prepared * self.points
+        finished = self.held + MEMORY.thread * self.threads + larger * MEMORY.face * self.faces
+        return Cost(self.faces, seconds, max(prepared, self.beside + MEMORY.code * largest, finished))
+
+
 def cost(faces: float, points: int, watertight: bool) -> Cost:
-    """About what it takes to make a mesh of so many faces from so many points."""
-    slower, larger = RATES.watertight if watertight else (1.0, 1.0)
-    return Cost(
-        faces,
-        RATES.base.seconds + RATES.point.seconds * points + slower * RATES.face.seconds * faces,
-        RATES.base.memory + RATES.point.memory * points + larger * RATES.face.memory * faces,
-    )
+    """About what it takes to make a mesh of so many faces from so many points, in one piece and by one thread."""
+    regions = MEMORY.regions_per_point * points
+    return Work(points, regions, faces, watertight, 1).cost(regions)
 
 
 def free_memory() -> float | None:

@@ -5,15 +5,15 @@ Letters: V vertices. "Spacing" is that of the points around a vertex, unless it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IndexArray, IntArray, chunks
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
-from lpdif.core.field import LocalField
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
 from lpdif.mesh.adaptive import fewest_faces
@@ -48,7 +48,10 @@ class FinishingSettings(NamedTuple):
 FINISHING = FinishingSettings()
 
 
-def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, coverage: Coverage, config: ReconstructConfig) -> Mesh:
+PatternAt = Callable[[FloatArray], IntArray]  # positions (Q, 3) -> (Q,) patterns of the regions there
+
+
+def finish(surface: Surface, choice: Choice, scan: Scan, pattern_at: PatternAt, coverage: Coverage, config: ReconstructConfig) -> Mesh:
     """The mesh of the scan, from the zero surface of its field."""
     surface = trimmed(surface, choice.ready, scan.name, coverage, config, choice.step)
     if config.watertight:
@@ -59,7 +62,7 @@ def finish(surface: Surface, choice: Choice, scan: Scan, field: LocalField, cove
     surface = simplified(surface, choice, coverage, config)
     if config.keep == "largest":  # a neck may have thinned to nothing
         surface = largest_part(surface, config.watertight)
-    mesh = with_attributes(surface, choice.ready, scan, field, coverage)
+    mesh = with_attributes(surface, choice.ready, scan, pattern_at, coverage)
     return mesh if config.texture is None else with_texture(mesh, surface, choice.ready, scan, coverage, config.texture)
 
 
@@ -90,8 +93,11 @@ def trimmed(surface: Surface, ready: Cloud, name: str, coverage: Coverage, confi
     clipped = smooth_boundary(surface, coverage, FINISHING.boundary_limit, largest_hole)
     if len(clipped.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
+    cut = clipped is not surface
+    del surface  # memory holds as few copies as can be
     whole = clipped if config.watertight else split_pinched_vertices(clipped)
-    if whole is not surface:  # the cut may have left small components of what lay beyond the border
+    if cut or whole is not clipped:  # the cut may have left small components of what lay beyond the border
+        del clipped
         whole = without_small_components(whole, coverage.around(whole.vertices).spacing)[0]
     return whole if config.watertight else fill_holes(whole, coverage, FINISHING.largest_hole, ready.spacing)
 
@@ -122,12 +128,14 @@ def supported_surface(surface: Surface, ready: Cloud, name: str, coverage: Cover
         supported &= faces_scanner(surface, ready.scanner, around.nearest)
     largest_hole = FINISHING.largest_hole * np.square(np.maximum(around.spacing, ready.spacing))
     largest_hole = np.maximum(largest_hole, (2 * bridge_distance(ready, config)) ** 2)
+    represented = represented_spacing(around)
+    del around, distance, doubtful  # large; from here on faces are copied
     kept = trim(surface, supported, largest_hole)
     if not kept.any():
         raise InputError(f"{name}: no surface near its points", remedy(config))
+    kept[kept] = enough_points(Surface(surface.vertices, surface.faces[kept]), represented)
     surface, used = keep_faces(surface, kept)
-    surface, still_used = without_small_components(surface, represented_spacing(around)[used])
-    return surface, largest_hole[used][still_used]
+    return surface, largest_hole[used]
 
 
 def represented_spacing(around: NearestPoints) -> FloatArray:
@@ -143,8 +151,13 @@ def without_small_components(surface: Surface, spacing: FloatArray, origin: IntA
 
     spacing (V,): of the points around each vertex. origin (V,): as in `large_components`; of each the largest component stays.
     """
+    return keep_faces(surface, enough_points(surface, spacing, origin))
+
+
+def enough_points(surface: Surface, spacing: FloatArray, origin: IntArray | None = None) -> BoolArray:
+    """(F,) faces of components that stand for enough points, as `without_small_components` has them."""
     points = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
-    return keep_faces(surface, large_components(surface, points, FINISHING.min_points, origin))
+    return large_components(surface, points, FINISHING.min_points, origin)
 
 
 def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: ReconstructConfig) -> Surface:
@@ -167,7 +180,7 @@ def simplified(surface: Surface, choice: Choice, coverage: Coverage, config: Rec
     return without_crumbs(surface, int(most)) if crumbs_go else surface
 
 
-def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalField, coverage: Coverage) -> Mesh:
+def with_attributes(surface: Surface, ready: Cloud, scan: Scan, pattern_at: PatternAt, coverage: Coverage) -> Mesh:
     """The mesh in world coordinates, with its attributes.
 
     These are normals, confidence, patterns, and the colours and values of the nearest points.
@@ -185,15 +198,15 @@ def with_attributes(surface: Surface, ready: Cloud, scan: Scan, field: LocalFiel
         normals=normals,
         colors=None if scan.colors is None else scan.colors[source],
         vertex_values=values,
-        face_values={"pattern": face_patterns(surface, field)},
+        face_values={"pattern": face_patterns(surface, pattern_at)},
     )
 
 
-def face_patterns(surface: Surface, field: LocalField) -> IndexArray:
+def face_patterns(surface: Surface, pattern_at: PatternAt) -> IndexArray:
     """(F,) pattern of the field in the middle of each face."""
     found = np.empty(len(surface.faces), np.int32)
     for part in chunks(len(found)):
-        found[part] = field.pattern_at(centroids(surface, part))
+        found[part] = pattern_at(centroids(surface, part))
     return found
 
 

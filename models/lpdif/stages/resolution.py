@@ -14,15 +14,12 @@ import numpy as np
 from lpdif.arrays import IntArray
 from lpdif.config import ReconstructConfig
 from lpdif.core.encode import encoder_unit
-from lpdif.device import available_threads
 from lpdif.errors import InputError, UsageError
 from lpdif.lattice_keys import HALF
 from lpdif.mesh.topology import TETRAHEDRON_FACES
-from lpdif.points.classes import of_classes
 from lpdif.points.cloud import Cloud
 from lpdif.points.prepare import prepare
-from lpdif.points.validity import check_scan
-from lpdif.stages.cost import Cost, cost, free_memory, report_cost
+from lpdif.stages.cost import Cost, cost
 from lpdif.types import Scan
 
 log = logging.getLogger("lpdif")
@@ -65,13 +62,14 @@ class Choice(NamedTuple):
         """About how many faces a surface of this area, in world units squared, will have."""
         return RESOLUTION.faces_per_cell * area / self.resolution / self.resolution
 
-    def cost(self, config: ReconstructConfig) -> Cost:
-        """About what it takes to make the mesh, before it is simplified."""
-        return cost(RESOLUTION.faces_per_cell * covered_area(self.ready) / self.step / self.step, len(self.ready.points), config.watertight)
+    @property
+    def fine_faces(self) -> float:
+        """About how many faces the mesh has before it is simplified."""
+        return RESOLUTION.faces_per_cell * covered_area(self.ready) / self.step / self.step
 
 
 def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
-    """The prepared points of a scan and all sizes. What a large mesh will cost is logged.
+    """The prepared points of a scan and all sizes.
 
     Raises InputError for a scan or settings that can give no surface, or too large a mesh, UsageError for a resolution that leaves no face.
     """
@@ -87,7 +85,6 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     check_numbering(scan, ready, size, choice.step)
     if config.resolution is not None:
         check_face_count(scan, choice)
-    report_cost(choice.cost(config), scan.name, RESOLUTION.many_faces)
     return choice
 
 
@@ -115,37 +112,6 @@ def check_face_count(scan: Scan, choice: Choice) -> None:
             f"{scan.name}: resolution {choice.resolution:.3g} is coarser than the whole surface, whose area is about {area:.3g}",
             f"give a smaller --resolution: below {np.sqrt(RESOLUTION.faces_per_cell * area / TETRAHEDRON_FACES):.2g}; or leave it out",
         )
-
-
-def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0) -> dict[str, float | int | str]:
-    """What `reconstruct` would choose for a scan, and about how many faces it would make.
-
-    Among the values are what the mesh would take, cpu_seconds on one core and memory_bytes, and, on Linux and Windows, the
-    free_memory_bytes there are now.
-
-    Raises InputError for what is wrong before the first region is encoded.
-    """
-    config = config or ReconstructConfig()
-    scan = of_classes(scan, config.classes)
-    check_scan(scan, config.keep_outliers, config.region_size is not None)
-    choice = choose(scan, config, threads or available_threads())
-    faces = choice.faces(covered_area(choice.ready))
-    faces = min(faces, config.faces or faces)
-    price, free = choice.cost(config), free_memory()
-    return {
-        **choice.ready.facts,
-        "region_size": choice.size,
-        "resolution": choice.resolution,
-        "faces": rounded(faces),
-        "cpu_seconds": rounded(price.seconds),
-        "memory_bytes": rounded(price.memory),
-        **({} if free is None else {"free_memory_bytes": rounded(free)}),
-    }
-
-
-def rounded(value: float) -> int:
-    """An estimate to two significant digits."""
-    return int(float(f"{value:.2g}"))
 
 
 def covered_area(ready: Cloud) -> float:

@@ -17,7 +17,6 @@ from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.regions import RegionLattice
 from lpdif.device import resolve
 from lpdif.errors import ModelError
-from lpdif.lattice_keys import unpack_keys
 from lpdif.storage.models import CARD_ERRORS, check_tensors, load_tensors, save_tensors
 from lpdif.storage.strict_json import check
 from lpdif.storage.tensor_files import CARDS, FIELD
@@ -115,7 +114,7 @@ def field_lattices(state: dict[str, Tensor]) -> list[RegionLattice]:
     end = 0
     for size, first, count in zip(*(state[f"lattices.{name}"].tolist() for name in ("size", "first", "count")), strict=True):
         keys = state["lattices.keys"][end : end + count].numpy()
-        found.append(RegionLattice(size, keys, unpack_keys(keys), first))
+        found.append(RegionLattice(size, keys, first))
         end += count
     return found
 

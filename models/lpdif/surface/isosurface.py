@@ -6,13 +6,14 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IndexArray, IntArray
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, NumberArray, index_type
 from lpdif.device import single_threaded_pool
 from lpdif.geometry import Surface
 from lpdif.surface.marching_cubes import marching_cubes
@@ -57,31 +58,55 @@ def extract(
     stride: int | IntArray = 1,
     tick: Callable[[int, int], None] | None = None,
 ) -> Surface:
-    """Zero surface of `field` near the points (N, 3), on the lattice of step h.
+    """Zero surface of `field` near the points (N, 3), as `TileSearch` looks for it.
 
-    reach: about how far from a point, one length or (N,). field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where
-    undefined. stride: one power of two or (N,): around a point the field is evaluated on every so many-th lattice point and interpolated
-    between. Tiles are computed in `threads` threads and joined in their order, so the result does not depend on the number of threads.
-    tick: called with the number of tiles that are done, and of all.
+    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. tick: called with the number of tiles that are
+    done, and of all.
     """
-    classes = seeds_by_reach(points, reach, stride, step, tile)
-    further = influence_margin(classes, step)
-    indices = [(PointIndex(seeds.points, step * tile, seeds.reach + further), seeds) for seeds in classes]
-    tiles = np.unique(np.concatenate([tiles_near(s.points, step, s.reach, tile) for s in classes] or [np.zeros((0, 3), np.int64)]), axis=0)
-    parts: list[TileSurface] = []
+    search = TileSearch(points, step, reach, tile, stride)
+    parts = {}
+    for done, (number, part) in enumerate(search.surfaces(field, np.arange(len(search.tiles)), threads), 1):
+        parts[number] = part
+        if tick:
+            tick(done, len(search.tiles))
+    return search.joined(parts)
 
-    def surface_at(corner: IntArray) -> tuple[FloatArray, IntArray]:
-        near = [seeds._replace(points=index.near(corner)) for index, seeds in indices]
-        return tile_surface([seeds for seeds in near if len(seeds.points)], field, corner * tile, step, tile)
 
-    with single_threaded_pool(threads) as pool:
-        for number, part in enumerate(pool.map(surface_at, tiles), 1):
-            if len(part[1]):
-                parts.append(TileSurface(part[0], part[1].astype(np.int32)))
-            if tick:
-                tick(number, len(tiles))
-    joined = weld(parts)
-    return Surface(joined.vertices * step, joined.faces)
+class TileSearch:
+    """Where the zero surface of a field is searched for: near the points (N, 3), on the lattice of step h.
+
+    reach: about how far from a point, one length or (N,). stride: one power of two or (N,): around a point the field is evaluated on every so
+    many-th lattice point and interpolated between. `tiles` (n, 3): the coordinates of the tiles, sorted. A tile's surface depends on the points
+    and the field around it alone.
+    """
+
+    def __init__(self, points: FloatArray, step: float, reach: float | FloatArray, tile: int = TILE, stride: int | IntArray = 1) -> None:
+        self.step, self.tile = step, tile
+        classes = seeds_by_reach(points, reach, stride, step, tile)
+        further = influence_margin(classes, step)
+        near = [tiles_near(seeds.points, step, seeds.reach, tile) for seeds in classes] or [np.zeros((0, 3), np.int64)]
+        self.tiles = np.unique(np.concatenate(near), axis=0)
+        self._indices = [
+            (PointIndex(seeds.points, step * tile, seeds.reach + further), seeds._replace(points=seeds.points[:0])) for seeds in classes
+        ]
+
+    def surfaces(self, field: Field, numbers: IntArray, threads: int = 1) -> Iterator[tuple[int, TileSurface]]:
+        """The surfaces of the tiles with these numbers, in their order, each with its number; computed in `threads` threads."""
+
+        def surface_at(number: int) -> TileSurface:
+            corner = self.tiles[number]
+            near = [seeds._replace(points=index.near(corner)) for index, seeds in self._indices]
+            vertices, faces = tile_surface([seeds for seeds in near if len(seeds.points)], field, corner * self.tile, self.step, self.tile)
+            return TileSurface(vertices, faces.astype(np.int32))
+
+        with single_threaded_pool(threads) as pool:
+            yield from zip(numbers.tolist(), pool.map(surface_at, numbers.tolist()), strict=True)
+
+    def joined(self, parts: dict[int, TileSurface]) -> Surface:
+        """One surface from those of the tiles, by their numbers, in the unit of the points. None of the parts is left."""
+        vertices, faces = weld([parts.pop(number) for number in sorted(parts)], self.tile)
+        vertices *= self.step
+        return Surface(vertices, faces)
 
 
 def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float, tile: int) -> tuple[FloatArray, IntArray]:
@@ -135,29 +160,52 @@ def refined_vertices(vertices: FloatArray, values: NDArray[np.float32], exact: N
     return moved
 
 
-def weld(parts: Sequence[TileSurface | Surface]) -> Surface:
-    """One surface from those of the tiles, in lattice units: vertices on the same lattice edge become one."""
+def weld(parts: Sequence[TileSurface | Surface], tile: int = TILE) -> Surface:
+    """One surface from those of the tiles, in lattice units: vertices on the same lattice edge become one.
+
+    tile: cells of a tile along each axis. A list of parts is emptied on the way, so that memory does not hold all twice.
+    """
     if not parts:
-        return Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int64))
-    vertices = np.concatenate([part.vertices for part in parts])
-    first, merged = np.unique(edge_keys(vertices), return_index=True, return_inverse=True)[1:]
-    order = np.argsort(first, kind="stable")  # vertices keep the order of the tiles
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    number = rank[merged]
-    vertices = vertices[first[order]]
-    joined = np.empty((sum(len(part.faces) for part in parts), 3), np.int64)
-    begin = done = 0
-    for part in parts:
-        faces = number[begin : begin + len(part.vertices)][part.faces]
+        return Surface(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+    parts = parts if isinstance(parts, list) else list(parts)
+    begins = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    shared = [np.flatnonzero(may_come_again(part.vertices, tile)) for part in parts]
+    row = np.concatenate([rows + begin for rows, begin in zip(shared, begins[:-1], strict=True)])
+    keys = edge_keys(np.concatenate([part.vertices[rows] for part, rows in zip(parts, shared, strict=True)]))
+    first, merged = np.unique(keys, return_index=True, return_inverse=True)[1:]
+    original = row[first][merged]
+    kept = np.ones(begins[-1], bool)
+    kept[row[original != row]] = False
+    number: NumberArray = np.cumsum(kept, dtype=index_type(len(kept)))  # vertices keep the order of the tiles
+    number -= 1
+    number[row] = number[original]
+    vertices = np.empty((int(kept.sum()), 3))
+    joined = np.empty((sum(len(part.faces) for part in parts), 3), number.dtype)
+    placed = done = 0
+    parts.reverse()
+    for begin, end in itertools.pairwise(begins):
+        part = parts.pop()
+        own = part.vertices[kept[begin:end]]
+        faces = number[begin:end][part.faces]
         sound = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+        vertices[placed : placed + len(own)] = own
         joined[done : done + sound.sum()] = faces[sound]
-        begin, done = begin + len(part.vertices), done + int(sound.sum())
+        placed, done = placed + len(own), done + int(sound.sum())
     return Surface(vertices, joined[:done])
+
+
+def may_come_again(vertices: FloatArray, tile: int) -> BoolArray:
+    """(V,) vertices (V, 3), in lattice units, that may lie on the same lattice edge as another.
+
+    They lie on a plane between tiles, or on a lattice point, where several edges end.
+    """
+    return np.asarray((vertices % tile == 0).any(1) | (vertices == np.floor(vertices)).all(1))
 
 
 def edge_keys(vertices: FloatArray) -> IntArray:
     """(V,) a number for the lattice edge, or the lattice point, that each vertex lies on. vertices (V, 3): in lattice units."""
+    if len(vertices) == 0:
+        return np.zeros(0, np.int64)
     # A vertex on an edge has two whole coordinates. In half steps, rounded, its coordinates are unique to the edge or lattice point.
     low = np.floor(vertices)
     key = low.astype(np.int64)

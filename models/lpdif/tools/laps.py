@@ -28,9 +28,15 @@ class Laps:
         self._began = time.perf_counter(), time.process_time()
 
     def end(self, name: str) -> None:
-        """The part that began where the one before it ended is over."""
+        """The part that began where the one before it ended is over. Times of a part that comes again add up."""
         now = time.perf_counter(), time.process_time()
-        self.done.append(Lap(name, now[0] - self._began[0], now[1] - self._began[1], most_memory()))
+        before = next((lap for lap in self.done if lap.name == name), None)
+        seconds, cpu = (0.0, 0.0) if before is None else (before.seconds, before.cpu)
+        lap = Lap(name, seconds + now[0] - self._began[0], cpu + now[1] - self._began[1], most_memory())
+        if before is None:
+            self.done.append(lap)
+        else:
+            self.done[self.done.index(before)] = lap
         self._began = now
 
     def add(self, parts: Sequence[Lap]) -> None:

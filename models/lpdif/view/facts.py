@@ -38,7 +38,7 @@ def mesh_facts(surface: Surface) -> MeshFacts:
     """The facts of a surface with one vertex at each place, all of which are used."""
     _, count = edge_numbers(surface.faces)
     start, end = half_edges(surface.faces)
-    directed = np.sort(start * len(surface.vertices) + end)
+    directed = np.sort(start.astype(np.int64) * len(surface.vertices) + end)
     proper = int(count.max()) <= 2 and not (directed[1:] == directed[:-1]).any()
     closed = bool((count == 2).all())
     extent = np.ptp(surface.vertices, axis=0)
