@@ -33,7 +33,7 @@ def test_formats_of_the_page_are_those_that_there_are() -> None:
 
     read, written = (ROOT / "docs" / "formats.md").read_text().split("## Written")
     for known in all_formats():
-        assert all(ending in read for ending in known.endings) or known.name == "table", known.name
+        assert all(ending in read.lower() for ending in known.endings) or known.name == "table", known.name
     assert {name.lower() for name in re.findall(r"^\| (\w+) \|", written, re.M)} - {"format"} == set(MESH_FORMATS)
 
 

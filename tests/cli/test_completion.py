@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_scans_are_files_that_can_be_read_and_folders() -> None:
-    assert completion.scans("") == ["scan.PCD", "scan.ply", "scans/"]
+    assert completion.scans("") == ["print.3mf", "scan.PCD", "scan.ply", "scans/"]
     assert completion.scans("scan.") == ["scan.PCD", "scan.ply"]
     assert completion.scans("scans/") == ["scans/a.txt", "scans/b.las", "scans/deep/"]
     assert completion.scans("./sc") == ["./scan.PCD", "./scan.ply", "./scans/"]

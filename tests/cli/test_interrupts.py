@@ -80,7 +80,7 @@ atexit.register(leave)
 FITTING = """
 import lpdif
 from lpdif.storage.workspace import Workspace
-def fit(workspace, config, device, progress, stop, samples):
+def fit(workspace, config, device, progress, stop, samples, processes):
     progress("fit", 1, {steps})
     stop()
     progress("fit", 2, {steps})
