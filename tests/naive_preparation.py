@@ -400,17 +400,13 @@ def links(points: FloatArray, indices: IntArray, mean: FloatArray, noise: FloatA
             there = sum(abs((points[j] - points[i]) @ axis) <= allowed_height(points[j] - points[i], noise[i]) for j in row)
             if there > best:
                 axes[i], best = axis, there
-    rough = np.empty(len(points))
-    for i, row in enumerate(indices):
-        farthest = max(np.linalg.norm(points[j] - points[i]) for j in row)
-        rough[i] = max(np.median([abs((points[j] - points[i]) @ axes[i]) for j in row]), OUTLIERS.flat * farthest)
     found = [np.zeros(indices.shape, np.bool_) for _ in range(3)]
     for i, row in enumerate(indices):
         for n, j in enumerate(row):
             way = points[j] - points[i]
             found[0][i, n] = np.linalg.norm(way) <= OUTLIERS.largest_gap * mean[j]
-            for m, at in ((1, j), (2, i)):
-                found[m][i, n] = abs(way @ axes[at]) <= min(allowed_height(way, noise[at]), OUTLIERS.heights * rough[at])
+            found[1][i, n] = abs(way @ axes[j]) <= allowed_height(way, noise[j])
+            found[2][i, n] = abs(way @ axes[i]) <= allowed_height(way, noise[i])
     return found
 
 

@@ -1,9 +1,8 @@
 """Outliers: points that lie on no surface.
 
-A point of a surface lies in the planes of points around it, about as near as their other neighbours do, and they in its own; both are then
-linked. Points most of whose neighbours are linked to them form sheets, connected by their links. What lies in the planes of a sheet's points
-belongs to it, as at edges. All other points are strays, unless many of them together look like a surface of their own, as small or noisy
-parts do, or they lie on a surface that is sparser than what was scanned beside them.
+A point of a surface lies in the planes of points around it, and they in its own; both are then linked. Points most of whose neighbours are
+linked to them form sheets, connected by their links. What lies in the planes of a sheet's points belongs to it, as at edges. All other points
+are strays, unless many of them together look like a surface of their own, as small or noisy parts do.
 
 N points, k neighbours of each.
 """
@@ -16,8 +15,7 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, NumberArray, chunks
 from lpdif.components import linked_components
-from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, nearest, neighbours_of_kept, query, search_tree
-from lpdif.points.thinning import thin_to_lattice
+from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, neighbours_of_kept, query, search_tree
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -32,8 +30,6 @@ class OutlierSettings(NamedTuple):
     # Links: two points lie in each other's planes
     largest_sine: float = 0.35  # The way from one to the other leaves either plane by no more than this sine, beside noise.
     noises: float = 3.0  # Noise may lift a point out of a plane by this many of its standard deviations.
-    heights: float = 3.0  # Nor does it leave a plane by more than this many times the plane's roughness.
-    flat: float = 0.02  # The roughness is at least this share of the distance of the farthest neighbour.
     largest_gap: float = 2.0  # A link is at most this many mean distances of the neighbours of the point that it leads to.
 
     # Sheets
@@ -64,7 +60,7 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
 
     Points are judged again, against the points still there, while any go.
     """
-    left, first = np.arange(len(points)), neighbours
+    left = np.arange(len(points))
     for _ in range(OUTLIERS.rounds):
         if neighbours.indices.shape[1] < NEIGHBOURHOOD:
             break
@@ -76,8 +72,6 @@ def inlier_rows(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise
         neighbours = neighbours_of_kept(tree, points[left], neighbours, good, threads)
     inlier = np.zeros(len(points), dtype=np.bool_)
     inlier[left] = True
-    lost = np.flatnonzero(~inlier)
-    inlier[lost] = on_sparse_surface(points, lost, first, noise, threads)
     return inlier
 
 
@@ -108,65 +102,24 @@ def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise:
     return good | patch  # as of a thin wall, whose sides keep each other's points apart
 
 
-def on_sparse_surface(points: FloatArray, lost: IntArray, neighbours: Neighbours, noise: FloatArray, threads: int) -> BoolArray:
-    """(L,) whether points `lost` lie on a surface that is sparser than their neighbours.
-
-    All neighbours of a point may be of a detail beside it that was scanned far more densely. Such a point is judged amid the scan thinned to
-    the distance that its neighbours have from it: it is linked to most points of sparse surfaces close to it there, and to a share of all.
-    """
-    mean = neighbours.mean
-    alone = np.flatnonzero(np.median(mean[neighbours.indices[lost]], axis=1) < OUTLIERS.alike * mean[lost])
-    octave = np.ceil(np.log2(mean[lost]))
-    sparse = mean.copy()
-    sparse[lost] = 0.0  # such points stand for none other
-    found = np.zeros(len(lost), dtype=np.bool_)
-    for number in np.unique(octave[alone]):
-        some = alone[octave[alone] == number]
-        apart = OUTLIERS.alike * 2.0**number
-        fine = np.flatnonzero(mean < apart)
-        left = mean >= apart
-        left[fine[thin_to_lattice(points[fine], apart)]] = True
-        rows = np.flatnonzero(left)
-        if len(rows) > NEIGHBOURHOOD:
-            tree = search_tree(points[rows])
-            near = nearest(tree, points[rows], NEIGHBOURHOOD, threads)
-            at = np.searchsorted(rows, lost[some])
-            close, in_theirs, in_own = (part[at] for part in links(points[rows], near, noise[rows]))
-            close &= sparse[rows[near.indices[at]]] >= apart
-            linked = (close & in_theirs & in_own).sum(axis=1)
-            found[some] = (linked >= OUTLIERS.attached * NEIGHBOURHOOD) & (linked >= OUTLIERS.linked * close.sum(axis=1))
-    return found
-
-
 def links(points: FloatArray, neighbours: Neighbours, noise: FloatArray) -> tuple[BoolArray, BoolArray, BoolArray]:
     """(N, k) whether a point is close to its neighbour; whether it lies in its plane; whether that lies in its own.
 
-    The plane of a point is the best one through it and its neighbours, and as rough as these lie off it: the median of their heights. A point
-    lies in a plane if it is not far higher.
+    The plane of a point is the best one through it and its neighbours.
     """
     indices = neighbours.indices
     axes = np.empty_like(points)
     for part in chunks(len(points)):
         axes[part] = plane_axes(points[indices[part]] - points[part][:, None], noise[part])
     close, in_theirs, in_own = np.empty((3, *indices.shape), dtype=np.bool_)
-    rough = np.empty(len(points))
-    for part in chunks(len(points)):
-        height = np.abs(np.einsum("nki,ni->nk", points[indices[part]] - points[part][:, None], axes[part]))
-        rough[part] = np.maximum(np.median(height, axis=1), OUTLIERS.flat * neighbours.reach[part])
     for part in chunks(len(points)):
         way = points[indices[part]] - points[part][:, None]
         length = np.linalg.norm(way, axis=2)
-        beside = indices[part]
+        slope, beside = OUTLIERS.largest_sine * length, indices[part]
         close[part] = length <= OUTLIERS.largest_gap * neighbours.mean[beside]
-        theirs, own = (allowed_height(length, noise[rows], rough[rows]) for rows in (beside, np.arange(len(points))[part, None]))
-        in_theirs[part] = np.abs(np.einsum("nki,nki->nk", way, axes[beside])) <= theirs
-        in_own[part] = np.abs(np.einsum("nki,ni->nk", way, axes[part])) <= own
+        in_theirs[part] = np.abs(np.einsum("nki,nki->nk", way, axes[beside])) <= np.hypot(slope, OUTLIERS.noises * noise[beside])
+        in_own[part] = np.abs(np.einsum("nki,ni->nk", way, axes[part])) <= np.hypot(slope, OUTLIERS.noises * noise[part, None])
     return close, in_theirs, in_own
-
-
-def allowed_height(length: FloatArray, noise: FloatArray, rough: FloatArray) -> FloatArray:
-    """How high points may lie over the plane of another, at distances `length` from it, with the noise and roughness there; all broadcast."""
-    return np.asarray(np.minimum(np.hypot(OUTLIERS.largest_sine * length, OUTLIERS.noises * noise), OUTLIERS.heights * rough))
 
 
 def plane_axes(near: FloatArray, noise: FloatArray) -> FloatArray:
