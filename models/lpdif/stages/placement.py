@@ -57,10 +57,10 @@ def placed(choice: Choice, config: ReconstructConfig, threads: int) -> Places:
     """Where the regions of a scan sit, and where its surface is searched for."""
     ready, size, level = choice.ready, choice.size, choice.level
     coverage = Coverage(cKDTree(ready.points), ready.normals, ready.local_spacing, threads)
-    lattices = lattices_around(ready, coverage, size, np.maximum(level, 0))
+    lattices = lattices_around(ready, coverage, size, choice.region_level)
     seen = [seen_by_level(ready.points, level, round(np.log2(lattice.size / size)), lattice.size) for lattice in lattices]
     count = sum(len(lattice.keys) for lattice in lattices)
-    across = gap_regions(ready.points, size, np.maximum(level, 0), bridge_distance(ready, config), count)
+    across = gap_regions(ready.points, size, choice.region_level, bridge_distance(ready, config), count)
     lattices += [gap.lattice for gap in across]
     visible = [visible_points(ready, coverage, rows) for rows in [*seen, *(gap.rows for gap in across)]]
     return Places(coverage, lattices, visible, tiles_of(choice, coverage, lattices, config))
@@ -102,6 +102,6 @@ def tiles_of(choice: Choice, coverage: Coverage, lattices: Sequence[RegionLattic
     reach = PLACEMENT.band * coverage.spacing
     far = bridge_distance(ready, config)
     if far:  # but no region reaches farther from its points than this
-        own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0 ** np.maximum(choice.level, 0)
+        own = PLACEMENT.beside * ready.local_spacing + furthest(size) * 2.0**choice.region_level
         reach = np.minimum(far, np.maximum(own, furthest(max(lattice.size for lattice in lattices))))
     return TileSearch(ready.points, choice.step, reach, stride=lattice_stride(choice.level, choice.step / size))

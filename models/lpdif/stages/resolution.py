@@ -54,9 +54,14 @@ class Choice(NamedTuple):
 
     ready: Cloud
     size: float  # of the finest regions
-    level: IntArray  # (N,) the regions of a point are 2^level times as large; below 0 they are of the finest size, but the point is denser
+    level: IntArray  # (N,) of each point; below 0 where it is denser than the finest regions ask for
     step: float  # of the lattice
     resolution: float  # side of the mesh's faces; larger than the step where the mesh is to be simplified
+
+    @property
+    def region_level(self) -> IntArray:
+        """(N,) the regions of a point are 2^region_level times as large as the finest."""
+        return np.maximum(self.level, 0)
 
     def faces(self, area: float) -> float:
         """About how many faces a surface of this area, in world units squared, will have."""
