@@ -59,11 +59,14 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
 
     kept (F,). Also returns the old number of each vertex that is left.
     """
-    return without_unused_vertices(surface if kept.all() else Surface(surface.vertices, surface.faces[kept]))
+    return without_unused_vertices(surface if kept.all() else Surface(surface.vertices, surface.faces[kept]), owned=not kept.all())
 
 
-def without_unused_vertices(surface: Surface) -> tuple[Surface, IntArray]:
-    """The surface without vertices that are in no face, and the old number of each vertex that is left."""
+def without_unused_vertices(surface: Surface, owned: bool = False) -> tuple[Surface, IntArray]:
+    """The surface without vertices that are in no face, and the old number of each vertex that is left.
+
+    owned: the faces are nobody else's, and are numbered anew in their place.
+    """
     vertices, faces = surface
     used = np.zeros(len(vertices), bool)
     used[faces] = True
@@ -71,7 +74,12 @@ def without_unused_vertices(surface: Surface) -> tuple[Surface, IntArray]:
         return surface, np.arange(len(vertices))
     number = np.cumsum(used, dtype=faces.dtype)
     number -= 1
-    return Surface(vertices[used], number[faces]), np.flatnonzero(used)
+    if not owned:
+        faces = faces.copy()
+    for part in chunks(len(faces)):
+        faces[part] = number[faces[part]]
+    del number
+    return Surface(vertices[used], faces), np.flatnonzero(used)
 
 
 def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

@@ -108,4 +108,4 @@ def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
     two = ~one
     cut_faces = np.stack([a, ab, ac], 1)[one], np.stack([ab, b, c], 1)[two], np.stack([ab, c, ac], 1)[two]
     left = np.concatenate([faces[count == 3], *cut_faces])
-    return without_unused_vertices(Surface(np.concatenate([vertices, fresh]), left))[0]
+    return without_unused_vertices(Surface(np.concatenate([vertices, fresh]), left), owned=True)[0]

@@ -46,7 +46,7 @@ def cut(places: Places, most: float) -> list[Piece]:
 
 def work_of(choice: Choice, places: Places, config: ReconstructConfig, threads: int) -> Work:
     """What is to be done for a mesh."""
-    return Work(len(choice.ready.points), places.regions, choice.fine_faces, config.watertight, threads)
+    return Work(len(choice.ready.points), places.regions, choice.fine_faces, config.watertight, threads, choice.scan)
 
 
 def price_of(choice: Choice, places: Places, pieces: list[Piece], config: ReconstructConfig, threads: int) -> Cost:

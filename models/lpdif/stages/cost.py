@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -33,13 +34,14 @@ class MemoryRates(NamedTuple):
     """
 
     base: float = 290 * 2**20  # For any mesh: the program and its libraries.
-    prepared: float = 550.0  # For each point, while the points are prepared.
-    point: float = 300.0  # For each point from then on, with the scan itself.
+    scan: float = 48.0  # For each point of the scan as it was read: its place and normal.
+    prepared: float = 330.0  # For each point, while the points are prepared.
+    point: float = 150.0  # For each point from then on.
     region: float = 30.0  # For each region: its place, its pattern and the tiles that hear it.
     code: float = 750.0  # For each region of the piece that is made: its codes, which are held almost twice when they are joined.
     thread: float = 80 * 2**20  # For each thread that encodes regions, or is at work on a tile; much of it is not given back.
     part: float = 30.0  # For each face, until those of all tiles are joined.
-    face: float = 145.0  # For each face, while the surface is finished.
+    face: float = 85.0  # For each face, while the surface is finished.
     watertight: float = 1.5  # A face of a watertight mesh takes so many times as much there.
     regions_per_point: float = 1.7  # So many regions there are, where they are not counted.
     free_share: float = 0.75  # Without max_memory, the process may take so much of the memory that is free.
@@ -59,18 +61,22 @@ class Cost(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is to be done for a mesh: points, regions, faces before simplifying, whether it is watertight, and the threads at work."""
+    """What is to be done for a mesh.
+
+    Points, regions, faces before simplifying, whether it is watertight, the threads at work, and the bytes that the scan takes as it was read.
+    """
 
     points: int
     regions: float
     faces: float
     watertight: bool
     threads: int
+    scan: float
 
     @property
     def held(self) -> float:
         """Bytes that are held from the placing of the regions to the end."""
-        return MEMORY.base + MEMORY.point * self.points + MEMORY.region * self.regions
+        return MEMORY.base + self.scan + MEMORY.point * self.points + MEMORY.region * self.regions
 
     @property
     def beside(self) -> float:
@@ -85,7 +91,7 @@ class Work(NamedTuple):
         """About what the work takes, where the largest piece has so many regions."""
         slower, larger = (TIME.watertight, MEMORY.watertight) if self.watertight else (1.0, 1.0)
         seconds = TIME.base + TIME.point * self.points + slower * TIME.face * self.faces
-        prepared = MEMORY.base + MEMORY.prepared * self.points
+        prepared = MEMORY.base + self.scan + MEMORY.prepared * self.points
         finished = self.held + MEMORY.thread * self.threads + larger * MEMORY.face * self.faces
         return Cost(self.faces, seconds, max(prepared, self.beside + MEMORY.code * largest, finished))
 
@@ -93,7 +99,14 @@ class Work(NamedTuple):
 def cost(faces: float, points: int, watertight: bool) -> Cost:
     """About what it takes to make a mesh of so many faces from so many points, in one piece and by one thread."""
     regions = MEMORY.regions_per_point * points
-    return Work(points, regions, faces, watertight, 1).cost(regions)
+    return Work(points, regions, faces, watertight, 1, MEMORY.scan * points).cost(regions)
+
+
+def leaves_little_room(points: int, limit: int | None) -> bool:
+    """Whether preparing so many points takes more than half of the memory that there is: `limit`, or a share of what is free."""
+    free = free_memory()
+    most = limit or (math.inf if free is None else MEMORY.free_share * free)
+    return MEMORY.prepared * points > most / 2
 
 
 def free_memory() -> float | None:

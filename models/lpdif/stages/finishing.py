@@ -52,8 +52,7 @@ PatternAt = Callable[[FloatArray], IntArray]  # positions (Q, 3) -> (Q,) pattern
 
 
 def finish(surface: Surface, choice: Choice, scan: Scan, pattern_at: PatternAt, coverage: Coverage, config: ReconstructConfig) -> Mesh:
-    """The mesh of the scan, from the zero surface of its field."""
-    surface = trimmed(surface, choice.ready, scan.name, coverage, config, choice.step)
+    """The mesh of the scan, from the trimmed zero surface of its field."""
     if config.watertight:
         surface = make_watertight(surface, choice.ready.spacing, choice.step, coverage.threads)
         surface = without_small_components(surface, coverage.around(surface.vertices).spacing)[0]
@@ -156,7 +155,9 @@ def without_small_components(surface: Surface, spacing: FloatArray, origin: IntA
 
 def enough_points(surface: Surface, spacing: FloatArray, origin: IntArray | None = None) -> BoolArray:
     """(F,) faces of components that stand for enough points, as `without_small_components` has them."""
-    points = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
+    points = face_areas(surface)
+    for part in chunks(len(points)):
+        points[part] /= np.square(spacing[surface.faces[part, 0]])
     return large_components(surface, points, FINISHING.min_points, origin)
 
 

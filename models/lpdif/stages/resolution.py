@@ -16,6 +16,7 @@ from lpdif.config import ReconstructConfig
 from lpdif.core.encode import encoder_unit
 from lpdif.errors import InputError, UsageError
 from lpdif.lattice_keys import HALF
+from lpdif.memory import bytes_held
 from lpdif.mesh.topology import TETRAHEDRON_FACES
 from lpdif.points.cloud import Cloud
 from lpdif.points.prepare import prepare
@@ -57,6 +58,7 @@ class Choice(NamedTuple):
     level: IntArray  # (N,) of each point; below 0 where it is denser than the finest regions ask for
     step: float  # of the lattice
     resolution: float  # side of the mesh's faces; larger than the step where the mesh is to be simplified
+    scan: int  # bytes of memory that the scan as it was read takes until the end
 
     @property
     def region_level(self) -> IntArray:
@@ -85,7 +87,8 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     automatic = max(size * RESOLUTION.step, least)
     ready = spaced_apart(ready, shown)
     resolution = config.resolution or automatic
-    choice = Choice(ready, size, level, min(resolution, max(automatic, RESOLUTION.max_step * size)), resolution)
+    step = min(resolution, max(automatic, RESOLUTION.max_step * size))
+    choice = Choice(ready, size, level, step, resolution, bytes_held(scan.arrays))
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, resolution)
     check_numbering(scan, ready, size, choice.step)
     if config.resolution is not None:
