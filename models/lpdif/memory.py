@@ -38,7 +38,7 @@ def on_disk(array: NDArray[Kind]) -> NDArray[Kind]:
     try:
         with tempfile.TemporaryFile() as file:
             for begin in range(0, len(data), BYTES_WRITTEN):
-                file.write(data[begin : begin + BYTES_WRITTEN])
+                file.write(data[begin : begin + BYTES_WRITTEN].data)
             file.flush()
             place = mmap.mmap(file.fileno(), array.nbytes, access=mmap.ACCESS_READ)
     except OSError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lpdif.stages import cost as costs
-from lpdif.stages.cost import Work, address_space_left, available_memory, control_group_left, cost, cost_in_words, free_memory
+from lpdif.stages.cost import MEMORY, Work, address_space_left, available_memory, control_group_left, cost, cost_in_words, free_memory
 
 
 def test_words_for_people() -> None:
@@ -32,7 +32,7 @@ def test_seconds_are_those_that_were_measured(faces: float, seconds: float) -> N
     ],
 )
 def test_memory_is_what_was_measured(points: int, regions: int, faces: float, largest: int, gib: float) -> None:
-    assert Work(points, regions, faces, False, 1).cost(largest).memory / 2**30 == pytest.approx(gib, rel=0.2)
+    assert Work(points, regions, faces, False, 1, MEMORY.scan * points).cost(largest).memory / 2**30 == pytest.approx(gib, rel=0.2)
 
 
 def test_a_closed_mesh_and_more_points_take_more() -> None:

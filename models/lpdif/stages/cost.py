@@ -36,12 +36,12 @@ class MemoryRates(NamedTuple):
     base: float = 290 * 2**20  # For any mesh: the program and its libraries.
     scan: float = 48.0  # For each point of the scan as it was read: its place and normal.
     prepared: float = 330.0  # For each point, while the points are prepared.
-    point: float = 150.0  # For each point from then on.
+    point: float = 110.0  # For each point from then on.
     region: float = 30.0  # For each region: its place, its pattern and the tiles that hear it.
     code: float = 750.0  # For each region of the piece that is made: its codes, which are held almost twice when they are joined.
     thread: float = 80 * 2**20  # For each thread that encodes regions, or is at work on a tile; much of it is not given back.
     part: float = 30.0  # For each face, until those of all tiles are joined.
-    face: float = 85.0  # For each face, while the surface is finished.
+    face: float = 95.0  # For each face, while the surface is finished.
     watertight: float = 1.5  # A face of a watertight mesh takes so many times as much there.
     regions_per_point: float = 1.7  # So many regions there are, where they are not counted.
     free_share: float = 0.75  # Without max_memory, the process may take so much of the memory that is free.

@@ -9,7 +9,7 @@ from lpdif.points.validity import check_scan
 from lpdif.stages.budget import divided, price_of
 from lpdif.stages.cost import free_memory
 from lpdif.stages.placement import placed
-from lpdif.stages.resolution import choose, covered_area
+from lpdif.stages.resolution import choose
 from lpdif.types import Scan
 
 
@@ -26,7 +26,7 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     scan = of_classes(scan, config.classes)
     check_scan(scan, config.keep_outliers, config.region_size is not None)
     choice = choose(scan, config, threads)
-    faces = choice.faces(covered_area(choice.ready))
+    faces = choice.faces(choice.area)
     faces = min(faces, config.faces or faces)
     free = free_memory()
     places = placed(choice, config, threads)

@@ -16,6 +16,7 @@ from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
+from lpdif.memory import give_back
 from lpdif.mesh.adaptive import fewest_faces
 from lpdif.mesh.bake import bake
 from lpdif.mesh.boundary import smooth_boundary
@@ -88,12 +89,15 @@ def trimmed(surface: Surface, ready: Cloud, name: str, coverage: Coverage, confi
         surface = within_distance(surface, name, coverage, config.max_distance)
         if config.max_distance < FINISHING.support_distance * ready.spacing:
             return without_small_components(surface, represented_spacing(coverage.around(surface.vertices)))[0]
+    give_back()  # also between the steps: each leaves surfaces that are no longer needed
     surface, largest_hole = supported_surface(surface, ready, name, coverage, config)
+    give_back()
     clipped = smooth_boundary(surface, coverage, FINISHING.boundary_limit, largest_hole)
     if len(clipped.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
     cut = clipped is not surface
     del surface  # memory holds as few copies as can be
+    give_back()
     whole = clipped if config.watertight else split_pinched_vertices(clipped)
     if cut or whole is not clipped:  # the cut may have left small components of what lay beyond the border
         del clipped
@@ -190,14 +194,17 @@ def with_attributes(surface: Surface, ready: Cloud, scan: Scan, pattern_at: Patt
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
+    colors = None if scan.colors is None else scan.colors[source]
     values["confidence"] = confidence(
         surface.vertices, normals, coverage.tree, around.spacing, ready.local_noise[around.nearest], coverage.threads
     )
+    del around, source
+    give_back()
     return Mesh(
         vertices=surface.vertices + ready.origin,
         faces=surface.faces,
         normals=normals,
-        colors=None if scan.colors is None else scan.colors[source],
+        colors=colors,
         vertex_values=values,
         face_values={"pattern": face_patterns(surface, pattern_at)},
     )

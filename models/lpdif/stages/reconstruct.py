@@ -125,6 +125,7 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     regions = ScanRegions(places.lattices, places.visible, model, view, choice.ready.origin, config.refine, threads)
     # 4. to 6. The zero surface, piece by piece.
     parts = tile_surfaces(regions, places.search, pieces, progress, laps)
+    del pieces
     if not parts:
         raise InputError(f"{scan.name}: no surface found in its {len(choice.ready.points)} points", remedy(config))
     give_back()
