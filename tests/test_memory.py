@@ -73,6 +73,13 @@ def test_no_room_on_the_disk_is_told_before_anything_is_written(monkeypatch: pyt
     assert "TMPDIR" in caught.value.hint
 
 
+def test_no_folder_for_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere/at/all"])
+    with pytest.raises(ResourceError, match="no folder takes temporary files"):
+        on_disk(ARRAY)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_disk_that_gets_full_is_told(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> Any:

@@ -29,7 +29,10 @@ def on_disk(array: NDArray[Kind]) -> NDArray[Kind]:
     """
     if map_of(array) is not None or not array.nbytes:
         return array
-    folder = tempfile.gettempdir()
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        raise ResourceError("no folder takes temporary files", "name one: TMPDIR=FOLDER lpdif ...") from None
     room = f"{array.nbytes / 1e6:.0f} MB are needed in {folder} while the mesh is made"
     hint = "free some space, or name a folder on another disk: TMPDIR=FOLDER lpdif ..."
     if (free := shutil.disk_usage(folder).free) < array.nbytes:

@@ -137,6 +137,7 @@ def supported_surface(surface: Surface, ready: Cloud, name: str, coverage: Cover
     if not kept.any():
         raise InputError(f"{name}: no surface near its points", remedy(config))
     kept[kept] = enough_points(Surface(surface.vertices, surface.faces[kept]), represented)
+    del represented
     surface, used = keep_faces(surface, kept)
     return surface, largest_hole[used]
 
