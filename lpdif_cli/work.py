@@ -63,7 +63,8 @@ class Work:
         """
         from lpdif.stages.cost import leaves_little_room
 
-        if scan.faces is not None or not leaves_little_room(len(scan.points), self.settings.config.reconstruct.max_memory):
+        limit = self.settings.config.reconstruct.max_memory
+        if scan.faces is not None or not leaves_little_room(len(scan.points), scan.normals is not None, limit):
             return scan
         from lpdif.memory import on_disk
 

@@ -97,11 +97,12 @@ def test_a_scan_on_disk_gives_the_same_mesh_and_takes_no_memory() -> None:
 
 def test_half_of_the_memory_decides_whether_a_scan_lies_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     most = MEMORY.prepared * 1000
-    assert leaves_little_room(1001, int(2 * most))
-    assert not leaves_little_room(999, int(2 * most))
+    assert leaves_little_room(1001, True, int(2 * most))
+    assert not leaves_little_room(999, True, int(2 * most))
+    assert leaves_little_room(999, False, int(2 * most))  # normals that are missing take more
     for free, little in ((None, False), (1.9 * most / MEMORY.free_share, True), (2.1 * most / MEMORY.free_share, False)):
         monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda free=free: free)
-        assert leaves_little_room(1000, None) == little
+        assert leaves_little_room(1000, True, None) == little
 
 
 @pytest.mark.usefixtures("large_codes")

@@ -110,11 +110,11 @@ def cost(faces: float, points: int, watertight: bool) -> Cost:
     return Work(points, regions, faces, watertight, 1, MEMORY.scan * points).cost(regions)
 
 
-def leaves_little_room(points: int, limit: int | None) -> bool:
+def leaves_little_room(points: int, normals: bool, limit: int | None) -> bool:
     """Whether preparing so many points takes more than half of the memory that there is: `limit`, or a share of what is free."""
     free = free_memory()
     most = limit or (math.inf if free is None else MEMORY.free_share * free)
-    return MEMORY.prepared * points > most / 2
+    return (MEMORY.prepared if normals else MEMORY.oriented) * points > most / 2
 
 
 def free_memory() -> float | None:
