@@ -114,7 +114,7 @@ def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
     number -= 1
     for part in chunks(len(left)):
         left[part] = number[left[part]]
-    kept = np.empty((int(number[-1]) + 1, 3))
+    kept = np.empty((int(used.sum()), 3))
     for part in chunks(len(vertices)):
         kept[number[part][used[part]]] = vertices[part][used[part]]
     kept[number[len(vertices) :][used[len(vertices) :]]] = fresh[used[len(vertices) :]]
