@@ -65,7 +65,7 @@ def test_seed_decides_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not np.isclose(one, other).all(axis=1).any()
 
 
-@pytest.mark.parametrize(("bounds", "count"), [((10, 1000), 32), ((50, 1000), 50), ((5, 20), 20)])
+@pytest.mark.parametrize(("bounds", "count"), [((10, 1000), 32), ((50, 1000), 50), ((10, 20), 20)])
 def test_more_vertices_give_more_points_within_bounds(bounds: tuple[int, int], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     few(monkeypatch, *bounds)
     assert MESH_POINTS.points_a_vertex * 8 == 32
