@@ -14,14 +14,13 @@ from fault_files import ball, text
 
 from lpdif.errors import InputError
 from lpdif.points.measure import measure
-from lpdif.points.neighbours import SAMPLE_PLACES
-from lpdif.points.validity import check_scan
+from lpdif.points.validity import VALIDITY, check_scan
 from lpdif.types import Scan
 
 BALL = ball(2000)[0]
 FLAT = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
 FLAT += "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n"
-CROWD = np.random.default_rng(0).integers(0, 2, (3 * SAMPLE_PLACES, 3)).astype(float)  # eight places, many times over
+CROWD = np.random.default_rng(0).integers(0, 2, (3 * VALIDITY.sample, 3)).astype(float)  # eight places, many times over
 REFUSED = {
     "empty.ply": (b"", "is empty"),
     "few.xyz": (text(BALL[:10]), "10 distinct points, at least 32 are needed"),

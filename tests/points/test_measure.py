@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from lpdif.errors import InputError
 from lpdif.points import validity
 from lpdif.points.measure import measure
-from lpdif.points.neighbours import SAMPLE_PLACES
 from lpdif.points.prepare import prepare
 from lpdif.types import Scan
 
@@ -62,6 +61,6 @@ def test_degenerate_points_are_refused_before_they_are_sorted(points: NDArray[np
 
 def test_an_even_sample_on_a_line_says_nothing_of_the_whole() -> None:
     """Every fifth point on a line, the others not: as many as the quick look takes."""
-    points = np.random.default_rng(0).uniform(size=(5 * SAMPLE_PLACES, 3)) * [1, 1, 0]
-    points[::5] = np.linspace(0, 1, SAMPLE_PLACES)[:, None] * [1, 0, 0]
-    assert len(measure(Scan(points)).points) > SAMPLE_PLACES
+    points = np.random.default_rng(0).uniform(size=(5 * validity.VALIDITY.sample, 3)) * [1, 1, 0]
+    points[::5] = np.linspace(0, 1, validity.VALIDITY.sample)[:, None] * [1, 0, 0]
+    assert len(measure(Scan(points)).points) > validity.VALIDITY.sample

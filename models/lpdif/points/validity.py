@@ -14,7 +14,7 @@ from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.errors import InputError
 from lpdif.lattice_keys import HALF
 from lpdif.points.mesh_points import solid_faces, without_positions
-from lpdif.points.neighbours import NEIGHBOURHOOD, SAMPLE_PLACES, WIDE_NEIGHBOURHOOD, even_rows
+from lpdif.points.neighbours import NEIGHBOURHOOD, WIDE_NEIGHBOURHOOD, even_rows
 from lpdif.text import counted
 from lpdif.types import MINIMUM_POINTS, Facts, Scan
 
@@ -27,6 +27,7 @@ class ValiditySettings(NamedTuple):
     longest: float = 1e30  # Beyond this, extents and coordinates overflow when they are squared and cubed; extents below its inverse vanish.
     # These coordinates stand for a missing one in rasters and depth images.
     no_data: tuple[float, ...] = (-9999.0, -99999.0, -999999.0, -32768.0, -32767.0, 9999.0, 99999.0)
+    sample: int = 10_000  # This many points, evenly chosen, are looked at before all are.
     far_out: float = 1000.0  # A few points this many times farther out than all others are outliers before anything is measured.
     finest: float = 2.0**-40  # Below this extent, as a share of the largest coordinate, float64 cannot tell points apart.
     collinear: float = 2e-7  # Points lie on a line if their second singular value is below this share of the first: float32 may leave so much.
@@ -85,7 +86,7 @@ def far_rows(points: FloatArray, most: int = NEIGHBOURHOOD) -> IntArray:
     if most < 2:
         return none
     middle = _median_point(points)
-    typical = float(np.median(_distance_along_axes(points[even_rows(len(points), SAMPLE_PLACES)], middle)))
+    typical = float(np.median(_distance_along_axes(points[even_rows(len(points), VALIDITY.sample)], middle)))
     if max(np.abs(points.min(axis=0) - middle).max(), np.abs(points.max(axis=0) - middle).max()) <= VALIDITY.far_out * typical:
         return none  # as of most scans: all others reach at least as far as the typical point
     out = _distance_along_axes(points, middle)
@@ -106,7 +107,7 @@ def without_far_rows(points: FloatArray, rows: IntArray) -> IntArray:
 
 def _median_point(points: FloatArray) -> FloatArray:
     """The median (3,) of points (N, 3), or of an even sample of them."""
-    return np.asarray(np.median(points[even_rows(len(points), SAMPLE_PLACES)], axis=0))
+    return np.asarray(np.median(points[even_rows(len(points), VALIDITY.sample)], axis=0))
 
 
 def _distance_along_axes(points: FloatArray, middle: FloatArray) -> FloatArray:
@@ -194,7 +195,7 @@ def check_scan(scan: Scan, keep_outliers: bool = False, sized: bool = False) -> 
         solid_faces(scan)
         return
     finite = finite_rows(scan.points)
-    some = scan.points[finite[even_rows(len(finite), SAMPLE_PLACES)]]
+    some = scan.points[finite[even_rows(len(finite), VALIDITY.sample)]]
     rows = distinct_rows(some)
     try:
         rows = rows if keep_outliers else without_far_rows(some, rows)
@@ -235,7 +236,7 @@ def clean_rows(world: FloatArray, name: str, facts: Facts, keep_outliers: bool =
     finite = finite_rows(world)
     if len(world) > len(finite) == 0:
         raise without_positions(name, counted(len(world), "point"))
-    if collinear(world[finite[even_rows(len(finite), SAMPLE_PLACES)]]) and not len(far_rows(world[finite], len(finite) // 2)):
+    if collinear(world[finite[even_rows(len(finite), VALIDITY.sample)]]) and not len(far_rows(world[finite], len(finite) // 2)):
         check_extent(world[finite], name)  # so that millions of equal points are refused before they are sorted
     note(facts, "dropped_not_finite", len(world) - len(finite), "point", "without a finite position dropped")
     marked = no_data_rows(world[finite])
