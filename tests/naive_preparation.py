@@ -37,11 +37,13 @@ def distinct_rows(points: FloatArray) -> list[int]:
     return [first[p] for p in sorted(first)]
 
 
-def plane_offset(near: FloatArray) -> tuple[float, float]:
-    """Distance of the origin from the best plane through points (k, 3), and their scatter about it."""
-    middle = near.mean(axis=0)
+def plane_offset(near: FloatArray) -> tuple[float, float, float]:
+    """Distance of the origin from the best plane through points (k, 3), from their middle in it, and the former's deviation."""
+    middle, k = near.mean(axis=0), len(near)
     normal = np.linalg.svd(near - middle)[2][2]
-    return abs(float(middle @ normal)), math.sqrt(float((((near - middle) @ normal) ** 2).mean()))
+    height = float(middle @ normal)
+    variance = float((((near - middle) @ normal) ** 2).sum()) / max(k - 3, 1)
+    return abs(height), float(np.linalg.norm(middle - height * normal)), math.sqrt(variance * (1 + 1 / k))
 
 
 def nearest(tree_points: FloatArray, point: FloatArray, k: int) -> tuple[list[int], list[float]]:
