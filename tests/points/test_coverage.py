@@ -11,7 +11,6 @@ from lpdif import Scan, reconstruct
 from lpdif.core.gap_regions import seen_by_level
 from lpdif.points.coverage import COVERAGE, Coverage, effective_spacing, octaves
 from lpdif.points.neighbours import NEIGHBOURHOOD, nearest
-from lpdif.points.orientation.propagation import PROPAGATION
 from lpdif.points.prepare import prepare
 from lpdif.points.spacing import local_spacing
 
@@ -49,9 +48,7 @@ def naive_widened(points: FloatArray, normals: FloatArray, spacing: FloatArray) 
             j = min(own, key=lambda j: float(np.linalg.norm(points[i] - points[j])))
             way = points[i] - points[j]
             length = float(np.linalg.norm(way))
-            level = max(abs(way @ normals[i]), abs(way @ normals[j])) <= COVERAGE.largest_sine * max(
-                length, PROPAGATION.reach_spacing * spacing[j]
-            )
+            level = max(abs(way @ normals[i]), abs(way @ normals[j])) <= COVERAGE.largest_sine * length
             if level and spacing[j] >= 2 * spacing[i] and length <= COVERAGE.reach * spacing[j]:
                 found[i] = max(found[i], spacing[j])
     return found

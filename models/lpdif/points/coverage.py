@@ -17,7 +17,6 @@ from scipy.spatial import cKDTree
 
 from lpdif.arrays import FloatArray, IntArray, NumberArray, chunks, index_type
 from lpdif.points.neighbours import NEIGHBOURHOOD, query
-from lpdif.points.orientation.propagation import PROPAGATION
 from lpdif.points.thinning import thin_to_lattice
 
 
@@ -118,6 +117,6 @@ def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, t
         way = points[one] - points[other]
         rise = np.maximum(*(np.abs(np.einsum("ni,ni->n", way, normals[end])) for end in (one, other)))
         counts = (theirs >= 2 * spacing[one]) & (distance[one] <= COVERAGE.reach * theirs)  # at least an octave sparser, and near
-        counts &= rise <= COVERAGE.largest_sine * np.maximum(distance[one], PROPAGATION.reach_spacing * theirs)
+        counts &= rise <= COVERAGE.largest_sine * distance[one]
         found[one[counts]] = np.maximum(found[one[counts]], theirs[counts])
     return found
