@@ -37,7 +37,7 @@ def test_stacked_decoders_agree_with_the_plain_loop(patterns: int, smooth: int, 
     assert found.shape == (queries,)
     np.testing.assert_allclose(found, naive.multi_decoder(decoder, *given), atol=2e-5)
     with torch.inference_mode():
-        assert torch.equal(decoder(*given), found)  # memory is used again there
+        torch.testing.assert_close(decoder(*given), found, atol=2e-5, rtol=1e-5)  # other blocks and sums there
 
 
 def test_a_pattern_with_many_blocks_beside_one_without_queries() -> None:
