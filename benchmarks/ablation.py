@@ -106,6 +106,7 @@ VARIANTS = [
     Variant("8 clusters, KDE", 8, 0.5),
     Variant("8 clusters, KDE 2", 8, 2.0),
     Variant("8 clusters, KDE 4", 8, 4.0),
+    Variant("one decoder of equal cost", wide=3),  # a query of the sheets goes through three decoders at the most
     Variant("one wide decoder", wide=8),
     Variant("8 random groups", 8, groups="random"),
     Variant("8 fixed clusters, KDE", 8, 0.5, groups="fixed"),

@@ -11,7 +11,7 @@ import typer
 
 import lpdif
 from lpdif.errors import UsageError
-from lpdif.stages.cost import cost_in_words
+from lpdif.stages.cost import cost_in_words, gigabytes
 from lpdif.storage.workspace import BUNDLED
 from lpdif.text import counted
 from lpdif_cli import options
@@ -194,13 +194,16 @@ def reconstruct_one(
     if page is not None:
         page.check(continues=False)
     # The scan is read before the model, so that a bad scan is reported at once.
-    scan = read_along(source, trajectory)
+    scan = work.stored(read_along(source, trajectory))
     work.laps.end("reading the scan")
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
         expected = work.expected(scan)
-        faces, takes = counted(int(expected["faces"]), "face"), cost_in_words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
+        faces = counted(int(expected["faces"]), "face")
+        takes = cost_in_words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
+        disk = float(expected["disk_bytes"])
+        takes += f", {gigabytes(disk)} of disk for temporary files" if disk else ""
         pieces = "" if expected["pieces"] == 1 else f", in {counted(int(expected['pieces']), 'piece')}"
         made_of = f"{counted(len(scan.points), 'point')} ({scan.name})"
         console.say(f"would make a mesh of about {faces} from {made_of}: {takes}{pieces}; nothing was written")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Work:
 
     def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
         """The reconstruction of a scan."""
+        scan = self.stored(scan)
         if self._model is None:
             self.check(scan)
             self._model = lpdif.load_model(self.model_path)
@@ -50,9 +51,31 @@ class Work:
 
         Raises the errors that it would raise before it begins.
         """
+        scan = self.stored(scan)
         self.check(scan)
         lpdif.load_model(self.model_path)
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
+
+    def stored(self, scan: lpdif.Scan) -> lpdif.Scan:
+        """The scan; its arrays on disk, for as long as it is used, where so many points leave memory little room for them.
+
+        Raises ResourceError where the disk has none either.
+        """
+        from lpdif.stages.cost import leaves_little_room
+
+        limit = self.settings.config.reconstruct.max_memory
+        if scan.faces is not None or not leaves_little_room(len(scan.points), scan.normals is not None, limit):
+            return scan
+        from lpdif.memory import on_disk
+
+        return replace(
+            scan,
+            points=on_disk(scan.points),
+            normals=None if scan.normals is None else on_disk(scan.normals),
+            colors=None if scan.colors is None else on_disk(scan.colors),
+            sensor=None if scan.sensor is None else on_disk(scan.sensor),
+            extras={name: on_disk(values) for name, values in scan.extras.items()},
+        )
 
     def price(self, scan: lpdif.Scan) -> dict[str, float]:
         """About what the mesh of a scan takes: faces, cpu_seconds and memory_bytes. Raises as `expected` does.

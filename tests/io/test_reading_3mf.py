@@ -117,6 +117,9 @@ def test_archives_that_lie() -> None:
     far = MESH.replace(f'v3="{FACES[1][2]}"', 'v3="9"', 1)
     assert "uses point 9, but points go from 0 to 3" in said(f'<object id="1">{far}</object>')
     assert said(f'<object id="1">{MESH}</object>', '<item objectid="1" transform="1 2"/>').endswith("transform is missing or no number")
+    group = '<basematerials id="5"><base name="a" displaycolor="#FF0000"/></basematerials>'
+    painted = MESH.replace('"/>', '" pid="5" p1="0" p2="1000000"/>')
+    assert said(f'{group}<object id="1">{painted}</object>') == "object 1: triangle 1 has colour 1000000, but its group has 1 colour"
     assert said('<object id="1"/>') == "holds no points (nothing is built), at least 32 are needed"
     assert "is damaged" in refusal(packed(root="<model><"), "a.3mf")
     assert "damaged zip archive" in refusal(packed(root=model("", ""))[:-30], "a.3mf")

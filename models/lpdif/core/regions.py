@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from lpdif.arrays import FloatArray, IntArray
-from lpdif.lattice_keys import pack_keys, unpack_keys
+from lpdif.lattice_keys import distinct, pack_keys, unpack_keys
 
 SUPPORT = 0.625  # A region covers a cube of this half-width, in s: about two regions cover a query.
 HALO = 1.5  # The encoder sees points within this distance of the region's centre, in its unit.
@@ -119,14 +119,14 @@ def region_lattices(points: FloatArray, finest: float, level: IntArray, first: i
 
 def cubes_at(points: FloatArray, size: float) -> IntArray:
     """(n,) sorted keys of the lattice cubes of this size that hold any of the points (N, 3)."""
-    return np.unique(pack_keys(np.floor(points / size).astype(np.int64)))
+    return distinct(pack_keys(np.floor(points / size).astype(np.int64)))
 
 
 def lattice_around(cubes: IntArray, size: float, first: int) -> RegionLattice:
     """The regions at the corners of these cubes (n,), sorted keys; first: the number of the first."""
     keys = cubes
     for step in pack_keys(np.eye(3, dtype=np.int64)) - pack_keys(np.zeros(3, dtype=np.int64)):
-        keys = np.union1d(keys, keys + step)
+        keys = distinct(np.concatenate([keys, keys + step]))
     return RegionLattice(size, keys, first)
 
 

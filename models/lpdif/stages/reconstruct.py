@@ -17,12 +17,13 @@ from lpdif.core.model import Model
 from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
+from lpdif.memory import give_back, let_go
 from lpdif.mesh.topology import count_boundary_loops
 from lpdif.mesh.unwrap import check_texture
 from lpdif.points.classes import of_classes
 from lpdif.points.validity import check_scan
 from lpdif.stages.budget import divided
-from lpdif.stages.finishing import finish, remedy
+from lpdif.stages.finishing import finish, remedy, trimmed
 from lpdif.stages.pieces import Piece
 from lpdif.stages.placement import placed
 from lpdif.stages.resolution import Choice, choose
@@ -111,20 +112,27 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     laps = Laps()
     # 1. Clean, oriented points; their spacing and noise give the sizes of regions and triangles.
     choice = choose(scan, config, threads)
+    let_go(scan.arrays)
+    give_back()
     laps.end("points and sizes")
     # 2. Where there is surface. 3. Overlapping regions there, in one piece or, where memory is short, in several.
     places = placed(choice, config, threads)
     pieces = divided(choice, places, config, scan.name, threads)
+    give_back()
     laps.end("placing the regions")
     model = model.to(resolve(device))
     view = view_of(choice.ready.spacing, choice.ready.noise, choice.ready.local_noise)
     regions = ScanRegions(places.lattices, places.visible, model, view, choice.ready.origin, config.refine, threads)
     # 4. to 6. The zero surface, piece by piece.
     parts = tile_surfaces(regions, places.search, pieces, progress, laps)
+    del pieces
     if not parts:
         raise InputError(f"{scan.name}: no surface found in its {len(choice.ready.points)} points", remedy(config))
+    give_back()
     # 7. Trimmed to where there are points, holes filled, closed and simplified if asked; colours and values carried over.
-    mesh = finish(places.search.joined(parts), choice, scan, regions.pattern_at, places.coverage, config)
+    surface = trimmed(places.search.joined(parts), choice.ready, scan.name, places.coverage, config, choice.step)
+    mesh = finish(surface, choice, scan, regions.pattern_at, places.coverage, config)
+    del surface
     mesh = replace(mesh, pattern_names=model.patterns.names)
     # 8. What was chosen and found on the way.
     laps.end("trimming and finishing")
@@ -149,6 +157,7 @@ def tile_surfaces(regions: ScanRegions, search: TileSearch, pieces: Sequence[Pie
             done += 1
             progress("extract", done, tiles)
         del field  # before there is another one
+        give_back()
         laps.end("zero surface")
     return parts
 

@@ -190,7 +190,10 @@ class _Reader:
             at, row = corners.reshape(-1)[outside], outside // 3 + 1
             raise self.source.error(f"triangle {row} of object {number[:20]} uses point {at}, but points go from 0 to {len(vertices) - 1}")
         turned = np.linalg.det(matrix[:3, :3]) < 0  # a mirror turns triangles round
-        colors = _colors(model, found, corners, len(vertices))
+        try:
+            colors = _colors(model, found, corners, len(vertices))
+        except ValueError as error:
+            raise self.source.error(f"object {number[:20]}: {error}", DOWNLOAD_AGAIN) from None
         yield vertices @ matrix[:3, :3] + matrix[3, :3], corners[:, ::-1] if turned else corners, colors
 
 
@@ -235,16 +238,22 @@ def _matrix(words: str) -> FloatArray:
 
 
 def _colors(model: _Model, found: _Object, corners: IntArray, number: int) -> FloatArray:
-    """The colours (number, 3) of the points of an object: the mean of those of their corners, and _NO_COLOR where there are none."""
+    """The colours (number, 3) of the points of an object: the mean of those of their corners, and _NO_COLOR where there are none.
+
+    Raises ValueError where a triangle names a colour that its group does not have.
+    """
     if not model.colors:
         return np.full((number, 3), _NO_COLOR)
     sums, around = np.zeros((number, 3)), np.zeros(number)
     group, entry = found.default
-    for triangle, (own, *entries) in zip(corners.tolist(), found.properties, strict=True):
+    for row, (triangle, (own, *entries)) in enumerate(zip(corners.tolist(), found.properties, strict=True), start=1):
         colors = model.colors.get(own or group)
         for point, named in zip(triangle, entries, strict=True):
             place = named or entry
-            if colors is not None and place.isdigit() and int(place) < len(colors):
-                sums[point] += colors[int(place)]
-                around[point] += 1
+            if colors is None or not place:
+                continue
+            if not place.isdecimal() or int(place) >= len(colors):
+                raise ValueError(f"triangle {row} has colour {place[:20]}, but its group has {counted(len(colors), 'colour')}")
+            sums[point] += colors[int(place)]
+            around[point] += 1
     return np.where(around[:, None] > 0, sums / np.maximum(around, 1)[:, None], _NO_COLOR)
