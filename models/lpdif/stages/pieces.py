@@ -19,9 +19,12 @@ from lpdif.lattice_keys import distinct, pack_keys, unpack_keys
 
 
 class PieceSettings(NamedTuple):
-    """How it is told which regions are heard in a tile."""
+    """How it is told which regions are heard in a tile, and how large pieces are that others make."""
 
     rounding: float = 1e-5  # Cubes of regions are taken to reach so many region sizes farther: weights are computed in single precision.
+    each: int = 4  # Whoever makes pieces beside others gets about so many of them, so that all end at about the same time.
+    fewest: int = 4096  # Pieces of fewer regions take more time at their borders than they save.
+    most: int = 1 << 16  # Pieces of more regions take more than half a gigabyte where they are made.
 
 
 PIECES = PieceSettings()

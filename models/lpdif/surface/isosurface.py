@@ -6,6 +6,7 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -104,6 +105,13 @@ class TileSearch:
 
         with single_threaded_pool(threads) as pool:
             yield from zip(numbers.tolist(), pool.map(surface_at, numbers.tolist()), strict=True)
+
+    def part(self, numbers: IntArray) -> TileSearch:
+        """The search in the tiles of these numbers, ascending, numbered anew, by the seeds around them: their surfaces stay."""
+        some = copy.copy(self)
+        some.tiles = self.tiles[numbers]
+        some._indices = [(index.part(some.tiles), seeds) for index, seeds in self._indices]
+        return some
 
     def joined(self, parts: dict[int, TileSurface]) -> Surface:
         """One surface from those of the tiles, by their numbers, in the unit of the points. None of the parts is left; the search is over."""

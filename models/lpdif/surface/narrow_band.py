@@ -9,6 +9,7 @@ tiles that share a plane of the lattice agree on every value there, and the surf
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -96,6 +97,18 @@ class PointIndex:
         low = corner * self.edge - self.reach
         high = (corner + 1) * self.edge + self.reach
         return np.asarray(found[np.all((found >= low) & (found <= high), axis=1)])
+
+    def part(self, corners: IntArray) -> PointIndex:
+        """An index of the points that may be near the tiles at these corners (n, 3)."""
+        wide = int(np.ceil(self.reach / self.edge))
+        around = [pack_keys(corners + (np.array(shift) - wide)) for shift in np.ndindex(*[2 * wide + 1] * 3)]
+        kept = np.flatnonzero(np.isin(pack_keys(self.home), np.concatenate(around)))
+        counts = (self.ends - self.starts)[kept]
+        some = copy.copy(self)
+        some.home, some.ends = self.home[kept], np.cumsum(counts)
+        some.starts = some.ends - counts
+        some.points = np.concatenate([self.points[:0], *(self.points[self.starts[t] : self.ends[t]] for t in kept)])
+        return some
 
 
 class Band(NamedTuple):
