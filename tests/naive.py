@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpdif.core.field import FULL_COVER, LEAST_WEIGHT
+from lpdif.core.field import FAINT, FULL_COVER, LEAST_WEIGHT
 from lpdif.core.frames import FRAME
 from lpdif.core.jets import COEFFICIENTS, JET, POWERS
 from lpdif.core.kde import KDE
@@ -202,15 +202,17 @@ def blend(points: FloatArray, lattices: list[RegionLattice], support: FloatArray
     """(Q,) weighted mean of what each region says, distance(point, region), NaN where none reaches; finest lattice first."""
     found = []
     for point in points:
-        above, below = 0.0, 0.0
+        below, weights = 0.0, []
         for lattice in lattices:
             faded = max(0.0, 1 - below / FULL_COVER)
             for r, corner in enumerate(lattice.corners, lattice.first):
                 weight = covering_weight(point, corner.tolist(), lattice.size) * float(support[r]) * faded
                 if weight > 0:
-                    above += weight * distance(point, r)
+                    weights.append((r, weight))
                     below += weight
-        found.append(above / below if below > LEAST_WEIGHT else math.nan)
+        heard = [(r, weight - FAINT * below) for r, weight in weights if weight > FAINT * below]
+        mean = sum(weight * distance(point, r) for r, weight in heard) / max(LEAST_WEIGHT, sum(weight for _, weight in heard))
+        found.append(mean if below > LEAST_WEIGHT else math.nan)
     return np.array(found)
 
 

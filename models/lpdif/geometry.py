@@ -38,7 +38,8 @@ def face_areas(surface: Surface) -> FloatArray:
 
 def centroids(surface: Surface, faces: IntArray | slice) -> FloatArray:
     """(n, 3) the middles of some faces, by their numbers (n,) or a slice of them."""
-    return np.asarray(surface.vertices[surface.faces[faces]].mean(1))
+    a, b, c = (surface.vertices[surface.faces[faces, corner]] for corner in range(3))
+    return np.asarray((a + b + c) / 3)  # a mean over so short an axis takes four times as long
 
 
 def vertex_normals(surface: Surface) -> FloatArray:

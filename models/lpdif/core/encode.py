@@ -36,8 +36,9 @@ from lpdif.lattice_keys import unpack_keys
 from lpdif.types import Progress, silent
 
 REGIONS_GATHERED = 8192  # regions whose points are gathered at once
-POINT_COUNTS = (8, 16, 24, 32, 48, 64, 96, MOST_POINTS)  # numbers of points that a region is padded to
-REGIONS_TOGETHER = {"cpu": 128, "cuda": 1024}  # regions encoded together, by the kind of device
+POINT_COUNTS = (8, 12, 16, 20, 24, 32, 48, 64, 96, MOST_POINTS)  # numbers of points that a region is padded to
+REGIONS_TOGETHER = {"cpu": 128, "cuda": 1024}  # regions encoded together, by the kind of device,
+POINTS_TOGETHER = {"cpu": 3072, "cuda": 1 << 17}  # if they have no more points than this in all: beyond, a CPU's cache does not hold the layers
 BLOCKS_TOGETHER = 4  # so many times as many are looked at together where arithmetic is region by region
 
 
@@ -160,7 +161,7 @@ def encode_regions(
     back = torch.argsort(torch.cat(rows)).to(on)
     origin, axes, code, pattern = (torch.cat(part)[back] for part in zip(*found, strict=True))
     whole = torch.where((choice.arrangement == 0)[:, None].to(on), origin[sheets.first.to(on)], choice.origin.to(on))
-    inside = seen.mask & (np.linalg.norm(seen.points, axis=2) < HALO)  # those from farther off lend no support
+    inside = seen.mask & (np.einsum("rpi,rpi->rp", seen.points, seen.points) < HALO**2)  # those from farther off lend no support
     support = region_support(torch.from_numpy(inside).to(on), whole)
     first, arrangement, radius = (part.to(on) for part in (sheets.first, choice.arrangement, choice.radius))
     sizes = torch.full((len(centers),), size, device=on)
@@ -222,14 +223,15 @@ Block = Callable[[Seen, Tensor], tuple[Tensor, ...]]  # points of some rows, and
 def in_blocks(seen: Gathered, device: torch.device, work: Block, blocks: int = 1) -> tuple[Tensor, ...]:
     """What `work` makes of each row, in blocks of one shape; a row is padded to the next of POINT_COUNTS points.
 
-    blocks: so many of them at most are one call.
+    blocks: so many of them at most are one call. Blocks of many points have fewer rows, unless several are one call.
     """
-    rows = REGIONS_TOGETHER[device.type]
     count = np.searchsorted(POINT_COUNTS, seen.mask.sum(1))
     order = np.argsort(count, kind="stable")
     found: list[tuple[Tensor, ...]] = []
     for number in np.unique(count):
         alike = np.flatnonzero(count == number)
+        most = POINTS_TOGETHER[device.type] // POINT_COUNTS[number]
+        rows = min(REGIONS_TOGETHER[device.type], most) if blocks == 1 else REGIONS_TOGETHER[device.type]
         for block in chunks(len(alike), rows * blocks):
             some = partial(work_on_block, seen, alike[block], POINT_COUNTS[number], rows, device, work)
             found += split_on_oom(some, slice(0, block.stop - block.start))

@@ -7,6 +7,9 @@ A smooth region is one sheet; the form of any other makes one distance of those 
 Weights count times the support of their region. Those of larger regions fade out as smaller ones cover x: by 1 - W / FULL_COVER, W the sum of
 all smaller ones' weights as they count.
 
+Of the sum of all weights, a region must have more than FAINT, and counts by what it has beyond that: many pairs lie just inside the border
+of a region's cube, and hardly tell in the mean.
+
 Letters: R regions, T sheets, Q queries, X (query, region) pairs, C code size, W decoder width. Lengths are in the scan's unit.
 """
 
@@ -30,6 +33,7 @@ from lpdif.device import split_on_oom
 
 FULL_COVER = 0.0175  # the sum of weights in the middle of eight regions, its least where none is missing: (1 - 0.8^2)^6 * 8
 LEAST_WEIGHT = 1e-30  # a sum of weights from which it counts
+FAINT = 0.001  # of the sum of weights, what each region goes without
 PAIRS_AT_ONCE = 1 << 16  # pairs decoded at once: bounds the memory of a call
 
 
@@ -140,11 +144,14 @@ class LocalField(PointQueries):
             counting.append((pairs.query[some], pairs.region[some], share[some]))
             covered += np.bincount(pairs.query, share, len(points))
         query, region, share = (np.concatenate(part) for part in zip(*counting, strict=True))
-        total = np.zeros(len(points))
+        share = share - FAINT * covered[query]
+        heard = np.flatnonzero(share > 0)
+        query, region, share = query[heard], region[heard], share[heard]
+        whole, total = np.bincount(query, share, len(points)), np.zeros(len(points))
         for part in chunks(len(query), PAIRS_AT_ONCE):
             total += np.bincount(query[part], share[part] * self.decode(points[query[part]], region[part]), len(points))
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(covered > LEAST_WEIGHT, total / covered, np.nan).astype(np.float32)
+            return np.where(covered > LEAST_WEIGHT, total / whole, np.nan).astype(np.float32)
 
     def decode(self, points_X3: FloatArray, region_X: NDArray[np.int64]) -> NDArray[np.float32]:
         """(X,) signed distance of each point (X, 3) by the decoder of its region (X,).

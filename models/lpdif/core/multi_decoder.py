@@ -2,15 +2,16 @@
 
 Letters: R regions, Q queries, K patterns, C code size, W width, B blocks, M rows of a block.
 Each decoder is an MLP with residual output: sdf(x) = jet(x) + mlp_k(code, x, jet(x)). Queries are sorted by pattern and cut into
-blocks of M rows that share one pattern, so that K decoders are one batched matrix product, on CPU and CUDA alike; a Python loop
-over regions or patterns is never needed (tests/naive.py has that loop, and both agree).
+blocks of M rows that share one pattern, so that K decoders are one batched matrix product; a Python loop over regions or patterns is
+never needed (tests/naive.py has that loop, and both agree). On a CPU where nothing is learned, smaller blocks go through the layers one
+after the other: weights are used where they lie, less is padding, and conditions, products and activations share one buffer.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ HIDDEN_LAYERS = 4  # hidden layers; the query comes in again at the middle one
 SHEET_CORRECTION = 0.15  # region sizes by which a sheet may lie beside its jet
 SHEET_SHARE = 0.7  # farther off, its distance differs from the jet's by at most this share
 BLOCK_ROWS = 256  # M: rows that share one gathered weight matrix
-BLOCKS_TOGETHER = {"cpu": 6, "cuda": 1 << 10}  # blocks that go through all layers together where nothing is learned: few stay in a CPU's cache
+BLOCKS_TOGETHER = 1 << 10  # blocks that go through all layers together on CUDA where nothing is learned
+CPU_ROWS = 128  # M on a CPU where nothing is learned
+CPU_TOGETHER = 16  # blocks there that share each operation but the products: few stay in the cache
 
 
 class Blocks(NamedTuple):
@@ -65,6 +68,14 @@ def pieces(count: int, size: int) -> Iterator[slice]:
         start = stop
 
 
+class Maps(NamedTuple):
+    """K affine maps, one by one: K weights (I, O) and K biases (O,), which are the rows of bias (K, O)."""
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    bias: Tensor
+
+
 class StackedLinear(nn.Module):
     """K affine maps in one tensor."""
 
@@ -73,6 +84,12 @@ class StackedLinear(nn.Module):
         bound = 1 / math.sqrt(inputs)
         self.weight = nn.Parameter(torch.empty(patterns, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(patterns, 1, outputs).uniform_(-bound, bound)) if bias else None
+
+    def each(self) -> Maps:
+        """The maps one by one."""
+        patterns, _, outputs = self.weight.shape
+        bias_KO = self.weight.new_zeros(patterns, outputs) if self.bias is None else self.bias[:, 0]
+        return Maps(self.weight.unbind(0), bias_KO.unbind(0), bias_KO)
 
     def forward(self, rows_BMI: Tensor, pattern_B: Tensor) -> Tensor:
         """(B, M, O): block b goes through map pattern_B[b]."""
@@ -133,17 +150,63 @@ class MultiDecoder(nn.Module):
         """
         if len(points_Q3) == 0:
             return points_Q3.new_zeros(0)
+        lean = not torch.is_grad_enabled()  # nothing is kept for a backward pass, so memory is used again
+        if lean and points_Q3.device.type == "cpu":
+            return self.cpu_distances(conditions_RV, codes_RC, pattern_R, points_Q3, region_Q)
         layout = arrange_blocks(pattern_R[region_Q], self.patterns)
         row_BM = layout.row.view(-1, BLOCK_ROWS)
-        lean = not torch.is_grad_enabled()  # nothing is kept for a backward pass, so memory is used again
         found: list[Tensor] = []
-        for part in pieces(len(row_BM), BLOCKS_TOGETHER[points_Q3.device.type] if lean else len(row_BM)):
+        for part in pieces(len(row_BM), BLOCKS_TOGETHER if lean else len(row_BM)):
             row_X = row_BM[part].flatten()
             points_X3, region_X = points_Q3.index_select(0, row_X), region_Q.index_select(0, row_X)
             jets_XJ = codes_RC[:, :COEFFICIENTS].index_select(0, region_X)
             conditions_XV = conditions_RV.index_select(0, region_X)
             found.append(self.block_distances(jets_XJ, conditions_XV, points_X3, layout.pattern[part], lean))
         return torch.cat(found)[layout.slot]
+
+    def cpu_distances(self, conditions_RV: Tensor, codes_RC: Tensor, pattern_R: Tensor, points_Q3: Tensor, region_Q: Tensor) -> Tensor:
+        """(Q,) as `distances`, on a CPU and without a backward pass."""
+        layout = arrange_blocks(pattern_R[region_Q], self.patterns, CPU_ROWS)
+        layers = [cast(StackedLinear, layer).each() for layer in (self.from_point, *self.hidden, self.out)]
+        entry, first, middle, last, out = layers
+        late = middle.bias.new_zeros(self.patterns, self.width)
+        bias_KV = entry.bias + torch.cat([late, middle.bias], 1)  # what enters at the middle layer brings the bias of that along
+        conditions_RV, jets_RJ = conditions_RV + bias_KV[pattern_R], codes_RC[:, :COEFFICIENTS].contiguous()
+        pattern = layout.pattern.tolist()
+        slots = min(len(pattern), CPU_TOGETHER) * CPU_ROWS
+        entered_SV, spare_SW, inputs_S4, correction_S1 = (points_Q3.new_empty(slots, n) for n in (2 * self.width, self.width, QUERY_INPUTS, 1))
+        start_SW, middle_SW = entered_SV[:, : self.width], entered_SV[:, self.width :]
+        entered, starts, middles, spares, inputs, corrections = (
+            torch.split(part, CPU_ROWS) for part in (entered_SV, start_SW, middle_SW, spare_SW, inputs_S4, correction_S1)
+        )
+        found_S = points_Q3.new_empty(len(layout.row))
+        for begin in range(0, len(pattern), CPU_TOGETHER):
+            blocks = list(enumerate(pattern[begin : begin + CPU_TOGETHER]))
+            used = len(blocks) * CPU_ROWS
+            part = slice(begin * CPU_ROWS, begin * CPU_ROWS + used)
+            points_X3, region_X = points_Q3.index_select(0, layout.row[part]), region_Q.index_select(0, layout.row[part])
+            jet_X = jet_distance(jets_RJ.index_select(0, region_X), points_X3[:, None])[:, 0]
+            inputs_S4[:used, :3], inputs_S4[:used, 3] = points_X3, jet_X
+            torch.index_select(conditions_RV, 0, region_X, out=entered_SV[:used])
+            for block, k in blocks:
+                entered[block].addmm_(inputs[block], entry.weights[k])
+            silu(start_SW[:used], inplace=True)
+            for block, k in blocks:
+                torch.addmm(first.biases[k], starts[block], first.weights[k], out=spares[block])
+            silu(spare_SW[:used], inplace=True)
+            for block, k in blocks:
+                middles[block].addmm_(spares[block], middle.weights[k])
+            silu(middle_SW[:used], inplace=True)
+            for block, k in blocks:
+                torch.addmm(last.biases[k], middles[block], last.weights[k], out=spares[block])
+            silu(spare_SW[:used], inplace=True)
+            for block, k in blocks:
+                torch.addmm(out.biases[k], spares[block], out.weights[k], out=corrections[block])
+            correction_X = correction_S1[:used, 0]
+            sheets = slice(sum(k < self.smooth for _, k in blocks) * CPU_ROWS, used)  # patterns of sheets come last
+            correction_X[sheets] = bounded(correction_X[sheets], jet_X[sheets])
+            torch.add(jet_X, correction_X, out=found_S[part])
+        return found_S[layout.slot]
 
     def block_distances(self, jets_XJ: Tensor, conditions_XV: Tensor, points_X3: Tensor, pattern_B: Tensor, lean: bool) -> Tensor:
         """(X,) signed distances at places (X, 3), B blocks of BLOCK_ROWS each, from the jet and the conditions of the region of each place."""
@@ -159,7 +222,12 @@ class MultiDecoder(nn.Module):
             x = silu(x + middle_BMW if number == len(self.hidden) // 2 else x, inplace=lean)
         correction_BM1: Tensor = self.out(x, pattern_B)
         if self.smooth < self.patterns:
-            bound_BM1 = (SHEET_SHARE * jet_X.abs()).clamp_min(SHEET_CORRECTION).view(correction_BM1.shape)
-            bounded_BM1 = bound_BM1 * torch.tanh(correction_BM1 / bound_BM1)
+            bounded_BM1 = bounded(correction_BM1, jet_X.view(correction_BM1.shape))
             correction_BM1 = torch.where((pattern_B < self.smooth)[:, None, None], correction_BM1, bounded_BM1)
         return jet_X + correction_BM1.flatten()
+
+
+def bounded(correction_X: Tensor, jet_X: Tensor) -> Tensor:
+    """(X,) corrections (X,) of sheets, held within their bound at places with these distances (X,) to the jet."""
+    bound_X = (SHEET_SHARE * jet_X.abs()).clamp_min(SHEET_CORRECTION)
+    return bound_X * torch.tanh(correction_X / bound_X)

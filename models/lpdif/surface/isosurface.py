@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, NumberArray, chunks, index_type
 from lpdif.device import single_threaded_pool
-from lpdif.geometry import Surface
+from lpdif.geometry import Surface, centroids
 from lpdif.surface.marching_cubes import marching_cubes
 from lpdif.surface.narrow_band import Field, PointIndex, Seeds, influence_margin, narrow_band, seeds_by_reach
 
@@ -134,7 +134,7 @@ def tile_surface(near: list[Seeds], field: Field, corner: IntArray, step: float,
     if len(faces) == 0:
         return np.zeros((0, 3)), np.zeros((0, 3), np.int64)
     # A triangle lies in the cell that holds its centroid; triangles in cells with an unknown corner are no surface.
-    home = np.clip(np.floor(vertices[faces].mean(1)).astype(np.int64), 0, tile - 1)
+    home = np.clip(np.floor(centroids(Surface(vertices, faces), slice(None))).astype(np.int64), 0, tile - 1)
     faces = faces[whole[tuple(home.T)]]
     used = np.zeros(len(vertices), bool)
     used[faces] = True
