@@ -16,14 +16,14 @@ from scipy.spatial import cKDTree
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray
 from lpdif.geometry import Surface, vertex_normals
+from lpdif.mesh.confidence import CONFIDENCE
 from lpdif.points.neighbours import query
 
 
 class BakeSettings(NamedTuple):
     """How colours are taken from points."""
 
-    neighbours: int = 6  # The colours of so many nearest points are averaged.
-    more_neighbours: int = 32  # Where all of them face away, as behind a thin wall, so many are tried.
+    more_neighbours: int = 32  # Where all of the nearest points face away, as behind a thin wall, so many are tried.
     softness: float = 0.25  # Weights are 1 / (d^2 + (softness * spacing)^2) at a distance d, so that a point does not stand out as a dot.
     texels_at_once: int = 1 << 20  # Texels that may lie in a face are tested so many at a time: bounds the memory.
 
@@ -126,7 +126,7 @@ def colors_at(
     """
     found = np.empty((len(place), 3), np.uint8)
     left = np.arange(len(place))
-    for count in (BAKE.neighbours, BAKE.more_neighbours):
+    for count in (CONFIDENCE.neighbours, BAKE.more_neighbours):
         distance, near = query(tree, place[left], np.arange(1, min(count, tree.n) + 1), threads)
         counts = np.einsum("tki,ti->tk", normals[near], normal[left]) > 0
         some = counts.any(axis=1)

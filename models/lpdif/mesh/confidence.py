@@ -23,7 +23,7 @@ from lpdif.points.neighbours import query
 class ConfidenceSettings(NamedTuple):
     """What the confidence of a vertex is measured by."""
 
-    neighbours: int = 6  # K.
+    neighbours: int = 6  # K; the colours of as many are averaged for a texture.
     tolerance: float = 0.25  # Points may be so many spacings off the tangent plane, as on a curved surface.
 
 

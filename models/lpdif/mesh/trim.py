@@ -13,14 +13,13 @@ from scipy.spatial import cKDTree
 from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
 from lpdif.geometry import Surface, face_areas, vertex_normals
 from lpdif.mesh.topology import edge_numbers, face_components, vertex_components
-from lpdif.points.neighbours import query
+from lpdif.points.neighbours import NEIGHBOURHOOD, query
 
 
 class TrimSettings(NamedTuple):
     """When a vertex faces the way of the points around it."""
 
-    neighbours: int = 12  # The normals of so many nearest points are compared with the vertex's.
-    min_cosine: float = 0.2  # One of them at least must have this cosine with it.
+    min_cosine: float = 0.2  # One at least of the normals of the `NEIGHBOURHOOD` nearest points must have this cosine with the vertex's.
 
 
 TRIM = TrimSettings()
@@ -48,7 +47,7 @@ def faces_away(surface: Surface, vertex: IntArray, tree: cKDTree, normals: Float
     facing = vertex_normals(surface)[vertex]
     found = np.empty(len(vertex), bool)
     for part in chunks(len(vertex)):
-        near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(TRIM.neighbours, tree.n) + 1), threads)[1]
+        near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(NEIGHBOURHOOD, tree.n) + 1), threads)[1]
         found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < TRIM.min_cosine
     return found
 

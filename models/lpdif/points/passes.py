@@ -15,6 +15,7 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
 from lpdif.points.neighbours import SAMPLE_PLACES, even_rows, query, search_tree
+from lpdif.points.noise import LOCAL_NOISE
 
 
 class PassSettings(NamedTuple):
@@ -24,7 +25,6 @@ class PassSettings(NamedTuple):
     neighbours: int = 96  # The surface is fitted to this many nearest points.
     width: float = 1.5  # They are weighted by a Gaussian of this many spacings and noises, in quadrature.
     far: float = 2.0  # Points farther off than so many spacings, and twice so many noises, in quadrature, are another surface.
-    pooled: int = 48  # Whether there are two passes is judged at so many places together.
     most_kurtosis: float = 1.9  # The median kurtosis of the heights there is 1 to 1.8 of two passes, and from 2.1 on of noise, whose own is 3.
     rounds: int = 2  # Points are moved this many times.
 
@@ -57,7 +57,7 @@ def merge_passes(points: FloatArray, normals: FloatArray, spacing: FloatArray, n
     tree = search_tree(points)
     places = rows[even_rows(len(rows), SAMPLE_PLACES)]
     found = kurtosis(points, normals, spacing, noise, places, query(tree, points[places], PASSES.neighbours, threads)[1])
-    near = query(search_tree(points[places]), points[places], min(PASSES.pooled, len(places)), threads)[1]
+    near = query(search_tree(points[places]), points[places], min(LOCAL_NOISE.pooled, len(places)), threads)[1]
     double = np.median(found[near].reshape(len(places), -1), axis=1) < PASSES.most_kurtosis
     if not double.any():
         return points

@@ -12,6 +12,7 @@ import numpy as np
 
 from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.errors import InputError
+from lpdif.lattice_keys import HALF
 from lpdif.points.mesh_points import solid_faces, without_positions
 from lpdif.points.neighbours import NEIGHBOURHOOD, even_rows
 from lpdif.text import counted
@@ -31,7 +32,6 @@ class ValiditySettings(NamedTuple):
     finest: float = 2.0**-40  # Below this extent, as a share of the largest coordinate, float64 cannot tell points apart.
     collinear: float = 2e-7  # Points lie on a line if their second singular value is below this share of the first: float32 may leave so much.
     unit_neighbours: int = 48  # Units are checked by this nearest point, as more points than a few may be copies a hair apart.
-    widest: float = 2.0**21  # No lattice of regions can number an extent of more than this many spacings.
     coarse_step: float = 0.2  # Coordinates in single precision are too coarse if their step is more than this many spacings.
 
 
@@ -221,9 +221,9 @@ def check_units(points: FloatArray, name: str) -> None:
     extent = float(np.ptp(points, axis=0).max())
     k = min(VALIDITY.unit_neighbours, len(points) - 1)
     apart = float(np.median(cKDTree(points).query(points, k=[k + 1])[0])) * np.sqrt(np.pi / k)
-    if extent > VALIDITY.widest * apart:
+    if extent > 2 * HALF * apart:
         raise InputError(
-            f"{name}: extent {extent:.4g} is more than {VALIDITY.widest:,.0f} times the {apart:.2g} between its points",
+            f"{name}: extent {extent:.4g} is more than {2 * HALF:,} times the {apart:.2g} between its points",
             "check the units, and whether all parts are in the same coordinates; or remove points far from all others; or give --region-size",
         )
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.points.cloud import Cloud
-from lpdif.points.neighbours import even_rows
+from lpdif.points.neighbours import SAMPLE_PLACES, even_rows
 from lpdif.points.orientation.blocks import block_extent
-from lpdif.points.orientation.priors import JUDGED_PLACES, MAJORITY, NEARLY_ALL
+from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL
 from lpdif.points.orientation.propagation import PROPAGATION, agreement, all_agreements, follow_neighbours, wall_separations
 from lpdif.points.orientation.winding import WINDING, block_influence
 
@@ -102,7 +102,7 @@ def normal_quality(
     areas (N,); indices (N, k) of the neighbours; reach (N,) as in `agreement`. All but the winding number is taken at a sample of
     places, which costs a fraction of finding the neighbours.
     """
-    rows = even_rows(len(points), JUDGED_PLACES)
+    rows = even_rows(len(points), SAMPLE_PLACES)
     cosine, planar, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.planar)
     agreeing = np.abs(agreements).mean(axis=1) >= GIVEN.fit
     clear = np.maximum((np.abs(agreements) > PROPAGATION.clear).sum(axis=1), 1)
@@ -133,7 +133,7 @@ def wrong_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, 
     few are far off that these may be at the edges of a sound scan. indices (N, k) of the neighbours; reach (N,) as
     in `agreement`.
     """
-    rows = even_rows(len(points), JUDGED_PLACES)
+    rows = even_rows(len(points), SAMPLE_PLACES)
     cosine, flat, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.flat)
     far_off = flat & (cosine < GIVEN.far_off) & (np.abs(agreements).mean(axis=1) < GIVEN.fit)
     if far_off.mean() <= GIVEN.far_off_share:

@@ -15,7 +15,6 @@ from lpdif.points.orientation.propagation import PROPAGATION
 
 MAJORITY = 0.5  # share that a rule about most of the points, places or columns asks for
 NEARLY_ALL = 0.9  # share that a rule about nearly all of them asks for
-JUDGED_PLACES = 2000  # places, spread over a scan, from which such a rule about the whole scan is judged
 
 
 class PriorSettings(NamedTuple):

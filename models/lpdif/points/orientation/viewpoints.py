@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
-from lpdif.points.neighbours import even_rows
-from lpdif.points.orientation.priors import JUDGED_PLACES, MAJORITY, PRIORS
+from lpdif.points.neighbours import SAMPLE_PLACES, even_rows
+from lpdif.points.orientation.priors import MAJORITY, PRIORS
 
 
 class ViewpointSettings(NamedTuple):
@@ -151,7 +151,7 @@ def _far_neighbours(image: FloatArray, points: FloatArray) -> tuple[BoolArray, F
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(points), JUDGED_PLACES)
+    rows = even_rows(len(points), SAMPLE_PLACES)
     _, near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours + 1, len(points)))
     nearest, _ = cKDTree(points).query(points[rows], k=min(5, len(points)))
     limit = VIEWPOINTS.far * np.maximum(nearest[:, -1:], np.median(nearest[:, -1]))
@@ -168,7 +168,7 @@ def double_sheet_share(image: FloatArray, depth: FloatArray) -> float:
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(image), JUDGED_PLACES)
+    rows = even_rows(len(image), SAMPLE_PLACES)
     near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours, len(image)))[1]
     offset, depths = image[near] - image[rows][:, None], depth[near] - depth[rows][:, None]
     radius = np.maximum(np.linalg.norm(offset, axis=2).max(axis=1), 1e-300)

@@ -23,8 +23,6 @@ class VisibilitySettings(NamedTuple):
     places: int = 400
     # A place is hidden if something is in the way in each of this many directions.
     directions: int = 60
-    # A point stands in the way of rays that pass within this many spacings of it.
-    width: float = 1.0
     # What is nearer to the place than this many spacings is the surface it lies on.
     own_surface: float = 3.0
     # A surface may have been scanned from within if at least this share of it is hidden from outside.
@@ -64,11 +62,14 @@ def hidden_from_outside(points: FloatArray, spacing: FloatArray, places: FloatAr
 
 
 def free_paths(points: FloatArray, spacing: FloatArray, places: FloatArray, directions: FloatArray) -> FloatArray:
-    """(M,) how far one gets from places (M, 3) along unit directions (M, 3) before points (N, 3) stand in the way; may be infinite."""
+    """(M,) how far one gets from places (M, 3) along unit directions (M, 3) before points (N, 3) stand in the way; may be infinite.
+
+    A point stands in the way of what passes within a spacing (N,) of it.
+    """
     offset = points - places[:, None]
     along = np.einsum("mni,mi->mn", offset, directions)
     aside = np.einsum("mni,mni->mn", offset, offset) - along**2
-    in_the_way = (along > VISIBILITY.own_surface * spacing) & (aside < np.square(VISIBILITY.width * spacing))
+    in_the_way = (along > VISIBILITY.own_surface * spacing) & (aside < np.square(spacing))
     return np.asarray(np.where(in_the_way, along, np.inf).min(axis=1, initial=np.inf))
 
 
