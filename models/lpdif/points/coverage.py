@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from lpdif.arrays import FloatArray, IntArray
-from lpdif.points.neighbours import query
+from lpdif.points.neighbours import NEIGHBOURHOOD, query
 from lpdif.points.thinning import thin_to_lattice
 
 
@@ -27,11 +27,8 @@ class CoverageSettings(NamedTuple):
 
     densest: float = 0.05  # This quantile of the spacing is that of the densest parts, octave 0.
     sparse_octave: int = 2  # Points may count as sparse from this octave on.
-    crowd: int = 8  # Of a sparse point and its nearest, this many in all, most must be so: else it is a stray, or at a border.
-    wider: float = 2.0  # A sparse point counts for another only if its spacing is at least this many times the other's.
-    reach: float = 3.0  # It counts only for points within this distance.
+    reach: float = 3.0  # A sparse point counts only for points within this distance, which are at least an octave denser.
     largest_sine: float = 0.4  # The line between both must leave the surface by no more than this sine: else one is an object before the other.
-    shortest: float = 0.5  # For that sine, a shorter line counts as this long.
     thinned_reach: float = 8.0  # Within this distance of sparse points the scan is also kept thinned; it serves places half as far away.
 
 
@@ -95,13 +92,14 @@ def octaves(spacing: FloatArray) -> IntArray:
 def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:
     """(N,) spacing around points; that of much sparser ones of the same surface, where in reach.
 
-    tree: of the points, which have unit normals (N, 3).
+    tree: of the points, which have unit normals (N, 3). Of a sparse point and those around it most must be sparse: else it is a stray, or at a
+    border.
     """
     octave = octaves(spacing)
     rows = np.flatnonzero(octave >= COVERAGE.sparse_octave)
     if not len(rows):
         return spacing
-    points, count = np.asarray(tree.data), min(COVERAGE.crowd, tree.n)
+    points, count = np.asarray(tree.data), min(NEIGHBOURHOOD, tree.n)
     near = query(tree, points[rows], np.arange(1, count + 1), threads)[1]
     rows = rows[(octave[near] >= COVERAGE.sparse_octave).sum(axis=1) > count // 2]
     found = spacing.copy()
@@ -114,7 +112,7 @@ def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, t
         theirs = spacing[other]
         way = points[one] - points[other]
         rise = np.maximum(*(np.abs(np.einsum("ni,ni->n", way, normals[end])) for end in (one, other)))
-        counts = (theirs >= COVERAGE.wider * spacing[one]) & (distance[one] <= COVERAGE.reach * theirs)
-        counts &= rise <= COVERAGE.largest_sine * np.maximum(distance[one], COVERAGE.shortest * theirs)
+        counts = (theirs >= 2 * spacing[one]) & (distance[one] <= COVERAGE.reach * theirs)
+        counts &= rise <= COVERAGE.largest_sine * distance[one]
         found[one[counts]] = np.maximum(found[one[counts]], theirs[counts])
     return found
