@@ -82,7 +82,8 @@ def fit_axes(
         near = points[indices[i]] - p
         axes[i], centres[i] = weighted_plane(near, [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near])
     tolerance = [4.0 * math.hypot(e, 0.05 * s) for e, s in zip(noise, local, strict=True)]
-    axes, centres = along_one_sheet(points, indices, axes, local, tolerance, widths), np.zeros_like(points)
+    everywhere = range(len(points))
+    axes, centres = supported_axes(points, indices, axes, everywhere, tolerance, widths, [0.8 * s for s in local]), np.zeros_like(points)
     if start is not None:
         axes, centres = start[0].copy(), start[1].copy()
     for least in (0.5, 0.2, 0.0) if start is None else (0.0,):
@@ -97,7 +98,11 @@ def fit_axes(
                 turn = (1 - abs(float(last[j] @ last[i]))) / bend**2
                 weights.append(math.exp(-0.5 * float(d @ d) / widths[i] ** 2 - 0.5 * off**2 - turn) + 1e-9)
             axes[i], centres[i] = weighted_plane(near, weights)
-    return (axes if start is not None else on_flat_faces(points, indices, axes, local, noise, widths)), centres
+    if start is None:
+        fine = [math.hypot(0.03 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
+        flat = [i for i in everywhere if fine[i] < 0.05 * local[i]]
+        axes = supported_axes(points, indices, axes, flat, fine, widths, [0.0] * len(points))
+    return axes, centres
 
 
 def neighbours(
@@ -113,37 +118,18 @@ def neighbours(
     return near, weights, support
 
 
-def on_flat_faces(
-    points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, noise: FloatArray, widths: Sequence[float]
+def supported_axes(
+    points: FloatArray,
+    indices: IntArray,
+    axes: FloatArray,
+    left: Sequence[int],
+    tolerance: Sequence[float],
+    widths: Sequence[float],
+    gap: Sequence[float],
 ) -> FloatArray:
-    """The axes (N, 3), those of points with few neighbours very near their plane taken over, twice, from the nine nearest if these differ."""
+    """The axes (N, 3), those of points with few neighbours near their plane taken over, twice, from the nine nearest, or from their plane."""
     result = axes.copy()
-    fine = [math.hypot(0.03 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
-    left = [i for i in range(len(points)) if fine[i] < 0.05 * local[i]]
     for _ in range(2):
-        last = result.copy()
-        doubtful = []
-        for i in left:
-            _, weights, support = neighbours(points, indices, i, widths[i], fine[i])
-            own = support(last[i])
-            if own >= 0.8 * sum(weights):
-                continue
-            doubtful.append(i)
-            best = max((last[j] for j in indices[i][:9]), key=support)
-            differs = abs(float(best @ last[i])) < 1 - 0.28**2 / 2
-            if differs and support(best) > max(1.05 * own, 0.3 * sum(weights)):
-                result[i] = best
-        left = doubtful
-    return result
-
-
-def along_one_sheet(
-    points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, tolerance: Sequence[float], widths: Sequence[float]
-) -> FloatArray:
-    """The axes (N, 3), those of points with few neighbours near their plane taken over from the nine nearest, and then twice from theirs."""
-    result = axes.copy()
-    left = list(range(len(points)))
-    for turn in range(3):
         last = result.copy()
         doubtful = []
         for i in left:
@@ -152,11 +138,11 @@ def along_one_sheet(
             if own >= 0.8 * sum(weights):
                 continue
             doubtful.append(i)
-            others = [last[j] for j in indices[i][:9]] if turn else [weighted_plane(near[:9], [1.0] * len(near[:9]))[0]]
-            best = max(others, key=support)
+            best = max([weighted_plane(near[:9], [1.0] * len(near[:9]))[0], *(last[j] for j in indices[i][:9])], key=support)
             heights = sorted(abs(float(d @ best)) for d in near)
             gaps = [b - a for a, b in itertools.pairwise(heights)][3:-2]
-            if gaps and max(gaps) > 0.8 * local[i] and support(best) > 1.05 * own:
+            differs = abs(float(best @ last[i])) < 1 - 0.28**2 / 2
+            if differs and max(gaps, default=0.0) >= gap[i] and support(best) > max(own, 0.3 * sum(weights)):
                 result[i] = best
         left = doubtful
     return result

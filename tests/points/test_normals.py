@@ -97,7 +97,7 @@ def test_chunks_do_not_show_in_axes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normals, "chunks", small)
     parts, _ = axes_of(samples)
     assert calls[:2] + calls[-3:] == [300] * 5  # and turns over fewer points, on the way to one sheet and to flat faces
-    assert len(calls) == 4 + 1 + 2 * NORMALS.spread_rounds
+    assert len(calls) == 4 + 2 * NORMALS.spread_rounds
     assert axis_degrees(parts, whole).max() < 1e-6
 
 

@@ -41,14 +41,13 @@ class NormalSettings(NamedTuple):
     noisy_bend: float = 0.7  # That angle grows by this one, in quadrature, where the noise is as large as the spacing.
     passes: tuple[float, ...] = (0.5, 0.2, 0.0)  # In each pass `off_plane` is no less than this share of the Gaussian's standard deviation.
 
-    # Planes that follow one sheet of a thin wall
+    # Planes that follow one sheet of a thin wall, and one face at an edge
     one_sheet: float = 0.8  # An axis is doubtful if less than this share of its neighbours' weight is near its plane.
     sheet_neighbours: int = 9  # It may be replaced by the plane through this many nearest, or by the axis of one of them.
     spread_rounds: int = 2  # Axes are taken over from neighbours this many times.
-    better_support: float = 1.05  # The new axis must have at least this many times the old one's support.
+    face_share: float = 0.3  # The new axis has at least this share of the neighbours' weight: in a corner of three faces a third.
     sheet_gap: float = 0.8  # Off its plane there must be a gap of this many spacings; else what lies there is an edge, or the surface bends.
-    flatness: float = 0.03  # A face without noise is flat if it is so to this share of the spacing.
-    face_share: float = 0.3  # At its edges at least this share of the neighbours' weight is on it: in a corner of three faces a third.
+    flatness: float = 0.03  # On a face that is flat to this share of the spacing, no gap is needed.
 
 
 NORMALS = NormalSettings()
@@ -141,7 +140,7 @@ def fit_axes(
         for part in chunks(len(points), size):
             near = offsets(points, indices, part)
             axes[part] = _weighted_planes(near, np.exp(gaussian_exponents(near, width[part])))[0]
-        axes = along_one_sheet(points, indices, axes, local_spacing, tolerance, width)
+        axes = supported_axes(points, indices, axes, np.arange(len(points)), tolerance, width, NORMALS.sheet_gap * local_spacing)
         centres[:] = 0  # at first planes go through the points themselves: between two sheets is neither
     else:
         axes, centres = start
@@ -158,7 +157,11 @@ def fit_axes(
             exponent -= 0.5 * (heights / allowed[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
             # A faint even weight keeps the fit defined where all others are nought
             axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
-    return (on_flat_faces(points, indices, axes, local_spacing, noise, width) if start is None else axes), centres
+    if start is None:  # at the edges of flat faces without noise, where the planes of both faces pass near
+        fine = np.hypot(NORMALS.flatness * local_spacing, NORMALS.off_plane * noise)
+        rows = np.flatnonzero(fine < NORMALS.off_plane * NORMALS.roughness / 4 * local_spacing)
+        axes = supported_axes(points, indices, axes, rows, fine, width, np.zeros(len(points)))
+    return axes, centres
 
 
 def offsets(points: FloatArray, indices: IndexArray, rows: IntArray | slice) -> FloatArray:
@@ -187,54 +190,30 @@ class Doubtful(NamedTuple):
     support: FloatArray
 
 
-def along_one_sheet(
-    points: FloatArray, indices: IndexArray, axes: FloatArray, local_spacing: FloatArray, tolerance: FloatArray, width: FloatArray
+def supported_axes(
+    points: FloatArray, indices: IndexArray, axes: FloatArray, rows: IntArray, tolerance: FloatArray, width: FloatArray, gap: FloatArray
 ) -> FloatArray:
-    """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several.
+    """(N, 3) axes (N, 3), those of the points `rows` replaced where another one around has clearly more support.
 
-    Neighbours in a ball lie on both sides of a thin wall. The support of an axis at a point is the weight, under a Gaussian of width (N,), of
-    those neighbours (N, k) that are near the plane through it, to the tolerance (N,). An axis with more support is taken from the plane
-    through the nearest few points, then from neighbours, so that right ones spread over a wall (as matches do in Barnes et al. 2009); but only
-    if a gap parts this plane from what is off it.
+    Neighbours in a ball lie on both sides of a thin wall, or on two faces at an edge. The support of an axis at a point is the weight, under a
+    Gaussian of width (N,), of those neighbours (N, k) that are near the plane through it, to the tolerance (N,). An axis with more support is
+    taken from the plane through the nearest few points, or from one of these, so that right ones spread over a wall or a face (as matches do
+    in Barnes et al. 2009). It must differ clearly, so that the axes of a bent surface stay, and there must be a gap (N,) between its plane
+    and what is off it.
     """
     result = axes.copy()
-    rows = np.arange(len(points))
     few = NORMALS.sheet_neighbours
-    for turn in range(1 + NORMALS.spread_rounds):
+    for _ in range(NORMALS.spread_rounds):
         last = result.copy()
         left = []
         for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
             some = doubtful_axes(points, indices, rows[part], last, tolerance, width)
             left.append(some.rows)
-            others = np.take(last, indices[some.rows, :few], axis=0) if turn else planes_through(some.near[:, :few])[:, None]
-            axis, found = best_supported(some, others, tolerance)
-            apart = largest_gap(some.near, axis) > NORMALS.sheet_gap * local_spacing[some.rows]
-            taken = apart & (found > NORMALS.better_support * some.support)
-            result[some.rows[taken]] = axis[taken]
-        rows = np.concatenate(left) if left else rows
-    return result
-
-
-def on_flat_faces(
-    points: FloatArray, indices: IndexArray, axes: FloatArray, local_spacing: FloatArray, noise: FloatArray, width: FloatArray
-) -> FloatArray:
-    """(N, 3) `axes` (N, 3), and at the edges of flat faces those of the face that a point lies on.
-
-    The plane of the other face passes near it too. Where the noise is small, a finer tolerance tells which of them goes through it. Axes are
-    taken from neighbours, and spread over a face to its edges; but only such as differ clearly, so that those of a bent surface stay.
-    """
-    fine = np.hypot(NORMALS.flatness * local_spacing, NORMALS.off_plane * noise)
-    result = axes.copy()
-    rows = np.flatnonzero(fine < NORMALS.off_plane * NORMALS.roughness / 4 * local_spacing)
-    for _ in range(NORMALS.spread_rounds):
-        last = result.copy()
-        left = []
-        for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
-            some = doubtful_axes(points, indices, rows[part], last, fine, width)
-            left.append(some.rows)
-            axis, found = best_supported(some, np.take(last, indices[some.rows, : NORMALS.sheet_neighbours], axis=0), fine)
-            taken = (found > NORMALS.better_support * some.support) & (found > NORMALS.face_share * some.weights.sum(axis=1))
+            offered = np.take(last, indices[some.rows, :few], axis=0)
+            axis, found = best_supported(some, np.concatenate([planes_through(some.near[:, :few])[:, None], offered], axis=1), tolerance)
+            taken = found > np.maximum(some.support, NORMALS.face_share * some.weights.sum(axis=1))
             taken &= np.abs(np.einsum("mi,mi->m", axis, last[some.rows])) < 1 - NORMALS.bend**2 / 2
+            taken &= largest_gap(some.near, axis) >= gap[some.rows]
             result[some.rows[taken]] = axis[taken]
         rows = np.concatenate(left) if left else rows
     return result
