@@ -31,18 +31,12 @@ class ThinningSettings(NamedTuple):
 
     wide_neighbours: int = 100  # Distances of near neighbours are compared with that of this nearest point.
     copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
-    halfway: float = 1.6  # Copies end at this many times the geometric mean of their distance and that of true neighbours.
     line_variance: float = 0.02  # Neighbours are on a line if their second variance is below this share of the first; it is 0.15 on a surface.
-    elongated: float = 0.15  # Below this share they may be on a line that noise widens,
-    widened: float = 0.5  # and are if it falls by this factor for twice as many neighbours, of a line to a quarter, of a surface not at all.
+    elongated: float = 0.15  # Below this share they may be on a line that noise widens.
     tangent_neighbours: int = 4  # The tangent of a line at a point is the main axis of the point and so many nearest.
-    line_growth: float = 1.0  # On a line the logarithm of the farthest neighbour's distance over the third's is more; on a surface it is 0.7.
-    most_growth: float = 1.5  # No point counts for more than this, a little more than on a line, so that few far ones do not decide.
-    on_circles: float = 0.85  # The mean square cosine of tangents reflected into each other is 1 on a line, 0.5 on a surface.
     other_lines: float = 0.1  # Of the neighbours of a line, once thinned, at least this share is on lines beside it; else it is a wire.
     line_step: float = 0.5  # Points of a line are thinned until they are this share of the distance of their k-th neighbour apart.
-    rounds: int = 12  # A scan is thinned in at most this many rounds.
-    fewest_points: int = 200  # So is one of which fewer points than this would be left.
+    fewest_points: int = 200  # A scan of which fewer points than this would be left stays as it is.
 
 
 THINNING = ThinningSettings()
@@ -65,10 +59,8 @@ def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, t
     count = len(points)
     row, copied, line = np.arange(count), 0, np.zeros(count, np.bool_)
     whole, all_kept = near, np.ones(count, np.bool_)
-    for _ in range(THINNING.rounds):
-        found = exclusion_radius(points[row], tree, near, threads)
-        if found is None:
-            break
+    before = count + 1
+    while len(row) < before and (found := exclusion_radius(points[row], tree, near, threads)) is not None:
         radius, copies = found
         before = len(row)
         if not copies:
@@ -115,8 +107,8 @@ def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, thread
     if np.median(kth / far) < THINNING.copies:  # even the k-th neighbour is a copy
         return np.nextafter(near.reach, np.inf), True
     share = float(np.median(nearest_ / kth))
-    if share < THINNING.copies:  # about half-way, in powers, between copies and neighbours; all that is near a point may be copies of several
-        return THINNING.halfway * np.sqrt(share) * np.maximum(near.reach, np.take(near.reach, near.indices).max(axis=1)), True
+    if share < THINNING.copies:  # half-way, in powers, between copies and neighbours; all that is near a point may be copies of several
+        return np.sqrt(share) * np.maximum(near.reach, np.take(near.reach, near.indices).max(axis=1)), True
     reach = line_reach(points, tree, near, threads)
     return (THINNING.line_step * reach, False) if reach.any() else None
 
@@ -129,26 +121,32 @@ def neighbour_distances(points: FloatArray, indices: IndexArray) -> FloatArray:
 def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> FloatArray:
     """(N,) distance of the farthest neighbour where a point lies on a line with most of its neighbours, straight or bent; else 0.
 
-    A line is straight where the neighbours vary in one direction alone; where noise widens it, it takes more neighbours to see that. It is
-    bent where two signs tell together, each the mean over a point and its neighbours:
-    - their number grows with the distance, not with its square (line_growth);
-    - tangents fit one circle: reflected in the plane half way between two points, that of one is that of the other (on_circles).
+    A line is straight where the neighbours vary in one direction alone. Where noise widens it, the variance across falls to a quarter of that
+    along for twice as many neighbours; on a surface it stays. It is bent where two signs tell together, each the mean over a point and its
+    neighbours:
+    - their number grows with the distance, not with its square: from the third to the k-th neighbour, the logarithm of the distance grows by
+      log(k / 3), and by half of that on a surface. No point counts for more, so that few far ones do not decide;
+    - tangents fit one circle: reflected in the plane half way between two points, that of one is that of the other. The mean square cosine is
+      1 on a line, 1/2 on a surface.
+
+    What tells a line from a surface is half-way, in powers, between what it is on both.
     """
     indices = near.indices
     if indices.shape[1] <= THINNING.tangent_neighbours:
         return np.zeros(len(points))
     third = np.linalg.norm(points[indices[:, 2]] - points, axis=1)
-    growth = np.minimum(np.log(near.reach / third), THINNING.most_growth)
-    bent = growth + growth[indices].sum(axis=1) > THINNING.line_growth * (1 + indices.shape[1])
+    on_line = np.log(indices.shape[1] / 3)
+    growth = np.minimum(np.log(near.reach / third), on_line)
+    bent = growth + growth[indices].sum(axis=1) > np.sqrt(0.5) * on_line * (1 + indices.shape[1])
     rows = np.flatnonzero(bent)
-    bent[rows] = circularity(points, indices, rows) > THINNING.on_circles
+    bent[rows] = circularity(points, indices, rows) > np.sqrt(0.5)
     share = second_variance(points, np.arange(len(points)), indices)
     line = bent | (share < THINNING.line_variance)
     reach = np.where(line, near.reach, 0.0)
     rows = np.flatnonzero(~line & mostly(share < THINNING.elongated, indices))
     if len(rows):
         wide = nearest(tree, points[rows], 2 * indices.shape[1], threads)
-        reach[rows] = np.where(second_variance(points, rows, wide.indices) < THINNING.widened * share[rows], wide.reach, 0.0)
+        reach[rows] = np.where(second_variance(points, rows, wide.indices) < 0.5 * share[rows], wide.reach, 0.0)
     return np.where(mostly(reach > 0, indices), reach, 0.0)
 
 
