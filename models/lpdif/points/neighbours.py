@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURHOOD = 12  # This many nearest points form the neighbourhood of a point.
 SAMPLE_PLACES = 2000  # What holds for a whole scan is judged at this many places.
+SAMPLE_POINTS = 50_000  # This many points stand for all of a scan that are seen, or summed up, from afar.
 QUERY_ROWS = 8192  # At most this many rows are asked for at once, which takes a tenth of a second or less.
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, Float32Array, FloatArray, IndexArray, IntArray
-from lpdif.points.neighbours import even_rows
+from lpdif.points.neighbours import SAMPLE_POINTS, even_rows
 from lpdif.points.orientation.blocks import BLOCKS, Blocks, block_extent, make_blocks
 from lpdif.points.orientation.energy import Energy, minimise, spanning_forest
 from lpdif.points.orientation.propagation import (
@@ -38,10 +38,6 @@ class OrientationSettings(NamedTuple):
 
     # The winding number is compared with 1/2 at about this many targets.
     targets: int = 1500
-    # About this many points stand for all in the sums of the winding number.
-    sources: int = 60_000
-    # A target is on a closed surface if the winding number, averaged over its block and the neighbours, is nearer to 1/2 than this.
-    closed_tolerance: float = 0.25
     # A scan is closed if at least this share of the targets is on a closed surface.
     closed_share: float = 0.75
     # Weight of the winding number at targets on an open surface, relative to those on a closed one.
@@ -120,7 +116,7 @@ def _influence_on(
     an even share of the others.
     """
     inside = np.flatnonzero(blocks.number >= 0)
-    sources = inside[even_rows(len(inside), ORIENTATION.sources)]
+    sources = inside[even_rows(len(inside), SAMPLE_POINTS)]
     thinned = len(inside) / len(sources)
     area = areas[sources] * thinned
     dipoles = normals[sources] * area[:, None]
@@ -155,7 +151,7 @@ def _block_signs(influence: Float32Array, blocks: Blocks, of_target: IntArray, p
     signs = signs_for(weight)
     if solid:
         around = _mean_around(_winding(influence, signs), of_target, blocks)
-        closed = np.abs(around[of_target] - 0.5) < ORIENTATION.closed_tolerance
+        closed = np.abs(around[of_target] - 0.5) < 0.25  # nearer to 1/2, as on a closed surface, than to 0 or 1
         if closed.mean() < ORIENTATION.closed_share:
             signs = signs_for(weight * np.where(closed, 1.0, ORIENTATION.open_weight))
     return signs

@@ -28,12 +28,9 @@ log = logging.getLogger("lpdif")
 class ViewingSettings(NamedTuple):
     """When the viewpoint decides which way normals face."""
 
-    # A likely viewpoint decides only if this share of the points is seen at more than a grazing angle.
-    clearly_seen: float = 0.35
-    # It decides only if this share of these faces it when its prior counts: at steps of depth more than a tenth does not.
+    # A likely viewpoint sees most of the points at more than a grazing angle. It decides only if this share of these faces it when its
+    # prior counts: at steps of depth more than a tenth does not.
     likely_facing: float = 0.8
-    # A sensor was inside the closed surface it saw if the winding number at it is at least this.
-    sensor_inside: float = 0.4
 
 
 VIEWING = ViewingSettings()
@@ -66,7 +63,7 @@ def orient_to_viewpoint(
         return by_shape, ""
     for viewpoint in viewpoints:
         towards = viewpoint_prior(cloud.points, axes, viewpoint.position(cloud.points))
-        if (np.abs(towards) == 1).mean() < VIEWING.clearly_seen:
+        if (np.abs(towards) == 1).mean() < MAJORITY:
             continue
         found = _orient(cloud, axes, start, PRIORS.viewpoint * towards + prior)
         if facing_share(found, towards) >= VIEWING.likely_facing:
@@ -98,7 +95,8 @@ def _orient_to_sensor(
 ) -> tuple[Orientation, str]:
     """Signs for axes (N, 3) that face the sensor, if it can have seen them.
 
-    It cannot if most of the surface is closed, much of it faces away, and the sensor was not inside. (Of a room seen from inside
+    It cannot if most of the surface is closed, much of it faces away, and the sensor was not inside: the winding number there is nearer to 0
+    than to 1. (Of a room seen from inside
     nearly all faces away at first, because closed parts are taken as seen from outside.)
     """
     towards = viewpoint_prior(cloud.points, axes, sensor)
@@ -106,7 +104,7 @@ def _orient_to_sensor(
     facing = facing_share(found, towards)
     if facing < NEARLY_ALL:
         closed = found.winding[found.part] > WINDING.closed
-        outside = facing > 1 - NEARLY_ALL and winding_at_sensor(cloud, axes * found.signs[:, None], sensor) < VIEWING.sensor_inside
+        outside = facing > 1 - NEARLY_ALL and winding_at_sensor(cloud, axes * found.signs[:, None], sensor) < 0.5
         if closed.mean() > MAJORITY and outside:
             log.warning("%.0f %% of the surface cannot be seen from the sensor's position; it is not used", 100 * (1 - facing))
             return found, ""

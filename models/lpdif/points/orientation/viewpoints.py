@@ -11,15 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
-from lpdif.points.neighbours import SAMPLE_PLACES, even_rows
+from lpdif.points.neighbours import SAMPLE_PLACES, SAMPLE_POINTS, even_rows
 from lpdif.points.orientation.priors import MAJORITY, PRIORS
 
 
 class ViewpointSettings(NamedTuple):
     """When an image of a scan shows a single surface, or both sides of a thin body."""
 
-    # An image is made of about this many points.
-    points: int = 50_000
     # At each place it is judged by this many neighbours in the image.
     neighbours: int = 16
     # A scan seen from its origin lies within a cone around the middle of the view whose half angle has this cosine.
@@ -83,7 +81,7 @@ def likely_viewpoints(points: FloatArray, origin: FloatArray) -> list[Viewpoint]
     both, the origin is likelier, because a camera may look up, unless clearly more overlaps from there: the origin of a turntable's
     frame lies inside the object on it.
     """
-    some = points[even_rows(len(points), VIEWPOINTS.points)]
+    some = points[even_rows(len(points), SAMPLE_POINTS)]
     from_origin = _image_from(some, -origin)
     images = ([] if from_origin is None else [from_origin]) + [Image(np.array([0.0, 0.0, 1.0]), "above", some[:, :2], some[:, 2])]
     shares = [overlap_share(image.coordinates, some) for image in images]
@@ -116,7 +114,7 @@ def evenness(points: FloatArray, axes: FloatArray, areas: FloatArray, eye: Float
 
 def depth_jump_share(points: FloatArray, eye: FloatArray) -> float:
     """Share of places where points (N, 3) that are neighbours in the image from `eye` (3,), all around it, are far apart in space."""
-    some = points[even_rows(len(points), VIEWPOINTS.points)]
+    some = points[even_rows(len(points), SAMPLE_POINTS)]
     sight = some - eye
     far, _, _ = _far_neighbours(sight / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)[:, None], some)
     return float((far.sum(axis=1) >= VIEWPOINTS.least_neighbours).mean())
