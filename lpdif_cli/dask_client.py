@@ -1,4 +1,4 @@
-"""Spreads the scans of a batch over a Dask cluster: scan bytes go out, mesh bytes come back, and this process alone writes."""
+"""A Dask cluster as its client sees it: the scheduler, what is installed there, and tasks that are spread over the workers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import lpdif
 from lpdif.config import Config
@@ -19,11 +19,9 @@ from lpdif.storage.safe_open import MOST_TEXT_BYTES, read_regular
 from lpdif.storage.strict_json import Text, check, parse
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif.text import counted
-from lpdif_cli import dask_worker
+from lpdif_cli.console import Console
 from lpdif_cli.dask_worker import Answer, Order, Versions, installed, mismatch
-from lpdif_cli.failures import Failure, describe
-from lpdif_cli.jobs import Batch
-from lpdif_cli.outcomes import Job, Outcome, told_of
+from lpdif_cli.failures import Failure
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -44,7 +42,7 @@ MOST_MODEL_BYTES = 1 << 30  # A larger model is not sent with every scan.
 
 START_HINT = "start one: dask scheduler; then on each machine: dask worker tcp://HOST:8786 --nworkers 4 --nthreads 1"
 ADDRESS_HINT = "name the file of `dask scheduler --scheduler-file FILE`, or an address, as in: --cluster tcp://HOST:8786"
-AGAIN_HINT = "run the same command again when there is a scheduler: meshes made so far are kept"
+AGAIN_HINT = "run the same command again when there is a scheduler: meshes that are there are kept"
 _LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "tornado", "tornado.application", "asyncio")
 
 
@@ -59,23 +57,6 @@ def order(model: Path | None, config: Config) -> Order:
         content = read_regular(model, MOST_MODEL_BYTES)
     digest = known_content(BUNDLED_MODEL) if content is None else content_of_bytes(content)
     return Order(config.reconstruct, config.output, config.device, config.threads, log.level, installed(), content, digest)
-
-
-def over_cluster(address: str, order_of: Callable[[], Order], batch: Batch, jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Reconstructs scans on the workers of a cluster, and gives the outcome of each as it is done.
-
-    address: of the scheduler, or the JSON file that it has written. Raises UsageError without Dask, ResourceError where there is no scheduler,
-    where it goes away, and where its workers cannot work for this client; and errors that would stop every scan.
-    """
-    if not jobs:
-        return
-    place = address_of(address)
-    with connected(place) as client:
-        order = order_of()
-        check_versions(client, order.versions)
-        if not threads_of(client, place):
-            batch.console.say(f"{place} has no worker yet: dask worker {place} --nworkers 4 --nthreads 1")
-        yield from spread(client, place, order, batch, jobs)
 
 
 def address_of(given: str) -> str:
@@ -173,30 +154,31 @@ def threads_of(client: Client, address: str) -> int:
         raise scheduler_gone(address) from error
 
 
+def tell_of_no_worker(client: Client, address: str, console: Console) -> None:
+    """Says what is missing where a scheduler has no workers yet; the work begins when there is one."""
+    if not threads_of(client, address):
+        console.say(f"{address} has no worker yet: dask worker {address} --nworkers 4 --nthreads 1")
+
+
 def scheduler_gone(address: str) -> ResourceError:
     """The error of a scheduler that went away during the work."""
     return ResourceError(f"the Dask scheduler at {address} is gone, or has dropped the work", AGAIN_HINT)
 
 
-class Sent(NamedTuple):
-    """A scan that is at work, and by what it will be recognised."""
-
-    scan: Path
-    target: Path
-    stamp: dict[str, object]
+Item = TypeVar("Item")
 
 
-def spread(client: Client, address: str, order: Order, batch: Batch, jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """Sends scans, as many at a time as the workers have threads, and writes the meshes that come back.
+def answers(
+    client: Client, address: str, task: Callable[..., Answer], requests: Iterable[tuple[Item, tuple[Any, ...]]]
+) -> Iterator[tuple[Item, Answer]]:
+    """What came of each request, an item and what the task is called with, as it is done.
 
-    With more, scans would wait at workers; if such a worker dies, those that wait there would be suspected of it too.
+    As many are at work at a time as the workers have threads; the next is taken when there is room. With more, some would wait at workers; if
+    such a worker dies, those that wait there would be suspected of it too. Raises ResourceError where the scheduler goes away.
     """
-    from lpdif.io.read import scan_content
-    from lpdif.io.write import mesh_format
-
     done: queue.SimpleQueue[Future] = queue.SimpleQueue()
-    run, rest, finished = uuid.uuid4().hex, iter(enumerate(jobs)), 0
-    at_work: dict[object, Sent] = {}
+    run, rest = uuid.uuid4().hex, iter(enumerate(requests))
+    at_work: dict[object, Item] = {}
     more = True
     while more or at_work:
         room = max(1, threads_of(client, address)) - len(at_work) if more else 0
@@ -205,29 +187,19 @@ def spread(client: Client, address: str, order: Order, batch: Batch, jobs: Seque
             if following is None:
                 more = False
                 break
-            number, (scan, target) = following
-            try:
-                sent = Sent(scan, target, batch.check(scan, target))
-                content = scan_content(scan)
-            except Exception as error:
-                batch.console.trace(error)
-                finished += 1
-                yield batch.failed(scan, target, describe(error, batch.console.command), 0.0)
-                continue
+            number, (item, words) = following
             key = (f"lpdif-{run}", number)
-            future = client.submit(dask_worker.answer, order, scan.name, content, mesh_format(target), key=key, pure=False)
-            at_work[key] = sent
+            future = client.submit(task, *words, key=key, pure=False)
+            at_work[key] = item
             future.add_done_callback(done.put)
             room -= 1
         try:
             future = done.get(timeout=CLUSTER.look)
         except queue.Empty:
             continue
-        sent, answered = at_work.pop(future.key), answer_of(future, address)
+        item, answered = at_work.pop(future.key), answer_of(future, address)
         future.release()
-        finished += 1
-        yield written(sent, answered, batch)
-        batch.console.progress("scans", finished, len(jobs))
+        yield item, answered
 
 
 def answer_of(future: Future, address: str) -> Answer:
@@ -244,29 +216,3 @@ def answer_of(future: Future, address: str) -> Answer:
     except (OSError, CancelledError) as error:  # of the connection: those of the task are in its answer
         raise scheduler_gone(address) from error
     return found
-
-
-def written(sent: Sent, answered: Answer, batch: Batch) -> Outcome:
-    """Writes the mesh of an answer, and reports what was logged on the way."""
-    before = len(batch.console.told)
-    for level, text in answered.messages:
-        log.log(level, "%s: %s", sent.scan, text.removeprefix(f"{sent.scan.name}: "))
-    if answered.error is not None:
-        raise answered.error
-    if answered.failure is not None:
-        return batch.failed(sent.scan, sent.target, answered.failure, answered.seconds)
-    told = told_of(answered.faces, answered.facts, answered.seconds, batch.warnings(before))
-    picture = ""
-    try:
-        if batch.page is not None:
-            mesh = lpdif.read_scan(answered.data, sent.target.name)
-            picture = batch.page.picture(sent.scan, mesh.points, mesh.faces)
-        batch.write(sent.target, sent.stamp, answered.data, told)
-    except Exception as error:
-        failure = describe(error, batch.console.command)
-        if failure.code == ResourceError.exit_code:
-            raise
-        batch.console.trace(error)
-        return batch.failed(sent.scan, sent.target, failure, answered.seconds)
-    batch.console.say(f"{sent.scan} -> {sent.target} ({counted(answered.faces, 'face')}, on {answered.where})")
-    return Outcome(sent.scan, sent.target, "done", answered.faces, answered.seconds, answered.facts, told=told, picture=picture)

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster does for `lpdif reconstruct --cluster`: the bytes of a scan become those of its mesh.
+"""What a worker of a Dask cluster does for `lpdif reconstruct --cluster`: the bytes of a scan become those of its mesh, a piece its surface.
 
 Everything a mesh depends on comes with the task, so that no folder need be shared. The client writes the mesh.
 """
@@ -14,10 +14,11 @@ import tempfile
 import threading
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import lpdif
 from lpdif.config import OutputConfig, ReconstructConfig
@@ -25,6 +26,9 @@ from lpdif.errors import LpdifError, ModelError, ResourceError
 from lpdif.io.fingerprints import content_of_bytes, known_content
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif_cli.failures import Failure, describe
+
+if TYPE_CHECKING:
+    from lpdif.stages.piece_work import PieceSurface, PieceWork
 
 _ONE_SCAN = threading.Lock()  # A worker's threads share the log and the settings of torch, so they take turns.
 
@@ -76,14 +80,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a scan: the bytes of its mesh, or a failure, or an error that would stop every scan on that worker.
+    """What came of a scan, the bytes of its mesh, or of a piece, its surface; or a failure, or an error that would stop every scan there.
 
     messages: (level, text) of each that was logged.
     """
 
-    where: str
+    where: str = ""
     data: bytes = b""
     faces: int = 0
+    surface: PieceSurface | None = None
     facts: dict[str, float | int | str] = field(default_factory=dict)
     seconds: float = 0.0
     failure: Failure | None = None
@@ -96,6 +101,28 @@ def answer(order: Order, name: str, scan: bytes, kind: str) -> Answer:
 
     scan: the content of a file; name: of that file, for messages. Raises nothing that a scan or a user can cause.
     """
+
+    def make(model: lpdif.Model, threads: int) -> Answer:
+        made = lpdif.reconstruct(lpdif.read_scan(scan, name), model, order.settings, device=order.device, threads=threads)
+        return Answer(data=lpdif.encode_mesh(made.mesh, kind, **asdict(order.output)), faces=len(made.mesh.faces), facts=made.facts)
+
+    return answered(order, make)
+
+
+def piece(order: Order, work: PieceWork) -> Answer:
+    """The surface of a piece of a scan, as the task of a Dask worker."""
+    from lpdif.device import repeatable, resolve
+    from lpdif.stages.piece_work import surface_of
+
+    def make(model: lpdif.Model, threads: int) -> Answer:
+        with repeatable():
+            return Answer(surface=surface_of(work, model.to(resolve(order.device)), threads))
+
+    return answered(order, make)
+
+
+def answered(order: Order, make: Callable[[lpdif.Model, int], Answer]) -> Answer:
+    """What is made by a model and some threads, or what came in the way; with the place, the time and the messages."""
     from distributed import get_worker
 
     from lpdif.stages.workers import captured_log
@@ -105,18 +132,16 @@ def answer(order: Order, name: str, scan: bytes, kind: str) -> Answer:
     with _ONE_SCAN, captured_log(order.level) as messages:
         began = time.monotonic()
         try:
-            model = model_of(order, where)
-            made = lpdif.reconstruct(lpdif.read_scan(scan, name), model, order.settings, device=order.device, threads=threads)
-            data = lpdif.encode_mesh(made.mesh, kind, **asdict(order.output))
+            found = make(model_of(order, where), threads)
         except ModelError as error:
-            return Answer(where, error=error, messages=messages)
+            found = Answer(error=error)
         except WrongPlace as error:
-            return Answer(where, error=error.reason, messages=messages)
+            found = Answer(error=error.reason)
         except Exception as error:
             if order.level <= logging.DEBUG:
                 messages += [(logging.DEBUG, line) for line in traceback.format_exc().splitlines()]
-            return Answer(where, seconds=time.monotonic() - began, failure=describe(error, "reconstruct"), messages=messages)
-        return Answer(where, data, len(made.mesh.faces), made.facts, time.monotonic() - began, messages=messages)
+            found = Answer(failure=describe(error, "reconstruct"))
+        return replace(found, where=where, seconds=time.monotonic() - began, messages=messages)
 
 
 class WrongPlace(Exception):

@@ -11,14 +11,14 @@ import typer
 
 import lpdif
 from lpdif.errors import UsageError
-from lpdif.stages.cost import cost_in_words
+from lpdif.stages.cost import cost_in_words, gigabytes
 from lpdif.storage.workspace import BUNDLED
 from lpdif.text import counted
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.completion import among, meshes, models, scans
 from lpdif_cli.console import Console
-from lpdif_cli.dask_client import over_cluster
+from lpdif_cli.dask_batch import over_cluster
 from lpdif_cli.devices import check_device
 from lpdif_cli.inputs import is_many, read_stdin
 from lpdif_cli.jobs import one_by_one
@@ -89,7 +89,7 @@ def reconstruct(
         str | None, typer.Option(metavar="N,N", help="Points of these classes alone, as in LAS [all].", rich_help_panel="Scan and model")
     ] = None,
     cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Spread several scans over a Dask cluster.", rich_help_panel="Several scans")
+        str | None, typer.Option(metavar="ADDRESS", help="Spread scans, or one in pieces, over Dask.", rich_help_panel="Several scans")
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Make part I of N of several scans (job arrays).", rich_help_panel="Several scans")
@@ -125,8 +125,8 @@ def reconstruct(
     made there from the same scan, model and settings is kept. A mesh made from
     anything else is kept too, but counts as failed; --overwrite makes all again.
     Where Dask has workers on other machines, --cluster tcp://HOST:8786 (or the file
-    of the scheduler) spreads the scans over them. In job arrays, --shard 3/8 makes
-    the third of eight parts.
+    of the scheduler) spreads the scans over them, or the pieces of one. In job
+    arrays, --shard 3/8 makes the third of eight parts.
     """
     console: Console = context.obj
     console.setup("reconstruct", as_json=json, quiet=quiet, verbose=verbose)
@@ -169,17 +169,27 @@ def reconstruct(
         outcomes_of = alone if cluster is None else partial(over_cluster, cluster, work.order)
         more = page, ending
         reconstruct_many(outcomes_of, work.recipe, work.price, inputs, output, console, *more, overwrite=overwrite, dry_run=dry_run, shard=part)
-    elif cluster is not None or part is not None:
-        flag = "--shard" if cluster is None else "--cluster"
-        raise UsageError(f"{flag} is for several scans", "name their folder, or leave it out")
+    elif part is not None:
+        raise UsageError("--shard is for several scans", "name their folder, or leave it out")
     else:
-        reconstruct_one(work, inputs[0], output, page, trajectory, overwrite=overwrite, dry_run=dry_run)
+        reconstruct_one(work, inputs[0], output, page, trajectory, cluster, overwrite=overwrite, dry_run=dry_run)
 
 
 def reconstruct_one(
-    work: Work, given: str, output: str | None, page: ReportFile | None, trajectory: Path | None = None, *, overwrite: bool, dry_run: bool
+    work: Work,
+    given: str,
+    output: str | None,
+    page: ReportFile | None,
+    trajectory: Path | None = None,
+    cluster: str | None = None,
+    *,
+    overwrite: bool,
+    dry_run: bool,
 ) -> None:
-    """Reconstructs one scan, seen along a trajectory if there is one, into one mesh file, or to stdout; writes the report `page`, too."""
+    """Reconstructs one scan, seen along a trajectory if there is one, into one mesh file, or to stdout; writes the report `page`, too.
+
+    cluster: the address of one that makes the pieces of the scan.
+    """
     console = work.console
     source = None if given == STREAM else Path(given)
     target = output_path(source, output)
@@ -194,20 +204,23 @@ def reconstruct_one(
     if page is not None:
         page.check(continues=False)
     # The scan is read before the model, so that a bad scan is reported at once.
-    scan = read_along(source, trajectory)
+    scan = work.stored(read_along(source, trajectory))
     work.laps.end("reading the scan")
     if output is None:
         console.say(f"no -o given: the mesh goes to {target}")
     if dry_run:
         expected = work.expected(scan)
-        faces, takes = counted(int(expected["faces"]), "face"), cost_in_words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
+        faces = counted(int(expected["faces"]), "face")
+        takes = cost_in_words(float(expected["cpu_seconds"]), float(expected["memory_bytes"]))
+        disk = float(expected["disk_bytes"])
+        takes += f", {gigabytes(disk)} of disk for temporary files" if disk else ""
         pieces = "" if expected["pieces"] == 1 else f", in {counted(int(expected['pieces']), 'piece')}"
         made_of = f"{counted(len(scan.points), 'point')} ({scan.name})"
         console.say(f"would make a mesh of about {faces} from {made_of}: {takes}{pieces}; nothing was written")
         document = {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points), "expected": expected}
         console.result(document, target or STREAM)
         return
-    made = work.mesh_of(scan)
+    made = work.mesh_by(cluster, scan)
     work.laps.add(made.laps)
     mesh = made.mesh
     if target is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lpdif
 from lpdif.errors import ModelError
@@ -15,9 +16,13 @@ from lpdif.tools.laps import Laps
 from lpdif_cli.cards import read_fit_state
 from lpdif_cli.console import Console
 from lpdif_cli.dask_client import order
+from lpdif_cli.dask_pieces import pieces_over
 from lpdif_cli.dask_worker import Order
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from lpdif.stages.piece_work import Spread
 
 
 @dataclass
@@ -29,8 +34,9 @@ class Work:
     laps: Laps = field(default_factory=Laps)
     _model: lpdif.Model | None = None
 
-    def mesh_of(self, scan: lpdif.Scan) -> lpdif.Reconstruction:
-        """The reconstruction of a scan."""
+    def mesh_of(self, scan: lpdif.Scan, spread: Spread | None = None) -> lpdif.Reconstruction:
+        """The reconstruction of a scan. spread: others that make its pieces, on their devices."""
+        scan = self.stored(scan)
         if self._model is None:
             self.check(scan)
             self._model = lpdif.load_model(self.model_path)
@@ -40,19 +46,50 @@ class Work:
             scan,
             self._model,
             chosen.reconstruct,
-            device=chosen.device,
+            device=chosen.device if spread is None else "cpu",
             threads=chosen.threads,
             progress=self.console.progress,
+            spread=spread,
         )
+
+    def mesh_by(self, address: str | None, scan: lpdif.Scan) -> lpdif.Reconstruction:
+        """The reconstruction of a scan; its pieces are made by the workers of the cluster at an address, if there is one."""
+        if address is None:
+            return self.mesh_of(scan)
+        self.check(scan)
+        with pieces_over(address, self.order, self.console) as spread:
+            return self.mesh_of(scan, spread)
 
     def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
         """The expected size and cost of a reconstruction.
 
         Raises the errors that it would raise before it begins.
         """
+        scan = self.stored(scan)
         self.check(scan)
         lpdif.load_model(self.model_path)
         return lpdif.expect(scan, self.settings.config.reconstruct, self.settings.config.threads)
+
+    def stored(self, scan: lpdif.Scan) -> lpdif.Scan:
+        """The scan; its arrays on disk, for as long as it is used, where so many points leave memory little room for them.
+
+        Raises ResourceError where the disk has none either.
+        """
+        from lpdif.stages.cost import leaves_little_room
+
+        limit = self.settings.config.reconstruct.max_memory
+        if scan.faces is not None or not leaves_little_room(len(scan.points), scan.normals is not None, limit):
+            return scan
+        from lpdif.memory import on_disk
+
+        return replace(
+            scan,
+            points=on_disk(scan.points),
+            normals=None if scan.normals is None else on_disk(scan.normals),
+            colors=None if scan.colors is None else on_disk(scan.colors),
+            sensor=None if scan.sensor is None else on_disk(scan.sensor),
+            extras={name: on_disk(values) for name, values in scan.extras.items()},
+        )
 
     def price(self, scan: lpdif.Scan) -> dict[str, float]:
         """About what the mesh of a scan takes: faces, cpu_seconds and memory_bytes. Raises as `expected` does.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import lpdif
+from lpdif.memory import bytes_held
 from lpdif.types import Mesh, Scan
 
 CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
@@ -89,6 +90,7 @@ class Library:
     models: list[Path | None] = dataclasses.field(default_factory=list)
     threads: list[int] = dataclasses.field(default_factory=list)
     made: Made = dataclasses.field(default_factory=Made)
+    scans: list[Scan] = dataclasses.field(default_factory=list)  # that meshes were made of, or asked about
 
     def load_model(self, path: Path | None = None) -> str:
         self.models.append(path)
@@ -99,6 +101,7 @@ class Library:
 
     def reconstruct(self, scan: Scan, model: Any, config: Any, device: str, threads: int, progress: Any = None) -> Made:
         self.threads.append(threads)
+        self.scans.append(scan)
         self.calls.append((scan.name, model, config, device))
         for name, error in self.trouble.items():
             if name in scan.name:
@@ -109,8 +112,10 @@ class Library:
         for name, error in self.trouble.items():
             if name in scan.name:
                 raise error
+        self.scans.append(scan)
+        disk = sum(array.nbytes for array in scan.arrays) - bytes_held(scan.arrays)
         pieces = 1 if config.max_memory is None else 3
-        return {"faces": 1200, "resolution": 0.25, "pieces": pieces, "cpu_seconds": 4, "memory_bytes": 500_000_000}
+        return {"faces": 1200, "resolution": 0.25, "pieces": pieces, "cpu_seconds": 4, "memory_bytes": 500_000_000, "disk_bytes": disk}
 
     def install(self, monkeypatch: Any) -> None:
         """Put it behind the door."""

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from conftest import process_environment
 
-# What workers run before their first task. A scan's name says what happens to it.
+# What workers run before their first task, unless they work as they do for users. A scan's name says what happens to it.
 STAND_IN = """
 import os, signal, time
 from pathlib import Path
@@ -38,6 +38,19 @@ def reconstruct(scan, model, config, device, threads):
 vars(lpdif).update(reconstruct=reconstruct, load_model=lambda path=None: path and path.read_bytes())
 {more}
 """
+# What workers run first that make the pieces of a scan as they do for users, but for what `more` says.
+PIECES = """
+import os, signal, time
+from pathlib import Path
+from lpdif.stages import piece_work
+make = vars(piece_work).setdefault("made_as_ever", piece_work.surface_of)  # a worker may run this twice
+def surface_of(work, model, threads):
+    Path({folder!r}, f"piece-{{time.time_ns()}}-{{os.getpid()}}-{{os.getppid()}}").touch()
+    first = len(list(Path({folder!r}).iterdir())) == 1
+    {more}
+    return make(work, model, threads)
+piece_work.surface_of = surface_of
+"""
 PAUSE = 0.05
 
 
@@ -57,7 +70,7 @@ def tasks_left(dask_scheduler: Any) -> int:
 class DaskProcesses:
     """A scheduler, and workers of one thread each."""
 
-    def __init__(self, folder: Path, stand_in: bool = True) -> None:
+    def __init__(self, folder: Path, stand_in: str = STAND_IN) -> None:
         self.folder, self.stand_in = folder, stand_in
         self.file, self.begun = folder / "scheduler.json", folder / "begun"
         self.begun.mkdir(parents=True)
@@ -84,7 +97,7 @@ class DaskProcesses:
         words += ["--no-dashboard", "--local-directory", str(self.folder / name)]
         if self.stand_in:
             preload = self.folder / f"{name}.py"
-            preload.write_text(STAND_IN.format(folder=str(self.begun), more=more))
+            preload.write_text(self.stand_in.format(folder=str(self.begun), more=more))
             words += ["--preload", str(preload)]
         return self.start(words, {})
 
@@ -121,12 +134,12 @@ class DaskProcesses:
 
 
 @contextmanager
-def dask_processes(folder: Path, workers: int = 2, stand_in: bool = True) -> Iterator[DaskProcesses]:
-    """A cluster for the time of this block."""
+def dask_processes(folder: Path, workers: int = 2, stand_in: str = STAND_IN, more: str = "") -> Iterator[DaskProcesses]:
+    """A cluster for the time of this block. stand_in: what its workers run first, with `more` in it."""
     cluster = DaskProcesses(folder, stand_in)
     try:
         for _ in range(workers):
-            cluster.start_worker()
+            cluster.start_worker(more)
         yield cluster
     finally:
         cluster.stop()

@@ -59,19 +59,19 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
 
     kept (F,). Also returns the old number of each vertex that is left.
     """
-    return without_unused_vertices(surface if kept.all() else Surface(surface.vertices, surface.faces[kept]))
-
-
-def without_unused_vertices(surface: Surface) -> tuple[Surface, IntArray]:
-    """The surface without vertices that are in no face, and the old number of each vertex that is left."""
-    vertices, faces = surface
-    used = np.zeros(len(vertices), bool)
+    every = bool(kept.all())
+    faces = surface.faces if every else surface.faces[kept]
+    used = np.zeros(len(surface.vertices), bool)
     used[faces] = True
     if used.all():
-        return surface, np.arange(len(vertices))
+        return Surface(surface.vertices, faces), np.arange(len(used))
     number = np.cumsum(used, dtype=faces.dtype)
     number -= 1
-    return Surface(vertices[used], number[faces]), np.flatnonzero(used)
+    result = np.empty_like(faces) if every else faces  # numbered anew in their place, where they are nobody else's
+    for part in chunks(len(faces)):
+        result[part] = number[faces[part]]
+    del number
+    return Surface(surface.vertices[used], result), np.flatnonzero(used)
 
 
 def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

@@ -20,3 +20,9 @@ def unpack_keys(keys: IntArray) -> IntArray:
     """(…, 3) lattice coordinates of packed keys (…,)."""
     low = (1 << AXIS_BITS) - 1
     return np.stack([keys >> (2 * AXIS_BITS), (keys >> AXIS_BITS) & low, keys & low], -1) - HALF
+
+
+def distinct(keys: IntArray) -> IntArray:
+    """(n,) all keys (…,) once, sorted: np.unique, but faster on large arrays."""
+    keys = np.sort(keys, axis=None)
+    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys

@@ -46,6 +46,12 @@ class Scan:
     face_values: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     pattern_names: dict[int, str] = field(default_factory=dict)
 
+    @property
+    def arrays(self) -> list[NDArray[np.generic]]:
+        """All that it holds."""
+        columns = [self.points, self.normals, self.colors, self.faces, self.sensor]
+        return [array for array in columns if array is not None] + [*self.extras.values(), *self.face_values.values()]
+
     def __post_init__(self) -> None:
         self._convert("points", np.float64, ("N", 3))
         count = len(self.points)

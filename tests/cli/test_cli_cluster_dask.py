@@ -201,12 +201,6 @@ def test_an_encrypted_scheduler_needs_a_certificate(cli: Cli, tmp_path: Path) ->
     assert (ran.code, ran.lines[0]) == (2, "error: --cluster: tls://127.0.0.1:8786 needs a certificate, and Dask knows of none")
 
 
-def test_a_single_scan_needs_no_cluster(cli: Cli, tmp_path: Path) -> None:
-    write_scans(tmp_path, "a")
-    ran = cli("reconstruct", "scans/a.ply", "-o", "a.ply", "--cluster", "tcp://127.0.0.1:8786")
-    assert (ran.code, ran.lines[0]) == (2, "error: --cluster is for several scans")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "what"),
@@ -247,7 +241,7 @@ def test_meshes_are_those_made_alone(tmp_path: Path) -> None:
     for number in range(3):
         lpdif.write_scan(tmp_path / f"scans/{number}.ply", lpdif.Scan(*even_sphere_points(300 + 50 * number)))
     save_model(tmp_path / "own.safetensors", Model(make_networks(6, 8, 0), plain_patterns(torch.zeros(1, 1), 16), {}))
-    with dask_processes(tmp_path / "dask", stand_in=False) as cluster:
+    with dask_processes(tmp_path / "dask", stand_in="") as cluster:
         for model in ("bundled", "own.safetensors"):
             assert run_apart(["reconstruct", "scans", "-o", "alone", "--model", model, "--overwrite"], cwd=tmp_path).returncode == 0
             ran = run(tmp_path, cluster, "--model", model, "--overwrite")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,12 @@ from conftest import Cli
 
 import lpdif
 from lpdif.errors import InputError, ModelError, ResourceError
+from lpdif.memory import bytes_held, map_of
+from lpdif.stages.cost import MEMORY
+from lpdif.types import Scan
 from lpdif_cli.reconstruct import read_along
+from lpdif_cli.settings import resolve
+from lpdif_cli.work import Work
 
 
 @pytest.fixture(autouse=True)
@@ -356,6 +363,31 @@ def test_dry_run_writes_nothing(cli: Cli, library: Library) -> None:
     library.trouble["scan"] = InputError("scan.ply: far too fine", "be coarser")
     assert cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run").code == 3
     assert cli("reconstruct", "nowhere.xyz", "-o", "mesh.ply", "--dry-run").code == 3
+
+
+def test_a_scan_that_leaves_little_room_lies_on_disk(cli: Cli, library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    colors = np.full((60, 3), 7, np.uint8)
+    points = np.random.default_rng(0).normal(size=(60, 3))
+    scan = Scan(points, points, colors, {"intensity": np.arange(60)}, sensor=np.ones((60, 3)))
+    for leaves_little in (True, False):
+        monkeypatch.setattr("lpdif.stages.cost.MEMORY", MEMORY._replace(prepared=1e12 if leaves_little else 0.0))
+        kept = Work(resolve("reconstruct", {}), None).stored(scan)  # type: ignore[arg-type]
+        assert [map_of(array) is not None for array in kept.arrays] == [leaves_little] * 5
+        for found, array in zip(kept.arrays, scan.arrays, strict=True):
+            np.testing.assert_array_equal(found, array)
+    mesh = replace(scan, faces=np.array([[0, 1, 2]]))
+    monkeypatch.setattr("lpdif.stages.cost.MEMORY", MEMORY._replace(prepared=1e12))
+    assert Work(resolve("reconstruct", {}), None).stored(mesh) is mesh  # type: ignore[arg-type]
+    write_points(Path("scan.ply"))
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run")
+    assert any(", 0.0 GB of disk for temporary files; nothing was written" in line for line in ran.lines)
+    assert cli("reconstruct", "scan.ply", "-o", "mesh.ply").code == 0
+    assert cli("reconstruct", "scan.ply", "scan.ply", "-o", "meshes").code == 0
+    assert [bytes_held(scan.arrays) for scan in library.scans] == [0, 0, 0]
+    monkeypatch.setattr("lpdif.memory.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10, 0, 10))  # type: ignore[attr-defined]
+    ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--overwrite")
+    assert ran.code == 5
+    assert any("disk full: 0 MB are needed in" in line for line in ran.lines)
 
 
 # --- several scans

@@ -19,6 +19,7 @@ from lpdif.core.regions import (
     between_points,
     covering_pairs,
     gather_points,
+    nearest_in_order,
     region_lattices,
     region_support,
 )
@@ -86,6 +87,26 @@ def test_gathered_points_agree_with_brute_force(points: int, regions: int, most:
         np.testing.assert_allclose(found.normals[r, :count], normals[numbers], atol=1e-6)
         assert not found.points[r, count:].any()
         assert not found.normals[r, count:].any()
+
+
+@pytest.mark.parametrize("count", [1, 4, 30, 200])
+@pytest.mark.parametrize("within", [1.5, 3.5])
+def test_points_at_one_distance_come_in_their_order(count: int, within: float) -> None:
+    """Whatever else a search tree holds: on a grid nearly all points have others at the same distance."""
+    grid = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3, indexing="ij"), -1).reshape(-1, 3).astype(float)
+    points = grid[np.random.default_rng(0).permutation(len(grid))]
+    centers = np.array([[0.0, 0, 0], [0.5, 0, 0], [0.5, 0.5, 0.5], [1, 1, 0.5]])
+    near = np.linalg.norm(points, axis=1) < 6
+    for kept in (np.full(len(points), True), near):
+        number = np.flatnonzero(kept)
+        distance, index = nearest_in_order(cKDTree(points[kept]), centers, count, within)
+        assert distance.shape == index.shape == (4, count)
+        for row, center in enumerate(centers):
+            away = ((points - center) ** 2).sum(1)
+            expected = [i for i in sorted(range(len(points)), key=lambda i: (away[i], i)) if away[i] < within**2][:count]
+            there = np.isfinite(distance[row])
+            assert number[index[row, there]].tolist() == expected
+            np.testing.assert_allclose(distance[row, there] ** 2, away[expected])
 
 
 @pytest.mark.parametrize("queries", [0, 1, 50])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from seed_files import COLORS, FACES, NORMALS, POINTS
 
+from lpdif.arrays import chunks
 from lpdif.errors import ResourceError, UsageError
-from lpdif.io.encode_mesh import needs_double, smallest_length
+from lpdif.io.encode_mesh import needs_double, ply_parts, smallest_length
 from lpdif.io.read import load_scan, read_scan
 from lpdif.io.write import MESH_FORMATS, encode_mesh, encode_scan_file, mesh_format, write_mesh, write_scan
 from lpdif.types import Mesh, Scan
@@ -133,6 +134,21 @@ def test_any_mesh_comes_back_within_a_millionth(vertices: np.ndarray, kind: str,
     scan = read_scan(encode_mesh(mesh, kind), f"a.{kind}")
     np.testing.assert_array_equal(scan.faces if scan.faces is not None else np.zeros((0, 3)), mesh.faces)
     assert np.abs(scan.points - vertices).max() <= max(1e-4 if kind == "ply" else 1e-6, 1e-16) * smallest_length(vertices, mesh.faces) + 1e-9
+
+
+@pytest.mark.parametrize("with_all", [False, True])
+def test_a_ply_in_parts_is_the_whole(monkeypatch: pytest.MonkeyPatch, with_all: bool, tmp_path: Path) -> None:
+    mesh = full(grid()) if with_all else grid()
+    mesh.vertex_values["wide"] = np.arange(len(mesh.vertices)) << 40  # too wide for PLY's integers, though the first few would fit
+    whole = encode_mesh(mesh, "ply")
+    monkeypatch.setattr("lpdif.io.encode_mesh.chunks", lambda count: chunks(count, 7))
+    size, parts = ply_parts(mesh)
+    found = list(parts)
+    assert len(found) > 10
+    assert b"".join(found) == whole
+    assert size == len(whole)
+    write_mesh(tmp_path / "mesh.ply", mesh)
+    assert (tmp_path / "mesh.ply").read_bytes() == whole
 
 
 def test_formatting_in_chunks_is_formatting_by_row(monkeypatch: pytest.MonkeyPatch) -> None:

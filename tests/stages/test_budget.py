@@ -10,11 +10,13 @@ from reconstructions import all_models, ball, run
 
 from lpdif.config import ReconstructConfig
 from lpdif.errors import ResourceError
+from lpdif.memory import on_disk
 from lpdif.stages.budget import divided, price_of
-from lpdif.stages.cost import MEMORY, Work
+from lpdif.stages.cost import MEMORY, Work, leaves_little_room
 from lpdif.stages.expectation import expect
 from lpdif.stages.placement import Places, placed
 from lpdif.stages.resolution import Choice, choose
+from lpdif.types import Scan
 
 FINE = {"resolution": 0.02}  # many tiles
 
@@ -32,7 +34,7 @@ def large_codes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_room_and_cost_agree() -> None:
-    work = Work(100_000, 170_000, 100_000.0, False, 2)
+    work = Work(100_000, 170_000, 100_000.0, False, 2, 4.8e6)
     for regions in (1e4, 1e5, 1e6):
         assert work.room(work.beside + regions * MEMORY.code) == pytest.approx(regions)
         assert work.cost(regions).memory >= work.beside + regions * MEMORY.code
@@ -73,6 +75,34 @@ def test_too_little_memory_is_told_with_the_least_that_would_do() -> None:
     np.testing.assert_array_equal(made.mesh.vertices, whole.mesh.vertices)
     with pytest.raises(ResourceError):
         expect(ball(), ReconstructConfig(max_memory=memory - 10_000_000))
+
+
+def test_a_scan_on_disk_gives_the_same_mesh_and_takes_no_memory() -> None:
+    scan = ball()
+    scan.extras["intensity"] = np.arange(1500.0)
+    stored = Scan(
+        on_disk(scan.points), None if scan.normals is None else on_disk(scan.normals), extras={"intensity": on_disk(scan.extras["intensity"])}
+    )
+    model = all_models()["tiny"]
+    made, expected = run(scan, model).mesh, run(stored, model).mesh
+    np.testing.assert_array_equal(made.vertices, expected.vertices)
+    np.testing.assert_array_equal(made.faces, expected.faces)
+    np.testing.assert_array_equal(made.vertex_values["intensity"], expected.vertex_values["intensity"])
+    held = choose(scan, ReconstructConfig(), 1).scan
+    assert (held, choose(stored, ReconstructConfig(), 1).scan) == (1500 * (24 + 24 + 8), 0)
+    assert (expect(scan)["disk_bytes"], expect(stored)["disk_bytes"]) == (0, held)
+    work = Work(1500, 3000, 1000.0, False, 1, float(held))
+    assert work.cost(0).memory - work._replace(scan=0.0).cost(0).memory == held
+
+
+def test_half_of_the_memory_decides_whether_a_scan_lies_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = MEMORY.prepared * 1000
+    assert leaves_little_room(1001, True, int(2 * most))
+    assert not leaves_little_room(999, True, int(2 * most))
+    assert leaves_little_room(999, False, int(2 * most))  # normals that are missing take more
+    for free, little in ((None, False), (1.9 * most / MEMORY.free_share, True), (2.1 * most / MEMORY.free_share, False)):
+        monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda free=free: free)
+        assert leaves_little_room(1000, True, None) == little
 
 
 @pytest.mark.usefixtures("large_codes")

@@ -23,16 +23,15 @@ def test_seconds_are_those_that_were_measured(faces: float, seconds: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("points", "regions", "faces", "largest", "gib"),
+    ("work", "largest", "gib"),
     [
-        (20_000, 23_916, 1.93e6, 6201, 0.55),
-        (100_000, 161_794, 0.56e6, 161_794, 0.54),
-        (100_000, 161_794, 0.56e6, 18_406, 0.47),
-        (1_000_000, 1_669_486, 4.7e6, 500_000, 1.33),
+        (Work(1_000_000, 1_592_856, 4.7e6, False, 1, 48e6, 0.9e6), 400_000, 1.05),
+        (Work(1_000_000, 1_592_856, 4.7e6, False, 1, 24e6, 0.9e6, estimated=True), 0, 0.91),
+        (Work(10_000_000, 6_816_708, 20e6, False, 1, 0, 9e6), 0, 3.58),
     ],
 )
-def test_memory_is_what_was_measured(points: int, regions: int, faces: float, largest: int, gib: float) -> None:
-    assert Work(points, regions, faces, False, 1).cost(largest).memory / 2**30 == pytest.approx(gib, rel=0.2)
+def test_memory_is_what_was_measured(work: Work, largest: int, gib: float) -> None:
+    assert work.cost(largest).memory / 2**30 == pytest.approx(gib, rel=0.1)
 
 
 def test_a_closed_mesh_and_more_points_take_more() -> None:

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from lpdif.arrays import FloatArray, IntArray
-from lpdif.lattice_keys import pack_keys, unpack_keys
+from lpdif.lattice_keys import distinct, pack_keys, unpack_keys
 
 SUPPORT = 0.625  # A region covers a cube of this half-width, in s: about two regions cover a query.
 HALO = 1.5  # The encoder sees points within this distance of the region's centre, in its unit.
@@ -119,14 +119,14 @@ def region_lattices(points: FloatArray, finest: float, level: IntArray, first: i
 
 def cubes_at(points: FloatArray, size: float) -> IntArray:
     """(n,) sorted keys of the lattice cubes of this size that hold any of the points (N, 3)."""
-    return np.unique(pack_keys(np.floor(points / size).astype(np.int64)))
+    return distinct(pack_keys(np.floor(points / size).astype(np.int64)))
 
 
 def lattice_around(cubes: IntArray, size: float, first: int) -> RegionLattice:
     """The regions at the corners of these cubes (n,), sorted keys; first: the number of the first."""
     keys = cubes
     for step in pack_keys(np.eye(3, dtype=np.int64)) - pack_keys(np.zeros(3, dtype=np.int64)):
-        keys = np.union1d(keys, keys + step)
+        keys = distinct(np.concatenate([keys, keys + step]))
     return RegionLattice(size, keys, first)
 
 
@@ -148,8 +148,7 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
     most = min(most, len(points))
 
     def nearest(rows: IntArray, within: float) -> tuple[FloatArray, IntArray]:
-        distance, index = tree.query(centers[rows], k=most, distance_upper_bound=within * size)
-        return distance.reshape(len(rows), most), index.reshape(len(rows), most)
+        return nearest_in_order(tree, centers[rows], most, within * size)
 
     distance, index = nearest(np.arange(len(centers)), halo)
     mask = np.isfinite(distance)
@@ -164,6 +163,24 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
     mask, index = mask[:, :longest], np.where(mask, index, 0)[:, :longest]
     local = ((points[index] - centers[:, None]) / size).astype(np.float32) * mask[..., None]
     return Gathered(local, normals[index].astype(np.float32) * mask[..., None], mask)
+
+
+def nearest_in_order(tree: cKDTree, centers: FloatArray, count: int, within: float) -> tuple[FloatArray, IntArray]:
+    """(R, count) distances and numbers of the nearest points to each centre (R, 3), those at one distance in the order of their numbers.
+
+    Farther than `within` the distance is infinite. A tree alone gives points at one distance in an order, and leaves out some of them, by how
+    it was built from all points, so that a region's code would depend on points that it does not see.
+    """
+    distance, index = tree.query(centers, k=count + 1, distance_upper_bound=within)
+    same = (distance[:, 1:] == distance[:, :-1]) & np.isfinite(distance[:, 1:])
+    tied = np.flatnonzero(same.any(axis=1))
+    order = np.lexsort((index[tied], distance[tied]), axis=1)
+    index[tied] = np.take_along_axis(index[tied], order, 1)
+    cut = np.flatnonzero(same[:, -1])  # the last point has others at its distance
+    distance, index = distance[:, :count], index[:, :count]
+    if len(cut):
+        index[cut] = nearest_in_order(tree, centers[cut], 2 * count, within)[1][:, :count]
+    return distance, index
 
 
 def of_another_side(normals: FloatArray, index: IntArray, seen: NDArray[np.bool_], there: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -5,15 +5,16 @@ Letters: V vertices, F faces.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import FloatArray, IntArray
+from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.errors import ResourceError, UsageError
 from lpdif.types import Mesh
 
@@ -48,30 +49,52 @@ def needs_double(vertices: FloatArray, faces: IntArray | None) -> bool:
 
     The limit is 1e-4 of the smallest length.
     """
+    loss = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        loss = np.abs(vertices - vertices.astype(np.float32))
-    loss = loss[~np.isnan(loss)]
-    return bool(loss.max(initial=0.0) > _TOLERATED_LOSS * smallest_length(vertices, faces))
+        for part in chunks(len(vertices)):
+            off = np.abs(vertices[part] - vertices[part].astype(np.float32))
+            loss = max(loss, float(off.max(initial=0.0, where=~np.isnan(off))))
+    return loss > _TOLERATED_LOSS * smallest_length(vertices, faces)
 
 
 def encode_ply(mesh: Mesh) -> bytes:
     """Binary little-endian PLY with normals, colours and the values of vertices and faces as properties."""
+    return b"".join(ply_parts(mesh)[1])
+
+
+def ply_parts(mesh: Mesh) -> tuple[int, Iterator[bytes]]:
+    """How many bytes `encode_ply` makes of a mesh, and these, some rows at a time."""
     faces = corner_table(mesh)
     header = ["ply", "format binary_little_endian 1.0", "comment lpdif"]
     header += [f"comment pattern {number} {ascii(name)[1:-1]}" for number, name in mesh.pattern_names.items()]
-    vertex_rows = vertex_table(mesh.vertices, mesh.normals, mesh.colors, mesh.vertex_values, needs_double(mesh.vertices, mesh.faces))
-    header += ply_element("vertex", vertex_rows)
+    double = needs_double(mesh.vertices, mesh.faces)
+    of_vertices = {name: _storable(column) for name, column in _with_ply_names(mesh.vertex_values, len(mesh.vertices)).items()}
+
+    def vertex_rows(part: slice) -> NDArray[np.void]:
+        normals = None if mesh.normals is None else mesh.normals[part]
+        colors = None if mesh.colors is None else mesh.colors[part]
+        return vertex_table(mesh.vertices[part], normals, colors, {name: column[part] for name, column in of_vertices.items()}, double)
+
+    vertex_kind = vertex_rows(slice(0)).dtype
+    header += ply_element("vertex", vertex_kind, len(mesh.vertices))
     values = {name: _storable(column) for name, column in _with_ply_names(mesh.face_values, len(mesh.faces)).items()}
     kinds = [("count", "u1"), ("corners", "<i4", (3,)), *((name, column.dtype.str) for name, column in values.items())]
-    face_rows = np.empty(len(faces), dtype=np.dtype(kinds))
-    face_rows["count"] = 3
-    face_rows["corners"] = faces
-    for name, column in values.items():
-        face_rows[name] = column
+    face_kind = np.dtype(kinds)
+
+    def face_rows(part: slice) -> NDArray[np.void]:
+        rows = np.empty(part.stop - part.start, face_kind)
+        rows["count"] = 3
+        rows["corners"] = faces[part]
+        for name, column in values.items():
+            rows[name] = column[part]
+        return rows
+
     header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
     header += [f"property {_PLY_TYPES[column.dtype.str[1:]]} {name}" for name, column in values.items()]
     head = "\n".join([*header, "end_header\n"]).encode("ascii")
-    return b"".join([head, vertex_rows.view(np.uint8).data, face_rows.view(np.uint8).data])
+    size = len(head) + len(mesh.vertices) * vertex_kind.itemsize + len(faces) * face_kind.itemsize
+    vertex_parts = (vertex_rows(part).tobytes() for part in chunks(len(mesh.vertices)))
+    return size, itertools.chain([head], vertex_parts, (face_rows(part).tobytes() for part in chunks(len(faces))))
 
 
 def vertex_table(
@@ -104,10 +127,9 @@ def vertex_table(
     return rows
 
 
-def ply_element(name: str, rows: NDArray[np.void]) -> list[str]:
-    """The header lines of an element whose properties are scalars."""
-    names = rows.dtype.names or ()
-    return [f"element {name} {len(rows)}", *(f"property {_PLY_TYPES[rows.dtype[key].str[1:]]} {key}" for key in names)]
+def ply_element(name: str, kind: np.dtype[np.void], count: int) -> list[str]:
+    """The header lines of an element of so many rows of this type, whose properties are scalars."""
+    return [f"element {name} {count}", *(f"property {_PLY_TYPES[kind[key].str[1:]]} {key}" for key in kind.names or ())]
 
 
 def encode_obj(mesh: Mesh) -> bytes:
@@ -212,7 +234,7 @@ def _storable(column: NDArray[np.generic]) -> NDArray[np.generic]:
         return column.astype("<f4" if column.dtype.itemsize < 4 else "<f8")
     if column.dtype.kind not in "iuf":
         raise UsageError(f"values of type {column.dtype} cannot be written", "use numbers")
-    return column.astype(column.dtype.newbyteorder("<"))
+    return column.astype(column.dtype.newbyteorder("<"), copy=False)
 
 
 def _with_ply_names(values: Mapping[str, NDArray[np.generic]], number: int) -> dict[str, NDArray[np.generic]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lpdif.errors import UsageError
 from lpdif.io.encode_3mf import encode_3mf
 from lpdif.io.encode_glb import encode_glb
-from lpdif.io.encode_mesh import encode_obj, encode_off, encode_ply, encode_stl, needs_double, ply_element, vertex_table
+from lpdif.io.encode_mesh import encode_obj, encode_off, encode_ply, encode_stl, needs_double, ply_element, ply_parts, vertex_table
 from lpdif.io.textured import encode_textured_obj
 from lpdif.io.units import tell_print_size, unit_of
-from lpdif.storage.atomic_write import write_bytes
+from lpdif.storage.atomic_write import write_bytes, write_parts
 from lpdif.storage.write_together import write_together
 from lpdif.types import Mesh, Scan
 
@@ -44,17 +44,23 @@ def encode_mesh(mesh: Mesh, kind: str, units: str | None = None, scale: float = 
     """
     if kind not in MESH_FORMATS:
         raise UsageError(f"mesh format {kind!r} is not known", f"meshes are written to {', '.join(MESH_FORMATS)}")
+    return b"".join(mesh_parts(mesh, kind, units, scale)[1])
+
+
+def mesh_parts(mesh: Mesh, kind: str, units: str | None, scale: float) -> tuple[int, Iterable[bytes]]:
+    """How many bytes `encode_mesh` makes of a mesh, and these: of a PLY, which large meshes are written as, some rows at a time."""
     mesh = scaled(mesh, scale)
     if units is not None:
         unit_of(units)
     if mesh.texture is not None and kind != "glb":
         log.warning("%s has no place for the texture: use GLB, or write_mesh with OBJ", kind.upper())
     tell_print_size(mesh, kind, units)
-    if kind in WITH_UNITS:
-        return WITH_UNITS[kind](mesh, units)
-    if units is not None:
+    if units is not None and kind not in WITH_UNITS:
         log.info("%s has no place for the unit (%s): use 3MF or GLB to keep it", kind.upper(), units)
-    return MESH_FORMATS[kind](mesh)
+    if kind == "ply":
+        return ply_parts(mesh)
+    data = WITH_UNITS[kind](mesh, units) if kind in WITH_UNITS else MESH_FORMATS[kind](mesh)
+    return len(data), [data]
 
 
 def write_mesh(path: str | Path, mesh: Mesh, overwrite: bool = False, units: str | None = None, scale: float = 1.0) -> None:
@@ -66,7 +72,7 @@ def write_mesh(path: str | Path, mesh: Mesh, overwrite: bool = False, units: str
     if mesh_format(path) == "obj" and mesh.texture is not None:
         write_together(encode_textured_obj(scaled(mesh, scale), mesh.texture, Path(path)), overwrite)
     else:
-        write_bytes(path, encode_mesh(mesh, mesh_format(path), units, scale), overwrite)
+        write_parts(path, *mesh_parts(mesh, mesh_format(path), units, scale), overwrite)
 
 
 def scaled(mesh: Mesh, scale: float) -> Mesh:
@@ -82,7 +88,7 @@ def encode_scan_file(scan: Scan) -> bytes:
         values = dict(scan.extras), dict(scan.face_values)
         return encode_ply(Mesh(scan.points, scan.faces, scan.normals, scan.colors, *values, pattern_names=scan.pattern_names))
     rows = vertex_table(scan.points, scan.normals, scan.colors, scan.extras, needs_double(scan.points, None))
-    header = ["ply", "format binary_little_endian 1.0", "comment lpdif", *ply_element("vertex", rows), "end_header\n"]
+    header = ["ply", "format binary_little_endian 1.0", "comment lpdif", *ply_element("vertex", rows.dtype, len(rows)), "end_header\n"]
     return "\n".join(header).encode("ascii") + rows.tobytes()
 
 

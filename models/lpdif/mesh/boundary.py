@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
 from lpdif.arrays import CHUNK, BoolArray, FloatArray, chunks, index_type
-from lpdif.geometry import Surface, without_unused_vertices
+from lpdif.geometry import Surface
 from lpdif.mesh.topology import boundary_vertices_if_oriented
 from lpdif.mesh.trim import pinholes
 from lpdif.points.coverage import Coverage, DensityLevel, NearestPoints
@@ -108,4 +108,14 @@ def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
     two = ~one
     cut_faces = np.stack([a, ab, ac], 1)[one], np.stack([ab, b, c], 1)[two], np.stack([ab, c, ac], 1)[two]
     left = np.concatenate([faces[count == 3], *cut_faces])
-    return without_unused_vertices(Surface(np.concatenate([vertices, fresh]), left))[0]
+    used = np.zeros(len(vertices) + len(fresh), bool)
+    used[left] = True
+    number = np.cumsum(used, dtype=left.dtype)
+    number -= 1
+    for part in chunks(len(left)):
+        left[part] = number[left[part]]
+    kept = np.empty((int(used.sum()), 3))
+    for part in chunks(len(vertices)):
+        kept[number[part][used[part]]] = vertices[part][used[part]]
+    kept[number[len(vertices) :][used[len(vertices) :]]] = fresh[used[len(vertices) :]]
+    return Surface(kept, left)

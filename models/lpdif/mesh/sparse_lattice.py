@@ -13,7 +13,7 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
 from lpdif.geometry import Surface, keep_faces
-from lpdif.lattice_keys import pack_keys, unpack_keys
+from lpdif.lattice_keys import distinct, pack_keys, unpack_keys
 from lpdif.surface.isosurface import TILE, weld
 from lpdif.surface.marching_cubes import marching_cubes
 
@@ -50,12 +50,6 @@ def corners_of(cells: IntArray) -> IntArray:
     for axis in AXES:  # one axis after the other: that is less to sort than eight corners of each cell
         cells = distinct(np.concatenate([cells, cells + axis]))
     return cells
-
-
-def distinct(keys: IntArray) -> IntArray:
-    """(n,) all keys (…,) once, sorted: np.unique, but faster on large arrays."""
-    keys = np.sort(keys, axis=None)
-    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
 
 
 def contains(keys: IntArray, asked: IntArray) -> BoolArray:

@@ -92,7 +92,9 @@ def large_components(surface: Surface, weight: FloatArray, least: float, origin:
     """
     vertex = surface.faces[:, 0]
     component = vertex_components(surface)[vertex]
-    sums = np.bincount(component, weight)
+    sums = np.zeros(int(component.max(initial=-1)) + 1)
+    for part in chunks(len(component)):  # np.bincount sums in the same order, but of numbers twice as long
+        np.add.at(sums, component[part], weight[part])
     good = sums >= least
     whole = np.zeros(len(sums), np.int64)
     if origin is not None:

@@ -28,7 +28,7 @@ from scipy.spatial import cKDTree
 from lpdif.arrays import BoolArray, FloatArray, IntArray, unit_rows
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, keep_faces, vertex_normals
-from lpdif.lattice_keys import pack_keys, unpack_keys
+from lpdif.lattice_keys import distinct, pack_keys, unpack_keys
 from lpdif.mesh.shells import is_outward, outer_shells, shells
 from lpdif.mesh.sparse_lattice import (
     CORNERS,
@@ -37,7 +37,6 @@ from lpdif.mesh.sparse_lattice import (
     common_rows,
     contains,
     corners_of,
-    distinct,
     follow_surface,
     lattice_zero_surface,
 )

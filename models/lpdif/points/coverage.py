@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lpdif.arrays import FloatArray, IntArray
+from lpdif.arrays import FloatArray, IntArray, NumberArray, chunks, index_type
 from lpdif.points.neighbours import NEIGHBOURHOOD, query
 from lpdif.points.thinning import thin_to_lattice
 
@@ -48,10 +49,10 @@ class NearestPoints(NamedTuple):
     nearest (V,) row of the point    distance (V,) to it    spacing (V,) that counts there    level (V,) number of the density level
     """
 
-    nearest: IntArray
+    nearest: NumberArray
     distance: FloatArray
     spacing: FloatArray
-    level: IntArray
+    level: NDArray[np.int8]
 
     def at(self, rows: IntArray) -> NearestPoints:
         """The same of the chosen places."""
@@ -66,7 +67,7 @@ class Coverage:
         self.levels = [DensityLevel(tree, normals)]
         self.spacing = effective_spacing(tree, normals, spacing, threads)
         octave = octaves(self.spacing)
-        self._level = np.zeros(len(spacing), np.int64)
+        self._level = np.zeros(len(spacing), np.int8)
         points, wide = np.asarray(tree.data), self.spacing > spacing
         for number in np.unique(octave[wide]):
             chosen = wide & (octave == number)
@@ -80,8 +81,12 @@ class Coverage:
 
     def around(self, places: FloatArray) -> NearestPoints:
         """The nearest points of places (V, 3)."""
-        distance, nearest = query(self.tree, places, threads=self.threads)
-        return NearestPoints(nearest, distance, self.spacing[nearest], self._level[nearest])
+        count = len(places)
+        found = NearestPoints(np.empty(count, index_type(self.tree.n)), np.empty(count), np.empty(count), np.empty(count, np.int8))
+        for part in chunks(count):
+            found.distance[part], nearest = query(self.tree, places[part], threads=self.threads)
+            found.nearest[part], found.spacing[part], found.level[part] = nearest, self.spacing[nearest], self._level[nearest]
+        return found
 
 
 def octaves(spacing: FloatArray) -> IntArray:

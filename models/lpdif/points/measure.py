@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray
+from lpdif.memory import let_go
 from lpdif.points.cloud import Cloud
 from lpdif.points.depth_steps import without_depth_steps
 from lpdif.points.mesh_points import points_of_mesh
@@ -82,6 +83,7 @@ def measure(
     origin, unit = frame_of(world[rows])
     rows, points = spatial_order(rows, (world[rows] - origin) / unit)
     normals, usable = unit_normals(given[rows] if given is not None else np.zeros_like(points))
+    let_go(scan.arrays)
     left = thinned(sampled(rows, points, normals, usable, threads), facts, threads)
     if not keep_outliers:
         inlier = inliers(left, scan.name, facts, threads)

@@ -134,7 +134,7 @@ def fit_axes(
     """
     tolerance = NORMALS.off_plane * np.hypot(noise, NORMALS.roughness * local_spacing)
     bend = np.hypot(NORMALS.bend, NORMALS.noisy_bend * noise / local_spacing)
-    size = max(1, 4_000_000 // max(indices.shape[1], 1))
+    size = max(1, 400_000 // max(indices.shape[1], 1))
     if start is None:
         axes, centres = np.empty_like(points), np.empty_like(points)
         for part in chunks(len(points), size):

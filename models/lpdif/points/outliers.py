@@ -20,6 +20,8 @@ from lpdif.points.neighbours import NEIGHBOURHOOD, Neighbours, neighbours_of_kep
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
+ROWS_COUNTED = 1 << 18  # so many points' neighbours are counted at once: each time takes a pass over all points
+
 
 class OutlierSettings(NamedTuple):
     """When a point is an outlier."""
@@ -81,9 +83,17 @@ def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise:
     close, in_theirs, in_own = links(points, neighbours, noise)
     linked = close & in_theirs & in_own
     flat = enough(indices, linked, linked, OUTLIERS.linked)
-    sheet = large(components(indices, linked & flat[:, None] & flat[indices]), flat, OUTLIERS.smallest_sheet)
-    beside = sheet[indices] & close
-    attached = enough(indices, in_theirs & beside, in_own & sheet[:, None], OUTLIERS.attached)
+    joined = flat[indices]
+    joined &= linked
+    joined &= flat[:, None]
+    sheet = large(components(indices, joined), flat, OUTLIERS.smallest_sheet)
+    del joined  # as large as half a scan, as are those below
+    beside = sheet[indices]
+    beside &= close
+    in_theirs &= beside
+    in_own &= sheet[:, None]
+    attached = enough(indices, in_theirs, in_own, OUTLIERS.attached)
+    del in_theirs, in_own
     good = sheet | attached
     near = beside.mean(axis=1) >= OUTLIERS.attached
     doubtful = np.flatnonzero(~good & near)
@@ -154,8 +164,10 @@ def enough(indices: IndexArray, forward: BoolArray, backward: BoolArray, share: 
     forward (N, k): whether a neighbour counts for the point; backward (N, k): whether the point counts for its neighbour.
     """
     count = len(indices)
-    times = np.bincount(indices.ravel(), minlength=count)
-    counted = np.bincount(indices[backward], minlength=count)
+    times, counted = np.zeros((2, count), np.int32)
+    for part in chunks(count, ROWS_COUNTED):
+        times += np.bincount(indices[part].ravel(), minlength=count)
+        counted += np.bincount(indices[part][backward[part]], minlength=count)
     return np.asarray((forward.mean(axis=1) >= share) | (counted >= np.maximum(share * times, 1)))
 
 

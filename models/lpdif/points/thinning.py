@@ -115,7 +115,11 @@ def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, thread
 
 def neighbour_distances(points: FloatArray, indices: IndexArray) -> FloatArray:
     """(N, k) distances of points (N, 3) from their neighbours `indices` (N, k)."""
-    return np.stack([np.linalg.norm(points[column] - points, axis=1) for column in indices.T], axis=1)
+    found = np.empty(indices.shape)
+    for part in chunks(len(points)):
+        for column, neighbour in enumerate(indices[part].T):
+            found[part, column] = np.linalg.norm(points[neighbour] - points[part], axis=1)
+    return found
 
 
 def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> FloatArray:
@@ -137,7 +141,9 @@ def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int
     third = np.linalg.norm(points[indices[:, 2]] - points, axis=1)
     on_line = np.log(indices.shape[1] / 3)
     growth = np.minimum(np.log(near.reach / third), on_line)
-    bent = growth + growth[indices].sum(axis=1) > np.sqrt(0.5) * on_line * (1 + indices.shape[1])
+    around = np.concatenate([growth[indices[part]].sum(axis=1) for part in chunks(len(points))])
+    bent = growth + around > np.sqrt(0.5) * on_line * (1 + indices.shape[1])
+    del growth, around, third
     rows = np.flatnonzero(bent)
     bent[rows] = circularity(points, indices, rows) > np.sqrt(0.5)
     share = second_variance(points, np.arange(len(points)), indices)

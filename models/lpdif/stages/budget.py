@@ -46,7 +46,9 @@ def cut(places: Places, most: float) -> list[Piece]:
 
 def work_of(choice: Choice, places: Places, config: ReconstructConfig, threads: int) -> Work:
     """What is to be done for a mesh."""
-    return Work(len(choice.ready.points), places.regions, choice.fine_faces, config.watertight, threads)
+    seen = sum(visible.tree.n for visible in places.visible if visible.tree is not places.coverage.tree)
+    estimated = choice.ready.facts["normals"] == "estimated"
+    return Work(len(choice.ready.points), places.regions, choice.fine_faces, config.watertight, threads, choice.scan, seen, estimated)
 
 
 def price_of(choice: Choice, places: Places, pieces: list[Piece], config: ReconstructConfig, threads: int) -> Cost:

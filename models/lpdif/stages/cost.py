@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -28,18 +29,22 @@ class TimeRates(NamedTuple):
 class MemoryRates(NamedTuple):
     """Bytes that parts of the work take at most, on the CPU.
 
-    Measured by one thread on the sphere at the second resolution in 4 pieces (0.55 GiB) and on scans of an armadillo with normals: 100,000
-    points in one piece (0.54 GiB) and in 14 (0.47), a million in pieces of up to half a million regions (1.33).
+    Measured by one thread on scans of an armadillo: a million points with normals in 4 pieces (1.05 GiB), and without, while they are prepared
+    (0.91); ten million, with the scan on disk, while they are prepared (3.13) and finished (3.58).
     """
 
     base: float = 290 * 2**20  # For any mesh: the program and its libraries.
-    prepared: float = 550.0  # For each point, while the points are prepared.
-    point: float = 300.0  # For each point from then on, with the scan itself.
+    scan: float = 48.0  # For each point of the scan as it was read: its place and normal.
+    prepared: float = 330.0  # For each point, while the points are prepared.
+    oriented: float = 650.0  # The same where their normals are estimated.
+    point: float = 115.0  # For each point from then on.
+    seen: float = 70.0  # For each point that regions of some sizes see, where these do not see all.
+    search: float = 24.0  # For each point, while the surface is searched for.
     region: float = 30.0  # For each region: its place, its pattern and the tiles that hear it.
     code: float = 750.0  # For each region of the piece that is made: its codes, which are held almost twice when they are joined.
     thread: float = 80 * 2**20  # For each thread that encodes regions, or is at work on a tile; much of it is not given back.
     part: float = 30.0  # For each face, until those of all tiles are joined.
-    face: float = 145.0  # For each face, while the surface is finished.
+    face: float = 75.0  # For each face, while the surface is finished.
     watertight: float = 1.5  # A face of a watertight mesh takes so many times as much there.
     regions_per_point: float = 1.7  # So many regions there are, where they are not counted.
     free_share: float = 0.75  # Without max_memory, the process may take so much of the memory that is free.
@@ -59,23 +64,32 @@ class Cost(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is to be done for a mesh: points, regions, faces before simplifying, whether it is watertight, and the threads at work."""
+    """What is to be done for a mesh.
+
+    points     of the scan    regions    faces before simplifying    watertight or not    threads at work
+    scan       bytes that the scan takes as it was read
+    seen       points that regions of some sizes see, where these do not see all
+    estimated  whether the points have no normals of their own
+    """
 
     points: int
     regions: float
     faces: float
     watertight: bool
     threads: int
+    scan: float
+    seen: float = 0.0
+    estimated: bool = False
 
     @property
     def held(self) -> float:
         """Bytes that are held from the placing of the regions to the end."""
-        return MEMORY.base + MEMORY.point * self.points + MEMORY.region * self.regions
+        return MEMORY.base + self.scan + MEMORY.point * self.points + MEMORY.seen * self.seen + MEMORY.region * self.regions
 
     @property
     def beside(self) -> float:
         """Bytes that are held beside the codes of a piece, at most."""
-        return self.held + MEMORY.thread * self.threads + MEMORY.part * self.faces
+        return self.held + MEMORY.search * self.points + MEMORY.thread * self.threads + MEMORY.part * self.faces
 
     def room(self, limit: float) -> float:
         """How many regions a piece may have, so that these bytes suffice while it is made."""
@@ -85,7 +99,7 @@ class Work(NamedTuple):
         """About what the work takes, where the largest piece has so many regions."""
         slower, larger = (TIME.watertight, MEMORY.watertight) if self.watertight else (1.0, 1.0)
         seconds = TIME.base + TIME.point * self.points + slower * TIME.face * self.faces
-        prepared = MEMORY.base + MEMORY.prepared * self.points
+        prepared = MEMORY.base + self.scan + (MEMORY.oriented if self.estimated else MEMORY.prepared) * self.points
         finished = self.held + MEMORY.thread * self.threads + larger * MEMORY.face * self.faces
         return Cost(self.faces, seconds, max(prepared, self.beside + MEMORY.code * largest, finished))
 
@@ -93,7 +107,14 @@ class Work(NamedTuple):
 def cost(faces: float, points: int, watertight: bool) -> Cost:
     """About what it takes to make a mesh of so many faces from so many points, in one piece and by one thread."""
     regions = MEMORY.regions_per_point * points
-    return Work(points, regions, faces, watertight, 1).cost(regions)
+    return Work(points, regions, faces, watertight, 1, MEMORY.scan * points).cost(regions)
+
+
+def leaves_little_room(points: int, normals: bool, limit: int | None) -> bool:
+    """Whether preparing so many points takes more than half of the memory that there is: `limit`, or a share of what is free."""
+    free = free_memory()
+    most = limit or (math.inf if free is None else MEMORY.free_share * free)
+    return (MEMORY.prepared if normals else MEMORY.oriented) * points > most / 2
 
 
 def free_memory() -> float | None:

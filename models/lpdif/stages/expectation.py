@@ -9,15 +9,15 @@ from lpdif.points.validity import check_scan
 from lpdif.stages.budget import divided, price_of
 from lpdif.stages.cost import free_memory
 from lpdif.stages.placement import placed
-from lpdif.stages.resolution import choose, covered_area
+from lpdif.stages.resolution import choose
 from lpdif.types import Scan
 
 
 def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0) -> dict[str, float | int | str]:
     """What `reconstruct` would choose for a scan, and about how many faces it would make.
 
-    Among the values are what the mesh would take, cpu_seconds on one core and memory_bytes, in how many pieces, and, on Linux and Windows, the
-    free_memory_bytes there are now.
+    Among the values are what the mesh would take, cpu_seconds on one core and memory_bytes, in how many pieces; disk_bytes, which a scan that
+    is kept on disk takes in the folder for temporary files; and, on Linux and Windows, the free_memory_bytes there are now.
 
     Raises InputError for what is wrong before the first region is encoded, and ResourceError where max_memory is too little.
     """
@@ -26,7 +26,7 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
     scan = of_classes(scan, config.classes)
     check_scan(scan, config.keep_outliers, config.region_size is not None)
     choice = choose(scan, config, threads)
-    faces = choice.faces(covered_area(choice.ready))
+    faces = choice.faces(choice.area)
     faces = min(faces, config.faces or faces)
     free = free_memory()
     places = placed(choice, config, threads)
@@ -40,6 +40,7 @@ def expect(scan: Scan, config: ReconstructConfig | None = None, threads: int = 0
         "pieces": len(pieces),
         "cpu_seconds": rounded(price.seconds),
         "memory_bytes": rounded(price.memory),
+        "disk_bytes": rounded(sum(array.nbytes for array in scan.arrays) - choice.scan),
         **({} if free is None else {"free_memory_bytes": rounded(free)}),
     }
 

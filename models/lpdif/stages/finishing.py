@@ -16,6 +16,7 @@ from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.config import ReconstructConfig
 from lpdif.errors import InputError
 from lpdif.geometry import Surface, centroids, face_areas, keep_faces, vertex_normals
+from lpdif.memory import give_back
 from lpdif.mesh.adaptive import fewest_faces
 from lpdif.mesh.bake import bake
 from lpdif.mesh.boundary import smooth_boundary
@@ -52,8 +53,7 @@ PatternAt = Callable[[FloatArray], IntArray]  # positions (Q, 3) -> (Q,) pattern
 
 
 def finish(surface: Surface, choice: Choice, scan: Scan, pattern_at: PatternAt, coverage: Coverage, config: ReconstructConfig) -> Mesh:
-    """The mesh of the scan, from the zero surface of its field."""
-    surface = trimmed(surface, choice.ready, scan.name, coverage, config, choice.step)
+    """The mesh of the scan, from the trimmed zero surface of its field."""
     if config.watertight:
         surface = make_watertight(surface, choice.ready.spacing, choice.step, coverage.threads)
         surface = without_small_components(surface, coverage.around(surface.vertices).spacing)[0]
@@ -89,12 +89,15 @@ def trimmed(surface: Surface, ready: Cloud, name: str, coverage: Coverage, confi
         surface = within_distance(surface, name, coverage, config.max_distance)
         if config.max_distance < FINISHING.support_distance * ready.spacing:
             return without_small_components(surface, represented_spacing(coverage.around(surface.vertices)))[0]
+    give_back()  # also between the steps: each leaves surfaces that are no longer needed
     surface, largest_hole = supported_surface(surface, ready, name, coverage, config)
+    give_back()
     clipped = smooth_boundary(surface, coverage, FINISHING.boundary_limit, largest_hole)
     if len(clipped.faces) == 0:
         raise InputError(f"{name}: its points are too few for a surface at resolution {step:.3g}", "give a smaller --resolution")
     cut = clipped is not surface
     del surface  # memory holds as few copies as can be
+    give_back()
     whole = clipped if config.watertight else split_pinched_vertices(clipped)
     if cut or whole is not clipped:  # the cut may have left small components of what lay beyond the border
         del clipped
@@ -134,6 +137,7 @@ def supported_surface(surface: Surface, ready: Cloud, name: str, coverage: Cover
     if not kept.any():
         raise InputError(f"{name}: no surface near its points", remedy(config))
     kept[kept] = enough_points(Surface(surface.vertices, surface.faces[kept]), represented)
+    del represented
     surface, used = keep_faces(surface, kept)
     return surface, largest_hole[used]
 
@@ -156,7 +160,9 @@ def without_small_components(surface: Surface, spacing: FloatArray, origin: IntA
 
 def enough_points(surface: Surface, spacing: FloatArray, origin: IntArray | None = None) -> BoolArray:
     """(F,) faces of components that stand for enough points, as `without_small_components` has them."""
-    points = face_areas(surface) / np.square(spacing[surface.faces[:, 0]])
+    points = face_areas(surface)
+    for part in chunks(len(points)):
+        points[part] /= np.square(spacing[surface.faces[part, 0]])
     return large_components(surface, points, FINISHING.min_points, origin)
 
 
@@ -189,14 +195,17 @@ def with_attributes(surface: Surface, ready: Cloud, scan: Scan, pattern_at: Patt
     normals = vertex_normals(surface)
     source = ready.kept[around.nearest]
     values: dict[str, NDArray[np.generic]] = {name: value[source] for name, value in scan.extras.items()}
+    colors = None if scan.colors is None else scan.colors[source]
     values["confidence"] = confidence(
         surface.vertices, normals, coverage.tree, around.spacing, ready.local_noise[around.nearest], coverage.threads
     )
+    del around, source
+    give_back()
     return Mesh(
         vertices=surface.vertices + ready.origin,
         faces=surface.faces,
         normals=normals,
-        colors=None if scan.colors is None else scan.colors[source],
+        colors=colors,
         vertex_values=values,
         face_values={"pattern": face_patterns(surface, pattern_at)},
     )

@@ -13,15 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lpdif.arrays import IntArray, chunks
+from lpdif.arrays import IntArray, NumberArray, chunks, index_type
 from lpdif.core.regions import SUPPORT, RegionLattice
-from lpdif.lattice_keys import pack_keys, unpack_keys
+from lpdif.lattice_keys import distinct, pack_keys, unpack_keys
 
 
 class PieceSettings(NamedTuple):
-    """How it is told which regions are heard in a tile."""
+    """How it is told which regions are heard in a tile, and how large pieces are that others make."""
 
     rounding: float = 1e-5  # Cubes of regions are taken to reach so many region sizes farther: weights are computed in single precision.
+    each: int = 4  # Whoever makes pieces beside others gets about so many of them, so that all end at about the same time.
+    fewest: int = 4096  # Pieces of fewer regions take more time at their borders than they save.
+    most: int = 1 << 16  # Pieces of more regions take more than half a gigabyte where they are made.
 
 
 PIECES = PieceSettings()
@@ -30,15 +33,15 @@ PIECES = PieceSettings()
 class Piece(NamedTuple):
     """A part of a scan: the numbers of its tiles, and those of its regions; both ascending."""
 
-    tiles: IntArray
-    regions: IntArray
+    tiles: NumberArray
+    regions: NumberArray
 
 
 class Hearing(NamedTuple):
     """Which region is heard in which tile: pairs of numbers (X,)."""
 
-    region: IntArray
-    tile: IntArray
+    region: NumberArray
+    tile: NumberArray
 
 
 def pieces_of(lattices: Sequence[RegionLattice], tiles: IntArray, edge: float, most: float) -> list[Piece]:
@@ -49,14 +52,14 @@ def pieces_of(lattices: Sequence[RegionLattice], tiles: IntArray, edge: float, m
     """
     count = sum(len(lattice.keys) for lattice in lattices)
     heard = hearing(lattices, tiles, edge)
-    loud = np.unique(heard.tile)
+    loud = distinct(heard.tile)
     if count <= most:
         return [Piece(loud, np.arange(count))]
-    row = np.searchsorted(loud, heard.tile)
-    group = grouped(tiles[loud], np.bincount(row, minlength=len(loud)), most)
-    order = np.argsort(group[row], kind="stable")
-    cut = np.flatnonzero(np.diff(group[row][order])) + 1
-    pieces = [Piece(np.unique(heard.tile[some]), np.unique(heard.region[some])) for some in np.split(order, cut)] if len(order) else []
+    group = np.zeros(len(tiles), heard.tile.dtype)
+    group[loud] = grouped(tiles[loud], np.bincount(heard.tile, minlength=len(tiles))[loud], most)
+    of_pair = group[heard.tile]
+    parts = np.split(np.argsort(of_pair, kind="stable"), np.cumsum(np.bincount(of_pair))[:-1])
+    pieces = [Piece(distinct(heard.tile[some]), distinct(heard.region[some])) for some in parts if len(some)]
     alone = np.ones(count, bool)
     alone[heard.region] = False
     left = np.flatnonzero(alone)
@@ -66,7 +69,8 @@ def pieces_of(lattices: Sequence[RegionLattice], tiles: IntArray, edge: float, m
 def hearing(lattices: Sequence[RegionLattice], tiles: IntArray, edge: float) -> Hearing:
     """Which regions are heard in which of the tiles (n, 3), whose coordinates are sorted: their cubes reach into them. edge: of a tile."""
     keys = pack_keys(tiles)
-    found = [Hearing(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    kind = index_type(max(len(tiles), sum(len(lattice.keys) for lattice in lattices)))
+    found = [Hearing(np.zeros(0, kind), np.zeros(0, kind))]
     for lattice in lattices:
         reach = SUPPORT + PIECES.rounding
         for part in chunks(len(lattice.keys)):
@@ -78,8 +82,10 @@ def hearing(lattices: Sequence[RegionLattice], tiles: IntArray, edge: float) -> 
                 wanted = pack_keys(place[row])
                 at = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
                 there = keys[at] == wanted if len(keys) else np.zeros(len(at), bool)
-                found.append(Hearing(row[there] + (lattice.first + part.start), at[there]))
-    return Hearing(*(np.concatenate(column) for column in zip(*found, strict=True)))
+                found.append(Hearing((row[there] + (lattice.first + part.start)).astype(kind), at[there].astype(kind)))
+    region, tile = (list(column) for column in zip(*found, strict=True))
+    del found
+    return Hearing(np.concatenate(region), np.concatenate(tile))
 
 
 def grouped(tiles: IntArray, weight: IntArray, most: float) -> IntArray:

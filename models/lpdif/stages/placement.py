@@ -16,6 +16,8 @@ from lpdif.config import ReconstructConfig
 from lpdif.core.encode import Visible
 from lpdif.core.gap_regions import furthest, gap_regions, seen_by_level
 from lpdif.core.regions import RegionLattice, between_points, cubes_at, lattice_around
+from lpdif.lattice_keys import distinct
+from lpdif.memory import give_back
 from lpdif.points.cloud import Cloud
 from lpdif.points.coverage import Coverage
 from lpdif.stages.finishing import bridge_distance
@@ -62,6 +64,7 @@ def placed(choice: Choice, config: ReconstructConfig, threads: int) -> Places:
     count = sum(len(lattice.keys) for lattice in lattices)
     across = gap_regions(ready.points, size, choice.region_level, bridge_distance(ready, config), count)
     lattices += [gap.lattice for gap in across]
+    give_back()  # what was between the regions
     visible = [visible_points(ready, coverage, rows) for rows in [*seen, *(gap.rows for gap in across)]]
     return Places(coverage, lattices, visible, tiles_of(choice, coverage, lattices, config))
 
@@ -91,7 +94,7 @@ def lattices_around(ready: Cloud, coverage: Coverage, size: float, level: IntArr
     lattices: list[RegionLattice] = []
     first = 0
     for number, parts in cubes.items():
-        lattices.append(lattice_around(np.unique(np.concatenate(parts)), size * 2.0**number, first))
+        lattices.append(lattice_around(distinct(np.concatenate(parts)), size * 2.0**number, first))
         first += len(lattices[-1].keys)
     return lattices
 

@@ -17,12 +17,14 @@ from lpdif.core.model import Model
 from lpdif.device import available_threads, repeatable, resolve
 from lpdif.errors import InputError
 from lpdif.geometry import Surface
+from lpdif.memory import give_back, let_go
 from lpdif.mesh.topology import count_boundary_loops
 from lpdif.mesh.unwrap import check_texture
 from lpdif.points.classes import of_classes
 from lpdif.points.validity import check_scan
 from lpdif.stages.budget import divided
-from lpdif.stages.finishing import finish, remedy
+from lpdif.stages.finishing import finish, remedy, trimmed
+from lpdif.stages.piece_work import Spread, shared_out, surfaces_by
 from lpdif.stages.pieces import Piece
 from lpdif.stages.placement import placed
 from lpdif.stages.resolution import Choice, choose
@@ -84,11 +86,13 @@ def reconstruct(
     device: str = "auto",
     threads: int = 0,
     progress: Progress = silent,
+    spread: Spread | None = None,
 ) -> Reconstruction:
     """Mesh of a scan.
 
-    model: None takes the one that ships with lpdif; threads: 0 takes one for each core, and the result does not depend on it. Raises
-    InputError for a scan that has no surface to give.
+    model: None takes the one that ships with lpdif; threads: 0 takes one for each core, and the result does not depend on it; spread: others
+    that make the pieces of the scan, such as the workers of a cluster, to the same bytes. Raises InputError for a scan that has no surface to
+    give.
     """
     config = config or ReconstructConfig()
     if not isinstance(model, Model | None):
@@ -99,11 +103,13 @@ def reconstruct(
             log.info("%s of the chosen classes", counted(len(scan.points), "point"))
         check_scan(scan, config.keep_outliers, config.region_size is not None)  # before the model: a bad scan is answered at once
         check_texture(scan, config.texture)
-        made = reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress)
+        made = reconstruct_scan(scan, model or load_model(), config, device, threads or available_threads(), progress, spread)
     return replace(made, warnings=tuple(warned))
 
 
-def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress) -> Reconstruction:
+def reconstruct_scan(
+    scan: Scan, model: Model, config: ReconstructConfig, device: str, threads: int, progress: Progress, spread: Spread | None
+) -> Reconstruction:
     """The steps of the paper's figure, one line of code for each.
 
     points -> regions -> codes and patterns -> one field -> its zero surface -> mesh
@@ -111,20 +117,31 @@ def reconstruct_scan(scan: Scan, model: Model, config: ReconstructConfig, device
     laps = Laps()
     # 1. Clean, oriented points; their spacing and noise give the sizes of regions and triangles.
     choice = choose(scan, config, threads)
+    let_go(scan.arrays)
+    give_back()
     laps.end("points and sizes")
     # 2. Where there is surface. 3. Overlapping regions there, in one piece or, where memory is short, in several.
     places = placed(choice, config, threads)
-    pieces = divided(choice, places, config, scan.name, threads)
+    pieces = divided(choice, places, config, scan.name, threads) if spread is None else shared_out(places, spread)
+    give_back()
     laps.end("placing the regions")
     model = model.to(resolve(device))
     view = view_of(choice.ready.spacing, choice.ready.noise, choice.ready.local_noise)
     regions = ScanRegions(places.lattices, places.visible, model, view, choice.ready.origin, config.refine, threads)
     # 4. to 6. The zero surface, piece by piece.
-    parts = tile_surfaces(regions, places.search, pieces, progress, laps)
+    if spread is None:
+        parts = tile_surfaces(regions, places.search, pieces, progress, laps)
+    else:
+        parts = surfaces_by(spread, regions, places.search, pieces, progress)
+        laps.end("codes, patterns and zero surface, by others")
+    del pieces
     if not parts:
         raise InputError(f"{scan.name}: no surface found in its {len(choice.ready.points)} points", remedy(config))
+    give_back()
     # 7. Trimmed to where there are points, holes filled, closed and simplified if asked; colours and values carried over.
-    mesh = finish(places.search.joined(parts), choice, scan, regions.pattern_at, places.coverage, config)
+    surface = trimmed(places.search.joined(parts), choice.ready, scan.name, places.coverage, config, choice.step)
+    mesh = finish(surface, choice, scan, regions.pattern_at, places.coverage, config)
+    del surface
     mesh = replace(mesh, pattern_names=model.patterns.names)
     # 8. What was chosen and found on the way.
     laps.end("trimming and finishing")
@@ -149,6 +166,7 @@ def tile_surfaces(regions: ScanRegions, search: TileSearch, pieces: Sequence[Pie
             done += 1
             progress("extract", done, tiles)
         del field  # before there is another one
+        give_back()
         laps.end("zero surface")
     return parts
 

@@ -16,6 +16,7 @@ from lpdif.config import ReconstructConfig
 from lpdif.core.encode import encoder_unit
 from lpdif.errors import InputError, UsageError
 from lpdif.lattice_keys import HALF
+from lpdif.memory import bytes_held
 from lpdif.mesh.topology import TETRAHEDRON_FACES
 from lpdif.points.cloud import Cloud
 from lpdif.points.prepare import prepare
@@ -57,6 +58,8 @@ class Choice(NamedTuple):
     level: IntArray  # (N,) of each point; below 0 where it is denser than the finest regions ask for
     step: float  # of the lattice
     resolution: float  # side of the mesh's faces; larger than the step where the mesh is to be simplified
+    area: float  # about that of the surface
+    scan: int  # bytes of memory that the scan as it was read takes until the end
 
     @property
     def region_level(self) -> IntArray:
@@ -70,7 +73,7 @@ class Choice(NamedTuple):
     @property
     def fine_faces(self) -> float:
         """About how many faces the mesh has before it is simplified."""
-        return RESOLUTION.faces_per_cell * covered_area(self.ready) / self.step / self.step
+        return RESOLUTION.faces_per_cell * self.area / self.step / self.step
 
 
 def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
@@ -83,9 +86,11 @@ def choose(scan: Scan, config: ReconstructConfig, threads: int) -> Choice:
     shown = min(least, config.resolution or np.inf)
     size, level = region_levels(ready, config, shown / RESOLUTION.max_step)
     automatic = max(size * RESOLUTION.step, least)
+    area = covered_area(ready)
     ready = spaced_apart(ready, shown)
     resolution = config.resolution or automatic
-    choice = Choice(ready, size, level, min(resolution, max(automatic, RESOLUTION.max_step * size)), resolution)
+    step = min(resolution, max(automatic, RESOLUTION.max_step * size))
+    choice = Choice(ready, size, level, step, resolution, area, bytes_held(scan.arrays))
     log.info("region size %.4g (spacing %.3g, noise %.2g), mesh resolution %.3g", size, ready.spacing, ready.noise, resolution)
     check_numbering(scan, ready, size, choice.step)
     if config.resolution is not None:
@@ -105,7 +110,7 @@ def cost_of_points(count: int, watertight: bool) -> Cost:
 
 def check_face_count(scan: Scan, choice: Choice) -> None:
     """Raises InputError if the given resolution makes too many faces, UsageError if it leaves too few."""
-    area = covered_area(choice.ready)
+    area = choice.area
     if choice.faces(area) > RESOLUTION.too_many * RESOLUTION.many_faces:
         enough = RESOLUTION.hint_margin * np.sqrt(RESOLUTION.faces_per_cell * area / RESOLUTION.many_faces)
         raise InputError(

@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -116,12 +116,18 @@ def write_bytes(path: str | Path, data: bytes, overwrite: bool = False) -> None:
 
     Raises as atomic_write does; where the disk has too little room, before anything is written.
     """
+    write_parts(path, len(data), [data], overwrite)
+
+
+def write_parts(path: str | Path, size: int, parts: Iterable[bytes], overwrite: bool = False) -> None:
+    """Writes a file of so many bytes, which come in parts. Raises as write_bytes does."""
     path = Path(path)
     check_output(path, overwrite)
-    if shutil.disk_usage(path.parent).free < len(data):
-        raise _full(path, OSError(errno.ENOSPC, ""), space_needed(len(data)))
-    with atomic_write(path, overwrite, len(data)) as file:
-        file.write(data)
+    if shutil.disk_usage(path.parent).free < size:
+        raise _full(path, OSError(errno.ENOSPC, ""), space_needed(size))
+    with atomic_write(path, overwrite, size) as file:
+        for part in parts:
+            file.write(part)
 
 
 def append_text(path: str | Path, text: str) -> None:

@@ -6,6 +6,7 @@ lattice edge, and tiles that share a plane of the lattice compute the same value
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, NumberArray, index_type
+from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, NumberArray, chunks, index_type
 from lpdif.device import single_threaded_pool
 from lpdif.geometry import Surface
 from lpdif.surface.marching_cubes import marching_cubes
@@ -41,8 +42,11 @@ class TileSurface(NamedTuple):
 
 def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) -> IntArray:
     """(n, 3) tile coordinates, sorted, of all tiles with a lattice cell within `reach` of a point."""
-    spans = np.floor(np.concatenate([points - reach, points + reach], 1) / (step * tile)).astype(np.int64)
-    low, high = np.split(np.unique(spans, axis=0), 2, axis=1)
+    spans = [np.zeros((0, 6), np.int64)]
+    for part in chunks(len(points)):
+        ends = np.concatenate([points[part] - reach, points[part] + reach], 1)
+        spans.append(np.unique(np.floor(ends / (step * tile)).astype(np.int64), axis=0))
+    low, high = np.split(np.unique(np.concatenate(spans), axis=0), 2, axis=1)
     wide = int(np.ceil(2 * reach / (step * tile)))
     around = [np.minimum(low + np.array(shift), high) for shift in np.ndindex(*[wide + 1] * 3)]
     return np.unique(np.concatenate(around), axis=0)
@@ -102,8 +106,16 @@ class TileSearch:
         with single_threaded_pool(threads) as pool:
             yield from zip(numbers.tolist(), pool.map(surface_at, numbers.tolist()), strict=True)
 
+    def part(self, numbers: IntArray) -> TileSearch:
+        """The search in the tiles of these numbers, ascending, numbered anew, by the seeds around them: their surfaces stay."""
+        some = copy.copy(self)
+        some.tiles = self.tiles[numbers]
+        some._indices = [(index.part(some.tiles), seeds) for index, seeds in self._indices]
+        return some
+
     def joined(self, parts: dict[int, TileSurface]) -> Surface:
-        """One surface from those of the tiles, by their numbers, in the unit of the points. None of the parts is left."""
+        """One surface from those of the tiles, by their numbers, in the unit of the points. None of the parts is left; the search is over."""
+        self._indices.clear()  # copies of all points
         vertices, faces = weld([parts.pop(number) for number in sorted(parts)], self.tile)
         vertices *= self.step
         return Surface(vertices, faces)

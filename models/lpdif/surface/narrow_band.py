@@ -9,13 +9,15 @@ tiles that share a plane of the lattice agree on every value there, and the surf
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from lpdif.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from lpdif.arrays import BoolArray, Float32Array, FloatArray, IntArray, chunks
+from lpdif.lattice_keys import pack_keys, unpack_keys
 
 Field = Callable[[FloatArray], Float32Array]
 
@@ -55,13 +57,14 @@ def seeds_by_reach(points: FloatArray, reach: float | FloatArray, sampling: int 
     strides = np.broadcast_to(np.asarray(sampling, dtype=np.int64), len(points))
     number = np.floor(np.log2(each / each.min()) + 1e-9).astype(np.int64)
     found = []
-    for k, mine in np.unique(np.stack([number, strides], 1), axis=0):
+    width = int(strides.max()) + 1
+    for k, mine in (divmod(int(key), width) for key in np.unique(number * width + strides)):
         chosen = (number == k) & (strides == mine)
         longest = float(each[number == k].max())
         stride = 2
         while longest / (step * stride) > BAND.max_reach and stride < tile // 2:
             stride *= 2
-        found.append(Seeds(points[chosen], longest, stride, min(int(mine), stride, BAND.max_sampling)))
+        found.append(Seeds(points if chosen.all() else points[chosen], longest, stride, min(int(mine), stride, BAND.max_sampling)))
     return found
 
 
@@ -75,13 +78,16 @@ class PointIndex:
 
     def __init__(self, points: FloatArray, edge: float, reach: float) -> None:
         self.edge, self.reach = edge, reach
-        home = np.floor(points / edge).astype(np.int64)
-        order = np.lexsort(home.T[::-1])
+        home = np.empty(len(points), np.int64)
+        for part in chunks(len(points)):
+            home[part] = pack_keys(np.floor(points[part] / edge).astype(np.int64))
+        order = np.argsort(home, kind="stable")
         self.points = points[order]
-        change = np.nonzero(np.any(np.diff(home[order], axis=0), axis=1))[0] + 1
+        home = home[order]
+        change = np.nonzero(np.diff(home))[0] + 1
         self.starts = np.r_[0, change][: len(points)]
         self.ends = np.r_[change, len(points)][: len(points)]
-        self.home = home[order][self.starts]
+        self.home = unpack_keys(home[self.starts])
 
     def near(self, corner: IntArray) -> FloatArray:
         """Points within reach of the tile at `corner` (3,)."""
@@ -91,6 +97,18 @@ class PointIndex:
         low = corner * self.edge - self.reach
         high = (corner + 1) * self.edge + self.reach
         return np.asarray(found[np.all((found >= low) & (found <= high), axis=1)])
+
+    def part(self, corners: IntArray) -> PointIndex:
+        """An index of the points that may be near the tiles at these corners (n, 3)."""
+        wide = int(np.ceil(self.reach / self.edge))
+        around = [pack_keys(corners + (np.array(shift) - wide)) for shift in np.ndindex(*[2 * wide + 1] * 3)]
+        kept = np.flatnonzero(np.isin(pack_keys(self.home), np.concatenate(around)))
+        counts = (self.ends - self.starts)[kept]
+        some = copy.copy(self)
+        some.home, some.ends = self.home[kept], np.cumsum(counts)
+        some.starts = some.ends - counts
+        some.points = np.concatenate([self.points[:0], *(self.points[self.starts[t] : self.ends[t]] for t in kept)])
+        return some
 
 
 class Band(NamedTuple):

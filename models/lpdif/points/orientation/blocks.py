@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import Float32Array, FloatArray, IndexArray, IntArray, chunks
+from lpdif.components import linked_components
 from lpdif.points.orientation.winding import summed
 
 NEIGHBOURS = 10  # nearest points that normals are oriented by
@@ -76,19 +77,18 @@ def gather_blocks(points: FloatArray, indices: IndexArray, consistency: Float32A
     A block is a connected component within one cube of a lattice, linked by neighbours (N, k) of consistency (N, k) of at least
     BLOCKS.consistency. The lattice of each point has cubes of its own side extent (N,).
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
+    low, cube = points.min(axis=0), np.empty(len(points), np.int64)
+    for part in chunks(len(points)):
+        lattice = np.floor((points[part] - low) / extent[part, None]).astype(np.int64)
+        cube[part] = (lattice[:, 0] << 42) + (lattice[:, 1] << 21) + lattice[:, 2]
 
-    count = len(points)
-    lattice = np.floor((points - points.min(axis=0)) / extent[:, None]).astype(np.int64)
-    cube = (lattice[:, 0] << 42) + (lattice[:, 1] << 21) + lattice[:, 2]
-    same_cube = (np.take(cube, indices) == cube[:, None]) & (np.take(extent, indices) == extent[:, None])
-    linked = (consistency >= BLOCKS.consistency) & same_cube
-    starts = np.concatenate([[0], np.cumsum(linked.sum(axis=1))])
-    ends = indices[linked]
-    graph = csr_array((np.ones(len(ends), dtype=np.int8), ends, starts), shape=(count, count))
-    _, block = connected_components(graph, directed=False)
-    return np.asarray(block, dtype=np.int64)
+    def links(part: slice) -> tuple[IntArray, IndexArray]:
+        near = indices[part]
+        same_cube = (np.take(cube, near) == cube[part, None]) & (np.take(extent, near) == extent[part, None])
+        linked = (consistency[part] >= BLOCKS.consistency) & same_cube
+        return np.repeat(np.arange(part.start, part.stop), linked.sum(axis=1)), near[linked]
+
+    return np.asarray(linked_components(len(points), map(links, chunks(len(points)))), dtype=np.int64)
 
 
 def _largest_blocks(block: IntArray) -> tuple[IntArray, int]:

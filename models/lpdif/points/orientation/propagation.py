@@ -76,7 +76,8 @@ def spanning_signs(points: FloatArray, axes: FloatArray, indices: IndexArray, ag
     count, k = indices.shape
     weights = (1.001 - np.abs(agreements)).ravel().astype(np.float64)  # a weight of 0 would mean "no pair"
     graph = csr_array((weights, indices.ravel(), np.arange(count + 1) * k), shape=(count, count))
-    tree = minimum_spanning_tree(graph).tocoo()
+    tree = minimum_spanning_tree(graph, overwrite=True).tocoo()
+    del graph, weights
     _, ancestor = rooted(tree.row, tree.col, count)
     signs = np.where(agreement(points, axes, np.arange(count), ancestor, reach) < 0, -1.0, 1.0)
     while True:  # pointer doubling: each sign covers the path to an ancestor, which is twice as long each time
