@@ -18,6 +18,7 @@ from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks, un
 from lpdif.lattice_keys import pack_keys
 from lpdif.points.neighbours import SAMPLE_PLACES, Neighbours, even_rows, nearest, query, search_tree
 from lpdif.points.orientation.propagation import components_of
+from lpdif.types import MINIMUM_POINTS
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -36,7 +37,6 @@ class ThinningSettings(NamedTuple):
     tangent_neighbours: int = 4  # The tangent of a line at a point is the main axis of the point and so many nearest.
     other_lines: float = 0.1  # Of the neighbours of a line, once thinned, at least this share is on lines beside it; else it is a wire.
     line_step: float = 0.5  # Points of a line are thinned until they are this share of the distance of their k-th neighbour apart.
-    fewest_points: int = 200  # A scan of which fewer points than this would be left stays as it is.
 
 
 THINNING = ThinningSettings()
@@ -53,8 +53,8 @@ class Thinned(NamedTuple):
 def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> Thinned:
     """Which points (N, 3) to keep so that the neighbours of each lie around it.
 
-    Lines without others beside them, as wires are, are left as they are: no thinning makes a surface of them. tree, near: search tree of the
-    points and their neighbours.
+    Lines without others beside them, as wires are, are left as they are: no thinning makes a surface of them. So is a scan of which too few
+    points would be left. tree, near: search tree of the points and their neighbours.
     """
     count = len(points)
     row, copied, line = np.arange(count), 0, np.zeros(count, np.bool_)
@@ -71,7 +71,7 @@ def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, t
             tree = search_tree(points[row])
             near = nearest(tree, points[row], near.indices.shape[1], threads)
         copied += copies * (before - len(row))
-        if len(row) < THINNING.fewest_points:
+        if len(row) < MINIMUM_POINTS:
             return Thinned(all_kept, 0, 0)
     kept = ~all_kept
     kept[row] = True
