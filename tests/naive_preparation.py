@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.points.neighbours import SAMPLE_PLACES
 from lpdif.points.orientation.priors import MAJORITY, PRIORS
 from lpdif.points.orientation.propagation import PROPAGATION
 from lpdif.points.outliers import OUTLIERS
@@ -36,11 +37,13 @@ def distinct_rows(points: FloatArray) -> list[int]:
     return [first[p] for p in sorted(first)]
 
 
-def plane_offset(near: FloatArray) -> tuple[float, float]:
-    """Distance of the origin from the best plane through points (k, 3), and their scatter about it."""
-    middle = near.mean(axis=0)
+def plane_offset(near: FloatArray) -> tuple[float, float, float]:
+    """Distance of the origin from the best plane through points (k, 3), from their middle in it, and the former's deviation."""
+    middle, k = near.mean(axis=0), len(near)
     normal = np.linalg.svd(near - middle)[2][2]
-    return abs(float(middle @ normal)), math.sqrt(float((((near - middle) @ normal) ** 2).mean()))
+    height = float(middle @ normal)
+    variance = float((((near - middle) @ normal) ** 2).sum()) / max(k - 3, 1)
+    return abs(height), float(np.linalg.norm(middle - height * normal)), math.sqrt(variance * (1 + 1 / k))
 
 
 def nearest(tree_points: FloatArray, point: FloatArray, k: int) -> tuple[list[int], list[float]]:
@@ -82,8 +85,7 @@ def fit_axes(
         near = points[indices[i]] - p
         axes[i], centres[i] = weighted_plane(near, [math.exp(-0.5 * float(d @ d) / widths[i] ** 2) for d in near])
     tolerance = [4.0 * math.hypot(e, 0.05 * s) for e, s in zip(noise, local, strict=True)]
-    everywhere = range(len(points))
-    axes, centres = supported_axes(points, indices, axes, everywhere, tolerance, widths, [0.8 * s for s in local]), np.zeros_like(points)
+    axes, centres = along_one_sheet(points, indices, axes, local, tolerance, widths), np.zeros_like(points)
     if start is not None:
         axes, centres = start[0].copy(), start[1].copy()
     for least in (0.5, 0.2, 0.0) if start is None else (0.0,):
@@ -98,11 +100,7 @@ def fit_axes(
                 turn = (1 - abs(float(last[j] @ last[i]))) / bend**2
                 weights.append(math.exp(-0.5 * float(d @ d) / widths[i] ** 2 - 0.5 * off**2 - turn) + 1e-9)
             axes[i], centres[i] = weighted_plane(near, weights)
-    if start is None:
-        fine = [math.hypot(0.03 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
-        flat = [i for i in everywhere if fine[i] < 0.05 * local[i]]
-        axes = supported_axes(points, indices, axes, flat, fine, widths, [0.0] * len(points))
-    return axes, centres
+    return (axes if start is not None else on_flat_faces(points, indices, axes, local, noise, widths)), centres
 
 
 def neighbours(
@@ -118,18 +116,38 @@ def neighbours(
     return near, weights, support
 
 
-def supported_axes(
-    points: FloatArray,
-    indices: IntArray,
-    axes: FloatArray,
-    left: Sequence[int],
-    tolerance: Sequence[float],
-    widths: Sequence[float],
-    gap: Sequence[float],
+def on_flat_faces(
+    points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, noise: FloatArray, widths: Sequence[float]
 ) -> FloatArray:
-    """The axes (N, 3), those of points with few neighbours near their plane taken over, twice, from the nine nearest, or from their plane."""
+    """The axes (N, 3), those of points with few neighbours very near their plane taken over as along one sheet, if these differ."""
     result = axes.copy()
-    for _ in range(2):
+    fine = [math.hypot(0.025 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
+    left = [i for i in range(len(points)) if fine[i] < 0.05 * local[i]]
+    for turn in range(3):
+        last = result.copy()
+        doubtful = []
+        for i in left:
+            near, weights, support = neighbours(points, indices, i, widths[i], fine[i])
+            own = support(last[i])
+            if own >= 0.8 * sum(weights):
+                continue
+            doubtful.append(i)
+            others = [last[j] for j in indices[i][:9]] if turn else [weighted_plane(near[:9], [1.0] * len(near[:9]))[0]]
+            best = max(others, key=support)
+            differs = abs(float(best @ last[i])) < 1 - 0.28**2 / 2
+            if differs and support(best) > max(own, sum(weights) / 4):
+                result[i] = best
+        left = doubtful
+    return result
+
+
+def along_one_sheet(
+    points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, tolerance: Sequence[float], widths: Sequence[float]
+) -> FloatArray:
+    """The axes (N, 3), those of points with few neighbours near their plane taken over from the nine nearest, and then twice from theirs."""
+    result = axes.copy()
+    left = list(range(len(points)))
+    for turn in range(3):
         last = result.copy()
         doubtful = []
         for i in left:
@@ -138,11 +156,11 @@ def supported_axes(
             if own >= 0.8 * sum(weights):
                 continue
             doubtful.append(i)
-            best = max([weighted_plane(near[:9], [1.0] * len(near[:9]))[0], *(last[j] for j in indices[i][:9])], key=support)
+            others = [last[j] for j in indices[i][:9]] if turn else [weighted_plane(near[:9], [1.0] * len(near[:9]))[0]]
+            best = max(others, key=support)
             heights = sorted(abs(float(d @ best)) for d in near)
             gaps = [b - a for a, b in itertools.pairwise(heights)][3:-2]
-            differs = abs(float(best @ last[i])) < 1 - 0.28**2 / 2
-            if differs and max(gaps, default=0.0) >= gap[i] and support(best) > max(own, 0.3 * sum(weights)):
+            if gaps and max(gaps) > 0.8 * local[i] and support(best) > max(own, sum(weights) / 4):
                 result[i] = best
         left = doubtful
     return result
@@ -168,9 +186,9 @@ def estimate_axes(
             for small in range(large):
                 differences = []
                 for j in [i, *indices[i][:12]]:
-                    variance = 2 * (4.5 * noise[j] / (local[j] * scales[small])) ** 2
+                    variance = 2 * (5.5 * noise[j] / (local[j] * scales[small])) ** 2
                     differences.append(2 * (1 - abs(float(found[large][j] @ found[small][j]))) / max(variance, 1e-12))
-                agree &= sum(differences) / len(differences) < 1.5
+                agree &= sum(differences) / len(differences) < 1
             if not agree:
                 break
             result[i] = found[large][i]
@@ -327,14 +345,14 @@ def ground_prior(points: FloatArray, axes: FloatArray) -> list[float]:
     width, depth, height = high - low
     if height == 0 or height > PRIORS.ground_height * min(width, depth):
         return [0.0] * len(points)
-    side = math.sqrt(width * depth / PRIORS.ground_columns)
+    side = math.sqrt(width * depth / SAMPLE_PLACES)
     columns: dict[tuple[int, int], list[int]] = {}
     for i, p in enumerate(points):
         columns.setdefault((int((p[0] - low[0]) // side), int((p[1] - low[1]) // side)), []).append(i)
     prior, covered = [0.0] * len(points), 0
     for rows in columns.values():
         bottom = min(points[i][2] for i in rows)
-        ground = [i for i in rows if points[i][2] - bottom < PRIORS.ground_rise * side and abs(axes[i][2]) > PROPAGATION.parallel]
+        ground = [i for i in rows if points[i][2] - bottom < side / 2 and abs(axes[i][2]) > PROPAGATION.parallel]
         covered += bool(ground)
         for i in ground:
             prior[i] = math.copysign(1.0, axes[i][2])
@@ -348,7 +366,7 @@ def line_reach(points: FloatArray, k: int) -> list[float]:
     near = [[j for _, j in row[:k]] for row in order]
     variance = [np.linalg.eigvalsh(np.cov(points[[i, *some]].T)) for i, some in enumerate(near)]
     share = [v[1] / v[2] for v in variance]
-    growth = [min(math.log(row[k - 1][0] / row[2][0]), math.log(k / 3)) for row in order]
+    growth = [math.log(row[k - 1][0] / row[2][0]) for row in order]
     tangent = [np.linalg.eigh(np.cov(points[[i, *some[:4]]].T))[1][:, 2] for i, some in enumerate(near)]
     reach = [0.0] * len(points)
     for i, some in enumerate(near):

@@ -5,8 +5,6 @@ Letters: V vertices, F faces.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -14,15 +12,7 @@ from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
 from lpdif.geometry import Surface, face_areas, vertex_normals
 from lpdif.mesh.topology import edge_numbers, face_components, vertex_components
 from lpdif.points.neighbours import NEIGHBOURHOOD, query
-
-
-class TrimSettings(NamedTuple):
-    """When a vertex faces the way of the points around it."""
-
-    min_cosine: float = 0.2  # One at least of the normals of the `NEIGHBOURHOOD` nearest points must have this cosine with the vertex's.
-
-
-TRIM = TrimSettings()
+from lpdif.points.orientation.priors import PRIORS
 
 
 def trim(surface: Surface, supported: BoolArray, largest_hole: FloatArray) -> BoolArray:
@@ -48,7 +38,7 @@ def faces_away(surface: Surface, vertex: IntArray, tree: cKDTree, normals: Float
     found = np.empty(len(vertex), bool)
     for part in chunks(len(vertex)):
         near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(NEIGHBOURHOOD, tree.n) + 1), threads)[1]
-        found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < TRIM.min_cosine
+        found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < PRIORS.grazing
     return found
 
 

@@ -64,6 +64,6 @@ def unwrap(surface: Surface, size: int) -> FloatArray:
     if corner.shape != surface.faces.shape or atlas.atlas_count != 1:
         raise InputError("the mesh cannot be unwrapped for a texture: xatlas has left out faces", "leave out --texture")
     left = UNWRAP.padding * size / max(atlas.width, atlas.height)
-    if left < 1:
+    if left < 1:  # colours of two charts run into each other
         log.warning("a texture of %d texels is too small for %s charts: give a larger --texture", size, f"{atlas.chart_count:,}")
     return np.asarray(coordinates[corner], np.float64)

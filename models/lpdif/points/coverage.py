@@ -28,7 +28,7 @@ class CoverageSettings(NamedTuple):
 
     densest: float = 0.05  # This quantile of the spacing is that of the densest parts, octave 0.
     sparse_octave: int = 2  # Points may count as sparse from this octave on.
-    reach: float = 3.0  # A sparse point counts only for points within this distance, which are at least an octave denser.
+    reach: float = 3.0  # It counts only for points within this distance.
     largest_sine: float = 0.4  # The line between both must leave the surface by no more than this sine: else one is an object before the other.
     thinned_reach: float = 8.0  # Within this distance of sparse points the scan is also kept thinned; it serves places half as far away.
 
@@ -97,8 +97,7 @@ def octaves(spacing: FloatArray) -> IntArray:
 def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, threads: int = 1) -> FloatArray:
     """(N,) spacing around points; that of much sparser ones of the same surface, where in reach.
 
-    tree: of the points, which have unit normals (N, 3). Of a sparse point and those around it most must be sparse: else it is a stray, or at a
-    border.
+    tree: of the points, which have unit normals (N, 3).
     """
     octave = octaves(spacing)
     rows = np.flatnonzero(octave >= COVERAGE.sparse_octave)
@@ -117,7 +116,7 @@ def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, t
         theirs = spacing[other]
         way = points[one] - points[other]
         rise = np.maximum(*(np.abs(np.einsum("ni,ni->n", way, normals[end])) for end in (one, other)))
-        counts = (theirs >= 2 * spacing[one]) & (distance[one] <= COVERAGE.reach * theirs)
+        counts = (theirs >= 2 * spacing[one]) & (distance[one] <= COVERAGE.reach * theirs)  # at least an octave sparser, and near
         counts &= rise <= COVERAGE.largest_sine * distance[one]
         found[one[counts]] = np.maximum(found[one[counts]], theirs[counts])
     return found

@@ -5,13 +5,14 @@ N points, k neighbours, M rows of points. An axis is a normal whose sign means n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
-from lpdif.points.neighbours import NEIGHBOURHOOD
+from lpdif.points.neighbours import NEIGHBOURHOOD, WIDE_NEIGHBOURHOOD
+from lpdif.points.spacing import EXACT
 
 
 class NormalSettings(NamedTuple):
@@ -25,29 +26,24 @@ class NormalSettings(NamedTuple):
     noisy_neighbours: int = 92  # This many more are taken at the middle scale where the noise is as large as the spacing.
     scales: tuple[float, ...] = (0.5, 1.0, 2.0)  # These shares of the middle scale are tried, and each point takes the one that suits it.
     one_scale_below: float = 1.15  # One scale is enough where fewer than this many times `clean_neighbours` are wanted.
-    most_neighbours: int = 100  # No plane is fitted to more neighbours than this.
     most_indices: int = 200_000_000  # At most this many neighbour numbers, of 4 bytes each, are held at once.
     noise_quantile: float = 0.9  # The number of neighbours of the whole scan follows this quantile of its local noise.
 
     # Which scale suits a point
-    axis_error: float = 4.5  # The error of an axis, in radians, is this many times noise / (spacing * neighbours), as measured on spheres.
-    agreeing: float = 1.5  # Scales agree if their axes differ by less than this many variances of the smaller one's, on average around.
+    axis_error: float = 5.5  # Axes differ by noise if by less than this many noise / (spacing * neighbours), in radians, on average around.
 
     # Weights of a robust plane fit
     window: float = 0.5  # The Gaussian weight by distance has this share of the neighbourhood's radius for its standard deviation.
     off_plane: float = 4.0  # Neighbours may be off the plane by this many standard deviations of the noise.
-    roughness: float = 0.05  # For that the noise counts as at least this share of the spacing.
     bend: float = 0.28  # Axes of neighbours may differ by this angle, in radians, where there is no noise: weight exp(-(1 - cos) / bend^2).
     noisy_bend: float = 0.7  # That angle grows by this one, in quadrature, where the noise is as large as the spacing.
     passes: tuple[float, ...] = (0.5, 0.2, 0.0)  # In each pass `off_plane` is no less than this share of the Gaussian's standard deviation.
 
-    # Planes that follow one sheet of a thin wall, and one face at an edge
+    # Planes that follow one sheet of a thin wall
     one_sheet: float = 0.8  # An axis is doubtful if less than this share of its neighbours' weight is near its plane.
     sheet_neighbours: int = 9  # It may be replaced by the plane through this many nearest, or by the axis of one of them.
     spread_rounds: int = 2  # Axes are taken over from neighbours this many times.
-    face_share: float = 0.3  # The new axis has at least this share of the neighbours' weight: in a corner of three faces a third.
     sheet_gap: float = 0.8  # Off its plane there must be a gap of this many spacings; else what lies there is an edge, or the surface bends.
-    flatness: float = 0.03  # On a face that is flat to this share of the spacing, no gap is needed.
 
 
 NORMALS = NormalSettings()
@@ -73,7 +69,7 @@ def axis_neighbours(count: int, spacing: float, noise: float) -> tuple[int, ...]
 
     The noisier the `count` points are, the more.
     """
-    most = min(NORMALS.most_neighbours, max(NORMALS.clean_neighbours, NORMALS.most_indices // count), count - 1)
+    most = min(WIDE_NEIGHBOURHOOD, max(NORMALS.clean_neighbours, NORMALS.most_indices // count), count - 1)
     wanted = NORMALS.clean_neighbours + NORMALS.noisy_neighbours * noise / spacing
     if wanted < NORMALS.one_scale_below * NORMALS.clean_neighbours:
         return (min(int(wanted), most),)
@@ -110,7 +106,7 @@ def estimate_axes(
         for smaller, fewer in zip(found, scales, strict=False):
             variance = 2 * (NORMALS.axis_error * noise / (local_spacing * fewer)) ** 2
             differs = 2 * (1 - np.abs(np.einsum("ni,ni->n", axes, smaller))) / np.maximum(variance, 1e-12)
-            suits &= (differs + np.take(differs, around).sum(axis=1)) / (1 + around.shape[1]) < NORMALS.agreeing
+            suits &= (differs + np.take(differs, around).sum(axis=1)) / (1 + around.shape[1]) < 1
         found.append(axes)
         chosen[suits] = number
     return np.stack(found)[chosen, np.arange(len(points))]
@@ -132,7 +128,7 @@ def fit_axes(
     left out. The idea of robust and bilateral fitting (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured
     noise. start: axes and centres of an earlier fit, from which one pass is enough.
     """
-    tolerance = NORMALS.off_plane * np.hypot(noise, NORMALS.roughness * local_spacing)
+    tolerance = NORMALS.off_plane * np.hypot(noise, EXACT * local_spacing)
     bend = np.hypot(NORMALS.bend, NORMALS.noisy_bend * noise / local_spacing)
     size = max(1, 400_000 // max(indices.shape[1], 1))
     if start is None:
@@ -140,7 +136,7 @@ def fit_axes(
         for part in chunks(len(points), size):
             near = offsets(points, indices, part)
             axes[part] = _weighted_planes(near, np.exp(gaussian_exponents(near, width[part])))[0]
-        axes = supported_axes(points, indices, axes, np.arange(len(points)), tolerance, width, NORMALS.sheet_gap * local_spacing)
+        axes = along_one_sheet(points, indices, axes, local_spacing, tolerance, width)
         centres[:] = 0  # at first planes go through the points themselves: between two sheets is neither
     else:
         axes, centres = start
@@ -157,11 +153,7 @@ def fit_axes(
             exponent -= 0.5 * (heights / allowed[part][:, None]) ** 2 + turn / bend[part][:, None] ** 2
             # A faint even weight keeps the fit defined where all others are nought
             axes[part], centres[part] = _weighted_planes(near, np.exp(exponent) + 1e-9)
-    if start is None:  # at the edges of flat faces without noise, where the planes of both faces pass near
-        fine = np.hypot(NORMALS.flatness * local_spacing, NORMALS.off_plane * noise)
-        rows = np.flatnonzero(fine < NORMALS.off_plane * NORMALS.roughness / 4 * local_spacing)
-        axes = supported_axes(points, indices, axes, rows, fine, width, np.zeros(len(points)))
-    return axes, centres
+    return (on_flat_faces(points, indices, axes, local_spacing, noise, width) if start is None else axes), centres
 
 
 def offsets(points: FloatArray, indices: IndexArray, rows: IntArray | slice) -> FloatArray:
@@ -181,39 +173,69 @@ class Doubtful(NamedTuple):
     """M points whose axis has too little support.
 
     rows (M,) of the points    near (M, k, 3) their neighbours, relative to them    weights (M, k) Gaussian weights of these
-    support (M,) of the present axis
+    axes (M, 3) the present ones    support (M,) of these
     """
 
     rows: IntArray
     near: FloatArray
     weights: FloatArray
+    axes: FloatArray
     support: FloatArray
 
 
-def supported_axes(
-    points: FloatArray, indices: IndexArray, axes: FloatArray, rows: IntArray, tolerance: FloatArray, width: FloatArray, gap: FloatArray
-) -> FloatArray:
-    """(N, 3) axes (N, 3), those of the points `rows` replaced where another one around has clearly more support.
+Fits = Callable[[Doubtful, FloatArray], BoolArray]  # which of the axes (M, 3) offered to M points may be taken
 
-    Neighbours in a ball lie on both sides of a thin wall, or on two faces at an edge. The support of an axis at a point is the weight, under a
-    Gaussian of width (N,), of those neighbours (N, k) that are near the plane through it, to the tolerance (N,). An axis with more support is
-    taken from the plane through the nearest few points, or from one of these, so that right ones spread over a wall or a face (as matches do
-    in Barnes et al. 2009). It must differ clearly, so that the axes of a bent surface stay, and there must be a gap (N,) between its plane
-    and what is off it.
+
+def along_one_sheet(
+    points: FloatArray, indices: IndexArray, axes: FloatArray, local_spacing: FloatArray, tolerance: FloatArray, width: FloatArray
+) -> FloatArray:
+    """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several.
+
+    Neighbours in a ball lie on both sides of a thin wall. The support of an axis at a point is the weight, under a Gaussian of width (N,), of
+    those neighbours (N, k) that are near the plane through it, to the tolerance (N,). Right axes spread over a wall (as matches do in Barnes
+    et al. 2009), but only if a gap parts their plane from what is off it.
     """
-    result = axes.copy()
-    few = NORMALS.sheet_neighbours
-    for _ in range(NORMALS.spread_rounds):
-        last = result.copy()
-        left = []
+
+    def apart(some: Doubtful, axis: FloatArray) -> BoolArray:
+        return np.asarray(largest_gap(some.near, axis) > NORMALS.sheet_gap * local_spacing[some.rows])
+
+    return with_more_support(points, indices, axes, np.arange(len(points)), tolerance, width, apart)
+
+
+def on_flat_faces(
+    points: FloatArray, indices: IndexArray, axes: FloatArray, local_spacing: FloatArray, noise: FloatArray, width: FloatArray
+) -> FloatArray:
+    """(N, 3) `axes` (N, 3), and at the edges of flat faces those of the face that a point lies on.
+
+    The plane of the other face passes near it too. Where the noise is small, a finer tolerance tells which of them goes through it. Axes
+    spread over a face to its edges; but only such as differ clearly, so that those of a bent surface stay.
+    """
+    least = EXACT * local_spacing
+    fine = np.hypot(least / 2, NORMALS.off_plane * noise)
+
+    def differs(some: Doubtful, axis: FloatArray) -> BoolArray:
+        return np.asarray(np.abs(np.einsum("mi,mi->m", axis, some.axes)) < 1 - NORMALS.bend**2 / 2)
+
+    return with_more_support(points, indices, axes, np.flatnonzero(fine < least), fine, width, differs)
+
+
+def with_more_support(
+    points: FloatArray, indices: IndexArray, axes: FloatArray, rows: IntArray, tolerance: FloatArray, width: FloatArray, fits: Fits
+) -> FloatArray:
+    """(N, 3) `axes` (N, 3), those of the points `rows` replaced by better ones that fit there.
+
+    First that of the plane through the nearest few points is offered, then, in rounds, the axes of these. It needs at least a quarter of the
+    weight: a face in a corner of three has a third.
+    """
+    result, few = axes.copy(), NORMALS.sheet_neighbours
+    for turn in range(1 + NORMALS.spread_rounds):
+        last, left = result.copy(), []
         for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
             some = doubtful_axes(points, indices, rows[part], last, tolerance, width)
             left.append(some.rows)
-            offered = np.take(last, indices[some.rows, :few], axis=0)
-            axis, found = best_supported(some, np.concatenate([planes_through(some.near[:, :few])[:, None], offered], axis=1), tolerance)
-            taken = found > np.maximum(some.support, NORMALS.face_share * some.weights.sum(axis=1))
-            taken &= np.abs(np.einsum("mi,mi->m", axis, last[some.rows])) < 1 - NORMALS.bend**2 / 2
-            taken &= largest_gap(some.near, axis) >= gap[some.rows]
+            others = np.take(last, indices[some.rows, :few], axis=0) if turn else planes_through(some.near[:, :few])[:, None]
+            axis, found = best_supported(some, others, tolerance)
+            taken = (found > np.maximum(some.support, some.weights.sum(axis=1) / 4)) & fits(some, axis)
             result[some.rows[taken]] = axis[taken]
         rows = np.concatenate(left) if left else rows
     return result
@@ -230,7 +252,7 @@ def doubtful_axes(
     weights = np.exp(gaussian_exponents(near, width[rows]))
     own = support(near, weights, axes[rows][:, None], tolerance[rows])[:, 0]
     few = np.flatnonzero(own < NORMALS.one_sheet * weights.sum(axis=1))
-    return Doubtful(rows[few], near[few], weights[few], own[few])
+    return Doubtful(rows[few], near[few], weights[few], axes[rows[few]], own[few])
 
 
 def best_supported(some: Doubtful, axes: FloatArray, tolerance: FloatArray) -> tuple[FloatArray, FloatArray]:

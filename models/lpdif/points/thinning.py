@@ -16,9 +16,8 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks, unit_rows
 from lpdif.lattice_keys import pack_keys
-from lpdif.points.neighbours import SAMPLE_PLACES, Neighbours, even_rows, nearest, query, search_tree
+from lpdif.points.neighbours import SAMPLE_PLACES, WIDE_NEIGHBOURHOOD, Neighbours, even_rows, nearest, query, search_tree
 from lpdif.points.orientation.propagation import components_of
-from lpdif.types import MINIMUM_POINTS
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -30,7 +29,6 @@ class ThinningSettings(NamedTuple):
     The k-th neighbour is the farthest of those that a point is judged by.
     """
 
-    wide_neighbours: int = 100  # Distances of near neighbours are compared with that of this nearest point.
     copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
     line_variance: float = 0.02  # Neighbours are on a line if their second variance is below this share of the first; it is 0.15 on a surface.
     elongated: float = 0.15  # Below this share they may be on a line that noise widens.
@@ -53,8 +51,8 @@ class Thinned(NamedTuple):
 def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> Thinned:
     """Which points (N, 3) to keep so that the neighbours of each lie around it.
 
-    Lines without others beside them, as wires are, are left as they are: no thinning makes a surface of them. So is a scan of which too few
-    points would be left. tree, near: search tree of the points and their neighbours.
+    Lines without others beside them, as wires are, are left as they are: no thinning makes a surface of them. tree, near: search tree of the
+    points and their neighbours.
     """
     count = len(points)
     row, copied, line = np.arange(count), 0, np.zeros(count, np.bool_)
@@ -71,7 +69,7 @@ def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, t
             tree = search_tree(points[row])
             near = nearest(tree, points[row], near.indices.shape[1], threads)
         copied += copies * (before - len(row))
-        if len(row) < MINIMUM_POINTS:
+        if len(row) < 2 * WIDE_NEIGHBOURHOOD:  # too few to judge anything by
             return Thinned(all_kept, 0, 0)
     kept = ~all_kept
     kept[row] = True
@@ -102,7 +100,7 @@ def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, thread
     The scan is even where no point needs to go.
     """
     places = even_rows(len(points), SAMPLE_PLACES)
-    narrow, wide = near.indices.shape[1], min(THINNING.wide_neighbours, len(points) - 1)
+    narrow, wide = near.indices.shape[1], min(WIDE_NEIGHBOURHOOD, len(points) - 1)
     nearest_, kth, far = query(tree, points[places], [2, narrow + 1, wide + 1], threads)[0].T
     if np.median(kth / far) < THINNING.copies:  # even the k-th neighbour is a copy
         return np.nextafter(near.reach, np.inf), True
@@ -129,7 +127,7 @@ def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int
     along for twice as many neighbours; on a surface it stays. It is bent where two signs tell together, each the mean over a point and its
     neighbours:
     - their number grows with the distance, not with its square: from the third to the k-th neighbour, the logarithm of the distance grows by
-      log(k / 3), and by half of that on a surface. No point counts for more, so that few far ones do not decide;
+      log(k / 3), and by half of that on a surface;
     - tangents fit one circle: reflected in the plane half way between two points, that of one is that of the other. The mean square cosine is
       1 on a line, 1/2 on a surface.
 
@@ -139,10 +137,9 @@ def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int
     if indices.shape[1] <= THINNING.tangent_neighbours:
         return np.zeros(len(points))
     third = np.linalg.norm(points[indices[:, 2]] - points, axis=1)
-    on_line = np.log(indices.shape[1] / 3)
-    growth = np.minimum(np.log(near.reach / third), on_line)
+    growth = np.log(near.reach / third)
     around = np.concatenate([growth[indices[part]].sum(axis=1) for part in chunks(len(points))])
-    bent = growth + around > np.sqrt(0.5) * on_line * (1 + indices.shape[1])
+    bent = growth + around > np.sqrt(0.5) * np.log(indices.shape[1] / 3) * (1 + indices.shape[1])
     del growth, around, third
     rows = np.flatnonzero(bent)
     bent[rows] = circularity(points, indices, rows) > np.sqrt(0.5)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, Float32Array, FloatArray, IndexArray, IntArray
-from lpdif.points.neighbours import SAMPLE_POINTS, even_rows
+from lpdif.points.neighbours import SAMPLE_PLACES, SAMPLE_POINTS, even_rows
 from lpdif.points.orientation.blocks import BLOCKS, Blocks, block_extent, make_blocks
 from lpdif.points.orientation.energy import Energy, minimise, spanning_forest
 from lpdif.points.orientation.propagation import (
@@ -36,9 +36,8 @@ from lpdif.points.orientation.winding import block_influence, summed
 class OrientationSettings(NamedTuple):
     """Where the winding number is computed, and how much it counts."""
 
-    # The winding number is compared with 1/2 at about this many targets.
-    targets: int = 1500
-    # A scan is closed if at least this share of the targets is on a closed surface.
+    # A scan is closed if at least this share of the targets is on a closed surface: their winding number, averaged over the block and its
+    # neighbours, is nearer to 1/2 than to 0 or 1.
     closed_share: float = 0.75
     # Weight of the winding number at targets on an open surface, relative to those on a closed one.
     open_weight: float = 0.05
@@ -78,7 +77,7 @@ def orient_axes(
 ) -> Orientation:
     """Signs that turn axes (N, 3) into outward normals.
 
-    points (N, 3), areas (N,) of surface that each point stands for, indices (N, NEIGHBOURS) of its nearest, noise (N,).
+    points (N, 3), areas (N,) of surface that each point stands for, indices (N, k) of its nearest, noise (N,).
     start (N,): signs to begin with, instead of the spanning tree's. prior (N,): for the sign of each axis, positive for +1; its
     size counts against one point's squared distance of the winding number from 1/2. solid: False where the surface as a whole is
     known to have no inside, so that the winding number counts little.
@@ -93,7 +92,7 @@ def orient_axes(
 
     inside = np.flatnonzero(blocks.number >= 0)
     targets = inside[np.argsort(blocks.number[inside], kind="stable")]
-    targets = targets[even_rows(len(targets), ORIENTATION.targets)]
+    targets = targets[even_rows(len(targets), SAMPLE_PLACES)]
     represented = areas * _points_represented(blocks.number >= 0, indices)
     influence = _influence_on(targets, points, axes * signs[:, None], represented, local, blocks)
     block_prior = np.zeros(blocks.count)
@@ -151,7 +150,7 @@ def _block_signs(influence: Float32Array, blocks: Blocks, of_target: IntArray, p
     signs = signs_for(weight)
     if solid:
         around = _mean_around(_winding(influence, signs), of_target, blocks)
-        closed = np.abs(around[of_target] - 0.5) < 0.25  # nearer to 1/2, as on a closed surface, than to 0 or 1
+        closed = np.abs(around[of_target] - 0.5) < 0.25
         if closed.mean() < ORIENTATION.closed_share:
             signs = signs_for(weight * np.where(closed, 1.0, ORIENTATION.open_weight))
     return signs

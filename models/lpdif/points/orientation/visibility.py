@@ -10,15 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
-from lpdif.points.neighbours import even_rows
+from lpdif.points.neighbours import SAMPLE_PLACES, even_rows
 from lpdif.points.orientation.priors import NEARLY_ALL
 
 
 class VisibilitySettings(NamedTuple):
     """How it is found whether a closed surface was scanned from within."""
 
-    # About this many points stand for the surface.
-    points: int = 4000
     # It is looked at from this many places on it.
     places: int = 400
     # A place is hidden if something is in the way in each of this many directions.
@@ -38,7 +36,7 @@ def scanned_from_within(points: FloatArray, normals: FloatArray, areas: FloatArr
     From outside of a room its things are hidden behind walls, and these things have more space in front of them than behind them. Of a
     solid all but the insides of holes can be seen from outside, and these have more space on the side of the hole.
     """
-    some = even_rows(len(points), VISIBILITY.points)
+    some = even_rows(len(points), 2 * SAMPLE_PLACES)
     spacing = np.sqrt(areas[some] * len(points) / len(some))
     rows = some[even_rows(len(some), VISIBILITY.places)]
     hidden = hidden_from_outside(points[some], spacing, points[rows], normals[rows])
@@ -62,10 +60,7 @@ def hidden_from_outside(points: FloatArray, spacing: FloatArray, places: FloatAr
 
 
 def free_paths(points: FloatArray, spacing: FloatArray, places: FloatArray, directions: FloatArray) -> FloatArray:
-    """(M,) how far one gets from places (M, 3) along unit directions (M, 3) before points (N, 3) stand in the way; may be infinite.
-
-    A point stands in the way of what passes within a spacing (N,) of it.
-    """
+    """(M,) how far one gets from places (M, 3) along unit directions (M, 3) before points (N, 3) stand in the way; may be infinite."""
     offset = points - places[:, None]
     along = np.einsum("mni,mi->mn", offset, directions)
     aside = np.einsum("mni,mni->mn", offset, offset) - along**2
