@@ -366,7 +366,7 @@ def line_reach(points: FloatArray, k: int) -> list[float]:
     near = [[j for _, j in row[:k]] for row in order]
     variance = [np.linalg.eigvalsh(np.cov(points[[i, *some]].T)) for i, some in enumerate(near)]
     share = [v[1] / v[2] for v in variance]
-    growth = [min(math.log(row[k - 1][0] / row[2][0]), 1.5) for row in order]
+    growth = [math.log(row[k - 1][0] / row[2][0]) for row in order]
     tangent = [np.linalg.eigh(np.cov(points[[i, *some[:4]]].T))[1][:, 2] for i, some in enumerate(near)]
     reach = [0.0] * len(points)
     for i, some in enumerate(near):
@@ -374,7 +374,7 @@ def line_reach(points: FloatArray, k: int) -> list[float]:
         for j in some:
             way = (points[j] - points[i]) / np.linalg.norm(points[j] - points[i])
             fits.append(float(tangent[i] @ (tangent[j] - 2 * (tangent[j] @ way) * way)) ** 2)
-        bent = np.mean([growth[j] for j in [i, *some]]) > 1.0 and np.mean(fits) > 0.85
+        bent = np.mean([growth[j] for j in [i, *some]]) > math.sqrt(0.5) * math.log(k / 3) and np.mean(fits) > math.sqrt(0.5)
         wide = order[i][: 2 * k]
         if bent or share[i] < 0.02:
             reach[i] = order[i][k - 1][0]

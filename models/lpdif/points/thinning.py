@@ -30,13 +30,9 @@ class ThinningSettings(NamedTuple):
     """
 
     copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
-    halfway: float = 1.6  # Copies end at this many times the geometric mean of their distance and that of true neighbours.
     line_variance: float = 0.02  # Neighbours are on a line if their second variance is below this share of the first; it is 0.15 on a surface.
-    elongated: float = 0.15  # Below this share they may be on a line that noise widens,
-    widened: float = 0.5  # and are if it falls by this factor for twice as many neighbours, of a line to a quarter, of a surface not at all.
+    elongated: float = 0.15  # Below this share they may be on a line that noise widens.
     tangent_neighbours: int = 4  # The tangent of a line at a point is the main axis of the point and so many nearest.
-    line_growth: float = 1.0  # On a line the logarithm of the farthest neighbour's distance over the third's is more; on a surface it is 0.7.
-    on_circles: float = 0.85  # The mean square cosine of tangents reflected into each other is 1 on a line, 0.5 on a surface.
     other_lines: float = 0.1  # Of the neighbours of a line, once thinned, at least this share is on lines beside it; else it is a wire.
     line_step: float = 0.5  # Points of a line are thinned until they are this share of the distance of their k-th neighbour apart.
 
@@ -109,8 +105,8 @@ def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, thread
     if np.median(kth / far) < THINNING.copies:  # even the k-th neighbour is a copy
         return np.nextafter(near.reach, np.inf), True
     share = float(np.median(nearest_ / kth))
-    if share < THINNING.copies:  # about half-way, in powers, between copies and neighbours; all that is near a point may be copies of several
-        return THINNING.halfway * np.sqrt(share) * np.maximum(near.reach, np.take(near.reach, near.indices).max(axis=1)), True
+    if share < THINNING.copies:  # half-way, in powers, between copies and neighbours; all that is near a point may be copies of several
+        return np.sqrt(share) * np.maximum(near.reach, np.take(near.reach, near.indices).max(axis=1)), True
     reach = line_reach(points, tree, near, threads)
     return (THINNING.line_step * reach, False) if reach.any() else None
 
@@ -127,10 +123,15 @@ def neighbour_distances(points: FloatArray, indices: IndexArray) -> FloatArray:
 def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int = 1) -> FloatArray:
     """(N,) distance of the farthest neighbour where a point lies on a line with most of its neighbours, straight or bent; else 0.
 
-    A line is straight where the neighbours vary in one direction alone; where noise widens it, it takes more neighbours to see that. It is
-    bent where two signs tell together, each the mean over a point and its neighbours:
-    - their number grows with the distance, not with its square (line_growth);
-    - tangents fit one circle: reflected in the plane half way between two points, that of one is that of the other (on_circles).
+    A line is straight where the neighbours vary in one direction alone. Where noise widens it, the variance across falls to a quarter of that
+    along for twice as many neighbours; on a surface it stays. It is bent where two signs tell together, each the mean over a point and its
+    neighbours:
+    - their number grows with the distance, not with its square: from the third to the k-th neighbour, the logarithm of the distance grows by
+      log(k / 3), and by half of that on a surface;
+    - tangents fit one circle: reflected in the plane half way between two points, that of one is that of the other. The mean square cosine is
+      1 on a line, 1/2 on a surface.
+
+    What tells a line from a surface is half-way, in powers, between what it is on both.
     """
     indices = near.indices
     if indices.shape[1] <= THINNING.tangent_neighbours:
@@ -138,17 +139,17 @@ def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int
     third = np.linalg.norm(points[indices[:, 2]] - points, axis=1)
     growth = np.log(near.reach / third)
     around = np.concatenate([growth[indices[part]].sum(axis=1) for part in chunks(len(points))])
-    bent = growth + around > THINNING.line_growth * (1 + indices.shape[1])
+    bent = growth + around > np.sqrt(0.5) * np.log(indices.shape[1] / 3) * (1 + indices.shape[1])
     del growth, around, third
     rows = np.flatnonzero(bent)
-    bent[rows] = circularity(points, indices, rows) > THINNING.on_circles
+    bent[rows] = circularity(points, indices, rows) > np.sqrt(0.5)
     share = second_variance(points, np.arange(len(points)), indices)
     line = bent | (share < THINNING.line_variance)
     reach = np.where(line, near.reach, 0.0)
     rows = np.flatnonzero(~line & mostly(share < THINNING.elongated, indices))
     if len(rows):
         wide = nearest(tree, points[rows], 2 * indices.shape[1], threads)
-        reach[rows] = np.where(second_variance(points, rows, wide.indices) < THINNING.widened * share[rows], wide.reach, 0.0)
+        reach[rows] = np.where(second_variance(points, rows, wide.indices) < 0.5 * share[rows], wide.reach, 0.0)
     return np.where(mostly(reach > 0, indices), reach, 0.0)
 
 

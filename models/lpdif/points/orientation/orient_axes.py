@@ -36,9 +36,8 @@ from lpdif.points.orientation.winding import block_influence, summed
 class OrientationSettings(NamedTuple):
     """Where the winding number is computed, and how much it counts."""
 
-    # A target is on a closed surface if the winding number, averaged over its block and the neighbours, is nearer to 1/2 than this.
-    closed_tolerance: float = 0.25
-    # A scan is closed if at least this share of the targets is on a closed surface.
+    # A scan is closed if at least this share of the targets is on a closed surface: their winding number, averaged over the block and its
+    # neighbours, is nearer to 1/2 than to 0 or 1.
     closed_share: float = 0.75
     # Weight of the winding number at targets on an open surface, relative to those on a closed one.
     open_weight: float = 0.05
@@ -151,7 +150,7 @@ def _block_signs(influence: Float32Array, blocks: Blocks, of_target: IntArray, p
     signs = signs_for(weight)
     if solid:
         around = _mean_around(_winding(influence, signs), of_target, blocks)
-        closed = np.abs(around[of_target] - 0.5) < ORIENTATION.closed_tolerance
+        closed = np.abs(around[of_target] - 0.5) < 0.25
         if closed.mean() < ORIENTATION.closed_share:
             signs = signs_for(weight * np.where(closed, 1.0, ORIENTATION.open_weight))
     return signs
