@@ -99,7 +99,7 @@ class Library:
     def use_threads(self, count: int) -> None:
         self.threads.append(count)
 
-    def reconstruct(self, scan: Scan, model: Any, config: Any, device: str, threads: int, progress: Any = None) -> Made:
+    def reconstruct(self, scan: Scan, model: Any, config: Any, device: str, threads: int, progress: Any = None, spread: Any = None) -> Made:
         self.threads.append(threads)
         self.scans.append(scan)
         self.calls.append((scan.name, model, config, device))

@@ -20,7 +20,8 @@ from lpdif.core.jets import COEFFICIENTS, JET, POWERS
 from lpdif.core.kde import KDE
 from lpdif.core.multi_decoder import SHEET_CORRECTION, SHEET_SHARE, MultiDecoder
 from lpdif.core.regions import REGION, SUPPORT, RegionLattice
-from lpdif.mesh.trim import TRIM
+from lpdif.points.neighbours import NEIGHBOURHOOD
+from lpdif.points.orientation.priors import PRIORS
 from lpdif.stages.region_samples import REGION_SAMPLING
 from lpdif.surface.marching_cubes import marching_cubes
 
@@ -285,8 +286,8 @@ def faces_away(vertices: FloatArray, faces: IntArray, vertex: int, points: Float
             a, b, c = (vertices[v] for v in face)
             total += np.cross(b - a, c - a)
     facing = total / max(float(np.linalg.norm(total)), 1e-300)
-    nearest = sorted(range(len(points)), key=lambda p: float(np.linalg.norm(points[p] - vertices[vertex])))[: TRIM.neighbours]
-    return all(float(normals[p] @ facing) < TRIM.min_cosine for p in nearest)
+    nearest = sorted(range(len(points)), key=lambda p: float(np.linalg.norm(points[p] - vertices[vertex])))[:NEIGHBOURHOOD]
+    return all(float(normals[p] @ facing) < PRIORS.grazing for p in nearest)
 
 
 # --- readers --------------------------------------------------------------------------------------------------------------------

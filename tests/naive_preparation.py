@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lpdif.points.neighbours import SAMPLE_PLACES
 from lpdif.points.orientation.priors import MAJORITY, PRIORS
 from lpdif.points.orientation.propagation import PROPAGATION
 from lpdif.points.outliers import OUTLIERS
@@ -36,11 +37,13 @@ def distinct_rows(points: FloatArray) -> list[int]:
     return [first[p] for p in sorted(first)]
 
 
-def plane_offset(near: FloatArray) -> tuple[float, float]:
-    """Distance of the origin from the best plane through points (k, 3), and their scatter about it."""
-    middle = near.mean(axis=0)
+def plane_offset(near: FloatArray) -> tuple[float, float, float]:
+    """Distance of the origin from the best plane through points (k, 3), from their middle in it, and the former's deviation."""
+    middle, k = near.mean(axis=0), len(near)
     normal = np.linalg.svd(near - middle)[2][2]
-    return abs(float(middle @ normal)), math.sqrt(float((((near - middle) @ normal) ** 2).mean()))
+    height = float(middle @ normal)
+    variance = float((((near - middle) @ normal) ** 2).sum()) / max(k - 3, 1)
+    return abs(height), float(np.linalg.norm(middle - height * normal)), math.sqrt(variance * (1 + 1 / k))
 
 
 def nearest(tree_points: FloatArray, point: FloatArray, k: int) -> tuple[list[int], list[float]]:
@@ -116,22 +119,23 @@ def neighbours(
 def on_flat_faces(
     points: FloatArray, indices: IntArray, axes: FloatArray, local: FloatArray, noise: FloatArray, widths: Sequence[float]
 ) -> FloatArray:
-    """The axes (N, 3), those of points with few neighbours very near their plane taken over, twice, from the nine nearest if these differ."""
+    """The axes (N, 3), those of points with few neighbours very near their plane taken over as along one sheet, if these differ."""
     result = axes.copy()
-    fine = [math.hypot(0.03 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
+    fine = [math.hypot(0.025 * s, 4.0 * e) for s, e in zip(local, noise, strict=True)]
     left = [i for i in range(len(points)) if fine[i] < 0.05 * local[i]]
-    for _ in range(2):
+    for turn in range(3):
         last = result.copy()
         doubtful = []
         for i in left:
-            _, weights, support = neighbours(points, indices, i, widths[i], fine[i])
+            near, weights, support = neighbours(points, indices, i, widths[i], fine[i])
             own = support(last[i])
             if own >= 0.8 * sum(weights):
                 continue
             doubtful.append(i)
-            best = max((last[j] for j in indices[i][:9]), key=support)
+            others = [last[j] for j in indices[i][:9]] if turn else [weighted_plane(near[:9], [1.0] * len(near[:9]))[0]]
+            best = max(others, key=support)
             differs = abs(float(best @ last[i])) < 1 - 0.28**2 / 2
-            if differs and support(best) > max(1.05 * own, 0.3 * sum(weights)):
+            if differs and support(best) > max(own, sum(weights) / 4):
                 result[i] = best
         left = doubtful
     return result
@@ -156,7 +160,7 @@ def along_one_sheet(
             best = max(others, key=support)
             heights = sorted(abs(float(d @ best)) for d in near)
             gaps = [b - a for a, b in itertools.pairwise(heights)][3:-2]
-            if gaps and max(gaps) > 0.8 * local[i] and support(best) > 1.05 * own:
+            if gaps and max(gaps) > 0.8 * local[i] and support(best) > max(own, sum(weights) / 4):
                 result[i] = best
         left = doubtful
     return result
@@ -182,9 +186,9 @@ def estimate_axes(
             for small in range(large):
                 differences = []
                 for j in [i, *indices[i][:12]]:
-                    variance = 2 * (4.5 * noise[j] / (local[j] * scales[small])) ** 2
+                    variance = 2 * (5.5 * noise[j] / (local[j] * scales[small])) ** 2
                     differences.append(2 * (1 - abs(float(found[large][j] @ found[small][j]))) / max(variance, 1e-12))
-                agree &= sum(differences) / len(differences) < 1.5
+                agree &= sum(differences) / len(differences) < 1
             if not agree:
                 break
             result[i] = found[large][i]
@@ -341,14 +345,14 @@ def ground_prior(points: FloatArray, axes: FloatArray) -> list[float]:
     width, depth, height = high - low
     if height == 0 or height > PRIORS.ground_height * min(width, depth):
         return [0.0] * len(points)
-    side = math.sqrt(width * depth / PRIORS.ground_columns)
+    side = math.sqrt(width * depth / SAMPLE_PLACES)
     columns: dict[tuple[int, int], list[int]] = {}
     for i, p in enumerate(points):
         columns.setdefault((int((p[0] - low[0]) // side), int((p[1] - low[1]) // side)), []).append(i)
     prior, covered = [0.0] * len(points), 0
     for rows in columns.values():
         bottom = min(points[i][2] for i in rows)
-        ground = [i for i in rows if points[i][2] - bottom < PRIORS.ground_rise * side and abs(axes[i][2]) > PROPAGATION.parallel]
+        ground = [i for i in rows if points[i][2] - bottom < side / 2 and abs(axes[i][2]) > PROPAGATION.parallel]
         covered += bool(ground)
         for i in ground:
             prior[i] = math.copysign(1.0, axes[i][2])

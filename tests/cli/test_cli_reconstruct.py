@@ -376,7 +376,7 @@ def test_a_scan_that_leaves_little_room_lies_on_disk(cli: Cli, library: Library,
         for found, array in zip(kept.arrays, scan.arrays, strict=True):
             np.testing.assert_array_equal(found, array)
     mesh = replace(scan, faces=np.array([[0, 1, 2]]))
-    monkeypatch.setattr("lpdif.stages.cost.MEMORY", MEMORY._replace(prepared=1e12))
+    monkeypatch.setattr("lpdif.stages.cost.MEMORY", MEMORY._replace(prepared=1e12, oriented=1e12))
     assert Work(resolve("reconstruct", {}), None).stored(mesh) is mesh  # type: ignore[arg-type]
     write_points(Path("scan.ply"))
     ran = cli("reconstruct", "scan.ply", "-o", "mesh.ply", "--dry-run")

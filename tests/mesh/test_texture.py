@@ -63,7 +63,7 @@ def test_texels_do_not_depend_on_how_many_are_tested_at_once(monkeypatch: pytest
     coordinates = np.random.default_rng(1).random((30, 3, 2))
     whole = np.zeros((64, 64), bool)
     expected = np.concatenate([np.stack(part[:3], 1) for part in rasterised(coordinates, 64, whole)])
-    monkeypatch.setattr(module, "BAKE", module.BakeSettings(texels_at_once=at_once))
+    monkeypatch.setattr(module, "CHUNK", at_once)
     covered = np.zeros((64, 64), bool)
     np.testing.assert_array_equal(np.concatenate([np.stack(part[:3], 1) for part in rasterised(coordinates, 64, covered)]), expected)
     np.testing.assert_array_equal(covered, whole)

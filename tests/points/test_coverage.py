@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from lpdif import Scan, reconstruct
 from lpdif.core.gap_regions import seen_by_level
 from lpdif.points.coverage import COVERAGE, Coverage, effective_spacing, octaves
-from lpdif.points.neighbours import nearest
+from lpdif.points.neighbours import NEIGHBOURHOOD, nearest
 from lpdif.points.prepare import prepare
 from lpdif.points.spacing import local_spacing
 
@@ -37,7 +37,7 @@ def spacing_of(points: FloatArray) -> FloatArray:
 def naive_widened(points: FloatArray, normals: FloatArray, spacing: FloatArray) -> FloatArray:
     """One pair of points at a time: of each octave of sparse points, the nearest one counts."""
     octave = octaves(spacing)
-    count = min(8, len(points))
+    count = min(NEIGHBOURHOOD, len(points))
     crowd = [sorted(range(len(points)), key=lambda j: float(np.linalg.norm(points[i] - points[j])))[:count] for i in range(len(points))]
     least = COVERAGE.sparse_octave
     sparse = [octave[i] >= least and sum(octave[j] >= least for j in crowd[i]) > count // 2 for i in range(len(points))]
@@ -48,8 +48,8 @@ def naive_widened(points: FloatArray, normals: FloatArray, spacing: FloatArray) 
             j = min(own, key=lambda j: float(np.linalg.norm(points[i] - points[j])))
             way = points[i] - points[j]
             length = float(np.linalg.norm(way))
-            level = max(abs(way @ normals[i]), abs(way @ normals[j])) <= COVERAGE.largest_sine * max(length, COVERAGE.shortest * spacing[j])
-            if level and spacing[j] >= COVERAGE.wider * spacing[i] and length <= COVERAGE.reach * spacing[j]:
+            level = max(abs(way @ normals[i]), abs(way @ normals[j])) <= COVERAGE.largest_sine * length
+            if level and spacing[j] >= 2 * spacing[i] and length <= COVERAGE.reach * spacing[j]:
                 found[i] = max(found[i], spacing[j])
     return found
 

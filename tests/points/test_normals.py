@@ -12,7 +12,7 @@ from shapes import rotation
 
 from lpdif.arrays import chunks
 from lpdif.points import normals
-from lpdif.points.neighbours import nearest, search_tree
+from lpdif.points.neighbours import WIDE_NEIGHBOURHOOD, nearest, search_tree
 from lpdif.points.normals import NORMALS, axis_neighbours, estimate_axes, unit_normals
 
 SHAPES = {"sphere": sphere, "torus": torus, "plane": plane}
@@ -48,8 +48,8 @@ def test_more_noise_takes_more_neighbours_within_bounds() -> None:
     wanted = [axis_neighbours(100_000, 0.5, noise) for noise in (0.0, 0.01, 0.05, 0.2, 0.3, 1.0, 50.0)]
     assert wanted[:2] == [(NORMALS.clean_neighbours,), (NORMALS.clean_neighbours + 1,)]
     assert wanted[2] == (NORMALS.clean_neighbours, 27, 54)
-    assert wanted[3] == (27, 54, NORMALS.most_neighbours)
-    assert wanted[-1] == (NORMALS.most_neighbours,)
+    assert wanted[3] == (27, 54, WIDE_NEIGHBOURHOOD)
+    assert wanted[-1] == (WIDE_NEIGHBOURHOOD,)
     middle = [scales[len(scales) // 2] for scales in wanted]
     assert middle == sorted(middle)
     assert axis_neighbours(10, 0.5, 1.0) == (9,)
@@ -97,7 +97,7 @@ def test_chunks_do_not_show_in_axes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normals, "chunks", small)
     parts, _ = axes_of(samples)
     assert calls[:2] + calls[-3:] == [300] * 5  # and turns over fewer points, on the way to one sheet and to flat faces
-    assert len(calls) == 4 + 1 + 2 * NORMALS.spread_rounds
+    assert len(calls) == 4 + 2 * (1 + NORMALS.spread_rounds)
     assert axis_degrees(parts, whole).max() < 1e-6
 
 

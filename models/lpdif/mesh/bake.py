@@ -14,21 +14,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import cKDTree
 
-from lpdif.arrays import BoolArray, FloatArray, IntArray
+from lpdif.arrays import CHUNK, BoolArray, FloatArray, IntArray
 from lpdif.geometry import Surface, vertex_normals
-from lpdif.points.neighbours import query
-
-
-class BakeSettings(NamedTuple):
-    """How colours are taken from points."""
-
-    neighbours: int = 6  # The colours of so many nearest points are averaged.
-    more_neighbours: int = 32  # Where all of them face away, as behind a thin wall, so many are tried.
-    softness: float = 0.25  # Weights are 1 / (d^2 + (softness * spacing)^2) at a distance d, so that a point does not stand out as a dot.
-    texels_at_once: int = 1 << 20  # Texels that may lie in a face are tested so many at a time: bounds the memory.
-
-
-BAKE = BakeSettings()
+from lpdif.points.neighbours import FEW_NEIGHBOURS, WIDE_NEIGHBOURHOOD, query
+from lpdif.points.spacing import NEGLIGIBLE
 
 
 class Texels(NamedTuple):
@@ -82,7 +71,7 @@ def rasterised(coordinates: FloatArray, size: int, covered: BoolArray) -> Iterat
     width, height = np.maximum(0, high - low + 1).T
     candidates = width * height
     seen = np.zeros(len(corners), bool)
-    group = np.cumsum(candidates) // BAKE.texels_at_once
+    group = np.cumsum(candidates) // CHUNK
     for faces in np.split(np.arange(len(corners)), np.flatnonzero(np.diff(group)) + 1):
         face = np.repeat(faces, candidates[faces])
         number = np.arange(len(face)) - np.repeat(np.cumsum(candidates[faces]) - candidates[faces], candidates[faces])
@@ -126,11 +115,12 @@ def colors_at(
     """
     found = np.empty((len(place), 3), np.uint8)
     left = np.arange(len(place))
-    for count in (BAKE.neighbours, BAKE.more_neighbours):
+    for count in (FEW_NEIGHBOURS, WIDE_NEIGHBOURHOOD):
         distance, near = query(tree, place[left], np.arange(1, min(count, tree.n) + 1), threads)
         counts = np.einsum("tki,ti->tk", normals[near], normal[left]) > 0
         some = counts.any(axis=1)
-        weight = counts[some] / (np.square(distance[some]) + np.square(BAKE.softness * spacing[near[some]]))
+        # by the distance, but no point stands out as a dot
+        weight = counts[some] / (np.square(distance[some]) + np.square(NEGLIGIBLE * spacing[near[some]]))
         total = np.einsum("tk,tki->ti", weight, colors[near[some]].astype(np.float64)) / weight.sum(axis=1)[:, None]
         found[left[some]] = np.rint(total).astype(np.uint8)
         left, nearest = left[~some], near[~some, 0]

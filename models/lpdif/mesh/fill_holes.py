@@ -28,12 +28,9 @@ class HoleSettings(NamedTuple):
     """
 
     min_agreement: float = 0.5  # The mean cosine between the fan's faces and those around it is at least this in a hole.
-    tiny_area: float = 2.0  # A loop of at most so many squared spacings is a hole anywhere: the end of a pipe of six points is larger.
-    small_area: float = 6.5  # A loop of at most so many squared spacings is small: weaker evidence is enough.
-    inland_distance: float = -0.75  # A loop whose mean u is below this, in spacings, is a hole; a small one if its mean u is below 0.
+    small_area: float = 6.5  # A loop of at most so many squared spacings is small: it is a hole where its mean u is below 0.
     uncut_distance: float = 0.12  # Where the mean u is above this, the surface was cut at the border of the points, so it is no hole.
     min_surrounding_area: float = 22.0  # Surface within half a length, in squared radii: 28 in a plane, 19 at a pipe's end, 3 at a scrap.
-    min_mean_normal: float = 0.4  # The mean normal there is at least this long on one sheet: .58 in a corner, 0 on two that face apart.
     max_missing_share: float = 0.005  # A component is closed but for small holes if these are at most this share of its area.
 
 
@@ -79,8 +76,8 @@ def fill_holes(surface: Surface, coverage: Coverage, largest: float, spacing: fl
 
     A loop may be a hole if it comes through each vertex once and its area is at most `largest` squared spacings: the typical spacing of the
     scan, or where points are sparser their own. It is one if its fan faces the way of the faces around it (at the boundary of a scrap the fan
-    would face back, at the end of a pipe across), if it is tiny, or if it lies amid points or amid surface. A component that is closed but
-    for a few small holes becomes closed.
+    would face back, at the end of a pipe across), if it is small and lies amid points, or if it lies amid surface. A component that is closed
+    but for a few small holes becomes closed.
     """
     half_edge = boundary_half_edges(surface.faces, len(surface.vertices))
     if not len(half_edge):
@@ -123,44 +120,36 @@ def fan_agrees(surface: Surface, loops: Loops) -> BoolArray:
 
 
 def inside_data(surface: Surface, coverage: Coverage, loops: Loops, around: NearestPoints, doubtful: BoolArray, small: BoolArray) -> BoolArray:
-    """(L,) of the doubtful loops (L,), those that are tiny, or lie amid points or amid surface.
+    """(L,) of the doubtful loops (L,), those that are small (L,) and lie amid points, or lie amid surface.
 
-    around: what the points cover at the first vertex of every half-edge. small (L,): the small loops.
+    around: what the points cover at the first vertex of every half-edge.
     """
-    tiny = loops.within(HOLES.tiny_area, loops.sums(around.spacing) / loops.size)
     rows = np.flatnonzero(doubtful[loops.loop])
     past = border_distance(surface.vertices[loops.start[rows]], coverage, around.at(rows))
     past = np.bincount(loops.loop[rows], past, len(loops.size)) / loops.size  # the mean over each loop, 0 for the others
-    found = doubtful & (tiny | (past < HOLES.inland_distance) | (small & (past < 0)))
+    found = doubtful & small & (past < 0)
     rest = np.flatnonzero(doubtful & ~found & (past < HOLES.uncut_distance))
-    surrounded, one_sheet = surroundings(surface, loops.middle[rest], loops.length[rest])
-    found[rest] = surrounded & (one_sheet | small[rest])
+    found[rest] = surrounded(surface, loops.middle[rest], loops.length[rest])
     return found
 
 
-def surroundings(surface: Surface, middle: FloatArray, length: FloatArray) -> tuple[BoolArray, BoolArray]:
-    """(L,) whether loops lie amid surface, and (L,) whether that is one sheet, flat or creased.
-
-    middle (L, 3), length (L,): of the loops.
-    """
+def surrounded(surface: Surface, middle: FloatArray, length: FloatArray) -> BoolArray:
+    """(L,) whether loops of a length (L,) around places (L, 3) lie amid surface."""
     if not len(middle):
-        return np.zeros(0, bool), np.zeros(0, bool)
+        return np.zeros(0, bool)
     reach = length / 2
     middles, parts = cKDTree(middle), chunks(len(surface.faces))
     within = [middles.query(centroids(surface, part), distance_upper_bound=reach.max())[0] < np.inf for part in parts]
     near = np.flatnonzero(np.concatenate(within))
     tree = cKDTree(centroids(surface, near))
     chunk = np.cumsum(tree.query_ball_point(middle, reach, return_length=True)) // CHUNK
-    area, total = np.zeros(len(middle)), np.zeros((len(middle), 3))
+    area = np.zeros(len(middle))
     for loops in np.split(np.arange(len(middle)), np.flatnonzero(np.diff(chunk)) + 1):
         found = tree.query_ball_point(middle[loops], reach[loops])
         loop = np.repeat(loops, [len(rows) for rows in found])
         rows = near[np.fromiter(itertools.chain.from_iterable(found), np.int64, len(loop))]
-        normal = face_normals(Surface(surface.vertices, surface.faces[rows]))
-        area += np.bincount(loop, np.linalg.norm(normal, axis=1), len(middle))
-        total += np.stack([np.bincount(loop, normal[:, axis], len(middle)) for axis in range(3)], 1)
-    surrounded = area >= 2 * HOLES.min_surrounding_area * np.square(length / (2 * np.pi))
-    return surrounded, np.linalg.norm(total, axis=1) >= HOLES.min_mean_normal * area
+        area += np.bincount(loop, face_areas(Surface(surface.vertices, surface.faces[rows])), len(middle))
+    return np.asarray(area >= HOLES.min_surrounding_area * np.square(length / (2 * np.pi)))
 
 
 def on_nearly_closed_component(surface: Surface, loops: Loops, hole: BoolArray, small: BoolArray) -> BoolArray:

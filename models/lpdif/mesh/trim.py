@@ -5,25 +5,14 @@ Letters: V vertices, F faces.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from scipy.spatial import cKDTree
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
 from lpdif.geometry import Surface, face_areas, vertex_normals
 from lpdif.mesh.topology import edge_numbers, face_components, vertex_components
-from lpdif.points.neighbours import query
-
-
-class TrimSettings(NamedTuple):
-    """When a vertex faces the way of the points around it."""
-
-    neighbours: int = 12  # The normals of so many nearest points are compared with the vertex's.
-    min_cosine: float = 0.2  # One of them at least must have this cosine with it.
-
-
-TRIM = TrimSettings()
+from lpdif.points.neighbours import NEIGHBOURHOOD, query
+from lpdif.points.orientation.priors import PRIORS
 
 
 def trim(surface: Surface, supported: BoolArray, largest_hole: FloatArray) -> BoolArray:
@@ -48,8 +37,8 @@ def faces_away(surface: Surface, vertex: IntArray, tree: cKDTree, normals: Float
     facing = vertex_normals(surface)[vertex]
     found = np.empty(len(vertex), bool)
     for part in chunks(len(vertex)):
-        near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(TRIM.neighbours, tree.n) + 1), threads)[1]
-        found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < TRIM.min_cosine
+        near = query(tree, surface.vertices[vertex[part]], np.arange(1, min(NEIGHBOURHOOD, tree.n) + 1), threads)[1]
+        found[part] = np.einsum("vki,vi->vk", normals[near], facing[part]).max(1) < PRIORS.grazing
     return found
 
 

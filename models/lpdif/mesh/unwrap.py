@@ -23,7 +23,6 @@ class UnwrapSettings(NamedTuple):
     """How charts are packed."""
 
     padding: int = 4  # So many texels lie between two charts, so that neither takes colours of the other on a smaller copy of the texture.
-    least_padding: float = 1.0  # With fewer texels between charts, which the packing may leave of them, colours run into each other.
     many_faces: int = 200_000  # A mesh of more faces takes minutes.
 
 
@@ -65,6 +64,6 @@ def unwrap(surface: Surface, size: int) -> FloatArray:
     if corner.shape != surface.faces.shape or atlas.atlas_count != 1:
         raise InputError("the mesh cannot be unwrapped for a texture: xatlas has left out faces", "leave out --texture")
     left = UNWRAP.padding * size / max(atlas.width, atlas.height)
-    if left < UNWRAP.least_padding:
+    if left < 1:  # colours of two charts run into each other
         log.warning("a texture of %d texels is too small for %s charts: give a larger --texture", size, f"{atlas.chart_count:,}")
     return np.asarray(coordinates[corner], np.float64)

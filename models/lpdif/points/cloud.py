@@ -13,7 +13,6 @@ import numpy as np
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray
 from lpdif.points.neighbours import Neighbours, nearest, search_tree
 from lpdif.points.normals import NORMALS, axis_neighbours, estimate_axes
-from lpdif.points.orientation.blocks import NEIGHBOURS
 from lpdif.points.orientation.propagation import mirror_reach
 from lpdif.types import Facts
 
@@ -55,8 +54,8 @@ class Cloud:
 
     @property
     def around(self) -> IndexArray:
-        """(N, NEIGHBOURS) nearest points, as many as orientation looks at."""
-        return np.ascontiguousarray(self.near.indices[:, :NEIGHBOURS])
+        """(N, k) nearest points of each."""
+        return self.near.indices
 
     @property
     def areas(self) -> FloatArray:

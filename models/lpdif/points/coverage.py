@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lpdif.arrays import FloatArray, IntArray, NumberArray, chunks, index_type
-from lpdif.points.neighbours import query
+from lpdif.points.neighbours import NEIGHBOURHOOD, query
 from lpdif.points.thinning import thin_to_lattice
 
 
@@ -28,11 +28,8 @@ class CoverageSettings(NamedTuple):
 
     densest: float = 0.05  # This quantile of the spacing is that of the densest parts, octave 0.
     sparse_octave: int = 2  # Points may count as sparse from this octave on.
-    crowd: int = 8  # Of a sparse point and its nearest, this many in all, most must be so: else it is a stray, or at a border.
-    wider: float = 2.0  # A sparse point counts for another only if its spacing is at least this many times the other's.
     reach: float = 3.0  # It counts only for points within this distance.
     largest_sine: float = 0.4  # The line between both must leave the surface by no more than this sine: else one is an object before the other.
-    shortest: float = 0.5  # For that sine, a shorter line counts as this long.
     thinned_reach: float = 8.0  # Within this distance of sparse points the scan is also kept thinned; it serves places half as far away.
 
 
@@ -106,7 +103,7 @@ def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, t
     rows = np.flatnonzero(octave >= COVERAGE.sparse_octave)
     if not len(rows):
         return spacing
-    points, count = np.asarray(tree.data), min(COVERAGE.crowd, tree.n)
+    points, count = np.asarray(tree.data), min(NEIGHBOURHOOD, tree.n)
     near = query(tree, points[rows], np.arange(1, count + 1), threads)[1]
     rows = rows[(octave[near] >= COVERAGE.sparse_octave).sum(axis=1) > count // 2]
     found = spacing.copy()
@@ -119,7 +116,7 @@ def effective_spacing(tree: cKDTree, normals: FloatArray, spacing: FloatArray, t
         theirs = spacing[other]
         way = points[one] - points[other]
         rise = np.maximum(*(np.abs(np.einsum("ni,ni->n", way, normals[end])) for end in (one, other)))
-        counts = (theirs >= COVERAGE.wider * spacing[one]) & (distance[one] <= COVERAGE.reach * theirs)
-        counts &= rise <= COVERAGE.largest_sine * np.maximum(distance[one], COVERAGE.shortest * theirs)
+        counts = (theirs >= 2 * spacing[one]) & (distance[one] <= COVERAGE.reach * theirs)  # at least an octave sparser, and near
+        counts &= rise <= COVERAGE.largest_sine * distance[one]
         found[one[counts]] = np.maximum(found[one[counts]], theirs[counts])
     return found

@@ -23,10 +23,9 @@ log = logging.getLogger("lpdif")
 class MeshPointSettings(NamedTuple):
     """When the vertices of a mesh are the points of a scan, and how many are spread otherwise."""
 
-    dense: int = 20_000  # A mesh of at least this many vertices may be a scan's own triangulation.
     even: float = 3.0  # Its vertices stand for the surface if the 90th percentile of its edges is at most this many times their median.
     points_a_vertex: int = 4  # Otherwise this many points a vertex are spread over the faces.
-    fewest: int = 25_000  # At least this many points are spread.
+    fewest: int = 25_000  # At least this many points are spread; a mesh of so many vertices may be a scan's own triangulation.
     most: int = 500_000  # At most this many points are spread.
 
 
@@ -82,7 +81,7 @@ def points_of_mesh(scan: Scan, seed: int) -> MeshPoints:
     faces, corners, cross = solid_faces(scan)
     used = np.unique(faces)
     edges = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).ravel()
-    if len(used) >= MESH_POINTS.dense and np.quantile(edges, 0.9) <= MESH_POINTS.even * np.median(edges):
+    if len(used) >= MESH_POINTS.fewest and np.quantile(edges, 0.9) <= MESH_POINTS.even * np.median(edges):
         log.info("a mesh with even edges: its %s are used as the points of a scan", counted(len(used), "vertex", "vertices"))
         normals = np.zeros_like(scan.points)
         for corner in range(3):

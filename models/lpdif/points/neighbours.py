@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 NEIGHBOURHOOD = 12  # This many nearest points form the neighbourhood of a point.
+WIDE_NEIGHBOURHOOD = 100  # And this many the widest that is looked at.
+FEW_NEIGHBOURS = 6  # This many nearest points lie around a place, each of them close to it.
 SAMPLE_PLACES = 2000  # What holds for a whole scan is judged at this many places.
+SAMPLE_POINTS = 50_000  # This many points stand for a whole scan where the surface between those places counts.
 QUERY_ROWS = 8192  # At most this many rows are asked for at once, which takes a tenth of a second or less.
 
 

@@ -5,13 +5,14 @@ N points, k neighbours, M rows of points. An axis is a normal whose sign means n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
-from lpdif.points.neighbours import NEIGHBOURHOOD
+from lpdif.points.neighbours import NEIGHBOURHOOD, WIDE_NEIGHBOURHOOD
+from lpdif.points.spacing import EXACT
 
 
 class NormalSettings(NamedTuple):
@@ -25,18 +26,15 @@ class NormalSettings(NamedTuple):
     noisy_neighbours: int = 92  # This many more are taken at the middle scale where the noise is as large as the spacing.
     scales: tuple[float, ...] = (0.5, 1.0, 2.0)  # These shares of the middle scale are tried, and each point takes the one that suits it.
     one_scale_below: float = 1.15  # One scale is enough where fewer than this many times `clean_neighbours` are wanted.
-    most_neighbours: int = 100  # No plane is fitted to more neighbours than this.
     most_indices: int = 200_000_000  # At most this many neighbour numbers, of 4 bytes each, are held at once.
     noise_quantile: float = 0.9  # The number of neighbours of the whole scan follows this quantile of its local noise.
 
     # Which scale suits a point
-    axis_error: float = 4.5  # The error of an axis, in radians, is this many times noise / (spacing * neighbours), as measured on spheres.
-    agreeing: float = 1.5  # Scales agree if their axes differ by less than this many variances of the smaller one's, on average around.
+    axis_error: float = 5.5  # Axes differ by noise if by less than this many noise / (spacing * neighbours), in radians, on average around.
 
     # Weights of a robust plane fit
     window: float = 0.5  # The Gaussian weight by distance has this share of the neighbourhood's radius for its standard deviation.
     off_plane: float = 4.0  # Neighbours may be off the plane by this many standard deviations of the noise.
-    roughness: float = 0.05  # For that the noise counts as at least this share of the spacing.
     bend: float = 0.28  # Axes of neighbours may differ by this angle, in radians, where there is no noise: weight exp(-(1 - cos) / bend^2).
     noisy_bend: float = 0.7  # That angle grows by this one, in quadrature, where the noise is as large as the spacing.
     passes: tuple[float, ...] = (0.5, 0.2, 0.0)  # In each pass `off_plane` is no less than this share of the Gaussian's standard deviation.
@@ -45,10 +43,7 @@ class NormalSettings(NamedTuple):
     one_sheet: float = 0.8  # An axis is doubtful if less than this share of its neighbours' weight is near its plane.
     sheet_neighbours: int = 9  # It may be replaced by the plane through this many nearest, or by the axis of one of them.
     spread_rounds: int = 2  # Axes are taken over from neighbours this many times.
-    better_support: float = 1.05  # The new axis must have at least this many times the old one's support.
     sheet_gap: float = 0.8  # Off its plane there must be a gap of this many spacings; else what lies there is an edge, or the surface bends.
-    flatness: float = 0.03  # A face without noise is flat if it is so to this share of the spacing.
-    face_share: float = 0.3  # At its edges at least this share of the neighbours' weight is on it: in a corner of three faces a third.
 
 
 NORMALS = NormalSettings()
@@ -74,7 +69,7 @@ def axis_neighbours(count: int, spacing: float, noise: float) -> tuple[int, ...]
 
     The noisier the `count` points are, the more.
     """
-    most = min(NORMALS.most_neighbours, max(NORMALS.clean_neighbours, NORMALS.most_indices // count), count - 1)
+    most = min(WIDE_NEIGHBOURHOOD, max(NORMALS.clean_neighbours, NORMALS.most_indices // count), count - 1)
     wanted = NORMALS.clean_neighbours + NORMALS.noisy_neighbours * noise / spacing
     if wanted < NORMALS.one_scale_below * NORMALS.clean_neighbours:
         return (min(int(wanted), most),)
@@ -111,7 +106,7 @@ def estimate_axes(
         for smaller, fewer in zip(found, scales, strict=False):
             variance = 2 * (NORMALS.axis_error * noise / (local_spacing * fewer)) ** 2
             differs = 2 * (1 - np.abs(np.einsum("ni,ni->n", axes, smaller))) / np.maximum(variance, 1e-12)
-            suits &= (differs + np.take(differs, around).sum(axis=1)) / (1 + around.shape[1]) < NORMALS.agreeing
+            suits &= (differs + np.take(differs, around).sum(axis=1)) / (1 + around.shape[1]) < 1
         found.append(axes)
         chosen[suits] = number
     return np.stack(found)[chosen, np.arange(len(points))]
@@ -133,7 +128,7 @@ def fit_axes(
     left out. The idea of robust and bilateral fitting (Fleishman et al. 2005; Oeztireli et al. 2009), with tolerances from the measured
     noise. start: axes and centres of an earlier fit, from which one pass is enough.
     """
-    tolerance = NORMALS.off_plane * np.hypot(noise, NORMALS.roughness * local_spacing)
+    tolerance = NORMALS.off_plane * np.hypot(noise, EXACT * local_spacing)
     bend = np.hypot(NORMALS.bend, NORMALS.noisy_bend * noise / local_spacing)
     size = max(1, 400_000 // max(indices.shape[1], 1))
     if start is None:
@@ -178,13 +173,17 @@ class Doubtful(NamedTuple):
     """M points whose axis has too little support.
 
     rows (M,) of the points    near (M, k, 3) their neighbours, relative to them    weights (M, k) Gaussian weights of these
-    support (M,) of the present axis
+    axes (M, 3) the present ones    support (M,) of these
     """
 
     rows: IntArray
     near: FloatArray
     weights: FloatArray
+    axes: FloatArray
     support: FloatArray
+
+
+Fits = Callable[[Doubtful, FloatArray], BoolArray]  # which of the axes (M, 3) offered to M points may be taken
 
 
 def along_one_sheet(
@@ -193,26 +192,14 @@ def along_one_sheet(
     """(N, 3) axes that follow one sheet, where those of `axes` (N, 3) are of planes through several.
 
     Neighbours in a ball lie on both sides of a thin wall. The support of an axis at a point is the weight, under a Gaussian of width (N,), of
-    those neighbours (N, k) that are near the plane through it, to the tolerance (N,). An axis with more support is taken from the plane
-    through the nearest few points, then from neighbours, so that right ones spread over a wall (as matches do in Barnes et al. 2009); but only
-    if a gap parts this plane from what is off it.
+    those neighbours (N, k) that are near the plane through it, to the tolerance (N,). Right axes spread over a wall (as matches do in Barnes
+    et al. 2009), but only if a gap parts their plane from what is off it.
     """
-    result = axes.copy()
-    rows = np.arange(len(points))
-    few = NORMALS.sheet_neighbours
-    for turn in range(1 + NORMALS.spread_rounds):
-        last = result.copy()
-        left = []
-        for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
-            some = doubtful_axes(points, indices, rows[part], last, tolerance, width)
-            left.append(some.rows)
-            others = np.take(last, indices[some.rows, :few], axis=0) if turn else planes_through(some.near[:, :few])[:, None]
-            axis, found = best_supported(some, others, tolerance)
-            apart = largest_gap(some.near, axis) > NORMALS.sheet_gap * local_spacing[some.rows]
-            taken = apart & (found > NORMALS.better_support * some.support)
-            result[some.rows[taken]] = axis[taken]
-        rows = np.concatenate(left) if left else rows
-    return result
+
+    def apart(some: Doubtful, axis: FloatArray) -> BoolArray:
+        return np.asarray(largest_gap(some.near, axis) > NORMALS.sheet_gap * local_spacing[some.rows])
+
+    return with_more_support(points, indices, axes, np.arange(len(points)), tolerance, width, apart)
 
 
 def on_flat_faces(
@@ -220,21 +207,35 @@ def on_flat_faces(
 ) -> FloatArray:
     """(N, 3) `axes` (N, 3), and at the edges of flat faces those of the face that a point lies on.
 
-    The plane of the other face passes near it too. Where the noise is small, a finer tolerance tells which of them goes through it. Axes are
-    taken from neighbours, and spread over a face to its edges; but only such as differ clearly, so that those of a bent surface stay.
+    The plane of the other face passes near it too. Where the noise is small, a finer tolerance tells which of them goes through it. Axes
+    spread over a face to its edges; but only such as differ clearly, so that those of a bent surface stay.
     """
-    fine = np.hypot(NORMALS.flatness * local_spacing, NORMALS.off_plane * noise)
-    result = axes.copy()
-    rows = np.flatnonzero(fine < NORMALS.off_plane * NORMALS.roughness / 4 * local_spacing)
-    for _ in range(NORMALS.spread_rounds):
-        last = result.copy()
-        left = []
+    least = EXACT * local_spacing
+    fine = np.hypot(least / 2, NORMALS.off_plane * noise)
+
+    def differs(some: Doubtful, axis: FloatArray) -> BoolArray:
+        return np.asarray(np.abs(np.einsum("mi,mi->m", axis, some.axes)) < 1 - NORMALS.bend**2 / 2)
+
+    return with_more_support(points, indices, axes, np.flatnonzero(fine < least), fine, width, differs)
+
+
+def with_more_support(
+    points: FloatArray, indices: IndexArray, axes: FloatArray, rows: IntArray, tolerance: FloatArray, width: FloatArray, fits: Fits
+) -> FloatArray:
+    """(N, 3) `axes` (N, 3), those of the points `rows` replaced by better ones that fit there.
+
+    First that of the plane through the nearest few points is offered, then, in rounds, the axes of these. It needs at least a quarter of the
+    weight: a face in a corner of three has a third.
+    """
+    result, few = axes.copy(), NORMALS.sheet_neighbours
+    for turn in range(1 + NORMALS.spread_rounds):
+        last, left = result.copy(), []
         for part in chunks(len(rows), max(1, 400_000 // indices.shape[1])):
-            some = doubtful_axes(points, indices, rows[part], last, fine, width)
+            some = doubtful_axes(points, indices, rows[part], last, tolerance, width)
             left.append(some.rows)
-            axis, found = best_supported(some, np.take(last, indices[some.rows, : NORMALS.sheet_neighbours], axis=0), fine)
-            taken = (found > NORMALS.better_support * some.support) & (found > NORMALS.face_share * some.weights.sum(axis=1))
-            taken &= np.abs(np.einsum("mi,mi->m", axis, last[some.rows])) < 1 - NORMALS.bend**2 / 2
+            others = np.take(last, indices[some.rows, :few], axis=0) if turn else planes_through(some.near[:, :few])[:, None]
+            axis, found = best_supported(some, others, tolerance)
+            taken = (found > np.maximum(some.support, some.weights.sum(axis=1) / 4)) & fits(some, axis)
             result[some.rows[taken]] = axis[taken]
         rows = np.concatenate(left) if left else rows
     return result
@@ -251,7 +252,7 @@ def doubtful_axes(
     weights = np.exp(gaussian_exponents(near, width[rows]))
     own = support(near, weights, axes[rows][:, None], tolerance[rows])[:, 0]
     few = np.flatnonzero(own < NORMALS.one_sheet * weights.sum(axis=1))
-    return Doubtful(rows[few], near[few], weights[few], own[few])
+    return Doubtful(rows[few], near[few], weights[few], axes[rows[few]], own[few])
 
 
 def best_supported(some: Doubtful, axes: FloatArray, tolerance: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -2,7 +2,7 @@
 
 A point of a surface lies in the planes of points around it, and they in its own; both are then linked. Points most of whose neighbours are
 linked to them form sheets, connected by their links. What lies in the planes of a sheet's points belongs to it, as at edges. All other points
-are strays, unless many of them together look like a surface of their own, as small or noisy parts do.
+are strays, unless many of them together look like a surface of their own, as small or noisy parts do, and most of those as sparse do.
 
 N points, k neighbours of each.
 """
@@ -96,9 +96,9 @@ def on_surface(points: FloatArray, tree: cKDTree, neighbours: Neighbours, noise:
     del in_theirs, in_own
     good = sheet | attached
     near = beside.mean(axis=1) >= OUTLIERS.attached
-    doubtful = np.flatnonzero(~good & near)
-    offset, scatter = plane_offset(points[indices[doubtful]] - points[doubtful][:, None])
-    good[doubtful] = offset <= OUTLIERS.noises * np.hypot(scatter, noise[doubtful])
+    doubtful = np.flatnonzero(~sheet & near)
+    offset, aside, deviation = plane_offset(points[indices[doubtful]] - points[doubtful][:, None])
+    good[doubtful] = offset <= np.hypot(OUTLIERS.noises * np.maximum(deviation, noise[doubtful]), aside)
     rest = np.flatnonzero(~good & ~near)
     if len(rest):
         good[rest] = in_parts(points, rest, neighbours, close, tree, threads)
@@ -150,12 +150,17 @@ def plane_axes(near: FloatArray, noise: FloatArray) -> FloatArray:
     return best
 
 
-def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Distance (M,) of the origin from the best plane through points (M, k, 3), and their scatter."""
-    centre = near.mean(axis=1)
+def plane_offset(near: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Distance (M,) of the origin from the best plane through points (M, k, 3), from their middle in it, and the former's deviation.
+
+    The deviation is that of one more point, from the scatter of the k about their own plane, which has k - 3 degrees of freedom. Beyond an edge
+    of up to 90 degrees, a point of the surface is off the plane before it by no more than it is off the middle.
+    """
+    centre, k = near.mean(axis=1), near.shape[1]
     centred = near - centre[:, None]
-    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred / near.shape[1])
-    return np.abs(np.einsum("mi,mi->m", centre, axes[:, :, 0])), np.sqrt(np.maximum(values[:, 0], 0))
+    values, axes = np.linalg.eigh(np.swapaxes(centred, 1, 2) @ centred * ((k + 1) / k / max(k - 3, 1)))
+    offset, *aside = np.moveaxis(np.einsum("mi,mij->mj", centre, axes), 1, 0)
+    return np.abs(offset), np.hypot(*aside), np.sqrt(np.maximum(values[:, 0], 0))
 
 
 def enough(indices: IndexArray, forward: BoolArray, backward: BoolArray, share: float) -> BoolArray:
@@ -189,7 +194,8 @@ def large(component: NumberArray, chosen: BoolArray, least: int) -> BoolArray:
 def in_parts(points: FloatArray, rows: IntArray, neighbours: Neighbours, close: BoolArray, tree: cKDTree, threads: int) -> BoolArray:
     """(R,) whether points `rows`, on no sheet, belong to a part that looks like a surface.
 
-    A part is a connected component of such points near each other.
+    A part is a connected component of such points near each other. Up to half of the small clouds of strays look like a surface, by chance. So
+    parts count only where, of all points in parts as sparse, no more look like none than look like one.
     """
     chosen = np.zeros(len(points), dtype=np.bool_)
     chosen[rows] = True
@@ -204,7 +210,14 @@ def in_parts(points: FloatArray, rows: IntArray, neighbours: Neighbours, close: 
         found[one] = len(one) > 0 and quadric_scatter(points[rows[one]]) <= OUTLIERS.quadric_scatter
     many = np.flatnonzero(size[part] > OUTLIERS.part_of_quadric)
     found[many] = intrinsic_dimension(tree, neighbours.mean, rows[many], threads) <= OUTLIERS.fills_space
-    return found
+    sparsity = (np.bincount(part, neighbours.mean[rows]) / size)[part]
+    return found & (alike(sparsity, sparsity[found]) >= alike(sparsity, sparsity[~found]))
+
+
+def alike(values: FloatArray, among: FloatArray) -> IntArray:
+    """(R,) how many `among` (M,) are alike to each of the values (R,), up to the factor `OUTLIERS.alike`."""
+    ordered = np.sort(among)
+    return np.searchsorted(ordered, values / OUTLIERS.alike, side="right") - np.searchsorted(ordered, values * OUTLIERS.alike)
 
 
 def quadric_scatter(points: FloatArray) -> float:

@@ -14,14 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IntArray, chunks
-from lpdif.points.neighbours import SAMPLE_PLACES, even_rows, query, search_tree
+from lpdif.points.neighbours import SAMPLE_PLACES, WIDE_NEIGHBOURHOOD, even_rows, query, search_tree
+from lpdif.points.spacing import NEGLIGIBLE
 
 
 class PassSettings(NamedTuple):
     """When points lie on two passes, and over which width these are averaged."""
 
-    least_noise: float = 0.25  # Passes nearer than so many spacings, by the noise that they cause, are averaged by any fit.
-    neighbours: int = 96  # The surface is fitted to this many nearest points.
     width: float = 1.5  # They are weighted by a Gaussian of this many spacings and noises, in quadrature.
     far: float = 2.0  # Points farther off than so many spacings, and twice so many noises, in quadrature, are another surface.
     pooled: int = 48  # Whether there are two passes is judged at so many places together.
@@ -51,12 +50,13 @@ def merge_passes(points: FloatArray, normals: FloatArray, spacing: FloatArray, n
 
     normals (N, 3) unit and outward; spacing, noise (N,) around each point.
     """
-    rows = np.flatnonzero(noise > PASSES.least_noise * spacing)
-    if len(rows) <= PASSES.neighbours:
+    # passes that are nearer are averaged by any fit
+    rows = np.flatnonzero(noise > NEGLIGIBLE * spacing)
+    if len(rows) <= WIDE_NEIGHBOURHOOD:
         return points
     tree = search_tree(points)
     places = rows[even_rows(len(rows), SAMPLE_PLACES)]
-    found = kurtosis(points, normals, spacing, noise, places, query(tree, points[places], PASSES.neighbours, threads)[1])
+    found = kurtosis(points, normals, spacing, noise, places, query(tree, points[places], WIDE_NEIGHBOURHOOD, threads)[1])
     near = query(search_tree(points[places]), points[places], min(PASSES.pooled, len(places)), threads)[1]
     double = np.median(found[near].reshape(len(places), -1), axis=1) < PASSES.most_kurtosis
     if not double.any():
@@ -65,7 +65,7 @@ def merge_passes(points: FloatArray, normals: FloatArray, spacing: FloatArray, n
     moved = points.copy()
     for part in chunks(len(rows), 8192):
         some = rows[part]
-        indices = query(tree, points[some], PASSES.neighbours, threads)[1]
+        indices = query(tree, points[some], WIDE_NEIGHBOURHOOD, threads)[1]
         place = points[some]
         for _ in range(PASSES.rounds):
             lift = heights(place, points, normals, spacing, noise, some, indices).fitted()[:, 0]

@@ -6,6 +6,9 @@ import numpy as np
 
 from lpdif.arrays import FloatArray
 
+NEGLIGIBLE = 0.25  # What is off by less than this share of the spacing does not show in a surface through the points.
+EXACT = 0.05  # And by less than this share, points count as exact: it is no noise, and no thickness of a wall.
+
 
 def local_spacing(reach: FloatArray, k: int, noise: float = 0.0) -> FloatArray:
     """(N,) square root of the area per point around each, from the distance (N,) of its k-th.

@@ -16,7 +16,7 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks, unit_rows
 from lpdif.lattice_keys import pack_keys
-from lpdif.points.neighbours import SAMPLE_PLACES, Neighbours, even_rows, nearest, query, search_tree
+from lpdif.points.neighbours import SAMPLE_PLACES, WIDE_NEIGHBOURHOOD, Neighbours, even_rows, nearest, query, search_tree
 from lpdif.points.orientation.propagation import components_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ class ThinningSettings(NamedTuple):
     The k-th neighbour is the farthest of those that a point is judged by.
     """
 
-    wide_neighbours: int = 100  # Distances of near neighbours are compared with that of this nearest point.
     copies: float = 0.04  # Points are copies if their median distance is below this share of the wider one; on real scans it is 0.23 to 0.49.
     halfway: float = 1.6  # Copies end at this many times the geometric mean of their distance and that of true neighbours.
     line_variance: float = 0.02  # Neighbours are on a line if their second variance is below this share of the first; it is 0.15 on a surface.
@@ -37,12 +36,9 @@ class ThinningSettings(NamedTuple):
     widened: float = 0.5  # and are if it falls by this factor for twice as many neighbours, of a line to a quarter, of a surface not at all.
     tangent_neighbours: int = 4  # The tangent of a line at a point is the main axis of the point and so many nearest.
     line_growth: float = 1.0  # On a line the logarithm of the farthest neighbour's distance over the third's is more; on a surface it is 0.7.
-    most_growth: float = 1.5  # No point counts for more than this, a little more than on a line, so that few far ones do not decide.
     on_circles: float = 0.85  # The mean square cosine of tangents reflected into each other is 1 on a line, 0.5 on a surface.
     other_lines: float = 0.1  # Of the neighbours of a line, once thinned, at least this share is on lines beside it; else it is a wire.
     line_step: float = 0.5  # Points of a line are thinned until they are this share of the distance of their k-th neighbour apart.
-    rounds: int = 12  # A scan is thinned in at most this many rounds.
-    fewest_points: int = 200  # So is one of which fewer points than this would be left.
 
 
 THINNING = ThinningSettings()
@@ -65,10 +61,8 @@ def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, t
     count = len(points)
     row, copied, line = np.arange(count), 0, np.zeros(count, np.bool_)
     whole, all_kept = near, np.ones(count, np.bool_)
-    for _ in range(THINNING.rounds):
-        found = exclusion_radius(points[row], tree, near, threads)
-        if found is None:
-            break
+    before = count + 1
+    while len(row) < before and (found := exclusion_radius(points[row], tree, near, threads)) is not None:
         radius, copies = found
         before = len(row)
         if not copies:
@@ -79,7 +73,7 @@ def thin_copies_and_lines(points: FloatArray, tree: cKDTree, near: Neighbours, t
             tree = search_tree(points[row])
             near = nearest(tree, points[row], near.indices.shape[1], threads)
         copied += copies * (before - len(row))
-        if len(row) < THINNING.fewest_points:
+        if len(row) < 2 * WIDE_NEIGHBOURHOOD:  # too few to judge anything by
             return Thinned(all_kept, 0, 0)
     kept = ~all_kept
     kept[row] = True
@@ -110,7 +104,7 @@ def exclusion_radius(points: FloatArray, tree: cKDTree, near: Neighbours, thread
     The scan is even where no point needs to go.
     """
     places = even_rows(len(points), SAMPLE_PLACES)
-    narrow, wide = near.indices.shape[1], min(THINNING.wide_neighbours, len(points) - 1)
+    narrow, wide = near.indices.shape[1], min(WIDE_NEIGHBOURHOOD, len(points) - 1)
     nearest_, kth, far = query(tree, points[places], [2, narrow + 1, wide + 1], threads)[0].T
     if np.median(kth / far) < THINNING.copies:  # even the k-th neighbour is a copy
         return np.nextafter(near.reach, np.inf), True
@@ -142,7 +136,7 @@ def line_reach(points: FloatArray, tree: cKDTree, near: Neighbours, threads: int
     if indices.shape[1] <= THINNING.tangent_neighbours:
         return np.zeros(len(points))
     third = np.linalg.norm(points[indices[:, 2]] - points, axis=1)
-    growth = np.minimum(np.log(near.reach / third), THINNING.most_growth)
+    growth = np.log(near.reach / third)
     around = np.concatenate([growth[indices[part]].sum(axis=1) for part in chunks(len(points))])
     bent = growth + around > THINNING.line_growth * (1 + indices.shape[1])
     del growth, around, third

@@ -12,8 +12,9 @@ import numpy as np
 
 from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.errors import InputError
+from lpdif.lattice_keys import HALF
 from lpdif.points.mesh_points import solid_faces, without_positions
-from lpdif.points.neighbours import NEIGHBOURHOOD, even_rows
+from lpdif.points.neighbours import NEIGHBOURHOOD, WIDE_NEIGHBOURHOOD, even_rows
 from lpdif.text import counted
 from lpdif.types import MINIMUM_POINTS, Facts, Scan
 
@@ -30,8 +31,6 @@ class ValiditySettings(NamedTuple):
     far_out: float = 1000.0  # A few points this many times farther out than all others are outliers before anything is measured.
     finest: float = 2.0**-40  # Below this extent, as a share of the largest coordinate, float64 cannot tell points apart.
     collinear: float = 2e-7  # Points lie on a line if their second singular value is below this share of the first: float32 may leave so much.
-    unit_neighbours: int = 48  # Units are checked by this nearest point, as more points than a few may be copies a hair apart.
-    widest: float = 2.0**21  # No lattice of regions can number an extent of more than this many spacings.
     coarse_step: float = 0.2  # Coordinates in single precision are too coarse if their step is more than this many spacings.
 
 
@@ -219,11 +218,12 @@ def check_units(points: FloatArray, name: str) -> None:
     if len(points) < MINIMUM_POINTS:  # too few points get an error of their own later, which tells what became of the others
         return
     extent = float(np.ptp(points, axis=0).max())
-    k = min(VALIDITY.unit_neighbours, len(points) - 1)
+    # by a far one of the near points, as more than a few may be copies a hair apart
+    k = min(WIDE_NEIGHBOURHOOD, len(points) - 1)
     apart = float(np.median(cKDTree(points).query(points, k=[k + 1])[0])) * np.sqrt(np.pi / k)
-    if extent > VALIDITY.widest * apart:
+    if extent > 2 * HALF * apart:
         raise InputError(
-            f"{name}: extent {extent:.4g} is more than {VALIDITY.widest:,.0f} times the {apart:.2g} between its points",
+            f"{name}: extent {extent:.4g} is more than {2 * HALF:,.0f} times the {apart:.2g} between its points",
             "check the units, and whether all parts are in the same coordinates; or remove points far from all others; or give --region-size",
         )
 

@@ -139,9 +139,14 @@ def reconstruct_scan(
         raise InputError(f"{scan.name}: no surface found in its {len(choice.ready.points)} points", remedy(config))
     give_back()
     # 7. Trimmed to where there are points, holes filled, closed and simplified if asked; colours and values carried over.
-    surface = trimmed(places.search.joined(parts), choice.ready, scan.name, places.coverage, config, choice.step)
-    mesh = finish(surface, choice, scan, regions.pattern_at, places.coverage, config)
-    del surface
+    mesh = finish(
+        trimmed(places.search.joined(parts), choice.ready, scan.name, places.coverage, config, choice.step),  # no name holds on to it
+        choice,
+        scan,
+        regions.pattern_at,
+        places.coverage,
+        config,
+    )
     mesh = replace(mesh, pattern_names=model.patterns.names)
     # 8. What was chosen and found on the way.
     laps.end("trimming and finishing")

@@ -29,11 +29,10 @@ log = logging.getLogger("lpdif")
 class ResolutionSettings(NamedTuple):
     """How sizes of regions and triangles follow from the points."""
 
-    spacings_per_unit: float = 1.6  # The encoder's unit of length is so many spacings of the points, and more for their noise.
-    noises_per_unit: float = 3.0  # To average noise out, the unit is longer by so many of its standard deviations.
+    spacings_per_unit: float = 1.76  # The encoder's unit of length is so many spacings of the points, and more for their noise.
+    noises_per_unit: float = 3.3  # To average noise out, the unit is longer by so many of its standard deviations.
     dense_quantile: float = 0.1  # Every point asks for a region size; the finest one follows from this quantile of them.
-    margin: float = 1.1  # The finest region size is this many times that quantile.
-    round_up: float = 0.35  # A size that lies up to this share of a level below the next level is rounded up to it, else down.
+    round_up: float = 0.21  # A size that lies up to this share of a level below the next level is rounded up to it, else down.
     min_region_share: float = 0.6  # A --region-size below this share of what the points ask for leaves holes.
     highest_level: int = 6  # Regions at sparse points are up to 2^6 times as large as the finest.
     step: float = 0.38  # Lattice step of the mesh, in region sizes.
@@ -103,7 +102,7 @@ def cost_of_points(count: int, watertight: bool) -> Cost:
 
     Noise makes the mesh coarser, and it cheaper.
     """
-    size = RESOLUTION.margin * RESOLUTION.spacings_per_unit / encoder_unit(1.0, 0.0)  # of a region, in spacings
+    size = RESOLUTION.spacings_per_unit / encoder_unit(1.0, 0.0)  # of a region, in spacings
     most = min(RESOLUTION.faces_per_point * count + RESOLUTION.extra_faces, RESOLUTION.many_faces)
     return cost(min(most, RESOLUTION.faces_per_cell * count / (RESOLUTION.step * size) ** 2), count, watertight)
 
@@ -141,7 +140,7 @@ def region_levels(ready: Cloud, config: ReconstructConfig, least: float) -> tupl
     need = (RESOLUTION.spacings_per_unit * ready.local_spacing + RESOLUTION.noises_per_unit * ready.local_noise) / encoder_unit(
         ready.spacing, ready.noise
     )
-    asked_for = float(np.quantile(need, RESOLUTION.dense_quantile) * RESOLUTION.margin)
+    asked_for = float(np.quantile(need, RESOLUTION.dense_quantile))
     finest = config.region_size or max(asked_for, least)
     if finest < RESOLUTION.min_region_share * asked_for:
         log.warning("region size %.3g is far below the %.3g that the points ask for: the surface may have holes", finest, asked_for)

@@ -27,8 +27,7 @@ from clouds import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lpdif.points.neighbours import nearest, search_tree
-from lpdif.points.orientation.blocks import NEIGHBOURS
+from lpdif.points.neighbours import NEIGHBOURHOOD, nearest, search_tree
 from lpdif.points.orientation.orient_axes import Orientation, orient_axes
 
 SOLIDS = {
@@ -164,7 +163,7 @@ def test_a_few_points_far_from_any_block_get_signs_too() -> None:
 @pytest.mark.parametrize("count", [11, 12, 40])
 def test_few_points_on_a_sphere_turn_outward(count: int) -> None:
     samples = sphere(count)
-    near = nearest(search_tree(samples.points), samples.points, NEIGHBOURS)
+    near = nearest(search_tree(samples.points), samples.points, NEIGHBOURHOOD)
     areas = np.full(count, samples.spacing**2)
     signs = random_signs(count)
     found = orient_axes(samples.points, samples.normals * signs[:, None], areas, near.indices, samples.spacing, np.zeros(len(samples.points)))

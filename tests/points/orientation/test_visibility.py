@@ -17,7 +17,7 @@ def way(points: FloatArray, spacing: FloatArray, place: FloatArray, direction: F
     for point, width in zip(points, spacing, strict=True):
         along = float((point - place) @ direction)
         aside = math.dist(point, place + along * direction)
-        if along > VISIBILITY.own_surface * width and aside < VISIBILITY.width * width:
+        if along > VISIBILITY.own_surface * width and aside < width:
             nearest = min(nearest, along)
     return nearest
 

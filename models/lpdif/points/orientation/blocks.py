@@ -14,18 +14,15 @@ from lpdif.arrays import Float32Array, FloatArray, IndexArray, IntArray, chunks
 from lpdif.components import linked_components
 from lpdif.points.orientation.winding import summed
 
-NEIGHBOURS = 10  # nearest points that normals are oriented by
-
 
 class BlockSettings(NamedTuple):
     """Which points form a block, and which blocks take part."""
 
     # Two neighbours belong into one block if their consistency is at least this.
     consistency: float = 0.5
-    # About this many blocks are made of a scan that is large enough.
+    # About this many blocks are made of a scan that is large enough. At most twice as many take part, the largest ones; the points of the
+    # others follow their neighbours.
     wanted: int = 1200
-    # At most this many take part, the largest ones; the points of the others follow their neighbours.
-    most: int = 2500
     # A block takes part if it has at least this many points.
     least_points: int = 4
     # The side of a block is at least this many spacings.
@@ -94,7 +91,7 @@ def gather_blocks(points: FloatArray, indices: IndexArray, consistency: Float32A
 def _largest_blocks(block: IntArray) -> tuple[IntArray, int]:
     """Numbers (N,) from 0 of the blocks large enough to take part, -1 for all others; and their count."""
     sizes = np.bincount(block)
-    active = np.argsort(-sizes, kind="stable")[: BLOCKS.most]
+    active = np.argsort(-sizes, kind="stable")[: 2 * BLOCKS.wanted]
     active = active[sizes[active] >= min(BLOCKS.least_points, int(sizes.max()))]
     number = np.full(len(sizes), -1, dtype=np.int64)
     number[active] = np.arange(len(active))

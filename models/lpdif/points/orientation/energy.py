@@ -28,8 +28,6 @@ class EnergySettings(NamedTuple):
     coupling: float = 0.7
     # At most this many spanning forests are tried one after the other.
     most_forests: int = 4
-    # In each forest branches are flipped at most this many times; most scans need fewer than five.
-    most_rounds: int = 20
     # A flip must lower the energy by more than this, in units of one point.
     least_gain: float = 1e-6
 
@@ -210,12 +208,9 @@ def descend(energy: Energy, forest: Forest, start: FloatArray) -> FloatArray:
         return float((error * error).sum()) - float(pull.sum()) - float((prior * signs).sum()), change
 
     value, change = value_and_changes()
-    for _ in range(ENERGY.most_rounds):
-        branches = _disjoint(np.flatnonzero(change < -ENERGY.least_gain), change, end)
-        if not len(branches):
-            break
+    while len(branches := _disjoint(np.flatnonzero(change < -ENERGY.least_gain), change, end)):
         best_alone = value + change[branches[0]]
-        before = signs.copy()
+        before, so_far = signs.copy(), value
         for flipped in (branches, branches[:1]):  # all at once, or only the best where together they gain less than it alone
             signs[:] = before
             for branch in flipped:
@@ -223,6 +218,9 @@ def descend(energy: Energy, forest: Forest, start: FloatArray) -> FloatArray:
             value, change = value_and_changes()
             if value <= best_alone or len(branches) == 1:
                 break
+        if value >= so_far:  # what the flip seemed to gain was rounding
+            signs[:] = before
+            break
     result = np.empty(count)
     result[forest.order] = signs
     return result

@@ -13,11 +13,12 @@ import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray, IndexArray, IntArray, chunks
 from lpdif.points.cloud import Cloud
-from lpdif.points.neighbours import even_rows
+from lpdif.points.neighbours import SAMPLE_PLACES, even_rows
 from lpdif.points.orientation.blocks import block_extent
-from lpdif.points.orientation.priors import JUDGED_PLACES, MAJORITY, NEARLY_ALL
+from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, STRAY_SHARE
 from lpdif.points.orientation.propagation import PROPAGATION, agreement, all_agreements, follow_neighbours, wall_separations
 from lpdif.points.orientation.winding import WINDING, block_influence
+from lpdif.points.spacing import EXACT
 
 log = logging.getLogger("lpdif")
 
@@ -32,29 +33,18 @@ class GivenSettings(NamedTuple):
     # A normal fits where the size of its cosine to the axis of the plane is at least this, and agrees with its neighbours where the
     # mean size of the agreement is. A normal that does neither is wrong; if all are so on the median, none is of this surface.
     fit: float = 0.8
-    # Where there is no plane, a normal is wrong if the mean size of its agreement with its neighbours is below this.
-    agreeing_without_plane: float = 0.65
-    # The fit counts only where at least this share of the places has a plane.
-    least_planar: float = 0.02
-    # A normal on a very flat plane is far off if the size of its cosine to the axis is below this.
+    # A normal on a very flat plane is far off if the size of its cosine to the axis is below this. Where there is no plane, it is wrong if
+    # the mean size of its agreement with its neighbours is.
     far_off: float = 0.5
     # Wrong normals are looked for if more than this share of all places has one that is far off. In clean samples of twelve meshes
     # it is .005 at most, and .01 to .023 where 5 % of the normals are wrong.
     far_off_share: float = 0.008
 
-    # A normal stands alone if more than this share of its neighbours contradicts it.
-    contradicted: float = 0.8
-    # Signs are scattered if more than this share of the normals stands alone; two surfaces that touch stay below.
-    alone: float = 0.03
-    # They may also be scattered if neighbours contradict each other in more than this share of the pairs, on the mean.
+    # Signs are scattered if more normals stand alone than strays do, or neighbours contradict each other in more than this share of the
+    # pairs, on the mean.
     contradicting: float = 0.33
     # Walls part the neighbours that contradict each other if the mean of their distance is this many standard deviations.
     wall_ratio: float = 0.3
-    # A wall is thicker than this share of the spacing: less is the curvature of the surface.
-    wall_thickness: float = 0.05
-
-    # Normals are kept as those of a solid if this share of the surface has the winding number of one; NEARLY_ALL does for inward ones.
-    outward: float = 0.98
 
 
 GIVEN = GivenSettings()
@@ -86,7 +76,7 @@ class NormalQuality:
 
         Across walls thinner than the spacing neighbours contradict each other although their signs are right.
         """
-        return self.alone > GIVEN.alone or (self.contradicting > GIVEN.contradicting and self.walls < GIVEN.wall_ratio)
+        return self.alone > STRAY_SHARE or (self.contradicting > GIVEN.contradicting and self.walls < GIVEN.wall_ratio)
 
     @property
     def inside_out(self) -> bool:
@@ -102,7 +92,7 @@ def normal_quality(
     areas (N,); indices (N, k) of the neighbours; reach (N,) as in `agreement`. All but the winding number is taken at a sample of
     places, which costs a fraction of finding the neighbours.
     """
-    rows = even_rows(len(points), JUDGED_PLACES)
+    rows = even_rows(len(points), SAMPLE_PLACES)
     cosine, planar, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.planar)
     agreeing = np.abs(agreements).mean(axis=1) >= GIVEN.fit
     clear = np.maximum((np.abs(agreements) > PROPAGATION.clear).sum(axis=1), 1)
@@ -110,12 +100,12 @@ def normal_quality(
     winding = surface_winding(points, normals, areas, spacing)
     distance, facing_away = wall_separations(points, normals, rows, indices[rows])
     return NormalQuality(
-        fit=float(np.median(np.where(agreeing, 1.0, cosine)[planar])) if planar.mean() >= GIVEN.least_planar else 1.0,
+        fit=float(np.median(np.where(agreeing, 1.0, cosine)[planar])) if planar.mean() >= STRAY_SHARE else 1.0,
         contradicting=float(contradicting.mean()),
-        alone=float((contradicting > GIVEN.contradicted).mean()),
-        walls=mean_over_deviation(distance[facing_away], GIVEN.wall_thickness * spacing),
+        alone=float((contradicting > NEARLY_ALL).mean()),
+        walls=mean_over_deviation(distance[facing_away], EXACT * spacing),
         outward=float((winding > WINDING.solid_like).mean()),
-        inward=float((winding < -WINDING.open).mean()),
+        inward=float((winding < -WINDING.closed).mean()),
     )
 
 
@@ -133,7 +123,7 @@ def wrong_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, 
     few are far off that these may be at the edges of a sound scan. indices (N, k) of the neighbours; reach (N,) as
     in `agreement`.
     """
-    rows = even_rows(len(points), JUDGED_PLACES)
+    rows = even_rows(len(points), SAMPLE_PLACES)
     cosine, flat, agreements = _against_neighbours(points, normals, rows, indices, reach, GIVEN.flat)
     far_off = flat & (cosine < GIVEN.far_off) & (np.abs(agreements).mean(axis=1) < GIVEN.fit)
     if far_off.mean() <= GIVEN.far_off_share:
@@ -142,7 +132,7 @@ def wrong_normals(points: FloatArray, normals: FloatArray, indices: IndexArray, 
     for part in chunks(len(points)):
         cosine, planar, agreements = _against_neighbours(points, normals, np.arange(part.start, part.stop), indices, reach, GIVEN.planar)
         size = np.abs(agreements).mean(axis=1)
-        wrong[part] = np.where(planar, (cosine < GIVEN.fit) & (size < GIVEN.fit), size < GIVEN.agreeing_without_plane)
+        wrong[part] = np.where(planar, (cosine < GIVEN.fit) & (size < GIVEN.fit), size < GIVEN.far_off)
     return wrong
 
 

@@ -25,14 +25,12 @@ from lpdif.points.orientation.propagation import (
 )
 from lpdif.points.orientation.visibility import scanned_from_within
 from lpdif.points.orientation.winding import WINDING
+from lpdif.points.spacing import EXACT
 
 
 class FlipSettings(NamedTuple):
     """Which neighbours do not count for consistency, because they are on another sheet or wall."""
 
-    # A neighbour with a parallel normal lies in front of a point, not beside it, if the product of the cosines between the normals
-    # and the line from one to the other is above this.
-    in_front: float = 0.3
     # There is a wall only if at least this many pairs of neighbours face opposite ways.
     wall_pairs: int = 4
     # Their mean distance along the normals must be at least this many times its standard error.
@@ -75,7 +73,7 @@ def _agreements_beside(cloud: Cloud, normals: FloatArray, candidates: BoolArray,
     for part in chunks(len(rows_of)):
         rows = rows_of[part]
         cosine = np.einsum("nki,ni->nk", normals[around[rows]], normals[rows])
-        in_front = (np.abs(cosine) > PROPAGATION.parallel) & (np.abs(cosine - agreements[rows]) > 2 * FLIPS.in_front)
+        in_front = (np.abs(cosine) > PROPAGATION.parallel) & (np.abs(cosine - agreements[rows]) > 2 * PROPAGATION.clear)
         beside[rows] = np.where(in_front, 0.0, agreements[rows])
     return beside
 
@@ -101,5 +99,5 @@ def _across_walls(cloud: Cloud, normals: FloatArray, candidates: BoolArray, comp
     mean = np.abs(moments[1] / pairs)
     deviation = np.sqrt(np.maximum(moments[2] / pairs - mean**2, 0))
     clearly = np.maximum(GIVEN.wall_ratio, FLIPS.wall_errors / np.sqrt(pairs)) * deviation
-    walled = (moments[0] >= FLIPS.wall_pairs) & (mean > np.maximum(clearly, GIVEN.wall_thickness * cloud.spacing))
+    walled = (moments[0] >= FLIPS.wall_pairs) & (mean > np.maximum(clearly, EXACT * cloud.spacing))
     return np.asarray(facing_away & walled[component][:, None])

@@ -23,7 +23,7 @@ from lpdif.points.orientation.given_normals import (
 from lpdif.points.orientation.justified_flips import keep_justified_flips
 from lpdif.points.orientation.orient_axes import Orientation
 from lpdif.points.orientation.orient_to_viewpoint import orient_to_viewpoint
-from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, viewpoint_prior
+from lpdif.points.orientation.priors import MAJORITY, NEARLY_ALL, PRIORS, STRAY_SHARE, viewpoint_prior
 from lpdif.points.orientation.propagation import PROPAGATION
 from lpdif.points.orientation.visibility import scanned_from_within
 from lpdif.points.orientation.winding import WINDING
@@ -95,7 +95,7 @@ def _all_on_one_side(cloud: Cloud, normals: FloatArray, quality: NormalQuality, 
     """Whether nearly all normals face the sensor or, without one, are those of a solid, out or inward."""
     if sensor is not None:
         return float((viewpoint_prior(cloud.points, normals, sensor) > 0).mean()) >= NEARLY_ALL
-    return quality.inside_out or quality.outward >= GIVEN.outward
+    return quality.inside_out or quality.outward >= 1 - STRAY_SHARE
 
 
 def _same_signs(cloud: Cloud, normals: FloatArray, inside_out: bool, some: str, facts: Facts) -> tuple[FloatArray, float]:
@@ -143,7 +143,7 @@ def _log_parts(found: Orientation, viewpoint: str) -> None:
     """Logs how many points and parts are uncertain, and which viewpoint decided."""
     sizes = np.bincount(found.part[found.part >= 0], minlength=len(found.winding))
     large = sizes >= max(1, len(found.part) // 1000)
-    undecided = int((large & (np.abs(found.winding) < WINDING.undecided)).sum())
+    undecided = int((large & (np.abs(found.winding) < WINDING.solid_like)).sum())
     log.info("normals: oriented, %.2g %% of the points ambiguous, %s", 100 * _share_ambiguous(found), counted(int(large.sum()), "part"))
     closed = int((large & (found.winding > WINDING.closed)).sum())
     if viewpoint == "within":

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, Float32Array, FloatArray, IndexArray, IntArray
-from lpdif.points.neighbours import even_rows
+from lpdif.points.neighbours import SAMPLE_PLACES, SAMPLE_POINTS, even_rows
 from lpdif.points.orientation.blocks import BLOCKS, Blocks, block_extent, make_blocks
 from lpdif.points.orientation.energy import Energy, minimise, spanning_forest
 from lpdif.points.orientation.propagation import (
@@ -36,10 +36,6 @@ from lpdif.points.orientation.winding import block_influence, summed
 class OrientationSettings(NamedTuple):
     """Where the winding number is computed, and how much it counts."""
 
-    # The winding number is compared with 1/2 at about this many targets.
-    targets: int = 1500
-    # About this many points stand for all in the sums of the winding number.
-    sources: int = 60_000
     # A target is on a closed surface if the winding number, averaged over its block and the neighbours, is nearer to 1/2 than this.
     closed_tolerance: float = 0.25
     # A scan is closed if at least this share of the targets is on a closed surface.
@@ -82,7 +78,7 @@ def orient_axes(
 ) -> Orientation:
     """Signs that turn axes (N, 3) into outward normals.
 
-    points (N, 3), areas (N,) of surface that each point stands for, indices (N, NEIGHBOURS) of its nearest, noise (N,).
+    points (N, 3), areas (N,) of surface that each point stands for, indices (N, k) of its nearest, noise (N,).
     start (N,): signs to begin with, instead of the spanning tree's. prior (N,): for the sign of each axis, positive for +1; its
     size counts against one point's squared distance of the winding number from 1/2. solid: False where the surface as a whole is
     known to have no inside, so that the winding number counts little.
@@ -97,7 +93,7 @@ def orient_axes(
 
     inside = np.flatnonzero(blocks.number >= 0)
     targets = inside[np.argsort(blocks.number[inside], kind="stable")]
-    targets = targets[even_rows(len(targets), ORIENTATION.targets)]
+    targets = targets[even_rows(len(targets), SAMPLE_PLACES)]
     represented = areas * _points_represented(blocks.number >= 0, indices)
     influence = _influence_on(targets, points, axes * signs[:, None], represented, local, blocks)
     block_prior = np.zeros(blocks.count)
@@ -120,7 +116,7 @@ def _influence_on(
     an even share of the others.
     """
     inside = np.flatnonzero(blocks.number >= 0)
-    sources = inside[even_rows(len(inside), ORIENTATION.sources)]
+    sources = inside[even_rows(len(inside), SAMPLE_POINTS)]
     thinned = len(inside) / len(sources)
     area = areas[sources] * thinned
     dipoles = normals[sources] * area[:, None]

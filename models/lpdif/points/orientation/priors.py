@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import FloatArray
+from lpdif.points.neighbours import SAMPLE_PLACES
 from lpdif.points.orientation.propagation import PROPAGATION
 
 MAJORITY = 0.5  # share that a rule about most of the points, places or columns asks for
 NEARLY_ALL = 0.9  # share that a rule about nearly all of them asks for
-JUDGED_PLACES = 2000  # places, spread over a scan, from which such a rule about the whole scan is judged
+STRAY_SHARE = 0.02  # share up to which they are strays, of which a rule about the whole scan does not speak
 
 
 class PriorSettings(NamedTuple):
@@ -31,10 +32,6 @@ class PriorSettings(NamedTuple):
     grazing: float = 0.2
     # A scene has ground only where its height is at most this share of its shorter side.
     ground_height: float = 0.5
-    # The scene is divided into about this many upright columns, in which the ground is what lies lowest.
-    ground_columns: int = 1024
-    # Ground lies within this share of a column's width from the lowest point of the column.
-    ground_rise: float = 0.5
 
 
 PRIORS = PriorSettings()
@@ -60,13 +57,13 @@ def ground_prior(points: FloatArray, axes: FloatArray) -> FloatArray:
     extent = points.max(axis=0) - low
     if extent[2] > PRIORS.ground_height * extent[:2].min() or extent[2] == 0:
         return np.zeros(len(points))
-    side = float(np.sqrt(extent[0] * extent[1] / PRIORS.ground_columns))
+    side = float(np.sqrt(extent[0] * extent[1] / SAMPLE_PLACES))
     cell = np.floor((points[:, :2] - low[:2]) / side).astype(np.int64)
     rows, columns = cell.max(axis=0) + 1
     column = cell[:, 0] * columns + cell[:, 1]
     lowest = np.full(rows * columns, np.inf)
     np.minimum.at(lowest, column, points[:, 2])
-    ground = (points[:, 2] - lowest[column] < side * PRIORS.ground_rise) & (np.abs(axes[:, 2]) > PROPAGATION.parallel)
+    ground = (points[:, 2] - lowest[column] < side / 2) & (np.abs(axes[:, 2]) > PROPAGATION.parallel)
     if len(np.unique(column[ground])) < MAJORITY * rows * columns:
         return np.zeros(len(points))
     return np.asarray(np.where(ground, np.sign(axes[:, 2]), 0.0))

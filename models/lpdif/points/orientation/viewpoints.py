@@ -11,16 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
-from lpdif.points.neighbours import even_rows
-from lpdif.points.orientation.priors import JUDGED_PLACES, MAJORITY, PRIORS
+from lpdif.points.neighbours import SAMPLE_PLACES, SAMPLE_POINTS, even_rows
+from lpdif.points.orientation.priors import MAJORITY, PRIORS, STRAY_SHARE
 
 
 class ViewpointSettings(NamedTuple):
     """When an image of a scan shows a single surface, or both sides of a thin body."""
 
-    # An image is made of about this many points.
-    points: int = 50_000
-    # At each place it is judged by this many neighbours in the image.
+    # At each place an image is judged by this many neighbours in it: fewer do not see the depth jump in a room or a street.
     neighbours: int = 16
     # A scan seen from its origin lies within a cone around the middle of the view whose half angle has this cosine.
     cone: float = 0.25
@@ -37,14 +35,9 @@ class ViewpointSettings(NamedTuple):
     sheet_gap: float = 4.5
     # An image shows a single surface if surfaces overlap at no more than this share of the places.
     overlap: float = 0.15
-    # From one viewpoint clearly less overlaps than from another if the shares differ by more than this.
-    less_overlap: float = 0.03
     # Points were spread by a scanner at a place if the logarithm of their areas in the image from there spreads less than this share of
     # what it does on the surface. Scans that are stored in the scanner's frame have .23 to .56, others 1.4 and more.
     evenness: float = 0.7
-    # There are shadows behind silhouettes if the depth jumps at this share of the places or more. Seen from within a closed solid without
-    # folds it never does, and from the middle of a street or a room at 7 % and more.
-    jumps: float = 0.02
 
 
 VIEWPOINTS = ViewpointSettings()
@@ -83,11 +76,11 @@ def likely_viewpoints(points: FloatArray, origin: FloatArray) -> list[Viewpoint]
     both, the origin is likelier, because a camera may look up, unless clearly more overlaps from there: the origin of a turntable's
     frame lies inside the object on it.
     """
-    some = points[even_rows(len(points), VIEWPOINTS.points)]
+    some = points[even_rows(len(points), SAMPLE_POINTS)]
     from_origin = _image_from(some, -origin)
     images = ([] if from_origin is None else [from_origin]) + [Image(np.array([0.0, 0.0, 1.0]), "above", some[:, :2], some[:, 2])]
     shares = [overlap_share(image.coordinates, some) for image in images]
-    if shares[-1] < shares[0] - VIEWPOINTS.less_overlap:
+    if shares[-1] < shares[0] - STRAY_SHARE:
         images, shares = images[::-1], shares[::-1]
     return [
         Viewpoint(image.place, image.name, double_sheet_share(image.coordinates, image.depth) > MAJORITY)
@@ -116,7 +109,7 @@ def evenness(points: FloatArray, axes: FloatArray, areas: FloatArray, eye: Float
 
 def depth_jump_share(points: FloatArray, eye: FloatArray) -> float:
     """Share of places where points (N, 3) that are neighbours in the image from `eye` (3,), all around it, are far apart in space."""
-    some = points[even_rows(len(points), VIEWPOINTS.points)]
+    some = points[even_rows(len(points), SAMPLE_POINTS)]
     sight = some - eye
     far, _, _ = _far_neighbours(sight / np.maximum(np.linalg.norm(sight, axis=1), 1e-300)[:, None], some)
     return float((far.sum(axis=1) >= VIEWPOINTS.least_neighbours).mean())
@@ -151,7 +144,7 @@ def _far_neighbours(image: FloatArray, points: FloatArray) -> tuple[BoolArray, F
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(points), JUDGED_PLACES)
+    rows = even_rows(len(points), SAMPLE_PLACES)
     _, near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours + 1, len(points)))
     nearest, _ = cKDTree(points).query(points[rows], k=min(5, len(points)))
     limit = VIEWPOINTS.far * np.maximum(nearest[:, -1:], np.median(nearest[:, -1]))
@@ -168,7 +161,7 @@ def double_sheet_share(image: FloatArray, depth: FloatArray) -> float:
     """
     from scipy.spatial import cKDTree
 
-    rows = even_rows(len(image), JUDGED_PLACES)
+    rows = even_rows(len(image), SAMPLE_PLACES)
     near = cKDTree(image).query(image[rows], k=min(VIEWPOINTS.neighbours, len(image)))[1]
     offset, depths = image[near] - image[rows][:, None], depth[near] - depth[rows][:, None]
     radius = np.maximum(np.linalg.norm(offset, axis=2).max(axis=1), 1e-300)

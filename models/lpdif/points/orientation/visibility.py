@@ -10,21 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from lpdif.arrays import BoolArray, FloatArray
-from lpdif.points.neighbours import even_rows
+from lpdif.points.neighbours import SAMPLE_PLACES, even_rows
 from lpdif.points.orientation.priors import NEARLY_ALL
 
 
 class VisibilitySettings(NamedTuple):
     """How it is found whether a closed surface was scanned from within."""
 
-    # About this many points stand for the surface.
-    points: int = 4000
     # It is looked at from this many places on it.
     places: int = 400
     # A place is hidden if something is in the way in each of this many directions.
     directions: int = 60
-    # A point stands in the way of rays that pass within this many spacings of it.
-    width: float = 1.0
     # What is nearer to the place than this many spacings is the surface it lies on.
     own_surface: float = 3.0
     # A surface may have been scanned from within if at least this share of it is hidden from outside.
@@ -40,7 +36,7 @@ def scanned_from_within(points: FloatArray, normals: FloatArray, areas: FloatArr
     From outside of a room its things are hidden behind walls, and these things have more space in front of them than behind them. Of a
     solid all but the insides of holes can be seen from outside, and these have more space on the side of the hole.
     """
-    some = even_rows(len(points), VISIBILITY.points)
+    some = even_rows(len(points), 2 * SAMPLE_PLACES)
     spacing = np.sqrt(areas[some] * len(points) / len(some))
     rows = some[even_rows(len(some), VISIBILITY.places)]
     hidden = hidden_from_outside(points[some], spacing, points[rows], normals[rows])
@@ -68,7 +64,7 @@ def free_paths(points: FloatArray, spacing: FloatArray, places: FloatArray, dire
     offset = points - places[:, None]
     along = np.einsum("mni,mi->mn", offset, directions)
     aside = np.einsum("mni,mni->mn", offset, offset) - along**2
-    in_the_way = (along > VISIBILITY.own_surface * spacing) & (aside < np.square(VISIBILITY.width * spacing))
+    in_the_way = (along > VISIBILITY.own_surface * spacing) & (aside < np.square(spacing))
     return np.asarray(np.where(in_the_way, along, np.inf).min(axis=1, initial=np.inf))
 
 

@@ -22,14 +22,11 @@ class WindingSettings(NamedTuple):
     near_field: float = 1.5
     # The field of a point is smoothed within this many spacings, because a point stands for a small disc.
     softening: float = 0.5
-    # A part on which the mean winding number is above this is closed.
-    closed: float = 0.42
-    # The mean winding number on an open surface, even on a bowl, is smaller than this.
-    open: float = 0.35
-    # A surface on which the mean winding number is above this may be that of a solid.
+    # A surface on which the mean winding number is above this is closed: on an open one, even on a bowl, it is smaller. So it is at a
+    # place inside of it.
+    closed: float = 0.4
+    # A surface on which the mean winding number is above this may be that of a solid; on smaller ones the shape does not tell the outside.
     solid_like: float = 0.2
-    # A part on which the size of the mean winding number is below this does not tell its outside by its shape.
-    undecided: float = 0.1
 
 
 WINDING = WindingSettings()
