@@ -9,10 +9,11 @@ import typer
 
 import lpdif
 from lpdif.errors import UsageError
+from lpdif.text import size
 from lpdif_cli import options
 from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve
-from lpdif_cli.wording import duration, size
+from lpdif_cli.wording import duration
 
 DEFAULT = Path("demo-scan.ply")
 

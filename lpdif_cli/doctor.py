@@ -17,11 +17,11 @@ import typer
 
 import lpdif
 from lpdif.errors import LpdifError, ModelError, ResourceError
-from lpdif.text import counted
+from lpdif.text import counted, size
 from lpdif_cli import options
 from lpdif_cli.console import Console
 from lpdif_cli.settings import given, resolve
-from lpdif_cli.wording import size, table
+from lpdif_cli.wording import table
 
 # each package and the module in it
 NEEDED = {

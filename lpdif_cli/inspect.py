@@ -12,14 +12,14 @@ import lpdif
 from lpdif.errors import InputError
 from lpdif.storage.run_log import read_metrics
 from lpdif.storage.tensor_files import FileHeader
-from lpdif.text import counted, excerpt
+from lpdif.text import counted, excerpt, size
 from lpdif_cli import options
 from lpdif_cli.cards import FitState, names_of_patterns, read_card, read_fit_state, resume_words
 from lpdif_cli.completion import scans
 from lpdif_cli.console import Console
 from lpdif_cli.inputs import read_stdin
 from lpdif_cli.settings import given, resolve, workspace_words
-from lpdif_cli.wording import command_line, size, table
+from lpdif_cli.wording import command_line, table
 
 LONGEST_FACT = 200  # letters
 

@@ -13,7 +13,7 @@ import lpdif
 from lpdif.errors import UsageError
 from lpdif.stages.cost import cost_in_words, gigabytes
 from lpdif.storage.workspace import BUNDLED
-from lpdif.text import counted
+from lpdif.text import counted, size
 from lpdif_cli import options
 from lpdif_cli.batch import reconstruct_many
 from lpdif_cli.completion import among, meshes, models, scans
@@ -26,7 +26,7 @@ from lpdif_cli.outputs import check_mesh_output, check_texture_output
 from lpdif_cli.reports import ReportFile, report_file, write_scan_report
 from lpdif_cli.settings import resolve, same_place
 from lpdif_cli.shards import read_shard
-from lpdif_cli.wording import duration, size
+from lpdif_cli.wording import duration
 from lpdif_cli.work import Work
 
 STREAM = "-"

@@ -15,11 +15,12 @@ import lpdif
 from lpdif.config import FRESH
 from lpdif.errors import LpdifError, UsageError
 from lpdif.storage.safe_open import RefusedFile, open_regular
+from lpdif.text import size
 from lpdif_cli.console import Console
 from lpdif_cli.options import up_axis
 from lpdif_cli.outcomes import Job, Outcome, failure_line
 from lpdif_cli.settings import Settings, show_value
-from lpdif_cli.wording import command_line, size
+from lpdif_cli.wording import command_line
 
 if TYPE_CHECKING:
     from lpdif.arrays import FloatArray, IntArray

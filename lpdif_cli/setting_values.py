@@ -33,7 +33,8 @@ def read_value(value: Value, kind: type, key: str, where: str, fail: Fail) -> Va
             raise fail(error.message, error.hint) from None
         return value
     arguments = typing.get_args(kind)
-    if type(None) in arguments:
+    auto = " or auto" if type(None) in arguments else ""
+    if auto:
         if value == "auto":
             return None
         kind = arguments[0]
@@ -52,7 +53,7 @@ def read_value(value: Value, kind: type, key: str, where: str, fail: Fail) -> Va
         return value
     if name == "max_memory" and isinstance(value, str):
         value = _read_bytes(value, where, fail)
-    return _read_number(value, kind, name, where, fail)
+    return _read_number(value, kind, name, where, fail, auto)
 
 
 def _read_bytes(text: str, where: str, fail: Fail) -> int:
@@ -63,9 +64,9 @@ def _read_bytes(text: str, where: str, fail: Fail) -> int:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2] or " "))
 
 
-def _read_number(value: Value, kind: type, name: str, where: str, fail: Fail) -> float | int:
+def _read_number(value: Value, kind: type, name: str, where: str, fail: Fail, auto: str = "") -> float | int:
+    """A number within its limits. auto: " or auto", for the hint, where that word is allowed."""
     what = "a whole number" if kind is int else "a number"
-    auto = " or auto" if name in {"resolution", "region_size", "max_distance", "faces"} else ""
     number: float | int
     try:
         if isinstance(value, bool) or not isinstance(value, (str, int, float) if kind is float else (str, int)):

@@ -10,12 +10,12 @@ import typer
 
 import lpdif
 from lpdif.errors import InputError, UsageError
-from lpdif.text import counted
+from lpdif.text import counted, size
 from lpdif_cli import completion, options
 from lpdif_cli.console import Console
 from lpdif_cli.records import made_with
 from lpdif_cli.settings import resolve
-from lpdif_cli.wording import command_line, duration, size
+from lpdif_cli.wording import command_line, duration
 
 ENDINGS = (".html", ".htm")
 

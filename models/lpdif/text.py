@@ -54,3 +54,12 @@ def collected_warnings() -> Iterator[list[str]]:
         yield found
     finally:
         log.removeFilter(collect)
+
+
+def size(count: float) -> str:
+    """A number of bytes in a fitting unit: "5.0 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

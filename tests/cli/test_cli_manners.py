@@ -18,9 +18,9 @@ from conftest import Cli, process_environment, run_apart
 from lpdif import errors
 from lpdif.io.registry import all_endings, all_formats
 from lpdif.io.write import MESH_FORMATS
-from lpdif.text import counted
+from lpdif.text import counted, size
 from lpdif_cli.console import Console
-from lpdif_cli.wording import duration, one_line, size, table
+from lpdif_cli.wording import duration, one_line, table
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_every_format_is_written(cli: Cli, ending: str) -> None:
 def test_units_and_scale_reach_the_file(cli: Cli) -> None:
     write_points(Path("scan.ply"))
     ran = cli("reconstruct", "scan.ply", "-o", "mesh.stl", "--scale", "1000")
-    assert "a slicer takes this STL to be 1e+03 x 1e+03 x 1e+03 mm large" in ran.lines
+    assert "a slicer takes this STL to be 1,000 x 1,000 x 1,000 mm large" in ran.lines
     assert cli("inspect", "mesh.stl", "--json").document["extent"] == [1000, 1000, 1000]
     ran = cli("reconstruct", "scan.ply", "-o", "mesh.3mf", "--units", "cm")
     assert "a slicer takes this 3MF to be 10 x 10 x 10 mm large" in ran.lines

@@ -80,6 +80,8 @@ def test_seed_is_for_every_stage_unless_the_stage_has_its_own() -> None:
         ("[fit]\npatterns = true\n", "patterns: True is not a whole number", "a whole number"),
         ("[fit]\nlearning_rate = nan\n", "learning_rate: nan is out of range", "at least"),
         ("[reconstruct]\nresolution = -1\n", "resolution: -1 is out of range", "above 0 or auto"),
+        ("[reconstruct]\nadaptive = 0\n", "adaptive: 0 is out of range", "above 0 or auto"),
+        ("[reconstruct]\ntexture = 'big'\n", "texture: 'big' is not a whole number", "a whole number or auto"),
         ("[reconstruct]\nwatertight = 'maybe'\n", "watertight: 'maybe' is neither true nor false", "true or false"),
         ("[reconstruct]\nsensor = [1, 2]\n", "sensor: 2 numbers instead of 3", "X Y Z"),
         ("device = 'gpu'\n", "'gpu' is not a device", "auto, cpu, cuda"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from shapes import wavy_regions
 from torch import Tensor
 
+from lpdif.config import ReconstructConfig
 from lpdif.core.augment import (
     FEWEST_SEEN,
     SCANNER,
@@ -21,7 +24,9 @@ from lpdif.core.augment import (
     turned,
     uniform,
 )
+from lpdif.core.encode import encoder_unit
 from lpdif.core.regions import HALO, MOST_POINTS, Seen
+from lpdif.stages.resolution import region_levels
 
 
 def stored(regions: int, points: int) -> tuple[Tensor, Tensor]:
@@ -238,3 +243,15 @@ def test_random_directions_are_unit_and_even() -> None:
     found = random_unit((5000,), torch.Generator().manual_seed(0))
     torch.testing.assert_close(found.norm(dim=1), torch.ones(5000))
     assert float(found.mean(0).norm()) < 0.05
+
+
+@pytest.mark.parametrize(("spacing", "noise"), [(1.0, 0.0), (0.3, 0.1), (2.0, 1.5)])
+def test_training_sees_regions_as_long_as_reconstruct_makes_them(spacing: float, noise: float) -> None:
+    """Both say it in settings of their own: the core knows no stage."""
+    points = 1000
+    cloud: Any = SimpleNamespace(
+        spacing=spacing, noise=noise, local_spacing=np.full(points, spacing), local_noise=np.full(points, noise), points=np.zeros((points, 3))
+    )
+    size, _ = region_levels(cloud, ReconstructConfig(), 0.0)
+    unit = size * encoder_unit(spacing, noise)
+    assert SCANNER.unit[0] * spacing + SCANNER.unit[1] * noise == pytest.approx(unit)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lpdif.core.forms import FORM_V, GATE, evidence, may_bend, sheets_of
 from lpdif.core.losses import LOSS, arrangement_losses, gate_loss, region_loss, sheet_values
-from lpdif.core.model import Choice, Networks, in_frames, sheet_points
+from lpdif.core.model import GateChoice, Networks, in_frames, sheet_points
 from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
 from lpdif.form_names import FORMS
@@ -117,7 +117,7 @@ def expected_loss(networks: Networks, patterns: int, seen: Seen, queries: Tensor
             if v == 0:
                 said = networks.ask(type(frames)(*(part[[r]] for part in frames)), codes[[r]], known.assign(codes[[r]]), asked)
             else:
-                choice = Choice(torch.tensor([v]), radius, found.sees)
+                choice = GateChoice(torch.tensor([v]), radius, found.sees)
                 pattern = torch.tensor([known.form.tolist().index(int(FORM_V[v]))])
                 said = networks.ask_sheets(one, choice, pattern, asked)
             total += odd / sum(odds) * naive_forms.region_loss(said[0].tolist(), true)

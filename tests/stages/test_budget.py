@@ -65,9 +65,11 @@ def test_less_memory_makes_more_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_little_memory_is_told_with_the_least_that_would_do() -> None:
     model = all_models()["tiny"]
-    with pytest.raises(ResourceError, match=r"scan: takes at least 0\.\d GB of memory, and --max-memory is 0\.1 GB") as caught:
+    with pytest.raises(ResourceError, match=r"scan: takes at least \d+\.\d MB of memory, and --max-memory is \d+\.\d MB") as caught:
         run(ball(), model, max_memory=100_000_000)
     assert caught.value.exit_code == 5
+    with pytest.raises(ResourceError, match="and --max-memory is 4 B"):  # meant as 4G
+        expect(ball(), ReconstructConfig(max_memory=4))
     proposed = re.fullmatch(r"give --max-memory (\d+)M, or a larger --resolution", caught.value.hint)
     assert proposed
     memory = int(proposed[1]) * 10**6

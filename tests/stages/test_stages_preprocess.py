@@ -204,6 +204,13 @@ def test_bad_files_are_left_out_with_their_reasons_and_the_rest_is_done(cli: Cli
     assert len(load_samples(PLACE)[1]) == 120
 
 
+def test_one_file_that_is_missing_is_told_once(cli: Cli, here: None) -> None:
+    ran = cli("preprocess", "nosuch.ply")
+    assert ran.code == 3
+    assert ran.lines == ["error: nosuch.ply: no such file", "  hint: check the path and its permissions"]
+    assert not PLACE.manifest.exists()
+
+
 def test_nothing_but_bad_files_is_bad_input(cli: Cli, here: None) -> None:
     write_bad_files()
     ran = cli("preprocess", "scans")

@@ -8,11 +8,12 @@ import naive
 import numpy as np
 import pytest
 import trimesh
+from extraction import extract
 from numpy.typing import NDArray
 from shapes import even_sphere_points
 
 from lpdif.geometry import Surface
-from lpdif.surface.isosurface import TileSurface, extract, tiles_near, weld
+from lpdif.surface.isosurface import TileSurface, tiles_near, weld
 from lpdif.surface.narrow_band import (
     BAND,
     PointIndex,

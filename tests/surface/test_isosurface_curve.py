@@ -5,8 +5,9 @@ from __future__ import annotations
 import naive
 import numpy as np
 import pytest
+from extraction import extract
 
-from lpdif.surface.isosurface import VERTICES, extract, refined_vertices
+from lpdif.surface.isosurface import VERTICES, refined_vertices
 from lpdif.surface.narrow_band import BAND
 
 FloatArray = np.ndarray

@@ -26,7 +26,7 @@ class ScannerSettings(NamedTuple):
     as_used: float = 0.7  # Share of batches with as many points as `reconstruct` gives its regions; the others are of any density.
     exact: float = 0.45  # Share of the former that have no noise.
     noise: tuple[float, float] = (0.03, 1.0)  # Noise of the rest, in spacings of the points.
-    unit: tuple[float, float] = (1.76, 3.3)  # A region is so many spacings long, and so many times the noise (settings of `resolution`).
+    unit: tuple[float, float] = (1.76, 3.3)  # A region is so many spacings long, and so many times the noise; as `reconstruct` has it.
     level: tuple[float, float] = (-1.0, 0.6)  # Log2 of how many points it has against that: regions come in steps of two.
     tilt: float = 0.65  # Share with normals off at random, by up to 0.4 rad.
     smooth_normals: float = 0.2  # Share with normals averaged over a neighbourhood, as estimated ones are.

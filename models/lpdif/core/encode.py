@@ -25,7 +25,7 @@ from lpdif.arrays import FloatArray, IntArray, chunks
 from lpdif.core.field import RegionCodes
 from lpdif.core.forms import FORM_V, Evidence, Sheets, evidence, may_bend, sheets_of
 from lpdif.core.frames import Frames, canonical_frames
-from lpdif.core.model import Choice, Networks, in_frames, sheet_points
+from lpdif.core.model import GateChoice, Networks, in_frames, sheet_points
 from lpdif.core.multi_decoder import MultiDecoder
 from lpdif.core.patterns import Patterns
 from lpdif.core.refine import refine_codes
@@ -204,7 +204,7 @@ def choose_block(networks: Networks, forms: int, seen: Seen, _rows: Tensor) -> t
     found = evidence(in_frames(seen, frames))
     blocks = chunks(len(found.miss), REGIONS_TOGETHER[found.miss.device.type])  # products of matrices are of one shape
     chosen = [networks.choose(Evidence(*(part[block] for part in found)), forms) for block in blocks]
-    choice = Choice(*(torch.cat(part) for part in zip(*chosen, strict=True)))
+    choice = GateChoice(*(torch.cat(part) for part in zip(*chosen, strict=True)))
     bit = 1 << torch.arange(choice.sees.shape[2], device=choice.sees.device)
     bits = (choice.sees * bit).sum(2).to(torch.uint8)
     return choice.arrangement, choice.radius, pad(bits, (0, MOST_POINTS - bits.shape[1])), frames.origin

@@ -17,7 +17,7 @@ from lpdif.core.patterns import Patterns
 from lpdif.core.regions import Seen
 
 
-class Choice(NamedTuple):
+class GateChoice(NamedTuple):
     """How R regions are put together.
 
     arrangement  (R,) of the sheets, a number in `forms.ARRANGEMENTS`; 0 where the region is smooth
@@ -109,14 +109,14 @@ class Networks(nn.Module):
         if len(some) == 0:
             return Answer(smooth_BS, smooth_BS[:0], bent_R, frames, codes_BC, pattern_B, form_B, asked_A, found)
         whole = Seen(*(part[bent_R] for part in seen))
-        sheets_RS = self.ask_sheets(whole, Choice(*(part[some] for part in choice)), pattern_B[bent_R], queries_BS3[bent_R])
+        sheets_RS = self.ask_sheets(whole, GateChoice(*(part[some] for part in choice)), pattern_B[bent_R], queries_BS3[bent_R])
         return Answer(smooth_BS, sheets_RS, bent_R, frames, codes_BC, pattern_B, form_B, asked_A, found)
 
-    def choose(self, found: Evidence, forms: int, trial_R: Tensor | None = None) -> Choice:
+    def choose(self, found: Evidence, forms: int, trial_R: Tensor | None = None) -> GateChoice:
         """The arrangement of regions that may bend among the first `forms` forms; trial (R,) as for `forward`."""
         logits, radius = self.gate(found)
         score = logits.detach() if trial_R is None else torch.where(trial_R[:, None], first_logits(found.miss), logits.detach())
-        return Choice(score.masked_fill((forms <= FORM_V).to(score.device), -torch.inf).argmax(1), radius, found.sees)
+        return GateChoice(score.masked_fill((forms <= FORM_V).to(score.device), -torch.inf).argmax(1), radius, found.sees)
 
     def ask(self, frames: Frames, codes_RC: Tensor, pattern_R: Tensor, queries_RS3: Tensor) -> Tensor:
         """(R, S) distances at centre-relative queries (R, S, 3), each region by its own code."""
@@ -125,7 +125,7 @@ class Networks(nn.Module):
         found_Q: Tensor = self.decoder(codes_RC, pattern_R, frames.inward(queries_RS3).flatten(0, 1), owner_Q)
         return found_Q.view(regions, samples)
 
-    def ask_sheets(self, seen: Seen, choice: Choice, pattern_R: Tensor, queries_RS3: Tensor) -> Tensor:
+    def ask_sheets(self, seen: Seen, choice: GateChoice, pattern_R: Tensor, queries_RS3: Tensor) -> Tensor:
         """(R, S) distances of regions by their sheets, each of which is encoded and decoded as a region of its own."""
         sheets = sheets_of(choice.arrangement)
         frames, codes_TC = self.encode_sheets(sheet_points(seen, choice.sees, sheets))

@@ -42,7 +42,7 @@ def tell_print_size(mesh: Mesh, kind: str, units: str | None) -> None:
         return
     unit = unit_of(units) if units else UNITS["mm"]
     sides = np.ptp(mesh.vertices, axis=0) * (unit.millimetres if kind == "3mf" else 1.0)
-    size = " x ".join(f"{side:.3g}" for side in sides)
+    size = " x ".join(f"{float(f'{side:.3g}'):,.12g}" for side in sides)  # 2,020 and not 2.02e+03
     log.info("a slicer takes this %s to be %s mm large", PRINTED_FORMATS[kind], size)
     longest = float(sides.max())
     if longest >= SMALLEST_PRINT:

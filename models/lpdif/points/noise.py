@@ -156,8 +156,9 @@ class Scatter(NamedTuple):
 
 
 def residual_scatter(points: FloatArray, rows: IntArray, tree: cKDTree, normals: FloatArray | None, k: int, threads: int) -> Scatter:
-    """How far points scatter about quadrics through the k nearest of the points `rows`.
+    """How far points (N, 3) scatter about quadrics through the k nearest of those with the numbers rows (M,).
 
+    normals (N, 3) unit, or None where not known; the result is in the unit of the points.
     Where two clean sheets are near, the quadric goes through the place's own.
     Two sheets that face the same way, with none between them that faces the other way, are one sheet, scanned twice and badly registered:
     of two real ones the one in front would hide the other. Normals, where known, tell this.

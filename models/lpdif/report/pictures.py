@@ -72,7 +72,10 @@ def draw_sides(points: FloatArray, vertices: FloatArray, faces: IntArray, up: st
 
 
 def thumbnail(vertices: FloatArray, faces: IntArray, up: str = "z") -> str:
-    """A small picture of a mesh with an axis of `UPRIGHT` up; "" for one without faces."""
+    """A small picture of a mesh with an axis of `UPRIGHT` up; "" for one without faces.
+
+    vertices (V, 3), faces (F, 3).
+    """
     if len(faces) == 0:
         return ""
     middle = 0.5 * (vertices.min(0) + vertices.max(0))

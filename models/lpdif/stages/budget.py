@@ -8,11 +8,11 @@ import numpy as np
 
 from lpdif.config import ReconstructConfig
 from lpdif.errors import ResourceError
-from lpdif.stages.cost import MEMORY, Cost, Work, free_memory, gigabytes, report_cost
+from lpdif.stages.cost import MEMORY, Cost, Work, free_memory, report_cost
 from lpdif.stages.pieces import Piece, pieces_of
 from lpdif.stages.placement import Places
 from lpdif.stages.resolution import RESOLUTION, Choice
-from lpdif.text import counted
+from lpdif.text import counted, size
 
 log = logging.getLogger("lpdif")
 
@@ -30,7 +30,7 @@ def divided(choice: Choice, places: Places, config: ReconstructConfig, name: str
     if config.max_memory is not None and price.memory > config.max_memory:
         least = price_of(choice, places, cut(places, 1), config, threads).memory
         raise ResourceError(
-            f"{name}: takes at least {gigabytes(least)} of memory, and --max-memory is {gigabytes(config.max_memory)}",
+            f"{name}: takes at least {size(least)} of memory, and --max-memory is {size(config.max_memory)}",
             f"give --max-memory {10 * np.ceil(least / 1e7):.0f}M, or a larger --resolution",
         )
     report_cost(price, name, RESOLUTION.many_faces)

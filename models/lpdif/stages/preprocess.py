@@ -116,6 +116,8 @@ def preprocess_files(files: list[Path], place: Workspace, config: PreprocessConf
                     log_messages(captured.messages, name, file.name)
                     if captured.result is not None:
                         kept.append(captured.result)
+                    elif captured.error is not None and len(files) == 1:
+                        raise captured.error
                     elif captured.error is not None:
                         left_out.append((str(file), captured.error.message.removeprefix(f"{file.name}: ")))
                         log.warning("%s left out: %s", name, left_out[-1][1])
@@ -200,7 +202,8 @@ def fingerprint(file: Path, config: PreprocessConfig) -> tuple[str, str]:
     try:
         return content_with(file, json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
     except OSError as error:
-        raise InputError(f"{file.name}: cannot be read ({error.strerror})", "check the path and its permissions") from None
+        why = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise InputError(f"{file.name}: {why}", "check the path and its permissions") from None
 
 
 def file_regions(scan: Scan, config: PreprocessConfig, rng: np.random.Generator) -> tuple[RegionSamples, str]:

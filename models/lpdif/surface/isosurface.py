@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,30 +50,6 @@ def tiles_near(points: FloatArray, step: float, reach: float, tile: int = TILE) 
     wide = int(np.ceil(2 * reach / (step * tile)))
     around = [np.minimum(low + np.array(shift), high) for shift in np.ndindex(*[wide + 1] * 3)]
     return np.unique(np.concatenate(around), axis=0)
-
-
-def extract(
-    points: FloatArray,
-    field: Field,
-    step: float,
-    reach: float | FloatArray,
-    tile: int = TILE,
-    threads: int = 1,
-    stride: int | IntArray = 1,
-    tick: Callable[[int, int], None] | None = None,
-) -> Surface:
-    """Zero surface of `field` near the points (N, 3), as `TileSearch` looks for it.
-
-    field: positions (Q, 3) that lie in one tile -> (Q,) signed distances, NaN where undefined. tick: called with the number of tiles that are
-    done, and of all.
-    """
-    search = TileSearch(points, step, reach, tile, stride)
-    parts = {}
-    for done, (number, part) in enumerate(search.surfaces(field, np.arange(len(search.tiles)), threads), 1):
-        parts[number] = part
-        if tick:
-            tick(done, len(search.tiles))
-    return search.joined(parts)
 
 
 class TileSearch:

@@ -162,7 +162,8 @@ def narrow_band(near: list[Seeds], field: Field, corner: IntArray, step: float, 
 def cells_near(points: FloatArray, corner: IntArray, step: float, reach: float, tile: int, stride: int, margin: int = 0) -> BoolArray:
     """Cells of `stride` lattice steps in the tile that are within reach of a point, in whole cells.
 
-    margin: so many cells around the tile are added on each side.
+    points (N, 3) and reach in the points' unit, step that of the lattice; corner (3,): the tile's first lattice point. margin: so many cells
+    around the tile are added on each side. Result (n, n, n), n = tile / stride + 2 * margin.
     """
     count = tile // stride + 2 * margin
     wide = int(np.ceil(reach / (step * stride)))
