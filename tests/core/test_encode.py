@@ -91,6 +91,19 @@ def test_the_code_of_a_region_is_the_same_in_any_company(regions: int, refine: i
         same(region(encode_regions(rows(seen, np.array([r])), centers[[r]], 0.3, *given, refine, 0.1), 0), region(together, r))
 
 
+@pytest.mark.parametrize("points", POINT_COUNTS)
+def test_no_number_of_points_makes_a_code_depend_on_its_company(points: int) -> None:
+    """Blocks of each of them, with the region in every place of a block."""
+    seen = gathered(np.full(140, points), points, solids=False)
+    given = networks_and_patterns(2)
+    together = encode_regions(seen, np.zeros((140, 3)), 0.3, *given)
+    for shift in (1, 5, 8, 13, 70):
+        order = np.roll(np.arange(140), shift)
+        moved = encode_regions(rows(seen, order), np.zeros((140, 3)), 0.3, *given)
+        for r, before in enumerate(order):
+            same(region(moved, r), region(together, int(before)))
+
+
 def test_the_arrangement_is_the_same_whether_few_or_many_blocks_are_looked_at() -> None:
     seen = gathered(np.full(700, 24), 24, solids=True)
     given = networks_and_patterns(8)

@@ -225,7 +225,7 @@ def test_far_too_fine_a_resolution_is_refused_and_a_fine_one_told(caplog: pytest
     expect(ball(), ReconstructConfig(resolution=larger / 2))
     said = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == 1
-    assert re.fullmatch(r"scan: about 7\d million faces: some 2\d min on one core and 1\d GB of memory", said[0])
+    assert re.fullmatch(r"scan: about 7\d million faces: some 2\d min on one core and \d\.\d GB of memory", said[0])
 
 
 def test_what_a_large_mesh_takes_is_told_before_the_work(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,12 +235,12 @@ def test_what_a_large_mesh_takes_is_told_before_the_work(caplog: pytest.LogCaptu
         assert "million faces" not in caplog.text
         monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda: 1e12)
         large = expect(scan, ReconstructConfig(resolution=0.0017))
-        assert re.search(r"INFO .*scan: about 1[12] million faces: some 4 min on one core and 2\.\d GB of memory\n", caplog.text)
+        assert re.search(r"INFO .*scan: about 1[12] million faces: some 4 min on one core and \d\.\d GB of memory\n", caplog.text)
         closed = expect(scan, ReconstructConfig(resolution=0.0017, watertight=True))
         thinned = expect(scan, ReconstructConfig(resolution=0.0017, faces=1000))
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     for name in ("cpu_seconds", "memory_bytes"):
-        assert 0 < float(small[name]) < float(large[name]) / 4 < float(closed[name]) / 4
+        assert 0 < float(small[name]) < float(large[name]) / 2 < float(closed[name]) / 2
         assert thinned[name] == large[name]  # all faces are made first
     monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda: 2e9)
     expect(scan, ReconstructConfig(resolution=0.0017))

@@ -230,7 +230,7 @@ def in_blocks(seen: Gathered, device: torch.device, work: Block, blocks: int = 1
     found: list[tuple[Tensor, ...]] = []
     for number in np.unique(count):
         alike = np.flatnonzero(count == number)
-        most = POINTS_TOGETHER[device.type] // POINT_COUNTS[number]
+        most = 1 << int(np.log2(POINTS_TOGETHER[device.type] // POINT_COUNTS[number]))  # products of other sizes end in bits that go by the row
         rows = min(REGIONS_TOGETHER[device.type], most) if blocks == 1 else REGIONS_TOGETHER[device.type]
         for block in chunks(len(alike), rows * blocks):
             some = partial(work_on_block, seen, alike[block], POINT_COUNTS[number], rows, device, work)

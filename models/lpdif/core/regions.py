@@ -26,6 +26,7 @@ HALO = 1.5  # The encoder sees points within this distance of the region's centr
 LEAST_POINTS = (
     16  # Where these are fewer, it sees so many, with those of another side within WIDE_HALO halos: just beyond a corner it would not
 )
+ROUNDING = 1e-9  # Distances that differ by less than this share may be equal but for rounding.
 WIDE_HALO = (
     2.0  # know of one side. Another side has a normal of a cosine within OTHER_SIDE to the mean of those seen; a thin wall's back has -1.
 )
@@ -168,18 +169,20 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
 def nearest_in_order(tree: cKDTree, centers: FloatArray, count: int, within: float) -> tuple[FloatArray, IntArray]:
     """(R, count) distances and numbers of the nearest points to each centre (R, 3), those at one distance in the order of their numbers.
 
-    Farther than `within` the distance is infinite. A tree alone gives points at one distance in an order, and leaves out some of them, by how
-    it was built from all points, so that a region's code would depend on points that it does not see.
+    From `within` on the distance is infinite. A tree alone gives points at one distance in an order, and of points that differ by rounding the
+    one or the other, by how it was built from all points, so that a region's code would depend on points that it does not see.
     """
-    distance, index = tree.query(centers, k=count + 1, distance_upper_bound=within)
-    same = (distance[:, 1:] == distance[:, :-1]) & np.isfinite(distance[:, 1:])
-    tied = np.flatnonzero(same.any(axis=1))
+    distance, index = tree.query(centers, k=count + 1, distance_upper_bound=within * (1 + ROUNDING))
+    cut = np.flatnonzero(distance[:, count] <= distance[:, count - 1] * (1 + ROUNDING))  # the last one has others at its distance
+    cut = cut[np.isfinite(distance[cut, count])]
+    distance, index = distance[:, :count], index[:, :count]
+    distance[distance >= within] = np.inf
+    tied = np.flatnonzero(((distance[:, 1:] == distance[:, :-1]) & np.isfinite(distance[:, 1:])).any(axis=1))
     order = np.lexsort((index[tied], distance[tied]), axis=1)
     index[tied] = np.take_along_axis(index[tied], order, 1)
-    cut = np.flatnonzero(same[:, -1])  # the last point has others at its distance
-    distance, index = distance[:, :count], index[:, :count]
     if len(cut):
-        index[cut] = nearest_in_order(tree, centers[cut], 2 * count, within)[1][:, :count]
+        for whole, part in zip((distance, index), nearest_in_order(tree, centers[cut], 2 * count, within), strict=True):
+            whole[cut] = part[:, :count]
     return distance, index
 
 
