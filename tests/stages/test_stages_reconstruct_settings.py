@@ -242,9 +242,9 @@ def test_what_a_large_mesh_takes_is_told_before_the_work(caplog: pytest.LogCaptu
     for name in ("cpu_seconds", "memory_bytes"):
         assert 0 < float(small[name]) < float(large[name]) / 2 < float(closed[name]) / 2
         assert thinned[name] == large[name]  # all faces are made first
-    monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda: 2e9)
+    monkeypatch.setattr("lpdif.stages.cost.free_memory", lambda: 1e9)
     expect(scan, ReconstructConfig(resolution=0.0017))
-    assert "GB of memory, but only 2.0 GB are free now: give a larger --resolution" in caplog.text
+    assert "GB of memory, but only 1.0 GB are free now: give a larger --resolution" in caplog.text
     assert caplog.records[-1].levelname == "WARNING"
 
 
