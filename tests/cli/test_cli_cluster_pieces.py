@@ -15,6 +15,7 @@ from shapes import even_sphere_points
 
 import lpdif
 from lpdif.stages import piece_work
+from lpdif_cli import dask_worker
 
 distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
@@ -27,6 +28,7 @@ needs_kill = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 @pytest.fixture
 def inside() -> Iterator[str]:
     """The address of a cluster whose one worker is in this process."""
+    dask_worker.load_model.cache_clear()  # of a stand-in, where other tests have worked in this process
     with distributed.LocalCluster(1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None) as cluster:
         yield cluster.scheduler_address
 
