@@ -24,6 +24,7 @@ import lpdif
 from lpdif.config import OutputConfig, ReconstructConfig
 from lpdif.errors import LpdifError, ModelError, ResourceError
 from lpdif.io.fingerprints import content_of_bytes, known_content
+from lpdif.memory import give_back, keep_freed
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif_cli.failures import Failure, describe
 
@@ -130,6 +131,7 @@ def answered(order: Order, make: Callable[[lpdif.Model, int], Answer]) -> Answer
     where = f"{socket.gethostname()}:{os.getpid()}"
     threads = order.threads or get_worker().state.nthreads
     with _ONE_SCAN, captured_log(order.level) as messages:
+        keep_freed()
         began = time.monotonic()
         try:
             found = make(model_of(order, where), threads)
@@ -141,6 +143,7 @@ def answered(order: Order, make: Callable[[lpdif.Model, int], Answer]) -> Answer
             if order.level <= logging.DEBUG:
                 messages += [(logging.DEBUG, line) for line in traceback.format_exc().splitlines()]
             found = Answer(failure=describe(error, "reconstruct"))
+        give_back()
         return replace(found, where=where, seconds=time.monotonic() - began, messages=messages)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import process_environment
 
 from lpdif import memory
 from lpdif.errors import ResourceError
@@ -88,3 +91,32 @@ def test_a_disk_that_gets_full_is_told(number: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(tempfile, "TemporaryFile", fail)
     with pytest.raises(ResourceError if number == errno.ENOSPC else OSError):
         on_disk(ARRAY)
+
+
+KEPT_TWICE = """
+import platform
+import subprocess
+import sys
+from pathlib import Path
+import numpy as np
+if sys.argv[1] == "kept":
+    from lpdif.memory import keep_freed
+    keep_freed()
+faults = lambda: int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[7])
+np.ones(200_000)
+before = faults()
+for _ in range(300):
+    np.ones(200_000)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="of the C library of Linux")
+def test_what_is_freed_is_kept_where_it_was_to_be_given_back() -> None:
+    """As under Dask's nanny: without, each page of each array is mapped anew."""
+    faults = []
+    for how in ("given back", "kept"):
+        words = [sys.executable, "-c", KEPT_TWICE, how]
+        environment = process_environment({"MALLOC_TRIM_THRESHOLD_": "65536"})
+        faults.append(int(subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout))
+    assert faults[1] < 2000 < 100_000 < faults[0]

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from lpdif.errors import DISK_FULL, ResourceError
 
 Kind = TypeVar("Kind", bound=np.generic)
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # settings of the C library of Linux, by malloc.h
+KEPT = 1 << 28  # bytes that are freed at the end of the heap are kept up to so many
+LARGE = 1 << 25  # arrays of so many bytes are given back when they are freed, in any case; its own default goes up to this
 BYTES_WRITTEN = 1 << 24  # so many bytes of an array are written to its file at once
 
 
@@ -78,3 +81,16 @@ def give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in musl
         if trim is not None:
             trim(0)
+
+
+def keep_freed() -> None:
+    """What is freed is kept for the next use, up to KEPT bytes, until `give_back` is called.
+
+    Dask's workers are told to give it back at once (MALLOC_TRIM_THRESHOLD_ of the nanny). Arrays that come and go at every step are then
+    mapped anew each time, which takes as much time as all the work on them.
+    """
+    if sys.platform == "linux":
+        tune = getattr(ctypes.CDLL(None), "mallopt", None)
+        if tune is not None:
+            tune(TRIM_THRESHOLD, KEPT)
+            tune(MMAP_THRESHOLD, LARGE)
