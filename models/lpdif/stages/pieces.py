@@ -24,7 +24,7 @@ class PieceSettings(NamedTuple):
     rounding: float = 1e-5  # Cubes of regions are taken to reach so many region sizes farther: weights are computed in single precision.
     each: int = 4  # Whoever makes pieces beside others gets about so many of them, so that all end at about the same time.
     fewest: int = 4096  # Pieces of fewer regions take more time at their borders than they save.
-    most: int = 1 << 16  # Pieces of more regions take more than half a gigabyte where they are made.
+    most: int = 1 << 16  # Pieces of more regions take more than some 0.4 GiB where they are made.
 
 
 PIECES = PieceSettings()
