@@ -24,7 +24,6 @@ import lpdif
 from lpdif.config import OutputConfig, ReconstructConfig
 from lpdif.errors import LpdifError, ModelError, ResourceError
 from lpdif.io.fingerprints import content_of_bytes, known_content
-from lpdif.memory import give_back, keep_freed
 from lpdif.storage.workspace import BUNDLED_MODEL
 from lpdif_cli.failures import Failure, describe
 
@@ -126,6 +125,7 @@ def answered(order: Order, make: Callable[[lpdif.Model, int], Answer]) -> Answer
     """What is made by a model and some threads, or what came in the way; with the place, the time and the messages."""
     from distributed import get_worker
 
+    from lpdif.memory import give_back, keep_freed
     from lpdif.stages.workers import captured_log
 
     where = f"{socket.gethostname()}:{os.getpid()}"
