@@ -77,7 +77,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a cluster whose worker is a thread of this process."""
     library = Library()
     library.install(monkeypatch)
-    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None) as cluster:
+    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
 

@@ -29,7 +29,7 @@ needs_kill = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 def inside() -> Iterator[str]:
     """The address of a cluster whose one worker is in this process."""
     dask_worker.load_model.cache_clear()  # of a stand-in, where other tests have worked in this process
-    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None) as cluster:
+    with distributed.LocalCluster(1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0") as cluster:
         yield cluster.scheduler_address
 
 
