@@ -11,7 +11,7 @@ import lpdif
 from lpdif.errors import ResourceError
 from lpdif.text import counted
 from lpdif_cli import dask_worker
-from lpdif_cli.dask_client import address_of, answers, check_versions, connected, tell_of_no_worker
+from lpdif_cli.dask_client import answers, at_work
 from lpdif_cli.dask_worker import Answer, Order
 from lpdif_cli.failures import describe
 from lpdif_cli.jobs import Batch
@@ -31,11 +31,7 @@ def over_cluster(address: str, order_of: Callable[[], Order], batch: Batch, jobs
     """
     if not jobs:
         return
-    place = address_of(address)
-    with connected(place) as client:
-        order = order_of()
-        check_versions(client, order.versions)
-        tell_of_no_worker(client, place, batch.console)
+    with at_work(address, order_of, batch.console) as (client, place, order):
         yield from spread(client, place, order, batch, jobs)
 
 

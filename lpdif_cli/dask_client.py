@@ -105,6 +105,21 @@ def connected(address: str) -> Iterator[Client]:
         client.close(CLUSTER.close)
 
 
+@contextmanager
+def at_work(given: str, order_of: Callable[[], Order], console: Console) -> Iterator[tuple[Client, str, Order]]:
+    """A client of the scheduler at an address, or in the file that it wrote; that address; and the order of a run, which its workers can do.
+
+    Raises as `connected`, `order_of` and `check_versions` do. That there is no worker yet is told.
+    """
+    address = address_of(given)
+    with connected(address) as client:
+        order = order_of()
+        check_versions(client, order.versions)
+        if not threads_of(client, address):
+            console.say(f"{address} has no worker yet: dask worker {address} --nworkers 4 --nthreads 1")
+        yield client, address, order
+
+
 def check_address(address: str) -> None:
     """Raises UsageError for what is no address, or needs certificates that are not there: Dask's client stumbles over these."""
     from distributed.comm.addressing import parse_address, parse_host_port
@@ -152,12 +167,6 @@ def threads_of(client: Client, address: str) -> int:
         return sum(client.nthreads().values())
     except OSError as error:
         raise scheduler_gone(address) from error
-
-
-def tell_of_no_worker(client: Client, address: str, console: Console) -> None:
-    """Says what is missing where a scheduler has no workers yet; the work begins when there is one."""
-    if not threads_of(client, address):
-        console.say(f"{address} has no worker yet: dask worker {address} --nworkers 4 --nthreads 1")
 
 
 def scheduler_gone(address: str) -> ResourceError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lpdif.errors import LpdifError
 from lpdif_cli import dask_worker
 from lpdif_cli.console import Console
-from lpdif_cli.dask_client import address_of, answers, check_versions, connected, tell_of_no_worker, threads_of
+from lpdif_cli.dask_client import answers, at_work, threads_of
 from lpdif_cli.dask_worker import Order
 from lpdif_cli.failures import Failure
 
@@ -57,11 +57,7 @@ def pieces_over(address: str, order_of: Callable[[], Order], console: Console) -
 
     Raises UsageError without Dask, and ResourceError where there is no scheduler, or its workers cannot work for this client.
     """
-    place = address_of(address)
-    with connected(place) as client:
-        order = order_of()
-        check_versions(client, order.versions)
-        tell_of_no_worker(client, place, console)
+    with at_work(address, order_of, console) as (client, place, order):
         yield ClusterSpread(client, place, order)
 
 

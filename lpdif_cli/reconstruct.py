@@ -220,7 +220,7 @@ def reconstruct_one(
         document = {"dry_run": True, "input": given, "output": str(target or STREAM), "points": len(scan.points), "expected": expected}
         console.result(document, target or STREAM)
         return
-    made = work.mesh_by(cluster, scan)
+    made = work.mesh_of(scan, cluster)
     work.laps.add(made.laps)
     mesh = made.mesh
     if target is None:

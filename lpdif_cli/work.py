@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import lpdif
 from lpdif.errors import ModelError
@@ -21,9 +21,6 @@ from lpdif_cli.dask_worker import Order
 from lpdif_cli.records import Recipe, recipe
 from lpdif_cli.settings import Settings
 
-if TYPE_CHECKING:
-    from lpdif.stages.piece_work import Spread
-
 
 @dataclass
 class Work:
@@ -34,31 +31,25 @@ class Work:
     laps: Laps = field(default_factory=Laps)
     _model: lpdif.Model | None = None
 
-    def mesh_of(self, scan: lpdif.Scan, spread: Spread | None = None) -> lpdif.Reconstruction:
-        """The reconstruction of a scan. spread: others that make its pieces, on their devices."""
+    def mesh_of(self, scan: lpdif.Scan, cluster: str | None = None) -> lpdif.Reconstruction:
+        """The reconstruction of a scan. cluster: the address of one whose workers make its pieces, on their devices."""
         scan = self.stored(scan)
         if self._model is None:
             self.check(scan)
-            self._model = lpdif.load_model(self.model_path)
-        self.laps.end("loading the model")
-        chosen = self.settings.config
-        return lpdif.reconstruct(
-            scan,
-            self._model,
-            chosen.reconstruct,
-            device=chosen.device if spread is None else "cpu",
-            threads=chosen.threads,
-            progress=self.console.progress,
-            spread=spread,
-        )
-
-    def mesh_by(self, address: str | None, scan: lpdif.Scan) -> lpdif.Reconstruction:
-        """The reconstruction of a scan; its pieces are made by the workers of the cluster at an address, if there is one."""
-        if address is None:
-            return self.mesh_of(scan)
-        self.check(scan)
-        with pieces_over(address, self.order, self.console) as spread:
-            return self.mesh_of(scan, spread)
+        with nullcontext() if cluster is None else pieces_over(cluster, self.order, self.console) as spread:
+            if self._model is None:
+                self._model = lpdif.load_model(self.model_path)
+            self.laps.end("loading the model")
+            chosen = self.settings.config
+            return lpdif.reconstruct(
+                scan,
+                self._model,
+                chosen.reconstruct,
+                device=chosen.device if spread is None else "cpu",
+                threads=chosen.threads,
+                progress=self.console.progress,
+                spread=spread,
+            )
 
     def expected(self, scan: lpdif.Scan) -> dict[str, float | int | str]:
         """The expected size and cost of a reconstruction.

@@ -66,13 +66,17 @@ def keep_faces(surface: Surface, kept: NDArray[np.bool_]) -> tuple[Surface, IntA
     used[faces] = True
     if used.all():
         return Surface(surface.vertices, faces), np.arange(len(used))
+    result = np.empty_like(faces) if every else faces  # numbered anew in their place, where they are nobody else's
+    number_anew(faces, used, result)
+    return Surface(surface.vertices[used], result), np.flatnonzero(used)
+
+
+def number_anew(faces: IntArray, used: NDArray[np.bool_], result: IntArray) -> None:
+    """Writes faces (F, 3) to the array `result` (F, 3), which may be themselves, with the numbers that the used vertices (V,) have alone."""
     number = np.cumsum(used, dtype=faces.dtype)
     number -= 1
-    result = np.empty_like(faces) if every else faces  # numbered anew in their place, where they are nobody else's
     for part in chunks(len(faces)):
         result[part] = number[faces[part]]
-    del number
-    return Surface(surface.vertices[used], result), np.flatnonzero(used)
 
 
 def surface_points(vertices: FloatArray, faces: IntArray, n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:

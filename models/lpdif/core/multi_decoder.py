@@ -10,7 +10,7 @@ after the other: weights are used where they lie, less is padding, and condition
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -74,6 +74,16 @@ class Maps(NamedTuple):
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     bias: Tensor
+
+    def put(self, blocks: Sequence[tuple[int, int]], rows: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        """Writes what the rows (M, I) of blocks become to their results (M, O). blocks: the number of each, and that of its map."""
+        for block, k in blocks:
+            torch.addmm(self.biases[k], rows[block], self.weights[k], out=results[block])
+
+    def add_products(self, blocks: Sequence[tuple[int, int]], rows: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        """The same without biases, added to what the results (M, O) are."""
+        for block, k in blocks:
+            results[block].addmm_(rows[block], self.weights[k])
 
 
 class StackedLinear(nn.Module):
@@ -188,20 +198,15 @@ class MultiDecoder(nn.Module):
             jet_X = jet_distance(jets_RJ.index_select(0, region_X), points_X3[:, None])[:, 0]
             inputs_S4[:used, :3], inputs_S4[:used, 3] = points_X3, jet_X
             torch.index_select(conditions_RV, 0, region_X, out=entered_SV[:used])
-            for block, k in blocks:
-                entered[block].addmm_(inputs[block], entry.weights[k])
+            entry.add_products(blocks, inputs, entered)
             silu(start_SW[:used], inplace=True)
-            for block, k in blocks:
-                torch.addmm(first.biases[k], starts[block], first.weights[k], out=spares[block])
+            first.put(blocks, starts, spares)
             silu(spare_SW[:used], inplace=True)
-            for block, k in blocks:
-                middles[block].addmm_(spares[block], middle.weights[k])
+            middle.add_products(blocks, spares, middles)
             silu(middle_SW[:used], inplace=True)
-            for block, k in blocks:
-                torch.addmm(last.biases[k], middles[block], last.weights[k], out=spares[block])
+            last.put(blocks, middles, spares)
             silu(spare_SW[:used], inplace=True)
-            for block, k in blocks:
-                torch.addmm(out.biases[k], spares[block], out.weights[k], out=corrections[block])
+            out.put(blocks, spares, corrections)
             correction_X = correction_S1[:used, 0]
             sheets = slice(sum(k < self.smooth for _, k in blocks) * CPU_ROWS, used)  # patterns of sheets come last
             correction_X[sheets] = bounded(correction_X[sheets], jet_X[sheets])

@@ -148,14 +148,11 @@ def gather_points(tree: cKDTree, points: FloatArray, normals: FloatArray, center
     """The up to `most` scan points nearest to each centre (R, 3), within halo * size; where these are few, also those of another side."""
     most = min(most, len(points))
 
-    def nearest(rows: IntArray, within: float) -> tuple[FloatArray, IntArray]:
-        return nearest_in_order(tree, centers[rows], most, within * size)
-
-    distance, index = nearest(np.arange(len(centers)), halo)
+    distance, index = nearest_in_order(tree, centers, most, halo * size)
     mask = np.isfinite(distance)
     few = np.flatnonzero((mask.sum(1) < LEAST_POINTS) & mask.any(1))
     if len(few):
-        distance, index[few] = nearest(few, WIDE_HALO * halo)
+        distance, index[few] = nearest_in_order(tree, centers[few], most, WIDE_HALO * halo * size)
         there = np.isfinite(distance)
         mask[few] |= of_another_side(normals, np.where(there, index[few], 0), mask[few], there)
         order = np.argsort(~mask[few], axis=1, kind="stable")

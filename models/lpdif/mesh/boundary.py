@@ -10,6 +10,7 @@ The offset grows with u, so it gives u without a search for the border.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.spatial import cKDTree
 from scipy.special import log_ndtr
 
 from lpdif.arrays import CHUNK, BoolArray, FloatArray, chunks, index_type
-from lpdif.geometry import Surface
+from lpdif.geometry import Surface, number_anew
 from lpdif.mesh.topology import boundary_vertices_if_oriented
 from lpdif.mesh.trim import pinholes
 from lpdif.points.coverage import Coverage, DensityLevel, NearestPoints
@@ -110,12 +111,10 @@ def clip(surface: Surface, values: FloatArray, level: float) -> Surface:
     left = np.concatenate([faces[count == 3], *cut_faces])
     used = np.zeros(len(vertices) + len(fresh), bool)
     used[left] = True
-    number = np.cumsum(used, dtype=left.dtype)
-    number -= 1
-    for part in chunks(len(left)):
-        left[part] = number[left[part]]
-    kept = np.empty((int(used.sum()), 3))
-    for part in chunks(len(vertices)):
-        kept[number[part][used[part]]] = vertices[part][used[part]]
-    kept[number[len(vertices) :][used[len(vertices) :]]] = fresh[used[len(vertices) :]]
+    number_anew(left, used, left)
+    kept, begin = np.empty((int(used.sum()), 3)), 0
+    old = (vertices[part][used[part]] for part in chunks(len(vertices)))
+    for some in itertools.chain(old, [fresh[used[len(vertices) :]]]):
+        kept[begin : begin + len(some)] = some
+        begin += len(some)
     return Surface(kept, left)

@@ -60,7 +60,7 @@ class Spread(Protocol):
         """The surfaces of pieces, each with its number from 0 on, in any order. The next work is taken when there is somebody for it."""
 
 
-def work_of(regions: ScanRegions, search: TileSearch, piece: Piece) -> PieceWork:
+def work_on(regions: ScanRegions, search: TileSearch, piece: Piece) -> PieceWork:
     """What a piece of a scan is made from. Its points are those in the boxes that its regions see, in the order of the scan."""
     lattices = some_of(regions.lattices, piece.regions)
     visible = [seen_from(lattice, seen, regions.view) for lattice, seen in zip(lattices, regions.visible, strict=True)]
@@ -106,7 +106,7 @@ def surfaces_by(
     """As `tile_surfaces`, by others; the patterns of the regions are noted. progress: told of tiles."""
     parts: dict[int, TileSurface] = {}
     done, tiles = 0, sum(len(piece.tiles) for piece in pieces)
-    for number, made in spread.surfaces(work_of(regions, search, piece) for piece in pieces):
+    for number, made in spread.surfaces(work_on(regions, search, piece) for piece in pieces):
         piece = pieces[number]
         regions.pattern[piece.regions] = made.pattern
         parts.update((tile, part) for tile, part in zip(piece.tiles.tolist(), made.tiles, strict=True) if len(part.faces))
